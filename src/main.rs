@@ -1,0 +1,2 @@
+//! sundown
+fn main() {}
