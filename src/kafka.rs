@@ -1,0 +1,7 @@
+//! Everything that speaks Kafka.
+
+pub mod client;
+pub mod names;
+
+pub use client::ConnectionArgs;
+pub use names::{TopicArgs, Topics};

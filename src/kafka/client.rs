@@ -1,0 +1,179 @@
+//! How clients of Kafka are configured: the one place.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+use rdkafka::ClientConfig;
+
+/// How to reach Kafka.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Kafka")]
+pub struct ConnectionArgs {
+    /// Brokers to ask for the rest of the cluster.
+    #[arg(
+        short,
+        long,
+        env = "SUNDOWN_BOOTSTRAP_SERVERS",
+        default_value = "127.0.0.1:9092",
+        value_name = "HOST:PORT,…",
+        global = true
+    )]
+    pub bootstrap_servers: String,
+
+    /// Any property of librdkafka; may be given several times. Wins over the other flags.
+    #[arg(short = 'X', env = "SUNDOWN_KAFKA_PROPERTIES", value_name = "KEY=VALUE", value_parser = parse_property, value_delimiter = ';', global = true)]
+    pub properties: Vec<(String, String)>,
+
+    /// Encrypt connections; implied by the other --tls flags.
+    #[arg(long, env = "SUNDOWN_TLS", hide_short_help = true, global = true)]
+    pub tls: bool,
+
+    /// Certificates of the authorities to trust, PEM; without it, the system's.
+    #[arg(
+        long,
+        env = "SUNDOWN_TLS_CA_FILE",
+        value_name = "FILE",
+        hide_short_help = true,
+        global = true
+    )]
+    pub tls_ca_file: Option<PathBuf>,
+
+    /// The client's certificate, PEM; needs --tls-key-file.
+    #[arg(
+        long,
+        env = "SUNDOWN_TLS_CERT_FILE",
+        value_name = "FILE",
+        hide_short_help = true,
+        global = true
+    )]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The key of the client's certificate, PEM.
+    #[arg(
+        long,
+        env = "SUNDOWN_TLS_KEY_FILE",
+        value_name = "FILE",
+        hide_short_help = true,
+        global = true
+    )]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// How to authenticate: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    #[arg(
+        long,
+        env = "SUNDOWN_SASL_MECHANISM",
+        value_name = "MECHANISM",
+        hide_short_help = true,
+        global = true
+    )]
+    pub sasl_mechanism: Option<String>,
+
+    /// Whom to authenticate as.
+    #[arg(
+        long,
+        env = "SUNDOWN_SASL_USERNAME",
+        value_name = "USER",
+        hide_short_help = true,
+        global = true
+    )]
+    pub sasl_username: Option<String>,
+
+    /// File with the password; or set SUNDOWN_SASL_PASSWORD. There is no flag for the
+    /// password itself: it would show in the process list.
+    #[arg(
+        long,
+        env = "SUNDOWN_SASL_PASSWORD_FILE",
+        value_name = "FILE",
+        hide_short_help = true,
+        global = true
+    )]
+    pub sasl_password_file: Option<PathBuf>,
+}
+
+/// Connection flags that contradict each other or name something that is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// `--sasl-mechanism` without a password.
+    #[error(
+        "--sasl-mechanism is set but there is no password: set --sasl-password-file or SUNDOWN_SASL_PASSWORD"
+    )]
+    NoPassword,
+    /// A file that cannot be read.
+    #[error("cannot read {}: {source}: check --sasl-password-file", path.display())]
+    PasswordFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl ConnectionArgs {
+    /// The configuration that every client of this process starts from.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the flags contradict each other.
+    pub fn client_config(&self) -> Result<ClientConfig, ConnectionError> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", "sundown")
+            // Say what the Java client does, so that all writers agree on partitions.
+            .set("partitioner", "murmur2_random")
+            // librdkafka's own reconnect bound of 10 s is too patient for a restart.
+            .set("reconnect.backoff.max.ms", "2000");
+        let tls_files = [
+            ("ssl.ca.location", &self.tls_ca_file),
+            ("ssl.certificate.location", &self.tls_cert_file),
+            ("ssl.key.location", &self.tls_key_file),
+        ];
+        let tls = self.tls || tls_files.iter().any(|(_, file)| file.is_some());
+        for (property, file) in tls_files {
+            if let Some(file) = file {
+                config.set(property, file.to_string_lossy());
+            }
+        }
+        if let Some(mechanism) = &self.sasl_mechanism {
+            config
+                .set("sasl.mechanism", mechanism)
+                .set(
+                    "sasl.username",
+                    self.sasl_username.as_deref().unwrap_or_default(),
+                )
+                .set("sasl.password", self.sasl_password()?);
+        }
+        let protocol = match (tls, self.sasl_mechanism.is_some()) {
+            (false, false) => "plaintext",
+            (true, false) => "ssl",
+            (false, true) => "sasl_plaintext",
+            (true, true) => "sasl_ssl",
+        };
+        config.set("security.protocol", protocol);
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        Ok(config)
+    }
+
+    fn sasl_password(&self) -> Result<String, ConnectionError> {
+        if let Some(path) = &self.sasl_password_file {
+            let text =
+                fs::read_to_string(path).map_err(|source| ConnectionError::PasswordFile {
+                    path: path.clone(),
+                    source,
+                })?;
+            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        std::env::var("SUNDOWN_SASL_PASSWORD").map_err(|_| ConnectionError::NoPassword)
+    }
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!(
+            "'{text}' is not of the form key=value, as in -X linger.ms=5"
+        )),
+    }
+}

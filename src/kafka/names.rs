@@ -1,0 +1,124 @@
+//! The names of topics, groups and transactional ids.
+
+use clap::Args;
+
+/// How this installation's topics are called.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Topics")]
+pub struct TopicArgs {
+    /// Put before the names of all topics, groups and transactional ids, so that
+    /// several installations can share one Kafka cluster.
+    #[arg(long, env = "SUNDOWN_TOPIC_PREFIX", default_value = "", global = true)]
+    pub topic_prefix: String,
+
+    /// Where applications write session events.
+    #[arg(
+        long,
+        env = "SUNDOWN_SESSION_LOGS_TOPIC",
+        default_value = "session_logs",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub session_logs_topic: String,
+
+    /// Where terminal events go.
+    #[arg(
+        long,
+        env = "SUNDOWN_EXPIRED_SESSIONS_TOPIC",
+        default_value = "expired_sessions",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub expired_sessions_topic: String,
+
+    /// Where warnings of endings go.
+    #[arg(
+        long,
+        env = "SUNDOWN_EXPIRING_SESSIONS_TOPIC",
+        default_value = "expiring_sessions",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub expiring_sessions_topic: String,
+
+    /// Where the tracker keeps its checkpoint records.
+    #[arg(
+        long,
+        env = "SUNDOWN_CHECKPOINT_TOPIC",
+        default_value = "sundown.checkpoint",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub checkpoint_topic: String,
+
+    /// Where policies are published.
+    #[arg(
+        long,
+        env = "SUNDOWN_POLICIES_TOPIC",
+        default_value = "sundown.policies",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub policies_topic: String,
+
+    /// Where processes report themselves.
+    #[arg(
+        long,
+        env = "SUNDOWN_PROCESSES_TOPIC",
+        default_value = "sundown.processes",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub processes_topic: String,
+}
+
+/// The names in full, prefix included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// Session events, from applications.
+    pub session_logs: String,
+    /// Session events that could not be used.
+    pub session_logs_dlq: String,
+    /// Terminal events.
+    pub expired_sessions: String,
+    /// Terminal events that could not be acted on.
+    pub expired_sessions_dlq: String,
+    /// Warnings.
+    pub expiring_sessions: String,
+    /// The tracker's checkpoint records.
+    pub checkpoint: String,
+    /// Policies.
+    pub policies: String,
+    /// Process reports.
+    pub processes: String,
+}
+
+impl TopicArgs {
+    /// The names in full.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        let name = |name: &str| format!("{}{name}", self.topic_prefix);
+        Topics {
+            session_logs: name(&self.session_logs_topic),
+            session_logs_dlq: name(&format!("{}.dlq", self.session_logs_topic)),
+            expired_sessions: name(&self.expired_sessions_topic),
+            expired_sessions_dlq: name(&format!("{}.dlq", self.expired_sessions_topic)),
+            expiring_sessions: name(&self.expiring_sessions_topic),
+            checkpoint: name(&self.checkpoint_topic),
+            policies: name(&self.policies_topic),
+            processes: name(&self.processes_topic),
+        }
+    }
+
+    /// The name of a consumer group or a transactional id, prefix included.
+    #[must_use]
+    pub fn prefixed(&self, name: &str) -> String {
+        format!("{}{name}", self.topic_prefix)
+    }
+}

@@ -1,0 +1,24 @@
+//! The session core: pure code.
+//!
+//! No clock, no I/O, no async, no randomness in here; time comes in as an argument
+//! and effects go out as values. `tests/architecture.rs` keeps it so.
+
+pub mod attributes;
+pub mod checkpoint;
+pub mod effect;
+pub mod event;
+pub mod id;
+pub mod policy;
+mod slots;
+pub mod table;
+pub mod time;
+mod wheel;
+
+pub use attributes::Attributes;
+pub use checkpoint::Checkpoint;
+pub use effect::{Effect, Ending, Expiring, Reason};
+pub use event::{Event, EventKind, Subject};
+pub use id::{Packed, SessionId, UserId, UserRef};
+pub use policy::{Matcher, Policy, PolicyIndex, PolicySet};
+pub use table::{Applied, SessionTable, TableConfig, Tally};
+pub use time::{Span, Timestamp};

@@ -1,0 +1,86 @@
+//! The flat string map that an event may carry and its session keeps.
+
+use std::collections::BTreeMap;
+
+/// The most bytes that the names and values of one session's attributes may have
+/// together.
+pub const MAX_ATTRIBUTE_BYTES: usize = 1024;
+
+/// A session's attributes (tenant, client, sid, …), sorted by name.
+///
+/// Policies match on them and terminal events carry them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(Box<[(Box<str>, Box<str>)]>);
+
+/// More attributes than a session may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "attributes have {bytes} bytes, more than the {MAX_ATTRIBUTE_BYTES} that a session may have"
+)]
+pub struct AttributesTooLarge {
+    /// Bytes in all names and values together.
+    pub bytes: usize,
+}
+
+impl Attributes {
+    /// Attributes from pairs in any order; of two with the same name the later counts.
+    ///
+    /// # Errors
+    /// [`AttributesTooLarge`] if names and values exceed [`MAX_ATTRIBUTE_BYTES`].
+    pub fn new<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, AttributesTooLarge>
+    where
+        K: Into<Box<str>>,
+        V: Into<Box<str>>,
+    {
+        let sorted: BTreeMap<Box<str>, Box<str>> = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let bytes = sorted.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if bytes > MAX_ATTRIBUTE_BYTES {
+            return Err(AttributesTooLarge { bytes });
+        }
+        Ok(Self(sorted.into_iter().collect()))
+    }
+
+    /// The value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .binary_search_by(|(key, _)| (**key).cmp(name))
+            .ok()
+            .map(|index| &*self.0[index].1)
+    }
+
+    /// Names and values in the order of the names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn are_sorted_and_found_by_name() {
+        let attributes = Attributes::new([("tenant", "acme"), ("client", "web")]).unwrap();
+        assert_eq!(attributes.get("tenant"), Some("acme"));
+        assert_eq!(attributes.get("sid"), None);
+        let names: Vec<_> = attributes.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["client", "tenant"]);
+    }
+
+    #[test]
+    fn are_bounded() {
+        let value = "x".repeat(MAX_ATTRIBUTE_BYTES);
+        let error = Attributes::new([("a", value.as_str())]).unwrap_err();
+        assert_eq!(error.bytes, MAX_ATTRIBUTE_BYTES + 1);
+    }
+}

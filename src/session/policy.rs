@@ -1,0 +1,226 @@
+//! The rules by which sessions end, and which session falls under which.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use wildmatch::WildMatch;
+
+use super::attributes::Attributes;
+use super::effect::Reason;
+use super::time::{Span, Timestamp};
+
+/// How long a session may last: a `SessionPolicy`, ready for use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// `namespace/name` in Kubernetes, the bare name elsewhere.
+    pub name: String,
+    /// Rises with every change of the policy; 0 for the built-in one.
+    pub generation: u64,
+    /// The highest priority that matches a session wins; ties go by name.
+    pub priority: i32,
+    /// The longest time without activity; more than zero.
+    pub idle_timeout: Span,
+    /// The longest time since the start or the last login; more than zero.
+    pub absolute_timeout: Option<Span>,
+    /// How long before the deadline to warn; less than the idle timeout.
+    pub warn_before: Option<Span>,
+    /// Which sessions it is for.
+    pub matcher: Matcher,
+    /// Incident switch: while set, sessions under it never expire. Logouts and
+    /// revocations still end them.
+    pub suspend: bool,
+}
+
+impl Policy {
+    /// The policy of sessions that no other one matches.
+    #[must_use]
+    pub fn built_in(idle_timeout: Span, absolute_timeout: Option<Span>) -> Self {
+        Self {
+            name: "built-in".to_owned(),
+            generation: 0,
+            priority: i32::MIN,
+            idle_timeout,
+            absolute_timeout,
+            warn_before: None,
+            matcher: Matcher::default(),
+            suspend: false,
+        }
+    }
+
+    /// When a session ends if nothing more happens, and why.
+    ///
+    /// Where both timeouts pass at the same moment, the absolute one is named: no
+    /// activity could have kept that session.
+    #[must_use]
+    pub fn deadline(&self, started_at: Timestamp, last_activity: Timestamp) -> (Timestamp, Reason) {
+        if self.suspend {
+            return (Timestamp::MAX, Reason::IdleTimeout);
+        }
+        let idle = last_activity + self.idle_timeout;
+        match self.absolute_timeout.map(|timeout| started_at + timeout) {
+            Some(absolute) if absolute <= idle => (absolute, Reason::AbsoluteTimeout),
+            _ => (idle, Reason::IdleTimeout),
+        }
+    }
+}
+
+/// Which sessions a policy is for. An empty one matches all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matcher {
+    /// Attributes that the session has to have, with exactly these values.
+    pub attributes: Attributes,
+    /// The session's user id has to match one of these; empty: any user.
+    pub user_ids: Vec<WildMatch>,
+}
+
+impl Matcher {
+    fn matches(&self, user: &str, attributes: Option<&Attributes>) -> bool {
+        let has = |(name, value)| attributes.and_then(|all| all.get(name)) == Some(value);
+        self.attributes.iter().all(has)
+            && (self.user_ids.is_empty() || self.user_ids.iter().any(|glob| glob.matches(user)))
+    }
+}
+
+/// Which of a [`PolicySet`]'s policies a session falls under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyIndex(u16);
+
+/// The policies in force, the most important first; the last one matches every
+/// session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicySet(Vec<Arc<Policy>>);
+
+/// More policies than can be in force at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{count} policies, more than the {} that can be in force at once: remove some",
+    PolicySet::MAX
+)]
+pub struct TooManyPolicies {
+    /// How many there were.
+    pub count: usize,
+}
+
+impl PolicySet {
+    /// The most policies that can be in force at once.
+    pub const MAX: usize = 1_000;
+
+    /// Puts `policies` in the order of their importance, with `fallback` behind them
+    /// for the sessions that none of them matches.
+    ///
+    /// # Errors
+    /// [`TooManyPolicies`] beyond [`PolicySet::MAX`].
+    pub fn new(mut policies: Vec<Policy>, mut fallback: Policy) -> Result<Self, TooManyPolicies> {
+        if policies.len() > Self::MAX {
+            return Err(TooManyPolicies {
+                count: policies.len(),
+            });
+        }
+        policies.sort_by(|a, b| {
+            let importance = |policy: &Policy| Reverse(policy.priority);
+            (importance(a), &a.name).cmp(&(importance(b), &b.name))
+        });
+        fallback.matcher = Matcher::default();
+        policies.push(fallback);
+        Ok(Self(policies.into_iter().map(Arc::new).collect()))
+    }
+
+    /// The policy for a session of `user` with these attributes.
+    #[must_use]
+    pub fn resolve(&self, user: &str, attributes: Option<&Attributes>) -> PolicyIndex {
+        let found = self
+            .0
+            .iter()
+            .position(|policy| policy.matcher.matches(user, attributes));
+        // The last one matches everything.
+        let index = found.unwrap_or(self.0.len() - 1);
+        #[expect(clippy::cast_possible_truncation, reason = "at most MAX + 1 policies")]
+        PolicyIndex(index as u16)
+    }
+
+    /// The policies, the most important first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.0.iter()
+    }
+
+    /// The policy that `index` stands for; an index of another set gives the last.
+    #[must_use]
+    pub(super) fn get(&self, index: PolicyIndex) -> &Arc<Policy> {
+        &self.0[usize::from(index.0).min(self.0.len() - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str, priority: i32, matcher: Matcher) -> Policy {
+        Policy {
+            name: name.to_owned(),
+            generation: 1,
+            priority,
+            matcher,
+            ..Policy::built_in(Span::from_secs(60), None)
+        }
+    }
+
+    fn tenant(name: &str) -> Matcher {
+        Matcher {
+            attributes: Attributes::new([("tenant", name)]).unwrap(),
+            user_ids: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_highest_priority_wins_and_ties_go_by_name() {
+        let set = PolicySet::new(
+            vec![
+                policy("b", 1, Matcher::default()),
+                policy("a", 1, Matcher::default()),
+                policy("acme", 2, tenant("acme")),
+            ],
+            Policy::built_in(Span::from_secs(1), None),
+        )
+        .unwrap();
+        let acme = Attributes::new([("tenant", "acme"), ("client", "web")]).unwrap();
+        let name = |user, attributes| set.get(set.resolve(user, attributes)).name.clone();
+        assert_eq!(name("u", Some(&acme)), "acme");
+        assert_eq!(name("u", None), "a");
+    }
+
+    #[test]
+    fn user_ids_are_matched_as_globs() {
+        let matcher = Matcher {
+            user_ids: vec![WildMatch::new("svc-*"), WildMatch::new("root")],
+            ..Matcher::default()
+        };
+        let set = PolicySet::new(
+            vec![policy("services", 0, matcher)],
+            Policy::built_in(Span::from_secs(1), None),
+        )
+        .unwrap();
+        let name = |user| set.get(set.resolve(user, None)).name.clone();
+        assert_eq!(name("svc-backup"), "services");
+        assert_eq!(name("root"), "services");
+        assert_eq!(name("my-svc-1"), "built-in");
+    }
+
+    #[test]
+    fn the_absolute_timeout_is_named_where_both_pass_at_once() {
+        let at = Timestamp::from_millis;
+        let policy = Policy::built_in(Span::from_secs(10), Some(Span::from_secs(30)));
+        assert_eq!(
+            policy.deadline(at(0), at(5_000)),
+            (at(15_000), Reason::IdleTimeout)
+        );
+        assert_eq!(
+            policy.deadline(at(0), at(20_000)),
+            (at(30_000), Reason::AbsoluteTimeout)
+        );
+        let suspended = Policy {
+            suspend: true,
+            ..policy
+        };
+        assert_eq!(suspended.deadline(at(0), at(0)).0, Timestamp::MAX);
+    }
+}

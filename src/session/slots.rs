@@ -1,0 +1,248 @@
+//! Where the live sessions of a table lie in memory.
+//!
+//! Slots come in chunks that never move, so growing costs neither a copy of all
+//! sessions nor the doubled memory of a growing vector. Slots are linked into
+//! lists through their own fields, so that a session can leave any list in
+//! constant time and being in one costs no allocation.
+
+use std::ops::{Index, IndexMut};
+
+use super::attributes::Attributes;
+use super::id::{Packed, UserId};
+use super::policy::PolicyIndex;
+use super::time::Timestamp;
+
+const CHUNK: usize = 512;
+const NONE: u32 = u32::MAX;
+
+/// The number of a slot.
+pub(super) type SlotId = u32;
+
+/// One live session. Sized for the bar of 128 bytes a session, index included.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: Packed,
+    pub(super) user: Packed,
+    pub(super) started_at: Timestamp,
+    pub(super) last_activity: Timestamp,
+    pub(super) start_offset: i64,
+    /// The first offset that the session's checkpoint record does not cover;
+    /// meaningful while the slot is in the list of the dirty.
+    pub(super) dirty_offset: i64,
+    pub(super) attributes: Option<Box<Attributes>>,
+    links: [Links; 2],
+    pub(super) policy: PolicyIndex,
+    /// The wheel's bucket that the slot's timer lies in.
+    pub(super) bucket: u16,
+    pub(super) flags: Flags,
+}
+
+const _: () = assert!(size_of::<Slot>() == 112);
+
+impl Slot {
+    /// The user id as it came in.
+    pub(super) fn user_id(&self) -> UserId {
+        UserId {
+            text: self.user.clone(),
+            number: self.flags.has(Flags::USER_IS_NUMBER),
+        }
+    }
+}
+
+/// What is so of a session, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// The slot holds a session.
+    pub(super) const LIVE: Self = Self(1);
+    pub(super) const USER_IS_NUMBER: Self = Self(2);
+    /// The checkpoint topic holds a record of it, perhaps an old one.
+    pub(super) const STORED: Self = Self(4);
+    /// The next flush has to store it.
+    pub(super) const PENDING: Self = Self(8);
+    /// A warning has been written since its deadline last moved.
+    pub(super) const WARNED: Self = Self(16);
+    /// It is in the list of the dirty.
+    pub(super) const DIRTY: Self = Self(32);
+
+    pub(super) const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(super) fn set(&mut self, flag: Self, to: bool) {
+        if to {
+            self.0 |= flag.0;
+        } else {
+            self.0 &= !flag.0;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Links {
+    prev: SlotId,
+    next: SlotId,
+}
+
+impl Links {
+    const UNLINKED: Self = Self {
+        prev: NONE,
+        next: NONE,
+    };
+}
+
+/// All slots of a table, live and free.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    chunks: Vec<Box<[Slot]>>,
+    free: List<TIMERS>,
+    live: usize,
+}
+
+impl Slots {
+    /// How many sessions live here.
+    pub(super) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Puts a session into a free slot; the caller fills in the rest of it.
+    pub(super) fn insert(&mut self, id: Packed, user: UserId, policy: PolicyIndex) -> SlotId {
+        let slot = self.pop_free();
+        let mut flags = Flags::LIVE;
+        flags.set(Flags::USER_IS_NUMBER, user.number);
+        self[slot] = Slot {
+            id,
+            user: user.text,
+            policy,
+            flags,
+            ..vacant()
+        };
+        self.live += 1;
+        slot
+    }
+
+    /// Empties a slot, which must be in no list any more, and gives what it held.
+    pub(super) fn remove(&mut self, slot: SlotId) -> Slot {
+        let session = std::mem::replace(&mut self[slot], vacant());
+        let mut free = std::mem::take(&mut self.free);
+        free.push_back(self, slot);
+        self.free = free;
+        self.live -= 1;
+        session
+    }
+
+    /// The live slots, by number.
+    pub(super) fn live(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        (0..)
+            .zip(slots)
+            .filter(|(_, slot)| slot.flags.has(Flags::LIVE))
+    }
+
+    fn pop_free(&mut self) -> SlotId {
+        let mut free = std::mem::take(&mut self.free);
+        let slot = free.pop_front(self).unwrap_or_else(|| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "tables are bounded well below 2^32"
+            )]
+            let first = (self.chunks.len() * CHUNK) as SlotId;
+            self.chunks.push((0..CHUNK).map(|_| vacant()).collect());
+            for slot in (first..).take(CHUNK).skip(1) {
+                free.push_back(self, slot);
+            }
+            first
+        });
+        self.free = free;
+        slot
+    }
+}
+
+impl Index<SlotId> for Slots {
+    type Output = Slot;
+
+    fn index(&self, slot: SlotId) -> &Slot {
+        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
+impl IndexMut<SlotId> for Slots {
+    fn index_mut(&mut self, slot: SlotId) -> &mut Slot {
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
+fn vacant() -> Slot {
+    Slot {
+        id: Packed::new(""),
+        user: Packed::new(""),
+        started_at: Timestamp::MIN,
+        last_activity: Timestamp::MIN,
+        start_offset: 0,
+        dirty_offset: 0,
+        attributes: None,
+        links: [Links::UNLINKED; 2],
+        policy: PolicyIndex::default(),
+        bucket: u16::MAX,
+        flags: Flags::default(),
+    }
+}
+
+/// The link that buckets of the timing wheel use, and free slots while free.
+pub(super) const TIMERS: usize = 0;
+/// The link that the list of dirty sessions uses.
+pub(super) const DIRTY: usize = 1;
+
+/// A first-in-first-out list of slots, linked through the slots' link number `LINK`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct List<const LINK: usize> {
+    head: SlotId,
+    tail: SlotId,
+}
+
+impl<const LINK: usize> Default for List<LINK> {
+    fn default() -> Self {
+        Self {
+            head: NONE,
+            tail: NONE,
+        }
+    }
+}
+
+impl<const LINK: usize> List<LINK> {
+    pub(super) fn front(self) -> Option<SlotId> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    pub(super) fn push_back(&mut self, slots: &mut Slots, slot: SlotId) {
+        slots[slot].links[LINK] = Links {
+            prev: self.tail,
+            next: NONE,
+        };
+        match self.tail {
+            NONE => self.head = slot,
+            tail => slots[tail].links[LINK].next = slot,
+        }
+        self.tail = slot;
+    }
+
+    pub(super) fn pop_front(&mut self, slots: &mut Slots) -> Option<SlotId> {
+        let slot = self.front()?;
+        self.unlink(slots, slot);
+        Some(slot)
+    }
+
+    /// Takes `slot`, which must be in this list, out of it.
+    pub(super) fn unlink(&mut self, slots: &mut Slots, slot: SlotId) {
+        let Links { prev, next } = std::mem::replace(&mut slots[slot].links[LINK], Links::UNLINKED);
+        match prev {
+            NONE => self.head = next,
+            prev => slots[prev].links[LINK].next = next,
+        }
+        match next {
+            NONE => self.tail = prev,
+            next => slots[next].links[LINK].prev = prev,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How a table is built again from the checkpoint topic and the source.
+//!
+//! In this order: [`restore`](SessionTable::restore) or
+//! [`discard`](SessionTable::discard) for each checkpoint record,
+//! [`replay`](SessionTable::replay) for each source record from `replay_from` up to
+//! the committed offset (or [`assume_active`](SessionTable::assume_active) if those
+//! are gone), then live events. Nothing of it has an effect on the outside: whatever
+//! it could emit was emitted by the transactions that are being replayed.
+
+use super::{Event, SessionTable, Timestamp};
+use crate::session::checkpoint::Checkpoint;
+use crate::session::event::{EventKind, Subject};
+use crate::session::id::{Packed, SessionId};
+use crate::session::slots::{Flags, SlotId};
+
+impl SessionTable {
+    /// Takes over a session from its checkpoint record, in place of an older record
+    /// of the same session.
+    pub fn restore(&mut self, checkpoint: Checkpoint) {
+        self.discard(&checkpoint.session);
+        let slot = self.occupy(checkpoint.session, checkpoint.user);
+        let session = &mut self.slots[slot];
+        session.started_at = checkpoint.started_at;
+        session.last_activity = checkpoint.last_activity;
+        session.start_offset = checkpoint.start_offset;
+        session.attributes = checkpoint.attributes.map(Box::new);
+        session.flags.set(Flags::STORED, true);
+        session.flags.set(Flags::WARNED, checkpoint.warned);
+        self.resolve_policy(slot);
+    }
+
+    /// Drops a session whose checkpoint record has been removed: it is over.
+    pub fn discard(&mut self, session: &SessionId) {
+        if let Some(slot) = self.find(session) {
+            self.vacate(slot);
+        }
+    }
+
+    /// Replays an event that had been applied before the restore. All that can be
+    /// missing from the checkpoint records is activity, so that is all it brings back.
+    pub fn replay(&mut self, event: &Event<'_>, offset: i64, record_timestamp: Timestamp) {
+        let Subject::Session { id, .. } = event.subject else {
+            return;
+        };
+        if !matches!(event.kind, EventKind::Activity | EventKind::Login) {
+            return;
+        }
+        let at = self.clamp(event.at, record_timestamp);
+        if let Some(slot) = self.find(&Packed::new(id))
+            && self.slots[slot].start_offset <= offset
+        {
+            self.touch(slot, at, offset);
+        }
+    }
+
+    /// Takes every session as active at `at`, because the source records that would
+    /// tell are gone: rather a late logout than a wrong one.
+    ///
+    /// `lost_from` is the offset that the replay should have begun at. Sessions stay
+    /// dirty from there until they have been stored, so that a restore before that
+    /// finds the same gap and comes to the same conclusion.
+    pub fn assume_active(&mut self, at: Timestamp, lost_from: i64) {
+        let slots: Vec<SlotId> = self.slots.live().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.touch(slot, at, lost_from);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Logs: text on a terminal, JSON otherwise, always on stderr.
+
+use std::io::{IsTerminal, stderr};
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// What to log, and how.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// What to log: a level, or directives as in `info,sundown::tracker=debug`.
+    /// Session and user ids show at debug only.
+    #[arg(
+        long,
+        env = "SUNDOWN_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        global = true
+    )]
+    pub log: String,
+
+    /// How to write logs; without it, text on a terminal and JSON otherwise.
+    #[arg(long, env = "SUNDOWN_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Starts logging, once per process.
+///
+/// # Errors
+/// If the filter cannot be understood.
+pub fn init(args: &LogArgs) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
+        anyhow::anyhow!(
+            "--log '{}': {error}; write it like info or info,sundown=debug",
+            args.log
+        )
+    })?;
+    let terminal = stderr().is_terminal();
+    let default = if terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(terminal);
+    // A second call in one process (tests, the demo) keeps the first one's settings.
+    let _already_set = match args.log_format.unwrap_or(default) {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}

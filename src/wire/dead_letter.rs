@@ -1,0 +1,72 @@
+//! Dead letters: the source record's bytes untouched, and headers that say why.
+
+use rdkafka::message::{Header, OwnedHeaders};
+
+use crate::session::Timestamp;
+
+/// Why, from a closed set: `malformed`, `missing_field`, …
+pub const REASON: &str = "sundown-dlq-reason";
+/// The same for people, at most [`MAX_ERROR_BYTES`] bytes.
+pub const ERROR: &str = "sundown-dlq-error";
+/// The topic that the record was read from.
+pub const SOURCE_TOPIC: &str = "sundown-dlq-source-topic";
+/// Its partition there.
+pub const SOURCE_PARTITION: &str = "sundown-dlq-source-partition";
+/// Its offset there.
+pub const SOURCE_OFFSET: &str = "sundown-dlq-source-offset";
+/// Its timestamp there, RFC 3339.
+pub const SOURCE_TIMESTAMP: &str = "sundown-dlq-source-timestamp";
+/// How often it was tried.
+pub const ATTEMPTS: &str = "sundown-dlq-attempts";
+
+/// The longest text in the [`ERROR`] header, in bytes.
+pub const MAX_ERROR_BYTES: usize = 1024;
+
+/// What the headers of a dead letter say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// See [`REASON`].
+    pub reason: &'static str,
+    /// See [`ERROR`].
+    pub error: String,
+    /// See [`ATTEMPTS`].
+    pub attempts: u32,
+}
+
+/// Where a record was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// The record's timestamp.
+    pub timestamp: Timestamp,
+}
+
+/// The headers of the dead letter, behind those that the record already had.
+#[must_use]
+pub fn headers(existing: OwnedHeaders, cause: &Cause, origin: Origin<'_>) -> OwnedHeaders {
+    let mut end = cause.error.len().min(MAX_ERROR_BYTES);
+    while !cause.error.is_char_boundary(end) {
+        end -= 1;
+    }
+    [
+        (REASON, cause.reason.to_owned()),
+        (ERROR, cause.error[..end].to_owned()),
+        (SOURCE_TOPIC, origin.topic.to_owned()),
+        (SOURCE_PARTITION, origin.partition.to_string()),
+        (SOURCE_OFFSET, origin.offset.to_string()),
+        (SOURCE_TIMESTAMP, super::time::format(origin.timestamp)),
+        (ATTEMPTS, cause.attempts.to_string()),
+    ]
+    .iter()
+    .fold(existing, |headers, (key, value)| {
+        headers.insert(Header {
+            key,
+            value: Some(value),
+        })
+    })
+}

@@ -1,0 +1,99 @@
+//! Durations as people write them: `90s`, `1h30m`, `250ms`.
+
+use crate::session::Span;
+
+/// The longest duration that can be written: ten years.
+pub const LONGEST: Span = Span::from_secs(10 * 365 * 86_400);
+
+/// A duration that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not a duration: {reason}; write it like 90s, 15m, 1h30m or 250ms")]
+pub struct DurationError {
+    text: String,
+    reason: &'static str,
+}
+
+/// Parses a duration: whole numbers, each followed by one of the units `d`, `h`, `m`,
+/// `s` and `ms`, larger units first.
+///
+/// # Errors
+/// [`DurationError`] if it is anything else, or longer than [`LONGEST`].
+pub fn parse(text: &str) -> Result<Span, DurationError> {
+    let fail = |reason| DurationError {
+        text: text.to_owned(),
+        reason,
+    };
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1_i64),
+    ];
+    let mut next_unit = 0;
+    let mut total = 0_i64;
+    let mut rest = text;
+    if rest.is_empty() {
+        return Err(fail("it is empty"));
+    }
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let number: i64 = rest[..digits]
+            .parse()
+            .map_err(|_| fail("a number is missing or too large"))?;
+        rest = &rest[digits..];
+        let letters = rest.len()
+            - rest
+                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                .len();
+        let unit = units.iter().position(|(name, _)| *name == &rest[..letters]);
+        let unit = unit.ok_or_else(|| fail("a unit is missing or unknown"))?;
+        if unit < next_unit {
+            return Err(fail("its units are not in order, or repeated"));
+        }
+        next_unit = unit + 1;
+        rest = &rest[letters..];
+        total = total.saturating_add(number.saturating_mul(units[unit].1));
+    }
+    if total > LONGEST.as_millis() {
+        return Err(fail("it is longer than ten years"));
+    }
+    Ok(Span::from_millis(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("2d", 172_800_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse(text).unwrap(), Span::from_millis(millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_the_rest_and_says_why() {
+        for text in [
+            "",
+            "90",
+            "h",
+            "1.5h",
+            "-1s",
+            "1m1h",
+            "1s1s",
+            "11y",
+            "4000d",
+            "99999999999999999999s",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("write it like"), "{error}");
+        }
+    }
+}
