@@ -1,8 +1,10 @@
 //! Sundown ends user sessions on time.
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod kafka;
+pub mod metrics;
 pub mod output;
 pub mod session;
 pub mod shutdown;
