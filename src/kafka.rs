@@ -5,6 +5,7 @@ pub mod end_offsets;
 pub mod group;
 pub mod names;
 mod record;
+pub mod topics;
 pub mod transaction;
 
 pub use client::ConnectionArgs;
