@@ -3,9 +3,11 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod crd;
 pub mod kafka;
 pub mod metrics;
 pub mod output;
+pub mod policy_file;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
