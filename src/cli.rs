@@ -1,9 +1,12 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::telemetry::LogArgs;
+use crate::tracker::args::TrackerArgs;
+use crate::{shutdown, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -40,6 +43,8 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Work out when sessions are over, and write their terminal events.
+    Tracker(Box<TrackerArgs>),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -54,8 +59,15 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
+        Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
         Command::Completions { shell } => completions(*shell),
     }
+}
+
+/// Runs a role until the process is asked to stop.
+fn serve(role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async { role(shutdown::on_signal()?).await })
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod metrics;
 pub mod output;
 pub mod policy_file;
+pub mod process_report;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
