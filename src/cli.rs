@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::telemetry::LogArgs;
+use crate::topics::TopicsCommand;
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -40,6 +41,9 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Create, reset, plan or describe the topics.
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -54,6 +58,7 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
+        Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }
 }

@@ -7,4 +7,5 @@ pub mod output;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
+pub mod topics;
 pub mod wire;
