@@ -1,8 +1,12 @@
 //! Everything that speaks Kafka.
 
 pub mod client;
+pub mod end_offsets;
+pub mod group;
 pub mod names;
+mod record;
 pub mod topics;
+pub mod transaction;
 
 pub use client::ConnectionArgs;
 pub use names::{TopicArgs, Topics};

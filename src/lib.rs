@@ -1,11 +1,16 @@
 //! Sundown ends user sessions on time.
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod crd;
 pub mod kafka;
+pub mod metrics;
 pub mod output;
+pub mod policy_file;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
 pub mod topics;
+pub mod tracker;
 pub mod wire;

@@ -1,0 +1,216 @@
+//! The admin port that every role serves: `/livez`, `/readyz` and `/metrics`.
+//!
+//! A role makes a [`Health`] and a registry, tells the health what it still waits for,
+//! starts the server, and from then on reports from whichever thread knows:
+//!
+//! ```no_run
+//! # async fn role(args: sundown::admin::AdminArgs) -> anyhow::Result<()> {
+//! use std::time::Duration;
+//! use sundown::admin::{Health, start};
+//!
+//! let health = Health::default();
+//! health.set_not_ready("group", "waiting for partitions");
+//! let registry = sundown::metrics::registry("tracker")?;
+//! let _server = start(&args, health.clone(), registry).await?;
+//!
+//! std::thread::spawn(move || {
+//!     let pulse = health.heartbeat("consumer", Duration::from_secs(30));
+//!     loop {
+//!         pulse.beat();
+//!         // … poll, and once in the group:
+//!         health.set_ready("group");
+//!     }
+//! });
+//! # Ok(())
+//! # }
+//! ```
+
+mod health;
+mod server;
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use clap::Args;
+use prometheus::{Registry, TextEncoder};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+pub use health::{Health, Heartbeat, Problems};
+pub use server::Server;
+
+/// Where the admin port is.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Admin")]
+pub struct AdminArgs {
+    /// Where to serve /livez, /readyz and /metrics. Port 0 takes any free port; the log
+    /// names it. In a container, listen on 0.0.0.0 so that probes and scrapes get in.
+    #[arg(
+        long,
+        env = "SUNDOWN_ADMIN_LISTEN",
+        default_value = "127.0.0.1:0",
+        value_name = "HOST:PORT"
+    )]
+    pub admin_listen: String,
+}
+
+/// The admin port cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on '{listen}': {source}; give --admin-listen a free address as HOST:PORT")]
+pub struct ListenError {
+    listen: String,
+    source: std::io::Error,
+}
+
+/// Opens the admin port and serves it until the returned server is dropped: best at the
+/// very end, so that a process that is stopping can still be asked what keeps it.
+///
+/// # Errors
+/// [`ListenError`] if the address is taken or is none of this machine's.
+pub async fn start(
+    args: &AdminArgs,
+    health: Health,
+    registry: Registry,
+) -> Result<Server, ListenError> {
+    let listener = TcpListener::bind(&args.admin_listen).await;
+    let bound = listener.and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    let (listener, address): (_, SocketAddr) = bound.map_err(|source| ListenError {
+        listen: args.admin_listen.clone(),
+        source,
+    })?;
+    tracing::info!(admin = %address, "serving /livez, /readyz and /metrics");
+    Ok(Server::start(listener, address, router(health, registry)))
+}
+
+fn router(health: Health, registry: Registry) -> Router {
+    let live = Router::new().route("/livez", get(livez));
+    let ready = Router::new().route("/readyz", get(readyz));
+    let probes = live.merge(ready).with_state(health);
+    let metrics = Router::new().route("/metrics", get(metrics));
+    probes.merge(metrics.with_state(registry))
+}
+
+async fn livez(State(health): State<Health>) -> Response {
+    verdict(health.stalled())
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    verdict(health.not_ready())
+}
+
+/// The answer to a probe: `{"ok": …, "reasons": {what: why}}`.
+fn verdict(reasons: Problems) -> Response {
+    #[derive(Serialize)]
+    struct Verdict {
+        ok: bool,
+        reasons: Problems,
+    }
+    let ok = reasons.is_empty();
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, axum::Json(Verdict { ok, reasons })).into_response()
+}
+
+async fn metrics(State(registry): State<Registry>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)];
+    match TextEncoder::new().encode_to_string(&registry.gather()) {
+        Ok(text) => (content_type, text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn started(health: &Health) -> Server {
+        let args = AdminArgs {
+            admin_listen: "127.0.0.1:0".to_owned(),
+        };
+        let registry = crate::metrics::registry("handler").unwrap();
+        start(&args, health.clone(), registry).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn probes_answer_as_the_health_is_and_say_why() {
+        let health = Health::default();
+        let server = started(&health).await;
+        let ready = get(server.address(), "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        health.set_not_ready("group", "waiting for partitions");
+        let ready = get(server.address(), "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+        let body = r#"{"ok":false,"reasons":{"group":"waiting for partitions"}}"#;
+        assert!(ready.ends_with(body), "{ready}");
+
+        let live = get(server.address(), "/livez").await;
+        assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+        let _stuck = health.heartbeat("consumer", Duration::ZERO);
+        while health.stalled().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let live = get(server.address(), "/livez").await;
+        assert!(live.starts_with("HTTP/1.1 503"), "{live}");
+        assert!(live.contains(r#""consumer":"has not moved"#), "{live}");
+    }
+
+    #[tokio::test]
+    async fn metrics_name_the_build() {
+        let server = started(&Health::default()).await;
+        let answer = get(server.address(), "/metrics").await;
+        assert!(answer.contains("content-type: text/plain"), "{answer}");
+        assert!(
+            answer.contains(r#"sundown_build_info{role="handler""#),
+            "{answer}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_its_flag() {
+        let server = started(&Health::default()).await;
+        let args = AdminArgs {
+            admin_listen: server.address().to_string(),
+        };
+        let refused = start(&args, Health::default(), Registry::new()).await;
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains(&args.admin_listen), "{message}");
+        assert!(message.contains("--admin-listen"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_server_no_longer_listens() {
+        let server = started(&Health::default()).await;
+        let address = server.address();
+        drop(server);
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
