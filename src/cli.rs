@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::telemetry::LogArgs;
+use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
 use crate::{shutdown, tracker};
 
@@ -45,6 +46,9 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Work out when sessions are over, and write their terminal events.
     Tracker(Box<TrackerArgs>),
+    /// Create, reset, plan or describe the topics.
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -60,6 +64,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
         Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
+        Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }
 }

@@ -12,5 +12,6 @@ pub mod process_report;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
+pub mod topics;
 pub mod tracker;
 pub mod wire;

@@ -18,3 +18,4 @@ mod process;
 mod topic;
 
 mod harness;
+mod topics;
