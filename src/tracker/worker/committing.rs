@@ -25,11 +25,13 @@ impl Worker {
     }
 
     fn submit_batch(&mut self) {
+        // Asked for first: a batch that is taken has to be committed.
+        let Some(group) = self.parts.consumer.group_metadata() else {
+            return;
+        };
         self.step_past_control_records();
         let now = self.reading();
-        if let Some(batch) = self.engine.take_batch(now)
-            && let Some(group) = self.parts.consumer.group_metadata()
-        {
+        if let Some(batch) = self.engine.take_batch(now) {
             self.parts.commits.submit(batch, group);
         }
     }
