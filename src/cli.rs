@@ -3,6 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::kafka::{ConnectionArgs, TopicArgs};
+use crate::logout::LogoutArgs;
+use crate::produce::ProduceArgs;
+use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 
@@ -41,6 +44,12 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Write session events: of made-up users, or from a file.
+    Produce(ProduceArgs),
+    /// End sessions because the user left.
+    Logout(LogoutArgs),
+    /// End sessions because an administrator says so.
+    Revoke(LogoutArgs),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -58,6 +67,9 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
+        Command::Produce(args) => crate::produce::run(args, &cli.global),
+        Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
+        Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }

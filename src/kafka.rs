@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod end_offsets;
+pub mod event_writer;
 pub mod group;
 pub mod names;
 mod record;
