@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
@@ -8,6 +9,8 @@ use crate::produce::ProduceArgs;
 use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
+use crate::tracker::args::TrackerArgs;
+use crate::{shutdown, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -44,6 +47,8 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Work out when sessions are over, and write their terminal events.
+    Tracker(Box<TrackerArgs>),
     /// Write session events: of made-up users, or from a file.
     Produce(ProduceArgs),
     /// End sessions because the user left.
@@ -67,12 +72,19 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
+        Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }
+}
+
+/// Runs a role until the process is asked to stop.
+fn serve(role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async { role(shutdown::on_signal()?).await })
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ pub mod logout;
 pub mod metrics;
 pub mod output;
 pub mod policy_file;
+pub mod process_report;
 pub mod produce;
 pub mod session;
 pub mod shutdown;

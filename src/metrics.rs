@@ -2,6 +2,8 @@
 //!
 //! Names start with `sundown_`; labels come from closed sets.
 
+pub mod tracker;
+
 use prometheus::{IntGaugeVec, Opts, Registry};
 
 /// A registry that already says which build and which role this is:
