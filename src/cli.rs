@@ -4,6 +4,9 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{ConnectionArgs, TopicArgs};
+use crate::logout::LogoutArgs;
+use crate::produce::ProduceArgs;
+use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
@@ -46,6 +49,12 @@ pub struct GlobalArgs {
 pub enum Command {
     /// Work out when sessions are over, and write their terminal events.
     Tracker(Box<TrackerArgs>),
+    /// Write session events: of made-up users, or from a file.
+    Produce(ProduceArgs),
+    /// End sessions because the user left.
+    Logout(LogoutArgs),
+    /// End sessions because an administrator says so.
+    Revoke(LogoutArgs),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -64,6 +73,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
         Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
+        Command::Produce(args) => crate::produce::run(args, &cli.global),
+        Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
+        Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }
