@@ -40,6 +40,8 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Act on sessions that are over: call webhooks, write logs.
+    Handler(crate::handler::HandlerArgs),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -54,6 +56,7 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
+        Command::Handler(args) => crate::handler::command(args, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }
 }

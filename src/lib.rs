@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod handler;
+pub mod http;
 pub mod kafka;
 pub mod metrics;
 pub mod output;

@@ -2,7 +2,11 @@
 //!
 //! Names start with `sundown_`; labels come from closed sets.
 
+mod handler;
+
 use prometheus::{IntGaugeVec, Opts, Registry};
+
+pub use handler::{AttemptResult, EventResult, HandlerMetrics};
 
 /// A registry that already says which build and which role this is:
 /// `sundown_build_info{version, role} 1`.
