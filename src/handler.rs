@@ -6,10 +6,10 @@
 //! again after a crash, so actions happen at least once, under one idempotency key.
 
 pub mod action;
+pub mod args;
 pub mod config;
 pub mod consumer;
 pub mod dead_letters;
-pub mod group;
 pub mod lanes;
 pub mod ledger;
 pub mod partitions;
@@ -18,30 +18,26 @@ pub mod retry;
 pub mod work;
 pub mod worker;
 
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use clap::Args;
 use prometheus::Registry;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use tokio::runtime::{Builder, Handle};
+use rdkafka::consumer::Consumer;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, AdminArgs, Health};
+use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::kafka::Topics;
-use crate::metrics::{self, HandlerMetrics};
-use crate::shutdown;
-use config::Actions;
+use crate::kafka::group::{GroupConsumer, GroupContext};
+use crate::kafka::topics::{TopicAdmin, require_patiently};
+use crate::metrics::handler::HandlerMetrics;
+use args::{HandlerArgs, Settings};
+use config::NamedAction;
 use consumer::Reader;
 use dead_letters::{DeadLetters, Reason};
-use group::Group;
 use lanes::Lanes;
 use partitions::{Limits, Partitions};
 use reachability::Reachability;
@@ -53,110 +49,66 @@ use worker::{Station, Worker};
 const EVENTS_PER_PLACE: usize = 16;
 /// The memory that records in flight may take.
 const MAX_IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
-/// For the brokers to answer at the start.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the signal to the end of the process, whatever the brokers do.
 const EXIT_LIMIT: Duration = Duration::from_millis(4_500);
 
-/// Act on sessions that are over: call webhooks, write logs.
-///
-/// Reads terminal events, runs actions on each, and commits an event only once all of its
-/// actions have succeeded or it has gone to the dead-letter topic with the reason why.
-/// Several handlers share the work; start as many as the topic has partitions.
-#[derive(Args, Clone, Debug)]
-pub struct HandlerArgs {
-    /// What to do about sessions that are over, as YAML. Without it, they are only logged.
-    #[arg(long, env = "SUNDOWN_ACTIONS", value_name = "FILE")]
-    pub actions: Option<PathBuf>,
-
-    /// The consumer group, put behind the topic prefix. Handlers in one group share the
-    /// events; handlers in different groups each see all of them.
-    #[arg(
-        long,
-        env = "SUNDOWN_HANDLER_GROUP",
-        default_value = "sundown-handler",
-        value_name = "GROUP"
-    )]
-    pub group: String,
-
-    /// How many attempts of actions may be under way at once. One user's events are done
-    /// one after the other all the same, in the order of the topic.
-    #[arg(
-        long,
-        env = "SUNDOWN_HANDLER_CONCURRENCY",
-        default_value_t = 64,
-        value_name = "N",
-        value_parser = clap::value_parser!(u16).range(1..=4096)
-    )]
-    pub concurrency: u16,
-
-    /// The admin port.
-    #[command(flatten)]
-    pub admin: AdminArgs,
-}
-
-/// What a handler has to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How to reach Kafka.
-    pub client: ClientConfig,
-    /// The topics' names.
-    pub topics: Topics,
-    /// The consumer group, prefix included.
-    pub group: String,
-    /// The most attempts under way at once.
-    pub concurrency: usize,
-    /// What to do.
-    pub actions: Actions,
-}
-
-/// `sundown handler`: runs until a signal.
+/// `sundown handler`: runs until `stop`.
 ///
 /// # Errors
-/// What keeps the handler from starting or from going on.
-pub fn command(args: &HandlerArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let settings = Settings::new(args, global)?;
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
-        let stop = shutdown::on_signal().context("signals cannot be caught")?;
-        let health = Health::default();
-        let registry = metrics::registry("handler")?;
-        let _server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
-        run(settings, &health, &registry, stop).await
-    });
-    // Attempts that did not end in time are left to the receiver's idempotency.
-    runtime.shutdown_background();
-    result
-}
-
-/// Runs a handler on the current runtime until `stop` is cancelled.
-///
-/// # Errors
-/// What keeps it from starting or from going on.
+/// What keeps it from starting, or from going on, with the remedy.
 pub async fn run(
+    global: &GlobalArgs,
+    args: &HandlerArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let settings = Settings::new(args, global)?;
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    let registry = crate::metrics::registry("handler")?;
+    let _server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
+
+    let (source, dead) = (
+        &settings.topics.expired_sessions,
+        &settings.topics.expired_sessions_dlq,
+    );
+    let topics = TopicAdmin::new(&settings.client)?;
+    if require_patiently(&topics, &[source, dead], &stop)
+        .await?
+        .is_none()
+    {
+        return Ok(());
+    }
+    health.set_ready("kafka");
+    serve(settings, &health, &registry, stop).await
+}
+
+/// Acts on terminal events until `stop`; the topics have to exist.
+///
+/// # Errors
+/// What keeps it from starting, or from going on.
+pub async fn serve(
     settings: Settings,
     health: &Health,
     registry: &Registry,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let names = settings
-        .actions
-        .list
-        .iter()
-        .map(|named| named.name.as_str());
-    let metrics = HandlerMetrics::register(registry, names, &Reason::ALL)?;
-    let (topics, client) = (settings.topics.clone(), settings.client.clone());
-    let consumer = group::config(client, &settings.group);
-    let consumer: BaseConsumer<Group> = consumer.create_with_context(Group::default())?;
-    let worker = Arc::new(worker(settings, health, &metrics)?);
+    let names = settings.actions.list.iter();
+    let names = names.map(|named| named.name.as_str());
+    let metrics = HandlerMetrics::new(registry, names, &Reason::ALL)?;
+    let member = settings.consumer();
+    let consumer: GroupConsumer = member.create_with_context(GroupContext::default())?;
+    let topic = settings.topics.expired_sessions.clone();
+    consumer.subscribe(&[&topic])?;
+    let limits = Limits {
+        events: settings.concurrency * EVENTS_PER_PLACE,
+        bytes: MAX_IN_FLIGHT_BYTES,
+    };
+    let worker = worker(settings, health, &metrics)?;
     let (give_back, returned) = mpsc::channel();
     let reader = Reader {
         consumer,
-        topic: topics.expired_sessions.clone(),
-        partitions: Partitions::new(Limits {
-            events: worker.slots.available_permits() * EVENTS_PER_PLACE,
-            bytes: MAX_IN_FLIGHT_BYTES,
-        }),
+        topic,
+        partitions: Partitions::new(limits),
         dispatch: dispatcher(worker, give_back),
         returned,
         stop: stop.clone(),
@@ -165,43 +117,24 @@ pub async fn run(
         clock: Clock::default(),
     };
     let (ended, mut end) = oneshot::channel();
+    // Nobody listens any more if the exit limit has passed.
+    let read = move || drop(ended.send(reader.run()));
     thread::Builder::new()
         .name("handler".to_owned())
-        .spawn(move || {
-            let result = subscribe(&reader.consumer, &topics).and_then(|()| Ok(reader.run()?));
-            // Nobody listens any more if the exit limit has passed.
-            let _ = ended.send(result);
-        })?;
+        .spawn(read)?;
     tokio::select! {
-        result = &mut end => return result?,
+        result = &mut end => return Ok(result??),
         () = stop.cancelled() => {}
     }
-    match tokio::time::timeout(EXIT_LIMIT, end).await {
-        Ok(result) => result?,
-        Err(_) => {
-            tracing::warn!("the brokers did not confirm in time; some events may be done again");
-            Ok(())
-        }
+    if let Ok(result) = tokio::time::timeout(EXIT_LIMIT, end).await {
+        return Ok(result??);
     }
-}
-
-impl Settings {
-    fn new(args: &HandlerArgs, global: &GlobalArgs) -> anyhow::Result<Self> {
-        Ok(Self {
-            client: global.connection.client_config()?,
-            topics: global.topics.topics(),
-            group: global.topics.prefixed(&args.group),
-            concurrency: args.concurrency.into(),
-            actions: match &args.actions {
-                Some(file) => Actions::load(file)?,
-                None => Actions::only_log(),
-            },
-        })
-    }
+    tracing::warn!("leaving without the brokers' word; some events may be done again");
+    Ok(())
 }
 
 fn worker(settings: Settings, health: &Health, metrics: &HandlerMetrics) -> anyhow::Result<Worker> {
-    let station = |named: config::NamedAction| Station {
+    let station = |named: NamedAction| Station {
         reachability: Reachability::new(named.name.clone(), health.clone(), metrics.clone()),
         named,
     };
@@ -221,7 +154,8 @@ fn worker(settings: Settings, health: &Health, metrics: &HandlerMetrics) -> anyh
 }
 
 /// Work goes into its user's lane; its ticket comes back when it is done.
-fn dispatcher(worker: Arc<Worker>, give_back: mpsc::Sender<Returned>) -> impl Fn(Work) + Send {
+fn dispatcher(worker: Worker, give_back: mpsc::Sender<Returned>) -> impl Fn(Work) + Send {
+    let worker = Arc::new(worker);
     let lanes = Lanes::new(Handle::current(), move |work: Work| {
         let (worker, give_back) = (Arc::clone(&worker), give_back.clone());
         async move {
@@ -233,18 +167,4 @@ fn dispatcher(worker: Arc<Worker>, give_back: mpsc::Sender<Returned>) -> impl Fn
         }
     });
     move |work| lanes.accept(work.order_key(), work)
-}
-
-fn subscribe(consumer: &BaseConsumer<Group>, topics: &Topics) -> anyhow::Result<()> {
-    for topic in [&topics.expired_sessions, &topics.expired_sessions_dlq] {
-        let metadata = consumer.fetch_metadata(Some(topic), START_TIMEOUT);
-        let metadata = metadata.context("cannot reach Kafka; check --bootstrap-servers")?;
-        let found = metadata.topics().first();
-        let found = found.ok_or_else(|| anyhow!("the brokers said nothing of topic '{topic}'"))?;
-        if let Some(error) = found.error() {
-            let error = rdkafka::error::RDKafkaErrorCode::from(error);
-            bail!("topic '{topic}' cannot be used: {error}; make it with `sundown topics create`");
-        }
-    }
-    Ok(consumer.subscribe(&[&topics.expired_sessions])?)
 }

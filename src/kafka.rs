@@ -1,7 +1,14 @@
 //! Everything that speaks Kafka.
 
 pub mod client;
+pub mod commit_thread;
+pub mod end_offsets;
+pub mod group;
 pub mod names;
+mod record;
+pub mod restore;
+pub mod topics;
+pub mod transaction;
 
 pub use client::ConnectionArgs;
 pub use names::{TopicArgs, Topics};

@@ -3,12 +3,17 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod crd;
 pub mod handler;
 pub mod http;
 pub mod kafka;
 pub mod metrics;
 pub mod output;
+pub mod policy_file;
+pub mod process_report;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;
+pub mod topics;
+pub mod tracker;
 pub mod wire;

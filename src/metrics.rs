@@ -2,11 +2,10 @@
 //!
 //! Names start with `sundown_`; labels come from closed sets.
 
-mod handler;
+pub mod handler;
+pub mod tracker;
 
 use prometheus::{IntGaugeVec, Opts, Registry};
-
-pub use handler::{AttemptResult, EventResult, HandlerMetrics};
 
 /// A registry that already says which build and which role this is:
 /// `sundown_build_info{version, role} 1`.

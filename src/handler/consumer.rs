@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use super::group::{Change, Group, assign, unassign};
 use super::partitions::Partitions;
 use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
-use crate::metrics::HandlerMetrics;
+use crate::kafka::group::{GroupConsumer, Rebalance, assign, unassign};
+use crate::metrics::handler::HandlerMetrics;
 
 /// How long to wait for a record: also how soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ const CONDITION: &str = "group";
 /// The thread's state.
 pub struct Reader<D> {
     /// Subscribed.
-    pub consumer: BaseConsumer<Group>,
+    pub consumer: GroupConsumer,
     /// What is read.
     pub topic: String,
     /// What is owned.
@@ -92,8 +92,8 @@ impl<D: Fn(Work)> Reader<D> {
                 Some(Err(error)) => explain(error, &self.topic)?,
                 None => {}
             }
-            while let Some(change) = self.consumer.context().next_change() {
-                self.follow(change)?;
+            while let Some(rebalance) = self.consumer.context().next_rebalance() {
+                self.follow(rebalance)?;
             }
         }
         Ok(())
@@ -139,9 +139,9 @@ impl<D: Fn(Work)> Reader<D> {
         true
     }
 
-    fn follow(&mut self, change: Change) -> Result<(), KafkaError> {
-        match change {
-            Change::Assign(list) => {
+    fn follow(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
+        match rebalance {
+            Rebalance::Assigned(list) => {
                 let ids = ids(&list);
                 tracing::info!(partitions = ?ids, "assigned");
                 ids.iter().for_each(|&id| self.partitions.assign(id));
@@ -152,20 +152,27 @@ impl<D: Fn(Work)> Reader<D> {
                 }
                 self.health.set_ready(CONDITION);
             }
-            Change::Revoke { partitions, lost } => {
-                let ids = ids(&partitions);
-                tracing::info!(partitions = ?ids, lost, "revoked");
-                if lost {
-                    self.health
-                        .set_not_ready(CONDITION, "expelled; joining again");
-                } else {
-                    self.settle(&ids, REVOKE_LIMIT);
-                }
-                ids.iter().for_each(|&id| self.partitions.remove(id));
-                unassign(&self.consumer, &partitions)?;
+            Rebalance::Revoked(list) => {
+                let ids = ids(&list);
+                tracing::info!(partitions = ?ids, "revoked");
+                self.settle(&ids, REVOKE_LIMIT);
+                self.let_go(&list)?;
+            }
+            Rebalance::Lost(list) => {
+                tracing::warn!(partitions = ?ids(&list), "lost");
+                self.health
+                    .set_not_ready(CONDITION, "expelled; joining again");
+                self.let_go(&list)?;
             }
         }
         Ok(())
+    }
+
+    fn let_go(&mut self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        ids(list)
+            .into_iter()
+            .for_each(|id| self.partitions.remove(id));
+        unassign(&self.consumer, list)
     }
 
     /// Lets partitions come to rest: nothing new is begun, what is under way may finish
@@ -222,7 +229,7 @@ fn ids(list: &TopicPartitionList) -> Vec<i32> {
 }
 
 /// Where the consumer stands, of the partitions that it has read anything of.
-fn positions(consumer: &BaseConsumer<Group>) -> BTreeMap<i32, i64> {
+fn positions(consumer: &GroupConsumer) -> BTreeMap<i32, i64> {
     let Ok(list) = consumer.position() else {
         return BTreeMap::new();
     };

@@ -12,7 +12,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::work::{Malformed, Work};
 use crate::admin::Health;
-use crate::metrics::HandlerMetrics;
+use crate::metrics::handler::HandlerMetrics;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{self, Cause, Origin};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::action::ActionError;
 use super::config::ActionName;
 use crate::admin::Health;
-use crate::metrics::HandlerMetrics;
+use crate::metrics::handler::HandlerMetrics;
 
 /// Whether the target of one action can be reached, as its last attempt found it.
 ///

@@ -14,7 +14,7 @@ use super::reachability::Reachability;
 use super::retry::{RetryPolicy, Verdict};
 use super::work::Work;
 use crate::clock::Clock;
-use crate::metrics::{AttemptResult, EventResult, HandlerMetrics};
+use crate::metrics::handler::{AttemptResult, EventResult, HandlerMetrics};
 
 /// Does what has to be done about events.
 pub struct Worker {

@@ -55,7 +55,7 @@ impl HandlerMetrics {
     ///
     /// # Errors
     /// If the registry has metrics by these names already.
-    pub fn register<'a>(
+    pub fn new<'a>(
         registry: &Registry,
         actions: impl IntoIterator<Item = &'a str>,
         dead_letter_reasons: &[&str],

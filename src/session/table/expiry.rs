@@ -57,6 +57,9 @@ impl SessionTable {
     ///
     /// Ends nothing by itself; the next [`advance`](SessionTable::advance) does.
     pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
+        if Arc::ptr_eq(&self.policies, &policies) {
+            return;
+        }
         let slots: Vec<(SlotId, Timestamp)> = self
             .slots
             .live()

@@ -1,0 +1,139 @@
+//! Asks the brokers where partitions end, on a thread of its own.
+//!
+//! The moment is noted before the question. Whoever has then read up to the answer
+//! has read everything that was appended before that moment.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::tracker::clocks::Reading;
+use crate::tracker::engine::EndOffsets;
+
+/// How often to ask. Bounds how late an ending is noticed.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The thread that asks.
+#[derive(Debug)]
+pub struct EndOffsetWatch {
+    partitions: Arc<Mutex<Vec<i32>>>,
+    answers: Receiver<EndOffsets>,
+}
+
+impl EndOffsetWatch {
+    /// Starts asking for partitions of `topic`, until `stop`.
+    ///
+    /// # Errors
+    /// If the client cannot be made.
+    pub fn start(
+        mut config: ClientConfig,
+        topic: String,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        // The high watermark, not the last stable offset: activity in an upstream
+        // transaction that is still open has been appended and is not read.
+        config.set("isolation.level", "read_uncommitted");
+        let client: BaseConsumer = config.create()?;
+        let partitions = Arc::new(Mutex::new(Vec::new()));
+        // One answer may wait; a loop that is behind needs no more of them.
+        let (sender, answers) = sync_channel(1);
+        let asked = Arc::clone(&partitions);
+        thread::Builder::new()
+            .name("end-offsets".to_owned())
+            .spawn(move || {
+                Asker {
+                    client,
+                    topic,
+                    clock,
+                    partitions: asked,
+                    sender,
+                    failing: false,
+                }
+                .run(&stop);
+            })?;
+        Ok(Self {
+            partitions,
+            answers,
+        })
+    }
+
+    /// Which partitions to ask for.
+    pub fn watch(&self, partitions: Vec<i32>) {
+        *self
+            .partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = partitions;
+    }
+
+    /// The latest answer, if there is one that has not been taken.
+    pub fn answer(&self) -> Option<EndOffsets> {
+        self.answers.try_recv().ok()
+    }
+}
+
+struct Asker {
+    client: BaseConsumer,
+    topic: String,
+    clock: Clock,
+    partitions: Arc<Mutex<Vec<i32>>>,
+    sender: SyncSender<EndOffsets>,
+    failing: bool,
+}
+
+impl Asker {
+    fn run(mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            thread::sleep(INTERVAL);
+            let partitions = self
+                .partitions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            if partitions.is_empty() {
+                continue;
+            }
+            match self.ask(&partitions) {
+                Ok(answer) => {
+                    self.failing = false;
+                    let _full_or_gone = self.sender.try_send(answer);
+                }
+                Err(error) if !self.failing => {
+                    self.failing = true;
+                    tracing::warn!(%error, "brokers do not tell where partitions end: nothing is ended until they do");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn ask(&self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
+        let mut question = TopicPartitionList::new();
+        for &partition in partitions {
+            // As a timestamp, -1 asks for the end (ListOffsets, KIP-79).
+            question.add_partition_offset(&self.topic, partition, Offset::End)?;
+        }
+        let asked_at = Reading {
+            wall: self.clock.wall(),
+            elapsed: self.clock.elapsed(),
+        };
+        let answer = self.client.offsets_for_times(question, TIMEOUT)?;
+        let mut ends = Vec::with_capacity(partitions.len());
+        for element in answer.elements() {
+            element.error()?;
+            if let Offset::Offset(end) = element.offset() {
+                ends.push((element.partition(), end));
+            }
+        }
+        Ok(EndOffsets { asked_at, ends })
+    }
+}

@@ -1,0 +1,117 @@
+//! Membership in a consumer group, with rebalances as values.
+//!
+//! librdkafka reports a rebalance in a callback and then waits until the application
+//! has assigned or unassigned. The callback here only notes what has happened; the
+//! loop that polls deals with it right after, when it is free to commit first.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::base_consumer::BaseConsumer;
+use rdkafka::consumer::{Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+/// A consumer that is a member of a group.
+pub type GroupConsumer = BaseConsumer<GroupContext>;
+
+/// What a rebalance does. Each has to be answered with [`assign`] or [`unassign`].
+#[derive(Debug)]
+pub enum Rebalance {
+    /// The group has given partitions.
+    Assigned(TopicPartitionList),
+    /// The group takes partitions away; there is time to commit.
+    Revoked(TopicPartitionList),
+    /// The group has given the partitions to others already: too late to commit.
+    Lost(TopicPartitionList),
+}
+
+/// Notes rebalances for the loop that polls.
+#[derive(Debug, Default)]
+pub struct GroupContext {
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    closing: AtomicBool,
+    commit_failed: AtomicBool,
+}
+
+impl GroupContext {
+    /// The oldest rebalance that has not been dealt with. Ask after every poll.
+    pub fn next_rebalance(&self) -> Option<Rebalance> {
+        self.queue().pop_front()
+    }
+
+    /// Whether an asynchronous commit has failed since this was last asked.
+    pub fn commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
+    }
+
+    /// From now on the callback answers by itself, for nobody polls any more: call it
+    /// before the consumer is dropped, once everything has been committed.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
+        self.rebalances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for GroupContext {}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assigned = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            if !assigned && let Err(error) = unassign(consumer, partitions) {
+                tracing::warn!(%error, "cannot give partitions back while leaving the group");
+            }
+            return;
+        }
+        self.queue().push_back(if assigned {
+            Rebalance::Assigned(partitions.clone())
+        } else if consumer.assignment_lost() {
+            Rebalance::Lost(partitions.clone())
+        } else {
+            Rebalance::Revoked(partitions.clone())
+        });
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "a commit failed");
+            self.commit_failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Takes over the partitions of a [`Rebalance::Assigned`].
+///
+/// # Errors
+/// If librdkafka refuses.
+pub fn assign(consumer: &GroupConsumer, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(partitions),
+    }
+}
+
+/// Gives back the partitions of a [`Rebalance::Revoked`] or [`Rebalance::Lost`].
+///
+/// # Errors
+/// If librdkafka refuses.
+pub fn unassign(consumer: &GroupConsumer, partitions: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+    }
+}

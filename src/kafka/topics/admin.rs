@@ -1,0 +1,275 @@
+//! Looking at topics, making and deleting them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BlockingRetryable, ConstantBuilder};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::catalogue::TopicSpec;
+use super::error::TopicError;
+use super::state::{self, ConfigValue, Offsets, TopicState};
+
+/// How long one question may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long the cluster may take to create or delete topics.
+const SETTLE_WITHIN: Duration = Duration::from_secs(60);
+/// How often to look whether it has: nothing announces it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The topics that exist, by name.
+pub type Existing = BTreeMap<String, TopicState>;
+
+/// Asks and tells a cluster about its topics.
+#[derive(Clone)]
+pub struct TopicAdmin {
+    client: Arc<AdminClient<DefaultClientContext>>,
+    bootstrap: String,
+}
+
+impl TopicAdmin {
+    /// A client of the cluster that `config` names; connects when it is first used.
+    ///
+    /// # Errors
+    /// [`TopicError::Client`] if librdkafka does not accept the configuration.
+    pub fn new(config: &ClientConfig) -> Result<Self, TopicError> {
+        let client: AdminClient<_> = config.create().map_err(TopicError::Client)?;
+        Ok(Self {
+            client: Arc::new(client),
+            bootstrap: config.get("bootstrap.servers").unwrap_or_default().into(),
+        })
+    }
+
+    /// Those of `names` that exist, and what they are like.
+    ///
+    /// # Errors
+    /// [`TopicError::Unreachable`] if no broker answers in time.
+    pub async fn existing(&self, names: &[&str]) -> Result<Existing, TopicError> {
+        let mut found = self.partitions(names).await?;
+        let asked: Vec<_> = found.keys().cloned().collect();
+        for (name, configs) in self.configs(&asked).await? {
+            if let Some(topic) = found.get_mut(&name) {
+                topic.configs = Some(configs);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The offsets of every partition of a topic, in order.
+    ///
+    /// # Errors
+    /// [`TopicError::Unreachable`] if a partition's leader does not answer in time.
+    pub async fn offsets(&self, name: &str, partitions: i32) -> Result<Vec<Offsets>, TopicError> {
+        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        let ask = move |partition| {
+            let watermarks = || {
+                client
+                    .inner()
+                    .fetch_watermarks(&name, partition, ANSWER_WITHIN)
+            };
+            let (first, end) = watermarks
+                .retry(patience())
+                .sleep(std::thread::sleep)
+                .when(moving)
+                .call()?;
+            Ok(Offsets { first, end })
+        };
+        self.blocking(move || (0..partitions).map(ask).collect())
+            .await
+    }
+
+    /// Creates topics and waits until they can be used. One that exists by now is left
+    /// as it is. `replication` is the number of replicas, -1 for the brokers' default.
+    ///
+    /// # Errors
+    /// [`TopicError::Refused`], [`TopicError::NotSettled`] or [`TopicError::Unreachable`].
+    pub async fn create(&self, specs: &[&TopicSpec], replication: i32) -> Result<(), TopicError> {
+        if specs.is_empty() {
+            return Ok(());
+        }
+        let configs: Vec<Vec<_>> = specs
+            .iter()
+            .map(|spec| {
+                spec.configs
+                    .iter()
+                    .map(|c| (c.key, c.setting.value()))
+                    .collect()
+            })
+            .collect();
+        let topics = specs.iter().zip(&configs).map(|(spec, configs)| {
+            let replication = TopicReplication::Fixed(replication);
+            let topic = NewTopic::new(&spec.name, spec.partitions, replication);
+            configs
+                .iter()
+                .fold(topic, |topic, (key, value)| topic.set(key, value))
+        });
+        let topics: Vec<_> = topics.collect();
+        let answer = self.client.create_topics(&topics, &options()).await;
+        self.triage(answer, "created", RDKafkaErrorCode::TopicAlreadyExists)?;
+        let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        self.settle(&names, "created", |topic| {
+            topic.is_some_and(TopicState::is_ready)
+        })
+        .await?;
+        // The metadata names a partition's leader before that broker knows it is the one.
+        for spec in specs {
+            self.offsets(&spec.name, spec.partitions).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes topics and waits until they are gone. One that is not there is fine.
+    ///
+    /// # Errors
+    /// [`TopicError::Refused`], [`TopicError::NotSettled`] or [`TopicError::Unreachable`].
+    pub async fn delete(&self, names: &[&str]) -> Result<(), TopicError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let answer = self.client.delete_topics(names, &options()).await;
+        self.triage(answer, "deleted", RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        self.settle(names, "deleted", |topic| topic.is_none()).await
+    }
+
+    /// Turns the answer to a change into an error, unless every topic was changed or
+    /// `accepted`.
+    fn triage(
+        &self,
+        answer: Result<Vec<TopicResult>, KafkaError>,
+        what: &'static str,
+        accepted: RDKafkaErrorCode,
+    ) -> Result<(), TopicError> {
+        for result in answer.map_err(|reason| self.unreachable(reason))? {
+            match result {
+                Err((topic, code)) if code != accepted => {
+                    return Err(TopicError::Refused { topic, what, code });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all topics are as they should be after a change.
+    async fn settle(
+        &self,
+        names: &[&str],
+        what: &'static str,
+        done: impl Fn(Option<&TopicState>) -> bool,
+    ) -> Result<(), TopicError> {
+        let mut waiting = names.to_vec();
+        let settled = async {
+            loop {
+                let existing = self.partitions(names).await?;
+                waiting = names
+                    .iter()
+                    .copied()
+                    .filter(|name| !done(existing.get(*name)))
+                    .collect();
+                if waiting.is_empty() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if let Ok(result) = tokio::time::timeout(SETTLE_WITHIN, settled).await {
+            return result;
+        }
+        Err(TopicError::NotSettled {
+            names: waiting.into_iter().map(str::to_owned).collect(),
+            what,
+            seconds: SETTLE_WITHIN.as_secs(),
+        })
+    }
+
+    /// Those of `names` that exist, without their configuration.
+    async fn partitions(&self, names: &[&str]) -> Result<Existing, TopicError> {
+        let client = Arc::clone(&self.client);
+        // All topics: to ask for one that is missing may create it.
+        let metadata = self
+            .blocking(move || client.inner().fetch_metadata(None, ANSWER_WITHIN))
+            .await?;
+        let wanted = metadata.topics().iter().filter(|topic| {
+            names.contains(&topic.name())
+                && topic.error().is_none()
+                && !topic.partitions().is_empty()
+        });
+        Ok(wanted
+            .map(|topic| (topic.name().to_owned(), TopicState::from(topic)))
+            .collect())
+    }
+
+    /// The configuration of topics; of those only that the broker tells about.
+    async fn configs(
+        &self,
+        names: &[String],
+    ) -> Result<Vec<(String, BTreeMap<String, ConfigValue>)>, TopicError> {
+        let asked: Vec<_> = names
+            .iter()
+            .map(|name| ResourceSpecifier::Topic(name))
+            .collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = match self.client.describe_configs(&asked, &options()).await {
+            Ok(answers) => answers,
+            // Not every Kafka-compatible service knows the request.
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => return Ok(Vec::new()),
+            Err(reason) => return Err(self.unreachable(reason)),
+        };
+        // A user without the right gets an empty answer.
+        let told = answers
+            .into_iter()
+            .flatten()
+            .filter(|answer| !answer.entries.is_empty());
+        Ok(told.filter_map(state::configs).collect())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, TopicError> {
+        let answer = tokio::task::spawn_blocking(call).await;
+        answer
+            .unwrap_or(Err(KafkaError::Canceled))
+            .map_err(|reason| self.unreachable(reason))
+    }
+
+    fn unreachable(&self, reason: KafkaError) -> TopicError {
+        TopicError::Unreachable {
+            bootstrap: self.bootstrap.clone(),
+            reason,
+        }
+    }
+}
+
+/// How often to ask again while partitions move: for [`ANSWER_WITHIN`].
+fn patience() -> ConstantBuilder {
+    ConstantBuilder::default()
+        .with_delay(LOOK_EVERY)
+        .with_max_times(100)
+}
+
+/// Whether the error is of a partition that is new or on its way to another broker.
+fn moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    )
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(SETTLE_WITHIN))
+        .operation_timeout(Some(ANSWER_WITHIN))
+}

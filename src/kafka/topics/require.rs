@@ -1,0 +1,97 @@
+//! What has to be there before a role starts.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::admin::{Existing, TopicAdmin};
+use super::error::TopicError;
+use super::state::{TimestampType, TopicState};
+use crate::kafka::names::Topics;
+
+/// How long to wait before asking again while no broker answers.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the tracker has to know of the topic that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceTopic {
+    /// How many partitions it has, and the checkpoint topic with it.
+    pub partitions: i32,
+    /// Whose clock its record timestamps show.
+    pub timestamps: TimestampType,
+}
+
+/// The topics of these names.
+///
+/// # Errors
+/// [`TopicError::Missing`] unless all of them exist; [`TopicError::Unreachable`] if there
+/// is nobody to ask.
+pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<Existing, TopicError> {
+    let existing = admin.existing(names).await?;
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !existing.contains_key(**name))
+        .map(|name| (*name).to_owned())
+        .collect();
+    if missing.is_empty() {
+        Ok(existing)
+    } else {
+        Err(TopicError::Missing { names: missing })
+    }
+}
+
+/// The same, once there is somebody to ask; `None` if told to stop before.
+///
+/// # Errors
+/// [`TopicError::Missing`] unless all of them exist.
+pub async fn require_patiently(
+    admin: &TopicAdmin,
+    names: &[&str],
+    stop: &CancellationToken,
+) -> Result<Option<Existing>, TopicError> {
+    loop {
+        match require(admin, names).await {
+            Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "trying again"),
+            answer => return answer.map(Some),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_AGAIN) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+/// Checks that the topics of a tracker exist and that the checkpoint topic fits the
+/// source topic.
+///
+/// # Errors
+/// As of [`require`]; [`TopicError::PartitionMismatch`] if the two differ in partitions.
+pub async fn require_for_tracker(
+    admin: &TopicAdmin,
+    topics: &Topics,
+) -> Result<SourceTopic, TopicError> {
+    let names: [&str; 6] = [
+        &topics.session_logs,
+        &topics.session_logs_dlq,
+        &topics.expired_sessions,
+        &topics.expiring_sessions,
+        &topics.checkpoint,
+        &topics.processes,
+    ];
+    let existing = require(admin, &names).await?;
+    let source = &existing[&topics.session_logs];
+    let partitions = source.partition_count();
+    let checkpoint_partitions = TopicState::partition_count(&existing[&topics.checkpoint]);
+    if checkpoint_partitions != partitions {
+        return Err(TopicError::PartitionMismatch {
+            checkpoint: topics.checkpoint.clone(),
+            checkpoint_partitions,
+            source_topic: topics.session_logs.clone(),
+            source_partitions: partitions,
+        });
+    }
+    Ok(SourceTopic {
+        partitions,
+        timestamps: source.timestamps(),
+    })
+}

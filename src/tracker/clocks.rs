@@ -1,0 +1,214 @@
+//! Whose clock counts.
+//!
+//! A tracker with a wrong clock must not log anybody out. It knows two clocks: its
+//! own, and the brokers', which it sees in the timestamps that they put on its own
+//! process reports. Sessions end by the lower of the two, and not at all while they
+//! disagree.
+
+use std::time::Duration;
+
+use crate::session::{Span, Timestamp};
+
+/// How long a sample of the brokers' clock is good for: five reports missed.
+const SAMPLE_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Both readings of this process's clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// Time since the process started; never goes back.
+    pub elapsed: Duration,
+}
+
+/// The brokers' clock, as one acknowledged process report showed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerSample {
+    /// The timestamp that the broker put on the report; `None` where the topic keeps
+    /// the producer's own.
+    pub append_time: Option<Timestamp>,
+    /// When the report was sent, by [`Reading::elapsed`].
+    pub sent: Duration,
+    /// When its acknowledgement came.
+    pub acknowledged: Duration,
+}
+
+/// Why nothing can be ended now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClockTrouble {
+    /// The brokers' clock is not known yet.
+    #[error("waiting for the first process report to be acknowledged, to compare clocks")]
+    Unknown,
+    /// No process report has been acknowledged for some time.
+    #[error("no process report has been acknowledged for {}: are the brokers reachable?", span(.0))]
+    Stale(Duration),
+    /// The clocks are too far apart.
+    #[error(
+        "this machine's clock and the brokers' are {apart} apart, more than --max-clock-skew {allowed}: \
+         correct the clock that is wrong (is NTP running?)"
+    )]
+    Apart {
+        /// How far.
+        apart: Span,
+        /// How far they may be.
+        allowed: Span,
+    },
+}
+
+fn span(duration: &Duration) -> Span {
+    Span::from_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Compares this machine's clock with the brokers'.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    max_skew: Span,
+    sample: Option<BrokerSample>,
+}
+
+impl Clocks {
+    /// Clocks that may differ by `max_skew`.
+    #[must_use]
+    pub fn new(max_skew: Span) -> Self {
+        Self {
+            max_skew,
+            sample: None,
+        }
+    }
+
+    /// A process report has been acknowledged.
+    pub fn sampled(&mut self, sample: BrokerSample) {
+        self.sample = Some(sample);
+    }
+
+    /// Whether anything has been heard of the brokers' clock.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        self.sample.is_some()
+    }
+
+    /// Whether the brokers do not tell their time, so that there is nothing to compare.
+    #[must_use]
+    pub fn unchecked(&self) -> bool {
+        self.sample
+            .is_some_and(|sample| sample.append_time.is_none())
+    }
+
+    /// The time by which sessions may end at the moment of `reading`: the lower of the
+    /// two clocks.
+    ///
+    /// # Errors
+    /// [`ClockTrouble`] while nothing may end.
+    pub fn lower(&self, reading: Reading) -> Result<Timestamp, ClockTrouble> {
+        let sample = self.sample.ok_or(ClockTrouble::Unknown)?;
+        let age = reading.elapsed.saturating_sub(sample.acknowledged);
+        if age > SAMPLE_LIFETIME {
+            return Err(ClockTrouble::Stale(age));
+        }
+        let Some(broker) = self.broker(reading) else {
+            return Ok(reading.wall);
+        };
+        // The broker's reading was taken at some moment of the round trip.
+        let uncertainty = span(&sample.acknowledged.saturating_sub(sample.sent));
+        let apart = reading.wall.distance(broker);
+        if apart > self.max_skew + uncertainty {
+            return Err(ClockTrouble::Apart {
+                apart,
+                allowed: self.max_skew,
+            });
+        }
+        Ok(reading.wall.min(broker))
+    }
+
+    /// The time beyond which no event can have happened at the moment of `reading`: the
+    /// higher of the two clocks, so that a machine that is behind does not take honest
+    /// events for events from the future.
+    #[must_use]
+    pub fn upper(&self, reading: Reading) -> Timestamp {
+        let broker = self.broker(reading).unwrap_or(Timestamp::MIN);
+        reading.wall.max(broker)
+    }
+
+    /// What the brokers' clock shows at the moment of `reading`, or a little less: the
+    /// report was stamped before its acknowledgement came. By elapsed time from there
+    /// on, so that setting this machine's clock does not move it.
+    fn broker(&self, reading: Reading) -> Option<Timestamp> {
+        let sample = self.sample?;
+        let since = reading.elapsed.saturating_sub(sample.acknowledged);
+        Some(sample.append_time? + span(&since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: i64 = 1_764_000_000_000;
+
+    fn reading(wall_ms: i64, elapsed_secs: u64) -> Reading {
+        Reading {
+            wall: Timestamp::from_millis(NOON + wall_ms),
+            elapsed: Duration::from_secs(elapsed_secs),
+        }
+    }
+
+    fn sampled(append_time: Option<i64>) -> Clocks {
+        let mut clocks = Clocks::new(Span::from_secs(10));
+        clocks.sampled(BrokerSample {
+            append_time: append_time.map(|ms| Timestamp::from_millis(NOON + ms)),
+            sent: Duration::from_secs(100),
+            acknowledged: Duration::from_secs(100),
+        });
+        clocks
+    }
+
+    #[test]
+    fn nothing_ends_before_the_brokers_clock_is_known() {
+        let clocks = Clocks::new(Span::from_secs(10));
+        assert_eq!(clocks.lower(reading(0, 1)), Err(ClockTrouble::Unknown));
+    }
+
+    #[test]
+    fn the_lower_clock_ends_sessions_and_the_higher_bounds_events() {
+        let clocks = sampled(Some(-3_000));
+        let at = |ms| Timestamp::from_millis(NOON + ms);
+        assert_eq!(clocks.lower(reading(2_000, 102)), Ok(at(-1_000)));
+        assert_eq!(clocks.upper(reading(2_000, 102)), at(2_000));
+        assert_eq!(clocks.lower(reading(-2_000, 102)), Ok(at(-2_000)));
+        assert_eq!(clocks.upper(reading(-2_000, 102)), at(-1_000));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_between_two_reports_is_noticed_at_once() {
+        let clocks = sampled(Some(0));
+        let hour = 3_600_000;
+        for step in [hour, -hour] {
+            let trouble = clocks.lower(reading(1_000 + step, 101)).unwrap_err();
+            assert_eq!(
+                trouble,
+                ClockTrouble::Apart {
+                    apart: Span::from_millis(hour),
+                    allowed: Span::from_secs(10)
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn an_old_sample_is_worth_nothing() {
+        assert!(matches!(
+            sampled(Some(0)).lower(reading(20_000, 120)),
+            Err(ClockTrouble::Stale(_))
+        ));
+    }
+
+    #[test]
+    fn where_brokers_do_not_tell_their_time_this_machines_clock_counts() {
+        let clocks = sampled(None);
+        assert!(clocks.unchecked());
+        assert_eq!(
+            clocks.lower(reading(5_000, 105)),
+            Ok(reading(5_000, 0).wall)
+        );
+    }
+}

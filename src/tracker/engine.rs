@@ -1,0 +1,245 @@
+//! The tracker's logic around the partitions: which of them it has, what time it is,
+//! and when to commit. Plain code, without Kafka, threads or clocks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clocks::{BrokerSample, ClockTrouble, Clocks, Reading};
+use super::partition::{Partition, PartitionBatch, PartitionTally};
+use super::record::SourceRecord;
+use crate::session::{PolicySet, Span, Timestamp};
+
+/// Outputs that fill a transaction before its time has come.
+const MAX_OUTPUTS: usize = 20_000;
+/// Records that fill it: each of them may have started a session.
+const MAX_RECORDS: u64 = 200_000;
+/// Bytes of dead letters that fill it.
+const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
+
+/// All that one tracker process tracks.
+#[derive(Debug)]
+pub struct Engine {
+    commit_interval: Duration,
+    policies: Arc<PolicySet>,
+    clocks: Clocks,
+    partitions: BTreeMap<i32, Assigned>,
+    /// How many restores have been asked for.
+    tickets: u64,
+    /// Records applied since the last batch.
+    records: u64,
+    last_batch: Duration,
+}
+
+/// A partition that the group has assigned to this tracker.
+#[derive(Debug)]
+enum Assigned {
+    /// Its state is being read by the restore of this ticket; records of it are not.
+    Restoring(Ticket),
+    /// It is being read.
+    Live(Box<Partition>),
+}
+
+/// Tells one restore of a partition from a later one of the same partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// Everything that one transaction has to write.
+#[derive(Debug)]
+pub struct Batch {
+    /// When the endings in it were noticed.
+    pub detected_at: Timestamp,
+    /// What each partition contributes.
+    pub partitions: Vec<PartitionBatch>,
+}
+
+/// Where the end of a partition was, asked at a known moment.
+#[derive(Clone, Debug)]
+pub struct EndOffsets {
+    /// Taken before the brokers were asked.
+    pub asked_at: Reading,
+    /// The high watermark of each partition.
+    pub ends: Vec<(i32, i64)>,
+}
+
+impl Engine {
+    /// A tracker without partitions.
+    #[must_use]
+    pub fn new(commit_interval: Duration, max_clock_skew: Span, policies: Arc<PolicySet>) -> Self {
+        Self {
+            commit_interval,
+            policies,
+            clocks: Clocks::new(max_clock_skew),
+            partitions: BTreeMap::new(),
+            tickets: 0,
+            records: 0,
+            last_batch: Duration::ZERO,
+        }
+    }
+
+    /// The group has assigned a partition: it has to be restored.
+    pub fn assign(&mut self, partition: i32) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.partitions
+            .insert(partition, Assigned::Restoring(ticket));
+        ticket
+    }
+
+    /// The group has taken a partition away; what it had to write and was not in a
+    /// batch yet is gone with it.
+    pub fn revoke(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    /// A partition has been restored. Returns whether that is still wanted, so that it
+    /// may be read from its position on.
+    pub fn restored(&mut self, ticket: Ticket, number: i32, mut partition: Box<Partition>) -> bool {
+        let wanted = self.restoring(number) == Some(ticket);
+        if wanted {
+            // They may have changed while it was being restored.
+            partition.set_policies(Arc::clone(&self.policies));
+            self.partitions.insert(number, Assigned::Live(partition));
+        }
+        wanted
+    }
+
+    /// The restore that a partition waits for.
+    #[must_use]
+    pub fn restoring(&self, partition: i32) -> Option<Ticket> {
+        match self.partitions.get(&partition)? {
+            Assigned::Restoring(ticket) => Some(*ticket),
+            Assigned::Live(_) => None,
+        }
+    }
+
+    /// A transaction came to nothing, so memory is ahead of the log: every partition
+    /// has to be restored.
+    pub fn abort(&mut self) -> Vec<(i32, Ticket)> {
+        self.records = 0;
+        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        numbers
+            .into_iter()
+            .map(|number| (number, self.assign(number)))
+            .collect()
+    }
+
+    /// Applies a record of a partition; ignores it while that is being restored.
+    /// Returns whether its key belongs on another partition.
+    pub fn apply(
+        &mut self,
+        partition: i32,
+        record: &impl SourceRecord,
+        now_upper: Timestamp,
+    ) -> bool {
+        let Some(Assigned::Live(partition)) = self.partitions.get_mut(&partition) else {
+            return false;
+        };
+        self.records += 1;
+        partition.apply(record, now_upper)
+    }
+
+    /// The consumer's position in a partition, everything before it having been applied.
+    pub fn reached(&mut self, partition: i32, position: i64) {
+        if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&partition) {
+            partition.reached(position);
+        }
+    }
+
+    /// The brokers have answered where partitions end. Ends the sessions that this
+    /// proves to be over.
+    ///
+    /// # Errors
+    /// [`ClockTrouble`] while nothing may end because the clocks cannot be trusted.
+    pub fn seen_ends(&mut self, answer: &EndOffsets) -> Result<(), ClockTrouble> {
+        let asked_at = self.clocks.lower(answer.asked_at)?;
+        for &(number, end) in &answer.ends {
+            if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) {
+                partition.seen_append_time(asked_at);
+                partition.seen_end(end, asked_at);
+            }
+        }
+        Ok(())
+    }
+
+    /// A process report has been acknowledged: a sample of the brokers' clock.
+    pub fn sampled(&mut self, sample: BrokerSample) {
+        self.clocks.sampled(sample);
+    }
+
+    /// The clocks, compared.
+    #[must_use]
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// Puts other policies into force.
+    pub fn set_policies(&mut self, policies: &Arc<PolicySet>) {
+        self.policies = Arc::clone(policies);
+        for partition in self.live_mut() {
+            partition.set_policies(Arc::clone(policies));
+        }
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policies(&self) -> &Arc<PolicySet> {
+        &self.policies
+    }
+
+    /// Whether a transaction's worth has come together, in size.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        let outputs: usize = self.live().map(Partition::outputs).sum();
+        let bytes: usize = self.live().map(Partition::dead_letter_bytes).sum();
+        self.records >= MAX_RECORDS || outputs >= MAX_OUTPUTS || bytes >= MAX_DEAD_LETTER_BYTES
+    }
+
+    /// Whether it is time for a transaction.
+    #[must_use]
+    pub fn due(&self, elapsed: Duration) -> bool {
+        elapsed.saturating_sub(self.last_batch) >= self.commit_interval || self.full()
+    }
+
+    /// Takes what has to be written now; `None` if there is nothing.
+    pub fn take_batch(&mut self, now: Reading) -> Option<Batch> {
+        self.last_batch = now.elapsed;
+        self.records = 0;
+        let elapsed = i64::try_from(now.elapsed.as_millis()).unwrap_or(i64::MAX);
+        let elapsed = Timestamp::from_millis(elapsed);
+        let partitions: Vec<PartitionBatch> = self
+            .live_mut()
+            .filter_map(|partition| partition.flush(elapsed))
+            .collect();
+        (!partitions.is_empty()).then_some(Batch {
+            detected_at: now.wall,
+            partitions,
+        })
+    }
+
+    /// Partitions assigned, restored or not.
+    pub fn assigned(&self) -> impl Iterator<Item = (i32, Option<&Partition>)> {
+        self.partitions.iter().map(|(number, state)| match state {
+            Assigned::Restoring(_) => (*number, None),
+            Assigned::Live(partition) => (*number, Some(&**partition)),
+        })
+    }
+
+    /// What happened on each partition since the last call.
+    pub fn take_tallies(&mut self) -> impl Iterator<Item = PartitionTally> {
+        self.live_mut().map(Partition::take_tally)
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Partition> {
+        self.assigned().filter_map(|(_, partition)| partition)
+    }
+
+    fn live_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.partitions
+            .values_mut()
+            .filter_map(|state| match state {
+                Assigned::Restoring(_) => None,
+                Assigned::Live(partition) => Some(&mut **partition),
+            })
+    }
+}

@@ -1,0 +1,227 @@
+//! One owned partition: its sessions, how far it has been read, and what it has to
+//! write in the next transaction.
+
+use std::sync::Arc;
+
+use super::murmur2::murmur2_partition;
+use super::offset_metadata::OffsetMetadata;
+use super::record::{DeadLetter, SourceRecord, TimestampKind};
+use crate::session::{Applied, Effect, PolicySet, SessionTable, Subject, Tally, Timestamp};
+use crate::wire::dead_letter::Cause;
+use crate::wire::event::decode;
+
+/// The most sessions that one advance ends, and that one flush rewrites for being
+/// dirty: bounds a transaction. More wait for the next.
+const BURST: usize = 20_000;
+
+/// A partition that has been restored and is being read.
+#[derive(Debug)]
+pub struct Partition {
+    number: i32,
+    /// How many partitions the source topic has.
+    siblings: i32,
+    table: SessionTable,
+    /// One past the last offset read.
+    position: i64,
+    /// The position that the last flush committed.
+    flushed: i64,
+    /// The largest broker timestamp read, on a topic whose brokers stamp records.
+    append_time: Option<Timestamp>,
+    effects: Vec<Effect>,
+    dead_letters: Vec<DeadLetter>,
+    dead_letter_bytes: usize,
+    misrouted: u64,
+    events: u64,
+}
+
+/// What one partition contributes to a transaction.
+#[derive(Debug)]
+pub struct PartitionBatch {
+    /// Which partition.
+    pub partition: i32,
+    /// Its terminal events, warnings and checkpoint records, in order.
+    pub effects: Vec<Effect>,
+    /// Its records that could not be used.
+    pub dead_letters: Vec<DeadLetter>,
+    /// The offset to commit: one past the last one read.
+    pub position: i64,
+    /// What to commit beside it.
+    pub metadata: OffsetMetadata,
+}
+
+/// What happened on a partition since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionTally {
+    /// Records read.
+    pub events: u64,
+    /// Records whose key belongs on another partition.
+    pub misrouted: u64,
+    /// What the table counted.
+    pub table: Tally,
+}
+
+impl Partition {
+    /// A partition whose `table` holds what had been applied up to `position`.
+    #[must_use]
+    pub fn new(number: i32, siblings: i32, table: SessionTable, position: i64) -> Self {
+        Self {
+            number,
+            siblings,
+            table,
+            position,
+            flushed: position,
+            append_time: None,
+            effects: Vec::new(),
+            dead_letters: Vec::new(),
+            dead_letter_bytes: 0,
+            misrouted: 0,
+            events: 0,
+        }
+    }
+
+    /// Applies a record. `now_upper` bounds how late it can be (see
+    /// [`Clocks::upper`](super::clocks::Clocks::upper)).
+    ///
+    /// Returns whether its key belongs on another partition.
+    pub fn apply(&mut self, record: &impl SourceRecord, now_upper: Timestamp) -> bool {
+        let offset = record.offset();
+        if offset < self.position {
+            // Fetched before a seek; it has been applied.
+            return false;
+        }
+        self.position = offset + 1;
+        self.events += 1;
+        let (timestamp, kind) = record.timestamp();
+        if kind == TimestampKind::LogAppendTime {
+            self.append_time = self.append_time.max(Some(timestamp));
+        }
+        let decoded = match decode(record.value()) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.reject(record, error.code(), error.to_string());
+                return false;
+            }
+        };
+        let event = decoded.event();
+        let record_timestamp = timestamp.min(now_upper);
+        let applied = self
+            .table
+            .apply(event, offset, record_timestamp, &mut self.effects);
+        if applied == Applied::Refused {
+            let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
+            self.reject(record, "too_many_sessions", error);
+        }
+        let misrouted = matches!(event.subject, Subject::Session { .. })
+            && murmur2_partition(record.key(), self.siblings) != Some(self.number);
+        self.misrouted += u64::from(misrouted);
+        misrouted
+    }
+
+    /// The consumer is at `position`, everything before it having been applied: it may
+    /// have stepped past control records since the last record.
+    pub fn reached(&mut self, position: i64) {
+        self.position = self.position.max(position);
+    }
+
+    /// The brokers said that the partition ended at `end`; by `asked_at`, a time that
+    /// had passed before they were asked. If all of that has been read, nothing that
+    /// was appended before `asked_at` is unread.
+    pub fn seen_end(&mut self, end: i64, asked_at: Timestamp) {
+        if self.position >= end {
+            self.advance(asked_at);
+        }
+    }
+
+    /// While behind, the brokers' own timestamps tell how far the log has been read;
+    /// producers' timestamps tell nothing. `now` caps them.
+    pub fn seen_append_time(&mut self, now: Timestamp) {
+        if let Some(append_time) = self.append_time {
+            self.advance(append_time.min(now));
+        }
+    }
+
+    /// Puts other policies into force.
+    pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
+        self.table.set_policies(policies);
+    }
+
+    /// How much the next transaction has to write so far, in records.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.effects.len() + self.dead_letters.len()
+    }
+
+    /// Bytes of dead letters that wait for the next transaction.
+    #[must_use]
+    pub fn dead_letter_bytes(&self) -> usize {
+        self.dead_letter_bytes
+    }
+
+    /// What has to be written and committed now; `None` if there is nothing.
+    /// `elapsed` is any clock that never goes back.
+    pub fn flush(&mut self, elapsed: Timestamp) -> Option<PartitionBatch> {
+        self.table
+            .flush(self.position, elapsed, BURST, &mut self.effects);
+        if self.outputs() == 0 && self.position == self.flushed {
+            return None;
+        }
+        self.flushed = self.position;
+        self.dead_letter_bytes = 0;
+        Some(PartitionBatch {
+            partition: self.number,
+            effects: std::mem::take(&mut self.effects),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            position: self.position,
+            metadata: OffsetMetadata {
+                watermark: Some(self.table.watermark()).filter(|at| *at > Timestamp::MIN),
+                replay_from: self.table.replay_from(self.position),
+            },
+        })
+    }
+
+    /// One past the last offset read.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// The time up to which everything appended has been read.
+    #[must_use]
+    pub fn watermark(&self) -> Timestamp {
+        self.table.watermark()
+    }
+
+    /// How many sessions live on the partition.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.table.len()
+    }
+
+    /// What happened since the last call.
+    pub fn take_tally(&mut self) -> PartitionTally {
+        PartitionTally {
+            events: std::mem::take(&mut self.events),
+            misrouted: std::mem::take(&mut self.misrouted),
+            table: self.table.take_tally(),
+        }
+    }
+
+    fn advance(&mut self, watermark: Timestamp) {
+        // What is over the burst stays due; the next round takes it.
+        let room = BURST.saturating_sub(self.effects.len());
+        if room > 0 {
+            self.table.advance(watermark, room, &mut self.effects);
+        }
+    }
+
+    fn reject(&mut self, record: &impl SourceRecord, reason: &'static str, error: String) {
+        let cause = Cause {
+            reason,
+            error,
+            attempts: 1,
+        };
+        let letter = DeadLetter::new(record, cause);
+        self.dead_letter_bytes += letter.bytes();
+        self.dead_letters.push(letter);
+    }
+}

@@ -1,0 +1,220 @@
+//! How a partition's state is built again after a rebalance, a restart or an abort.
+//!
+//! The order of the steps is what makes it right. First the committed offset, once no
+//! transaction is pending on it. *Then* the checkpoint partition's high watermark:
+//! whatever belongs to that offset's transaction, or to an earlier one, lies below it.
+//! Commit markers reach partitions one by one, so the reader has to wait until the
+//! checkpoint partition's last stable offset has come up to it; to stop at an earlier
+//! last stable offset would be to miss what the committed offset already covers.
+
+use std::sync::Arc;
+
+use super::offset_metadata::OffsetMetadata;
+use super::partition::Partition;
+use super::record::SourceRecord;
+use crate::session::checkpoint::CheckpointError;
+use crate::session::{Checkpoint, Packed, PolicySet, SessionTable, TableConfig, Timestamp};
+use crate::wire::event::decode;
+
+/// A committed offset and what was committed beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// One past the last offset that has been applied.
+    pub offset: i64,
+    /// The metadata, as it stands there.
+    pub metadata: String,
+}
+
+/// The log that a partition is restored from: Kafka, or a simulation.
+pub trait RestoreLog {
+    /// Why it could not be read.
+    type Error;
+    /// Its records of the source topic.
+    type Record<'a>: SourceRecord;
+
+    /// The group's committed offset of the source partition. Waits for transactions
+    /// that are pending on it.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    fn committed(&mut self) -> Result<Option<Committed>, Self::Error>;
+
+    /// The oldest offset that the source partition still has.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    fn source_start(&mut self) -> Result<i64, Self::Error>;
+
+    /// Reads the checkpoint partition, keys and values, up to the high watermark that
+    /// it has when this is called, committed records only.
+    ///
+    /// # Errors
+    /// If it cannot be read to that point, or `visit` fails.
+    fn read_checkpoint(
+        &mut self,
+        visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), CheckpointError>,
+    ) -> Result<(), Self::Error>;
+
+    /// Reads the source partition from the offset `from` up to the offset `to`,
+    /// exclusive.
+    ///
+    /// # Errors
+    /// If it cannot be read to that point.
+    fn read_source(
+        &mut self,
+        from: i64,
+        to: i64,
+        visit: impl FnMut(&Self::Record<'_>),
+    ) -> Result<(), Self::Error>;
+}
+
+/// What a restore has to know.
+#[derive(Clone, Debug)]
+pub struct RestoreSettings {
+    /// The partition's number.
+    pub partition: i32,
+    /// How many partitions the source topic has.
+    pub siblings: i32,
+    /// For its table.
+    pub table: TableConfig,
+    /// The policies in force.
+    pub policies: Arc<PolicySet>,
+    /// The present, the higher of the clocks.
+    pub now: Timestamp,
+}
+
+/// A restored partition, and how that went.
+#[derive(Debug)]
+pub struct Restored {
+    /// Ready to be read on from [`Partition::position`].
+    pub partition: Partition,
+    /// Checkpoint records read.
+    pub records: u64,
+    /// Source records replayed.
+    pub replayed: u64,
+    /// Set when source records that were needed are gone, so that every session was
+    /// taken as active: rather a late logout than a wrong one.
+    pub degraded: Option<Degraded>,
+}
+
+/// Why activity could not be told from the source any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Degraded {
+    /// Retention deleted records that had not been checkpointed.
+    #[error(
+        "the replay begins at offset {replay_from}, but retention has deleted everything before {start}: give the topic a longer retention than trackers are ever down"
+    )]
+    ReplayDeleted {
+        /// Where the replay should have begun.
+        replay_from: i64,
+        /// The oldest offset left.
+        start: i64,
+    },
+    /// The offset's metadata is not the tracker's.
+    #[error(
+        "the metadata of the committed offset is not the tracker's: was the group's offset set by hand?"
+    )]
+    NoMetadata,
+    /// There are checkpoint records but no committed offset.
+    #[error(
+        "there are checkpoint records but no committed offset: was the group deleted, or its offset expired?"
+    )]
+    NoOffset,
+}
+
+/// Marks, as `replay_from`, sessions whose activity can be found nowhere: below every
+/// offset, so that the next restore comes to the same conclusion.
+const NOWHERE: i64 = -1;
+
+/// Restores a partition.
+///
+/// # Errors
+/// Whatever `log` fails with.
+pub fn restore<L: RestoreLog>(
+    log: &mut L,
+    settings: RestoreSettings,
+) -> Result<Restored, L::Error> {
+    let committed = log.committed()?;
+    let metadata = committed
+        .as_ref()
+        .and_then(|committed| OffsetMetadata::decode(&committed.metadata));
+    let watermark = metadata.and_then(|metadata| metadata.watermark);
+    let RestoreSettings {
+        partition,
+        siblings,
+        table,
+        policies,
+        now,
+    } = settings;
+    let mut table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
+    let mut records = 0;
+    log.read_checkpoint(|key, value| {
+        records += 1;
+        read_record(&mut table, key, value)
+    })?;
+    let start = log.source_start()?;
+    let position = committed
+        .as_ref()
+        .map_or(start, |committed| committed.offset)
+        .max(start);
+    let mut replayed = 0;
+    let degraded = match (&committed, metadata) {
+        (Some(committed), Some(metadata)) if metadata.replay_from >= start => {
+            log.read_source(metadata.replay_from, committed.offset, |record| {
+                replayed += 1;
+                replay_record(&mut table, record, now);
+            })?;
+            None
+        }
+        (Some(_), Some(metadata)) => {
+            // Records beyond the committed offset may be gone as well; then nothing
+            // short of the present is known to be late enough.
+            let unread_lost = committed
+                .as_ref()
+                .is_some_and(|committed| committed.offset < start);
+            let active_at = watermark.filter(|_| !unread_lost).unwrap_or(now);
+            table.assume_active(active_at, metadata.replay_from);
+            let replay_from = metadata.replay_from;
+            Some(Degraded::ReplayDeleted { replay_from, start })
+        }
+        (Some(_), None) => {
+            table.assume_active(now, NOWHERE);
+            Some(Degraded::NoMetadata)
+        }
+        (None, _) => {
+            table.assume_active(now, NOWHERE);
+            Some(Degraded::NoOffset)
+        }
+    };
+    // A partition that never held a session has nothing to be wrong about.
+    let degraded = degraded.filter(|_| !table.is_empty());
+    Ok(Restored {
+        partition: Partition::new(partition, siblings, table, position),
+        records,
+        replayed,
+        degraded,
+    })
+}
+
+fn read_record(
+    table: &mut SessionTable,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), CheckpointError> {
+    let session = std::str::from_utf8(key)
+        .map_err(|_| CheckpointError::Damaged("a key that is not UTF-8"))?;
+    let session = Packed::new(session);
+    match value {
+        Some(value) => table.restore(Checkpoint::decode(session, value)?),
+        None => table.discard(&session),
+    }
+    Ok(())
+}
+
+fn replay_record(table: &mut SessionTable, record: &impl SourceRecord, now: Timestamp) {
+    // What cannot be decoded was dead-lettered when it was first read.
+    if let Ok(decoded) = decode(record.value()) {
+        let timestamp = record.timestamp().0.min(now);
+        table.replay(&decoded.event(), record.offset(), timestamp);
+    }
+}

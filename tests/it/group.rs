@@ -1,0 +1,72 @@
+//! What consumer groups have committed, and how far behind they are.
+
+use std::collections::BTreeMap;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::Kafka;
+use crate::topic::{BROKER_TIMEOUT, partitions};
+
+/// A committed position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub offset: i64,
+    pub metadata: String,
+}
+
+impl Kafka {
+    /// The committed position of each partition that has one. Waits for pending transactions.
+    pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, Committed> {
+        let consumer = self.group_reader(group);
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions(&consumer, topic) {
+            asked.add_partition(topic, partition);
+        }
+        let answer = consumer
+            .committed_offsets(asked, BROKER_TIMEOUT)
+            .unwrap_or_else(|error| panic!("offsets of group {group}: {error}"));
+        answer
+            .elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => {
+                    let metadata = element.metadata().to_owned();
+                    Some((element.partition(), Committed { offset, metadata }))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The lag of each partition as `kafka-consumer-groups` shows it: its end, transaction markers
+    /// and open transactions included, less the committed position (or the beginning).
+    pub fn lag(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let committed = self.committed(group, topic);
+        let consumer: BaseConsumer = self
+            .client()
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .expect("consumer");
+        partitions(&consumer, topic)
+            .into_iter()
+            .map(|partition| {
+                let (beginning, end) = consumer
+                    .fetch_watermarks(topic, partition, BROKER_TIMEOUT)
+                    .unwrap_or_else(|error| panic!("ends of {topic} {partition}: {error}"));
+                let position = committed.get(&partition).map_or(beginning, |at| at.offset);
+                (partition, end - position)
+            })
+            .collect()
+    }
+
+    /// A consumer that asks for the group's offsets without joining it.
+    fn group_reader(&self, group: &str) -> BaseConsumer {
+        self.client()
+            .set("group.id", group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .create()
+            .expect("consumer")
+    }
+}
