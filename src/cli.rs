@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
 use crate::produce::ProduceArgs;
@@ -10,7 +11,7 @@ use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{shutdown, tracker};
+use crate::{handler, shutdown, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -55,6 +56,8 @@ pub enum Command {
     Logout(LogoutArgs),
     /// End sessions because an administrator says so.
     Revoke(LogoutArgs),
+    /// Act on sessions that are over: call webhooks, write logs.
+    Handler(HandlerArgs),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -76,6 +79,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
+        Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }

@@ -4,6 +4,8 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod crd;
+pub mod handler;
+pub mod http;
 pub mod kafka;
 pub mod logout;
 pub mod metrics;

@@ -47,7 +47,7 @@ pub fn run(kind: EventKind, args: &LogoutArgs, global: &GlobalArgs) -> anyhow::R
     let value = event.to_json()?;
     let target = Target::of(&value)?;
 
-    let config = global.connection.client_config()?;
+    let config = global.connection.producer_config()?;
     let topic = global.topics.topics().session_logs;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

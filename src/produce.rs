@@ -78,7 +78,7 @@ pub struct ProduceArgs {
 /// If the topic is missing, Kafka cannot be reached or does not take the events, the
 /// file cannot be read, or some of its lines were refused.
 pub fn run(args: &ProduceArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let config = global.connection.client_config()?;
+    let config = global.connection.producer_config()?;
     let topic = global.topics.topics().session_logs;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
