@@ -10,4 +10,5 @@ mod population;
 mod tracker;
 
 mod crashes;
+mod restarts;
 mod steady;

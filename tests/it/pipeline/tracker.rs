@@ -57,6 +57,13 @@ impl Tracker {
             .sum()
     }
 
+    /// Waits until that sum is at least `value`.
+    pub fn await_metric(&self, name: &str, labels: &str, value: f64) {
+        eventually(SOON, &format!("{name} {labels} of {value}"), || {
+            (self.metric(name, labels) >= value).then_some(())
+        });
+    }
+
     /// Waits until it has logged a message that starts like this, and returns the log entry.
     pub fn await_message(&self, message: &str) -> Value {
         let line = self
@@ -69,7 +76,11 @@ impl Tracker {
     pub fn stop(mut self) {
         self.process.sigterm();
         let status = self.process.wait(Duration::from_secs(10));
-        assert!(status.success(), "{status}: {}", self.process.text(Stream::Stderr));
+        assert!(
+            status.success(),
+            "{status}: {}",
+            self.process.text(Stream::Stderr)
+        );
     }
 
     /// Ends it in the midst of whatever it is doing.
