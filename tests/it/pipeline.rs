@@ -12,3 +12,5 @@ mod tracker;
 mod crashes;
 mod restarts;
 mod steady;
+mod upstream;
+mod variants;

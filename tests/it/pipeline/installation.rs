@@ -215,6 +215,15 @@ impl<'a> Installation<'a> {
         count("sundown.checkpoint") + count("expired_sessions")
     }
 
+    /// Waits until the session's start is committed.
+    pub fn await_checkpoint(&self, session: &str) {
+        eventually(SOON, "a checkpoint of the session", || {
+            self.checkpoints()
+                .contains_key(session.as_bytes())
+                .then_some(())
+        });
+    }
+
     /// What a compacted checkpoint topic would hold, by session.
     pub fn checkpoints(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut state = BTreeMap::new();
