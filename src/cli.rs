@@ -1,9 +1,17 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
 
+use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
+use crate::logout::LogoutArgs;
+use crate::produce::ProduceArgs;
+use crate::session::EventKind;
 use crate::telemetry::LogArgs;
+use crate::topics::TopicsCommand;
+use crate::tracker::args::TrackerArgs;
+use crate::{handler, shutdown, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -40,6 +48,19 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Work out when sessions are over, and write their terminal events.
+    Tracker(Box<TrackerArgs>),
+    /// Write session events: of made-up users, or from a file.
+    Produce(ProduceArgs),
+    /// End sessions because the user left.
+    Logout(LogoutArgs),
+    /// End sessions because an administrator says so.
+    Revoke(LogoutArgs),
+    /// Act on sessions that are over: call webhooks, write logs.
+    Handler(HandlerArgs),
+    /// Create, reset, plan or describe the topics.
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -54,8 +75,20 @@ pub enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     crate::telemetry::init(&cli.global.log)?;
     match &cli.command {
+        Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
+        Command::Produce(args) => crate::produce::run(args, &cli.global),
+        Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
+        Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
+        Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
+        Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),
     }
+}
+
+/// Runs a role until the process is asked to stop.
+fn serve(role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async { role(shutdown::on_signal()?).await })
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

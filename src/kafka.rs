@@ -1,10 +1,13 @@
 //! Everything that speaks Kafka.
 
 pub mod client;
+pub mod commit_thread;
 pub mod end_offsets;
+pub mod event_writer;
 pub mod group;
 pub mod names;
 mod record;
+pub mod restore;
 pub mod topics;
 pub mod transaction;
 

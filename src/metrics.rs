@@ -2,6 +2,9 @@
 //!
 //! Names start with `sundown_`; labels come from closed sets.
 
+pub mod handler;
+pub mod tracker;
+
 use prometheus::{IntGaugeVec, Opts, Registry};
 
 /// A registry that already says which build and which role this is:

@@ -1,13 +1,16 @@
 //! What commands print: results on stdout, one line of error on stderr.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the file that may"
-)]
+#![expect(clippy::print_stderr, reason = "this is the file that may")]
+
+use std::io::Write;
+
+mod table;
+
+pub use table::{Format, OutputArgs, table};
 
 /// A line of result.
 pub fn line(text: impl std::fmt::Display) {
-    println!("{text}");
+    // Whoever reads may have had enough, as in `sundown … | head`.
+    let _closed = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A line for people on stderr: progress, questions, hints.

@@ -1,5 +1,15 @@
 //! The tracker: works out when sessions are over.
+//!
+//! | part | file |
+//! |---|---|
+//! | which partitions, what time, when to commit: plain code | `engine.rs` |
+//! | one partition: apply, advance, flush | `partition.rs` |
+//! | which clock counts | `clocks.rs` |
+//! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
+//! | what goes into a transaction | `outbox.rs` |
+//! | the thread that runs all of it on Kafka | `worker.rs` |
 
+pub mod args;
 pub mod clocks;
 pub mod engine;
 pub mod murmur2;
@@ -8,3 +18,201 @@ pub mod outbox;
 pub mod partition;
 pub mod record;
 pub mod restore;
+pub mod worker;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::admin::{self, Health};
+use crate::cli::GlobalArgs;
+use crate::clock::Clock;
+use crate::kafka::Topics;
+use crate::kafka::commit_thread::CommitThread;
+use crate::kafka::end_offsets::EndOffsetWatch;
+use crate::kafka::group::{GroupConsumer, GroupContext};
+use crate::kafka::restore::RestorePool;
+use crate::kafka::topics::{
+    SourceTopic, TimestampType, TopicAdmin, TopicError, require_for_tracker,
+};
+use crate::kafka::transaction::Committer;
+use crate::metrics::tracker::TrackerMetrics;
+use crate::policy_file::PolicyFile;
+use crate::process_report::Reporter;
+use crate::session::{Policy, PolicySet, TableConfig};
+use args::{GroupProtocol, TrackerArgs};
+use engine::Engine;
+use worker::report::Identity;
+use worker::{Parts, Settings, Worker};
+
+/// How long to wait before asking for the topics again while no broker answers.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Runs a tracker until `stop`.
+///
+/// # Errors
+/// What keeps it from starting, or from going on, with the remedy.
+pub async fn run(
+    global: &GlobalArgs,
+    args: &TrackerArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let clock = Clock::default();
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    let registry = crate::metrics::registry("tracker")?;
+    let metrics = TrackerMetrics::new(&registry)?;
+    let _server = admin::start(&args.admin, health.clone(), registry).await?;
+
+    let config = global.connection.client_config()?;
+    let producer = global.connection.producer_config()?;
+    let topics = global.topics.topics();
+    let Some(source) = find_topics(&config, &topics, &stop).await? else {
+        return Ok(());
+    };
+    match source.timestamps {
+        TimestampType::LogAppendTime => tracing::info!(
+            topic = topics.session_logs,
+            "LogAppendTime: sessions also end while the tracker catches up"
+        ),
+        TimestampType::CreateTime => tracing::info!(
+            topic = topics.session_logs,
+            "CreateTime: while the tracker catches up, only endings that a later event proves are written"
+        ),
+    }
+    health.set_ready("kafka");
+
+    let group = global.topics.prefixed(&args.group);
+    let identity = identity(&clock);
+    let transactional_id = format!("{group}-{}", identity.id);
+    let args = args.clone();
+    let worker = move || -> anyhow::Result<()> {
+        let (policies, changes) = policies(&args, &stop)?;
+        let member = group_config(&config, &args, &group);
+        let context = GroupContext::default();
+        let consumer: Arc<GroupConsumer> = Arc::new(member.create_with_context(context)?);
+        let committer = Committer::new(
+            producer.clone(),
+            args.delivery,
+            &transactional_id,
+            topics.clone(),
+            Arc::clone(&consumer),
+        )
+        .context("cannot start writing")?;
+        let parts = Parts {
+            commits: CommitThread::start(committer, clock)?,
+            restores: RestorePool::start(&member, &topics, &stop)?,
+            ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
+            reporter: Reporter::new(producer, &topics.processes, clock)?,
+            policies: changes,
+            consumer,
+        };
+        parts.consumer.subscribe(&[&topics.session_logs])?;
+        let engine = Engine::new(args.commit_interval(), args.max_clock_skew, policies);
+        let settings = Settings {
+            partitions: source.partitions,
+            table: table_config(&args),
+            identity,
+            topics,
+        };
+        Worker::new(engine, parts, settings, clock, health, metrics).run(&stop)
+    };
+    tokio::task::spawn_blocking(worker).await?
+}
+
+/// Waits for the brokers; `None` if told to stop before they answered.
+async fn find_topics(
+    config: &ClientConfig,
+    topics: &Topics,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<SourceTopic>> {
+    let admin = TopicAdmin::new(config)?;
+    loop {
+        match require_for_tracker(&admin, topics).await {
+            Ok(source) => return Ok(Some(source)),
+            Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "trying again"),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+/// The policies in force, and the changes to come.
+fn policies(
+    args: &TrackerArgs,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Arc<PolicySet>, Receiver<Arc<PolicySet>>)> {
+    let (sender, changes) = channel();
+    let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
+    let Some(path) = &args.policies else {
+        return Ok((Arc::new(PolicySet::new(Vec::new(), fallback)?), changes));
+    };
+    let (file, policies) = PolicyFile::open(path, fallback)?;
+    file.watch(stop.clone(), move |policies| {
+        let _gone = sender.send(policies);
+    })?;
+    Ok((policies, changes))
+}
+
+fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> ClientConfig {
+    let mut member = ClientConfig::new();
+    member
+        .set("group.id", group)
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        // Bounds what is fetched ahead of the loop, in KiB.
+        .set("queued.max.messages.kbytes", "65536");
+    match args.group_protocol {
+        GroupProtocol::Classic => {
+            member
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set(
+                    "session.timeout.ms",
+                    args.session_timeout.as_millis().to_string(),
+                )
+                .set(
+                    "heartbeat.interval.ms",
+                    (args.session_timeout.as_millis() / 5).max(100).to_string(),
+                );
+        }
+        GroupProtocol::Consumer => {
+            member.set("group.protocol", "consumer");
+        }
+    }
+    // What the user set with -X wins.
+    for (key, value) in config.config_map() {
+        member.set(key, value);
+    }
+    member
+}
+
+fn table_config(args: &TrackerArgs) -> TableConfig {
+    TableConfig {
+        allowed_lateness: args.allowed_lateness,
+        max_future_skew: args.max_future_skew,
+        slack: args.slack,
+        max_sessions: args.max_sessions,
+        hash_key: Uuid::new_v4().as_u64_pair(),
+    }
+}
+
+fn identity(clock: &Clock) -> Identity {
+    let host = crate::process_report::host();
+    let unique = Uuid::new_v4().simple().to_string();
+    Identity {
+        id: format!("tracker-{host}-{}", &unique[..8]),
+        host,
+        started_at: clock.wall(),
+    }
+}

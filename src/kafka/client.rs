@@ -110,7 +110,20 @@ pub enum ConnectionError {
 }
 
 impl ConnectionArgs {
-    /// The configuration that every client of this process starts from.
+    /// The configuration that every producer of this process starts from.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the flags contradict each other.
+    pub fn producer_config(&self) -> Result<ClientConfig, ConnectionError> {
+        let mut config = self.client_config()?;
+        if !self.properties.iter().any(|(key, _)| key == "partitioner") {
+            // What the Java client does, so that all writers agree on partitions.
+            config.set("partitioner", "murmur2_random");
+        }
+        Ok(config)
+    }
+
+    /// The configuration that every other client of this process starts from.
     ///
     /// # Errors
     /// [`ConnectionError`] if the flags contradict each other.
@@ -119,8 +132,6 @@ impl ConnectionArgs {
         config
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", "sundown")
-            // Say what the Java client does, so that all writers agree on partitions.
-            .set("partitioner", "murmur2_random")
             // librdkafka's own reconnect bound of 10 s is too patient for a restart.
             .set("reconnect.backoff.max.ms", "2000");
         let tls_files = [

@@ -34,12 +34,18 @@ pub enum Rebalance {
 pub struct GroupContext {
     rebalances: Mutex<VecDeque<Rebalance>>,
     closing: AtomicBool,
+    commit_failed: AtomicBool,
 }
 
 impl GroupContext {
     /// The oldest rebalance that has not been dealt with. Ask after every poll.
     pub fn next_rebalance(&self) -> Option<Rebalance> {
         self.queue().pop_front()
+    }
+
+    /// Whether an asynchronous commit has failed since this was last asked.
+    pub fn commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
     }
 
     /// From now on the callback answers by itself, for nobody polls any more: call it
@@ -78,6 +84,13 @@ impl ConsumerContext for GroupContext {
         } else {
             Rebalance::Revoked(partitions.clone())
         });
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "a commit failed");
+            self.commit_failed.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -99,6 +99,23 @@ pub struct Topics {
     pub processes: String,
 }
 
+impl Topics {
+    /// All of them, `session_logs` first.
+    #[must_use]
+    pub fn all(&self) -> [&str; 8] {
+        [
+            &self.session_logs,
+            &self.session_logs_dlq,
+            &self.expired_sessions,
+            &self.expired_sessions_dlq,
+            &self.expiring_sessions,
+            &self.checkpoint,
+            &self.policies,
+            &self.processes,
+        ]
+    }
+}
+
 impl TopicArgs {
     /// The names in full.
     #[must_use]

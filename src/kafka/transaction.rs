@@ -5,14 +5,16 @@
 //! offsets are committed: for services without transactions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use super::Topics;
 use super::group::GroupConsumer;
@@ -52,12 +54,33 @@ pub enum CommitError {
     /// Records were not acknowledged in time.
     #[error("{0} records were not acknowledged in time")]
     Unacknowledged(i32),
+    /// Records were refused, or given up.
+    #[error("{0} records could not be written")]
+    Unwritten(u64),
 }
 
 type Step<T> = Result<T, CommitError>;
 
 fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Step<T> {
     result.map_err(|source| CommitError::Kafka { step, source })
+}
+
+type BatchProducer = ThreadedProducer<Failures>;
+
+/// Counts the records that could not be written.
+#[derive(Default)]
+struct Failures(AtomicU64);
+
+impl ClientContext for Failures {}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Writes batches.
@@ -68,7 +91,7 @@ pub struct Committer {
     consumer: Arc<GroupConsumer>,
     /// `None` after it has failed for good (fenced, timed out): made anew when the next
     /// batch comes.
-    producer: Option<ThreadedProducer<DefaultProducerContext>>,
+    producer: Option<BatchProducer>,
 }
 
 impl Committer {
@@ -188,11 +211,15 @@ impl Committer {
         Ok(offsets)
     }
 
-    fn producer(&mut self) -> Step<&ThreadedProducer<DefaultProducerContext>> {
+    /// The producer, ready for another batch.
+    fn producer(&mut self) -> Step<&BatchProducer> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
             None => {
-                let producer: ThreadedProducer<_> = at("make the producer", self.config.create())?;
+                let producer: BatchProducer = at(
+                    "make the producer",
+                    self.config.create_with_context(Failures::default()),
+                )?;
                 if self.delivery == Delivery::ExactlyOnce {
                     retry("take over the transactional id", || {
                         producer.init_transactions(CALL_TIMEOUT)
@@ -201,12 +228,14 @@ impl Committer {
                 producer
             }
         };
+        // What an aborted batch has left behind is not this one's.
+        producer.context().0.store(0, Ordering::Relaxed);
         Ok(self.producer.insert(producer))
     }
 }
 
 /// Queues a record, waiting while the queue is full.
-fn send(producer: &ThreadedProducer<DefaultProducerContext>, outgoing: Outgoing<'_>) -> Step<()> {
+fn send(producer: &BatchProducer, outgoing: Outgoing<'_>) -> Step<()> {
     let mut record = BaseRecord::to(outgoing.topic);
     record.key = outgoing.key;
     record.payload = outgoing.value;
@@ -232,15 +261,19 @@ fn send(producer: &ThreadedProducer<DefaultProducerContext>, outgoing: Outgoing<
 
 /// Waits until every queued record has been acknowledged or has failed. (The
 /// library's own flush looks only every 100 ms, which would be most of a commit.)
-fn drain(producer: &ThreadedProducer<DefaultProducerContext>) -> Step<()> {
-    let rounds = TRANSACTION_TIMEOUT.as_millis() * 2 / QUEUE_PAUSE.as_millis();
-    for _ in 0..rounds {
-        if producer.in_flight_count() == 0 {
-            return Ok(());
+fn drain(producer: &BatchProducer) -> Step<()> {
+    let mut rounds = TRANSACTION_TIMEOUT.as_millis() * 2 / QUEUE_PAUSE.as_millis();
+    while producer.in_flight_count() > 0 {
+        if rounds == 0 {
+            return Err(CommitError::Unacknowledged(producer.in_flight_count()));
         }
+        rounds -= 1;
         thread::sleep(QUEUE_PAUSE);
     }
-    Err(CommitError::Unacknowledged(producer.in_flight_count()))
+    match producer.context().0.swap(0, Ordering::Relaxed) {
+        0 => Ok(()),
+        failed => Err(CommitError::Unwritten(failed)),
+    }
 }
 
 /// Calls again while Kafka says that this may help.
@@ -249,7 +282,7 @@ fn retry(step: &'static str, mut call: impl FnMut() -> Result<(), KafkaError>) -
     loop {
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() && attempt < ATTEMPTS => {
-                attempt += 1
+                attempt += 1;
             }
             result => return at(step, result),
         }
@@ -269,5 +302,6 @@ fn requires_new_producer(error: &CommitError) -> bool {
             matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced)
         }
         CommitError::Kafka { .. } | CommitError::Unacknowledged(_) => true,
+        CommitError::Unwritten(_) => false,
     }
 }

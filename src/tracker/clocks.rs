@@ -81,6 +81,12 @@ impl Clocks {
         self.sample = Some(sample);
     }
 
+    /// Whether anything has been heard of the brokers' clock.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        self.sample.is_some()
+    }
+
     /// Whether the brokers do not tell their time, so that there is nothing to compare.
     #[must_use]
     pub fn unchecked(&self) -> bool {

@@ -18,6 +18,8 @@ pub const SOURCE_OFFSET: &str = "sundown-dlq-source-offset";
 pub const SOURCE_TIMESTAMP: &str = "sundown-dlq-source-timestamp";
 /// How often it was tried.
 pub const ATTEMPTS: &str = "sundown-dlq-attempts";
+/// Which actions are still undone, their names joined by commas; on terminal events only.
+pub const UNDONE: &str = "sundown-dlq-undone";
 
 /// The longest text in the [`ERROR`] header, in bytes.
 pub const MAX_ERROR_BYTES: usize = 1024;

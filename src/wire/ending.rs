@@ -162,6 +162,19 @@ impl SessionExpiring {
     }
 }
 
+impl EndReason {
+    /// As it is written on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IdleTimeout => "idle_timeout",
+            Self::AbsoluteTimeout => "absolute_timeout",
+            Self::Logout => "logout",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 impl From<Reason> for EndReason {
     fn from(reason: Reason) -> Self {
         match reason {

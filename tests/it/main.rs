@@ -18,3 +18,5 @@ mod process;
 mod topic;
 
 mod harness;
+mod produce;
+mod topics;

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, ConfigSource, NewTopic, OwnedResourceSpecifier,
-    ResourceSpecifier, TopicReplication, TopicResult,
+    AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
-use super::state::{ConfigValue, Offsets, PartitionState, TopicState};
+use super::state::{self, ConfigValue, Offsets, TopicState};
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -68,18 +67,21 @@ impl TopicAdmin {
     /// [`TopicError::Unreachable`] if a partition's leader does not answer in time.
     pub async fn offsets(&self, name: &str, partitions: i32) -> Result<Vec<Offsets>, TopicError> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
-        self.blocking(move || {
-            (0..partitions)
-                .map(|partition| {
-                    let (first, end) =
-                        client
-                            .inner()
-                            .fetch_watermarks(&name, partition, ANSWER_WITHIN)?;
-                    Ok(Offsets { first, end })
-                })
-                .collect()
-        })
-        .await
+        let ask = move |partition| {
+            let watermarks = || {
+                client
+                    .inner()
+                    .fetch_watermarks(&name, partition, ANSWER_WITHIN)
+            };
+            let (first, end) = watermarks
+                .retry(patience())
+                .sleep(std::thread::sleep)
+                .when(moving)
+                .call()?;
+            Ok(Offsets { first, end })
+        };
+        self.blocking(move || (0..partitions).map(ask).collect())
+            .await
     }
 
     /// Creates topics and waits until they can be used. One that exists by now is left
@@ -114,7 +116,12 @@ impl TopicAdmin {
         self.settle(&names, "created", |topic| {
             topic.is_some_and(TopicState::is_ready)
         })
-        .await
+        .await?;
+        // The metadata names a partition's leader before that broker knows it is the one.
+        for spec in specs {
+            self.offsets(&spec.name, spec.partitions).await?;
+        }
+        Ok(())
     }
 
     /// Deletes topics and waits until they are gone. One that is not there is fine.
@@ -194,7 +201,7 @@ impl TopicAdmin {
                 && !topic.partitions().is_empty()
         });
         Ok(wanted
-            .map(|topic| (topic.name().to_owned(), state(topic)))
+            .map(|topic| (topic.name().to_owned(), TopicState::from(topic)))
             .collect())
     }
 
@@ -221,7 +228,7 @@ impl TopicAdmin {
             .into_iter()
             .flatten()
             .filter(|answer| !answer.entries.is_empty());
-        Ok(told.filter_map(configs).collect())
+        Ok(told.filter_map(state::configs).collect())
     }
 
     async fn blocking<T: Send + 'static>(
@@ -242,34 +249,27 @@ impl TopicAdmin {
     }
 }
 
+/// How often to ask again while partitions move: for [`ANSWER_WITHIN`].
+fn patience() -> ConstantBuilder {
+    ConstantBuilder::default()
+        .with_delay(LOOK_EVERY)
+        .with_max_times(100)
+}
+
+/// Whether the error is of a partition that is new or on its way to another broker.
+fn moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
+    )
+}
+
 fn options() -> AdminOptions {
     AdminOptions::new()
         .request_timeout(Some(SETTLE_WITHIN))
         .operation_timeout(Some(ANSWER_WITHIN))
-}
-
-fn state(topic: &MetadataTopic) -> TopicState {
-    let mut partitions: Vec<&MetadataPartition> = topic.partitions().iter().collect();
-    partitions.sort_unstable_by_key(|partition| partition.id());
-    let partition = |partition: &MetadataPartition| PartitionState {
-        leader: Some(partition.leader()).filter(|leader| *leader >= 0),
-        replicas: partition.replicas().to_vec(),
-        in_sync: partition.isr().to_vec(),
-    };
-    TopicState {
-        partitions: partitions.into_iter().map(partition).collect(),
-        configs: None,
-    }
-}
-
-fn configs(resource: ConfigResource) -> Option<(String, BTreeMap<String, ConfigValue>)> {
-    let OwnedResourceSpecifier::Topic(name) = resource.specifier else {
-        return None;
-    };
-    let entries = resource.entries.into_iter().filter_map(|entry| {
-        let own = entry.source == ConfigSource::DynamicTopic;
-        let value = entry.value?;
-        Some((entry.name, ConfigValue { value, own }))
-    });
-    Some((name, entries.collect()))
 }

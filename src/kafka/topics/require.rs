@@ -1,9 +1,16 @@
 //! What has to be there before a role starts.
 
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
 use super::admin::{Existing, TopicAdmin};
 use super::error::TopicError;
 use super::state::{TimestampType, TopicState};
 use crate::kafka::names::Topics;
+
+/// How long to wait before asking again while no broker answers.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the tracker has to know of the topic that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +37,27 @@ pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<Existing, Top
         Ok(existing)
     } else {
         Err(TopicError::Missing { names: missing })
+    }
+}
+
+/// The same, once there is somebody to ask; `None` if told to stop before.
+///
+/// # Errors
+/// [`TopicError::Missing`] unless all of them exist.
+pub async fn require_patiently(
+    admin: &TopicAdmin,
+    names: &[&str],
+    stop: &CancellationToken,
+) -> Result<Option<Existing>, TopicError> {
+    loop {
+        match require(admin, names).await {
+            Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "trying again"),
+            answer => return answer.map(Some),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ASK_AGAIN) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use rdkafka::admin::{ConfigResource, ConfigSource, OwnedResourceSpecifier};
+use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+
 /// A topic that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicState {
@@ -90,4 +93,39 @@ impl TopicState {
             .iter()
             .all(|partition| partition.leader.is_some())
     }
+}
+
+/// The topic as metadata shows it: without its configuration.
+impl From<&MetadataTopic> for TopicState {
+    fn from(topic: &MetadataTopic) -> Self {
+        let mut partitions: Vec<_> = topic.partitions().iter().collect();
+        partitions.sort_unstable_by_key(|partition| partition.id());
+        Self {
+            partitions: partitions.into_iter().map(PartitionState::from).collect(),
+            configs: None,
+        }
+    }
+}
+
+impl From<&MetadataPartition> for PartitionState {
+    fn from(partition: &MetadataPartition) -> Self {
+        Self {
+            leader: Some(partition.leader()).filter(|leader| *leader >= 0),
+            replicas: partition.replicas().to_vec(),
+            in_sync: partition.isr().to_vec(),
+        }
+    }
+}
+
+/// A topic's name and configuration.
+pub(super) fn configs(resource: ConfigResource) -> Option<(String, BTreeMap<String, ConfigValue>)> {
+    let OwnedResourceSpecifier::Topic(name) = resource.specifier else {
+        return None;
+    };
+    let entries = resource.entries.into_iter().filter_map(|entry| {
+        let own = entry.source == ConfigSource::DynamicTopic;
+        let value = entry.value?;
+        Some((entry.name, ConfigValue { value, own }))
+    });
+    Some((name, entries.collect()))
 }

@@ -1,0 +1,167 @@
+//! The actions file: what the handler does about sessions that are over.
+
+mod fields;
+mod secret;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, fs};
+
+use serde::Deserialize;
+
+use super::action::{Action, log, webhook};
+use super::retry::RetryPolicy;
+
+pub use fields::{ActionName, duration, url};
+pub use secret::{Secret, SecretError, SecretRef};
+
+/// What the handler does, and how patiently.
+#[derive(Clone, Debug)]
+pub struct Actions {
+    /// In the order of the file.
+    pub list: Vec<NamedAction>,
+    /// For all of them.
+    pub retry: RetryPolicy,
+}
+
+/// An action, ready to run.
+#[derive(Clone)]
+pub struct NamedAction {
+    /// What policies, metrics and dead letters call it.
+    pub name: ActionName,
+    /// What it does.
+    pub action: Arc<dyn Action>,
+}
+
+/// An actions file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}; check --actions", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It is not written as it should be; names line and field.
+    #[error("{}: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: serde_yaml::Error,
+    },
+    /// What it says cannot be done.
+    #[error("{}: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Invalid,
+    },
+}
+
+/// Why what an actions file says cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// There is nothing to do.
+    #[error("it names no actions; leave out --actions to only log what ends")]
+    NoActions,
+    /// Two actions by one name.
+    #[error("two actions are called '{0}'; rename one of them")]
+    Duplicate(ActionName),
+    /// An action that cannot be made ready.
+    #[error("action '{action}', {field}: {problem}")]
+    Field {
+        /// Which action.
+        action: ActionName,
+        /// Which of its fields.
+        field: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+impl Actions {
+    /// Reads an actions file, and the secrets that it refers to.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the file, and the line and field where they are known.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let file: File = serde_yaml::from_str(&text).map_err(|source| ConfigError::Malformed {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::build(file).map_err(|source| ConfigError::Invalid {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// One `log` action, for a handler that was told nothing.
+    #[must_use]
+    pub fn only_log() -> Self {
+        let name = ActionName::of_kind("log");
+        let action = Arc::new(log::Log::new(name.clone()));
+        Self {
+            list: vec![NamedAction { name, action }],
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    fn build(file: File) -> Result<Self, Invalid> {
+        if file.actions.is_empty() {
+            return Err(Invalid::NoActions);
+        }
+        let list = file.actions.into_iter().map(NamedAction::new);
+        let list = list.collect::<Result<Vec<_>, _>>()?;
+        let mut names = BTreeSet::new();
+        match list.iter().find(|action| !names.insert(&action.name)) {
+            Some(second) => Err(Invalid::Duplicate(second.name.clone())),
+            None => Ok(Self {
+                list,
+                retry: file.retry,
+            }),
+        }
+    }
+}
+
+impl NamedAction {
+    fn new(config: ActionConfig) -> Result<Self, Invalid> {
+        let (name, action): (_, Arc<dyn Action>) = match config {
+            ActionConfig::Log(config) => (config.name.clone(), Arc::new(log::Log::from(config))),
+            ActionConfig::Webhook(config) => (
+                config.name.clone(),
+                Arc::new(webhook::Webhook::new(config)?),
+            ),
+        };
+        Ok(Self { name, action })
+    }
+}
+
+impl fmt::Debug for NamedAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NamedAction({})", self.name)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    actions: Vec<ActionConfig>,
+    #[serde(default)]
+    retry: RetryPolicy,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+enum ActionConfig {
+    Log(log::Config),
+    Webhook(webhook::Config),
+}

@@ -1,0 +1,262 @@
+//! The thread that reads terminal events, hands them out, and commits what is finished.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedMessage;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
+use super::partitions::Partitions;
+use super::work::{Returned, Work};
+use crate::admin::{Health, Heartbeat};
+use crate::clock::Clock;
+use crate::kafka::group::{GroupConsumer, Rebalance, assign, unassign};
+use crate::metrics::handler::HandlerMetrics;
+
+/// How long to wait for a record: also how soon a stop is noticed.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a full house is waited out before partitions are paused, which throws away
+/// what has been prefetched.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two commits.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+/// For what is under way to finish when its partition is wanted elsewhere.
+const REVOKE_LIMIT: Duration = Duration::from_secs(10);
+/// The same when the process stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// The loop comes round within [`REVOKE_LIMIT`] and a commit's session timeout.
+const MAX_SILENCE: Duration = Duration::from_secs(45);
+/// What an event takes beside its value: key, headers, the decoded form.
+const OVERHEAD_BYTES: usize = 1024;
+/// What the process is not ready for until it has been told what is its own.
+const CONDITION: &str = "group";
+
+/// The thread's state.
+pub struct Reader<D> {
+    /// Subscribed.
+    pub consumer: GroupConsumer,
+    /// What is read.
+    pub topic: String,
+    /// What is owned.
+    pub partitions: Partitions,
+    /// Where work goes.
+    pub dispatch: D,
+    /// Where it comes back from.
+    pub returned: Receiver<Returned>,
+    /// Whether to go on.
+    pub stop: CancellationToken,
+    /// Whom to tell of the group.
+    pub health: Health,
+    /// What is counted.
+    pub metrics: HandlerMetrics,
+    /// Measures intervals.
+    pub clock: Clock,
+}
+
+impl<D: Fn(Work)> Reader<D> {
+    /// Reads until it is told to stop, then waits a little for what is under way, commits,
+    /// and leaves the group.
+    ///
+    /// # Errors
+    /// If the consumer has failed for good.
+    pub fn run(mut self) -> Result<(), KafkaError> {
+        self.health
+            .set_not_ready(CONDITION, "waiting to be given partitions");
+        let pulse = self.health.heartbeat("consumer", MAX_SILENCE);
+        let outcome = self.read(&pulse);
+        self.health.set_not_ready(CONDITION, "leaving");
+        let owned = self.partitions.owned();
+        self.settle(&owned, STOP_LIMIT);
+        // Dropping the consumer closes it, and closing it revokes what it has.
+        self.consumer.context().close();
+        outcome
+    }
+
+    fn read(&mut self, pulse: &Heartbeat) -> Result<(), KafkaError> {
+        let mut committed_at = self.clock.elapsed();
+        while !self.stop.is_cancelled() {
+            pulse.beat();
+            self.make_room()?;
+            let now = self.clock.elapsed();
+            if now.saturating_sub(committed_at) >= COMMIT_INTERVAL {
+                committed_at = now;
+                self.commit(&self.partitions.owned(), CommitMode::Async);
+            }
+            let polled = self.consumer.poll(POLL);
+            match polled.map(|record| record.map(|record| record.detach())) {
+                Some(Ok(record)) => self.deliver(record),
+                Some(Err(error)) => explain(error, &self.topic)?,
+                None => {}
+            }
+            while let Some(rebalance) = self.consumer.context().next_rebalance() {
+                self.follow(rebalance)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out a record. One of a partition given back in the meantime is dropped: it
+    /// has not been committed.
+    fn deliver(&mut self, record: OwnedMessage) {
+        let bytes = record.payload().map_or(0, <[u8]>::len) + OVERHEAD_BYTES;
+        let (partition, offset) = (record.partition(), record.offset());
+        if let Some((ticket, released)) = self.partitions.start(partition, offset, bytes) {
+            self.metrics.in_flight(self.partitions.in_flight());
+            (self.dispatch)(Work::new(ticket, record, released));
+        }
+    }
+
+    /// Takes back what is done. If too much is in flight, waits a moment, then pauses, so
+    /// that polling can go on: the group takes a consumer that does not poll for dead.
+    fn make_room(&mut self) -> Result<(), KafkaError> {
+        let deadline = self.clock.elapsed() + PATIENCE;
+        while let Ok(returned) = self.returned.try_recv() {
+            self.partitions.end(returned);
+        }
+        while self.partitions.full() && self.take_back(deadline) {}
+        self.metrics.in_flight(self.partitions.in_flight());
+        let change = self.partitions.repause();
+        if !change.pause.is_empty() {
+            self.consumer.pause(&self.list(&change.pause))?;
+        }
+        if !change.resume.is_empty() {
+            self.consumer.resume(&self.list(&change.resume))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for one ticket; whether one came before the deadline.
+    fn take_back(&mut self, deadline: Duration) -> bool {
+        let left = deadline.saturating_sub(self.clock.elapsed());
+        let Ok(returned) = self.returned.recv_timeout(left) else {
+            return false;
+        };
+        self.partitions.end(returned);
+        true
+    }
+
+    fn follow(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
+        match rebalance {
+            Rebalance::Assigned(list) => {
+                let ids = ids(&list);
+                tracing::info!(partitions = ?ids, "assigned");
+                ids.iter().for_each(|&id| self.partitions.assign(id));
+                assign(&self.consumer, &list)?;
+                if !ids.is_empty() {
+                    // A pause outlives the assignment that it was meant for.
+                    self.consumer.resume(&list)?;
+                }
+                self.health.set_ready(CONDITION);
+            }
+            Rebalance::Revoked(list) => {
+                let ids = ids(&list);
+                tracing::info!(partitions = ?ids, "revoked");
+                self.settle(&ids, REVOKE_LIMIT);
+                self.let_go(&list)?;
+            }
+            Rebalance::Lost(list) => {
+                tracing::warn!(partitions = ?ids(&list), "lost");
+                self.health
+                    .set_not_ready(CONDITION, "expelled; joining again");
+                self.let_go(&list)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+        ids(list)
+            .into_iter()
+            .for_each(|id| self.partitions.remove(id));
+        unassign(&self.consumer, list)
+    }
+
+    /// Lets partitions come to rest: nothing new is begun, what is under way may finish
+    /// within `limit`, and what is finished is committed.
+    fn settle(&mut self, partitions: &[i32], limit: Duration) {
+        partitions
+            .iter()
+            .for_each(|&id| self.partitions.release(id));
+        let deadline = self.clock.elapsed() + limit;
+        while self.partitions.busy(partitions) {
+            if !self.take_back(deadline) {
+                tracing::warn!("actions under way did not finish in time; they will be repeated");
+                break;
+            }
+        }
+        // Earlier commits may still be on their way, and may fail.
+        self.partitions.forget_commits();
+        self.commit(partitions, CommitMode::Sync);
+    }
+
+    fn commit(&mut self, partitions: &[i32], mode: CommitMode) {
+        if self.consumer.context().commit_failed() {
+            self.partitions.forget_commits();
+        }
+        let positions = positions(&self.consumer);
+        let progress = self.partitions.progress(partitions, &positions);
+        if progress.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in progress {
+            let mut element = list.add_partition(&self.topic, partition);
+            // Offsets of records are never negative, so this cannot be refused.
+            let _ = element.set_offset(Offset::Offset(offset));
+        }
+        if let Err(error) = self.consumer.commit(&list, mode) {
+            tracing::warn!(%error, "a commit failed; what it covered may be done again");
+            self.partitions.forget_commits();
+        }
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+}
+
+fn ids(list: &TopicPartitionList) -> Vec<i32> {
+    let elements = list.elements();
+    elements.iter().map(|element| element.partition()).collect()
+}
+
+/// Where the consumer stands, of the partitions that it has read anything of.
+fn positions(consumer: &GroupConsumer) -> BTreeMap<i32, i64> {
+    let Ok(list) = consumer.position() else {
+        return BTreeMap::new();
+    };
+    let elements = list.elements();
+    let known = elements
+        .iter()
+        .filter_map(|element| match element.offset() {
+            Offset::Offset(offset) => Some((element.partition(), offset)),
+            _ => None,
+        });
+    known.collect()
+}
+
+/// Errors that librdkafka recovers from on its own are logged.
+fn explain(error: KafkaError, topic: &str) -> Result<(), KafkaError> {
+    match error {
+        KafkaError::MessageConsumptionFatal(_) => Err(error),
+        KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            tracing::warn!(
+                topic,
+                "the topic is gone; make it with `sundown topics create`"
+            );
+            Ok(())
+        }
+        error => {
+            tracing::warn!(%error, topic, "reading failed; trying again");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The dead-letter topic of terminal events: nothing counts as written before the brokers
+//! have said so, and nothing is dropped because they do not.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::Message;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+
+use super::work::{Malformed, Work};
+use crate::admin::Health;
+use crate::metrics::handler::HandlerMetrics;
+use crate::session::Timestamp;
+use crate::wire::dead_letter::{self, Cause, Origin};
+
+/// How long librdkafka tries to deliver before it reports back; this tries on for ever.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Between two tries.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// Larger than anything a broker would take: the source topic has judged the size already.
+const MAX_MESSAGE_BYTES: &str = "100000000";
+/// What the process is not ready for while dead letters cannot be written.
+const CONDITION: &str = "dead letters";
+
+/// Why an event is a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It is no terminal event.
+    Malformed,
+    /// A target refused it.
+    Refused,
+    /// Its attempts or its time were used up; it may work later.
+    Exhausted,
+}
+
+/// What a dead letter says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    reason: Reason,
+    error: String,
+    attempts: u32,
+    undone: String,
+}
+
+/// An action that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Its name.
+    pub action: String,
+    /// Why, for machines.
+    pub reason: Reason,
+    /// Why, for people.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// Writes dead letters.
+pub struct DeadLetters {
+    config: ClientConfig,
+    topic: String,
+    producer: Mutex<FutureProducer>,
+    health: Health,
+    metrics: HandlerMetrics,
+}
+
+/// The event was released before its dead letter was written.
+#[derive(Debug)]
+pub struct Released;
+
+impl Reason {
+    /// All of them, as headers and metrics have them.
+    pub const ALL: [&'static str; 3] = [
+        Self::Malformed.as_str(),
+        Self::Refused.as_str(),
+        Self::Exhausted.as_str(),
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Refused => "refused",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+impl Letter {
+    /// Of a record that is no terminal event: all of `actions` are undone.
+    #[must_use]
+    pub fn malformed<'a>(error: &Malformed, actions: impl Iterator<Item = &'a str>) -> Self {
+        Self {
+            reason: Reason::Malformed,
+            error: error.to_string(),
+            attempts: 0,
+            undone: join(actions, ","),
+        }
+    }
+
+    /// Of an event that some actions were given up on; none if there are none. Of several
+    /// reasons, the one that leaves the most hope counts.
+    #[must_use]
+    pub fn given_up(actions: &[GivenUp]) -> Option<Self> {
+        let errors = actions
+            .iter()
+            .map(|action| format!("{}: {}", action.action, action.error));
+        Some(Self {
+            reason: actions.iter().map(|action| action.reason).max()?,
+            error: join(errors, "; "),
+            attempts: actions.iter().map(|action| action.attempts).max()?,
+            undone: join(actions.iter().map(|action| &action.action), ","),
+        })
+    }
+}
+
+impl GivenUp {
+    /// A panic is a defect, but no reason to lose the event or to stop at it for ever.
+    #[must_use]
+    pub fn panicked(action: &str) -> Self {
+        Self {
+            action: action.to_owned(),
+            reason: Reason::Refused,
+            error: "the action panicked; please report this as a defect".to_owned(),
+            attempts: 1,
+        }
+    }
+}
+
+impl DeadLetters {
+    /// A writer to `topic`. `config` says how to reach Kafka.
+    ///
+    /// # Errors
+    /// If the configuration cannot be used.
+    pub fn new(
+        mut config: ClientConfig,
+        topic: String,
+        health: Health,
+        metrics: HandlerMetrics,
+    ) -> KafkaResult<Self> {
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.max.bytes", MAX_MESSAGE_BYTES)
+            .set(
+                "message.timeout.ms",
+                DELIVERY_TIMEOUT.as_millis().to_string(),
+            );
+        let producer = Mutex::new(config.create()?);
+        Ok(Self {
+            config,
+            topic,
+            producer,
+            health,
+            metrics,
+        })
+    }
+
+    /// Writes the dead letter of an event: its bytes and key untouched, the reasons behind
+    /// the headers that it had. Tries until the brokers confirm it.
+    ///
+    /// # Errors
+    /// [`Released`] if the event was, before they did.
+    pub async fn write(&self, work: &Work, letter: &Letter) -> Result<(), Released> {
+        let headers = self.headers(work, letter);
+        loop {
+            let record = FutureRecord {
+                topic: &self.topic,
+                partition: None,
+                payload: work.record.payload(),
+                key: work.record.key(),
+                timestamp: None,
+                headers: Some(headers.clone()),
+            };
+            let producer = self.producer();
+            match producer.send(record, DELIVERY_TIMEOUT).await {
+                Ok(_) => break,
+                Err((error, _)) => self.explain(&error),
+            }
+            if !work.pause(RETRY_WAIT).await {
+                return Err(Released);
+            }
+        }
+        self.health.set_ready(CONDITION);
+        let reason = letter.reason.as_str();
+        self.metrics.dead_letter(reason);
+        let ticket = work.ticket;
+        tracing::warn!(
+            partition = ticket.partition,
+            offset = ticket.offset,
+            reason,
+            undone = letter.undone,
+            topic = self.topic,
+            "event dead-lettered"
+        );
+        Ok(())
+    }
+
+    fn headers(&self, work: &Work, letter: &Letter) -> OwnedHeaders {
+        let record = &work.record;
+        let existing = record.headers().cloned().unwrap_or_else(OwnedHeaders::new);
+        let cause = Cause {
+            reason: letter.reason.as_str(),
+            error: letter.error.clone(),
+            attempts: letter.attempts,
+        };
+        let origin = Origin {
+            topic: record.topic(),
+            partition: record.partition(),
+            offset: record.offset(),
+            timestamp: Timestamp::from_millis(record.timestamp().to_millis().unwrap_or_default()),
+        };
+        dead_letter::headers(existing, &cause, origin).insert(Header {
+            key: dead_letter::UNDONE,
+            value: Some(&letter.undone),
+        })
+    }
+
+    fn explain(&self, error: &KafkaError) {
+        let topic = &self.topic;
+        let reason = format!(
+            "cannot write to {topic}: {error}; see that it exists, that this user may write to \
+             it and that its max.message.bytes is no smaller than the source topic's"
+        );
+        tracing::error!(reason, "a dead letter waits; trying again");
+        self.health.set_not_ready(CONDITION, reason);
+    }
+
+    /// The producer, or another one if it has failed for good.
+    fn producer(&self) -> FutureProducer {
+        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((code, reason)) = producer.client().fatal_error() {
+            tracing::error!(%code, reason, "the dead-letter producer failed; making another one");
+            match self.config.create() {
+                Ok(another) => *producer = another,
+                Err(error) => tracing::error!(%error, "there is no other producer"),
+            }
+        }
+        producer.clone()
+    }
+}
+
+fn join(parts: impl Iterator<Item = impl AsRef<str>>, separator: &str) -> String {
+    let mut joined = String::new();
+    for part in parts {
+        if !joined.is_empty() {
+            joined.push_str(separator);
+        }
+        joined.push_str(part.as_ref());
+    }
+    joined
+}

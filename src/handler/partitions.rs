@@ -1,0 +1,208 @@
+//! The partitions that this process owns: what is in flight, what may be committed, what
+//! has to pause. Pure books; the consumer acts on them.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::Ledger;
+use super::work::{Returned, Ticket};
+
+/// How far a partition may run ahead of its oldest unfinished event, in offsets: what is
+/// done a second time, at most, after a crash.
+const MAX_SPAN: i64 = 10_000;
+
+/// How much may be in flight before reading stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Events.
+    pub events: usize,
+    /// Bytes of their records.
+    pub bytes: usize,
+}
+
+/// The partitions that this process owns.
+#[derive(Debug)]
+pub struct Partitions {
+    owned: BTreeMap<i32, Partition>,
+    limits: Limits,
+    /// Everything in flight, that of partitions gone in the meantime included.
+    events: usize,
+    bytes: usize,
+    assignments: u64,
+    jammed: bool,
+}
+
+#[derive(Debug)]
+struct Partition {
+    assignment: u64,
+    ledger: Ledger,
+    in_flight: usize,
+    released: CancellationToken,
+    committed: Option<i64>,
+    paused: bool,
+}
+
+/// Partitions whose reading has to change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Repause {
+    /// Those to pause.
+    pub pause: Vec<i32>,
+    /// Those to resume.
+    pub resume: Vec<i32>,
+}
+
+impl Partitions {
+    /// None owned yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            owned: BTreeMap::new(),
+            limits,
+            events: 0,
+            bytes: 0,
+            assignments: 0,
+            jammed: false,
+        }
+    }
+
+    /// `partition` is this process's from now on.
+    pub fn assign(&mut self, partition: i32) {
+        self.assignments += 1;
+        let fresh = Partition {
+            assignment: self.assignments,
+            ledger: Ledger::default(),
+            in_flight: 0,
+            released: CancellationToken::new(),
+            committed: None,
+            paused: false,
+        };
+        self.owned.insert(partition, fresh);
+    }
+
+    /// Hands out an event, unless its partition is not this process's (any more).
+    pub fn start(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        bytes: usize,
+    ) -> Option<(Ticket, CancellationToken)> {
+        let owned = self.owned.get_mut(&partition)?;
+        if owned.released.is_cancelled() {
+            return None;
+        }
+        owned.ledger.start(offset);
+        owned.in_flight += 1;
+        self.events += 1;
+        self.bytes += bytes;
+        let ticket = Ticket {
+            partition,
+            assignment: owned.assignment,
+            offset,
+            bytes,
+        };
+        Some((ticket, owned.released.clone()))
+    }
+
+    /// Takes a ticket back.
+    pub fn end(&mut self, Returned { ticket, finished }: Returned) {
+        self.events -= 1;
+        self.bytes -= ticket.bytes;
+        let owned = self.owned.get_mut(&ticket.partition);
+        // Of an earlier assignment: whoever got the partition in between does it again.
+        let Some(owned) = owned.filter(|owned| owned.assignment == ticket.assignment) else {
+            return;
+        };
+        owned.in_flight -= 1;
+        if finished {
+            owned.ledger.finish(ticket.offset);
+        }
+    }
+
+    /// Nothing of `partition` is to be begun or tried again; what is under way may finish.
+    pub fn release(&self, partition: i32) {
+        if let Some(owned) = self.owned.get(&partition) {
+            owned.released.cancel();
+        }
+    }
+
+    /// `partition` is no longer this process's.
+    pub fn remove(&mut self, partition: i32) {
+        self.release(partition);
+        self.owned.remove(&partition);
+    }
+
+    /// The partitions owned.
+    #[must_use]
+    pub fn owned(&self) -> Vec<i32> {
+        self.owned.keys().copied().collect()
+    }
+
+    /// Whether anything of these partitions is in flight.
+    #[must_use]
+    pub fn busy(&self, partitions: &[i32]) -> bool {
+        let mut owned = partitions.iter().filter_map(|id| self.owned.get(id));
+        owned.any(|owned| owned.in_flight > 0)
+    }
+
+    /// How many events are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.events
+    }
+
+    /// Whether there is no room for another event.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.events >= self.limits.events || self.bytes >= self.limits.bytes
+    }
+
+    /// What to commit: partition and offset, for those of `partitions` that got further
+    /// since the last time. `position` is the consumer's, by partition.
+    pub fn progress(
+        &mut self,
+        partitions: &[i32],
+        positions: &BTreeMap<i32, i64>,
+    ) -> Vec<(i32, i64)> {
+        let mut progress = Vec::new();
+        for partition in partitions {
+            let Some(owned) = self.owned.get_mut(partition) else {
+                continue;
+            };
+            let position = positions.get(partition).copied();
+            if let Some(offset) = owned.ledger.committable(position)
+                && owned.committed != Some(offset)
+            {
+                owned.committed = Some(offset);
+                progress.push((*partition, offset));
+            }
+        }
+        progress
+    }
+
+    /// A commit failed: commit everything once more.
+    pub fn forget_commits(&mut self) {
+        for owned in self.owned.values_mut() {
+            owned.committed = None;
+        }
+    }
+
+    /// Which partitions to pause and to resume. What has been paused stays so until half of
+    /// what stopped it is gone: pausing throws away what the client has prefetched.
+    pub fn repause(&mut self) -> Repause {
+        let half = self.events <= self.limits.events / 2 && self.bytes <= self.limits.bytes / 2;
+        self.jammed = self.full() || (self.jammed && !half);
+        let mut change = Repause::default();
+        for (&partition, owned) in &mut self.owned {
+            let limit = if owned.paused { MAX_SPAN / 2 } else { MAX_SPAN };
+            let pause = self.jammed || owned.ledger.span() >= limit;
+            if pause && !owned.paused {
+                change.pause.push(partition);
+            } else if !pause && owned.paused {
+                change.resume.push(partition);
+            }
+            owned.paused = pause;
+        }
+        change
+    }
+}

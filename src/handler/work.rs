@@ -1,0 +1,111 @@
+//! A terminal event on its way through the handler.
+
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::message::OwnedMessage;
+use tokio_util::sync::CancellationToken;
+
+use super::action::Delivery;
+use crate::wire::ending::SessionEnded;
+
+/// A record of the topic of terminal events, and what became of reading it.
+#[derive(Debug)]
+pub struct Work {
+    /// Under which it was handed out.
+    pub ticket: Ticket,
+    /// The record as it was read.
+    pub record: OwnedMessage,
+    /// What it says.
+    pub event: Result<SessionEnded, Malformed>,
+    /// Cancelled once this process is no longer the one to do it.
+    pub released: CancellationToken,
+}
+
+/// What identifies an event within the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The partition.
+    pub partition: i32,
+    /// Which of the partition's assignments to this process it belongs to.
+    pub assignment: u64,
+    /// The offset.
+    pub offset: i64,
+    /// How much memory its record takes, about.
+    pub bytes: usize,
+}
+
+/// A ticket given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// Whether the event needs no more work.
+    pub finished: bool,
+}
+
+/// A record that is no terminal event.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// It has no value.
+    #[error("the record has no value")]
+    NoValue,
+    /// Not JSON, or not an object with the right fields.
+    #[error("not a terminal event: {0}")]
+    NotTheRightJson(#[from] serde_json::Error),
+}
+
+/// Events with the same key keep their order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OrderKey {
+    /// The user's, as a JSON literal.
+    User(String),
+    /// The session's, when nobody knows whose it was.
+    Session(String),
+    /// The record's, when it cannot be understood.
+    Record(Option<Vec<u8>>),
+}
+
+impl Work {
+    /// Reads a record.
+    #[must_use]
+    pub fn new(ticket: Ticket, record: OwnedMessage, released: CancellationToken) -> Self {
+        let event = record.payload().ok_or(Malformed::NoValue);
+        let event = event.and_then(|value| Ok(serde_json::from_slice(value)?));
+        Self {
+            ticket,
+            record,
+            event,
+            released,
+        }
+    }
+
+    /// What must not be done side by side with it.
+    #[must_use]
+    pub fn order_key(&self) -> OrderKey {
+        match &self.event {
+            Err(_) => OrderKey::Record(self.record.key().map(<[u8]>::to_vec)),
+            Ok(event) => match &event.user_id {
+                Some(user) => OrderKey::User(user.get().to_owned()),
+                None => OrderKey::Session(event.session_id.clone()),
+            },
+        }
+    }
+
+    /// Waits; whether it is still this process's afterwards.
+    pub async fn pause(&self, wait: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.released.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    /// What actions see of it, if it could be read.
+    #[must_use]
+    pub fn delivery(&self) -> Option<Delivery<'_>> {
+        let event = self.event.as_ref().ok()?;
+        let body = self.record.payload().unwrap_or_default();
+        Some(Delivery { event, body })
+    }
+}

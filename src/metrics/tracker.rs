@@ -1,0 +1,219 @@
+//! The tracker's metrics.
+
+use prometheus::{
+    Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use crate::session::{Effect, Reason, Span, Timestamp};
+use crate::tracker::engine::Batch;
+use crate::tracker::partition::PartitionTally;
+
+/// From ten milliseconds to five minutes.
+const LATENESS_BUCKETS: [f64; 13] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+/// From a millisecond to half a minute.
+const DURATION_BUCKETS: [f64; 12] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// What a tracker counts.
+#[derive(Clone, Debug)]
+pub struct TrackerMetrics {
+    events: IntCounter,
+    started: IntCounter,
+    late: IntCounter,
+    clamped: IntCounter,
+    misrouted: IntCounter,
+    endings: IntCounterVec,
+    warnings: IntCounter,
+    dead_letters: IntCounterVec,
+    lateness: Histogram,
+    checkpoint_writes: IntCounterVec,
+    transactions: IntCounterVec,
+    transaction_seconds: Histogram,
+    rebalances: IntCounterVec,
+    restored_records: IntCounter,
+    replayed_records: IntCounter,
+    degraded_restores: IntCounter,
+    partitions: IntGaugeVec,
+    sessions: IntGaugeVec,
+    watermark: IntGaugeVec,
+    clocks_agree: IntGauge,
+}
+
+impl TrackerMetrics {
+    /// Metrics in `registry`.
+    ///
+    /// # Errors
+    /// If they are in it already.
+    pub fn new(registry: &Registry) -> Result<Self, Error> {
+        let register = Register(registry);
+        let metrics = Self {
+            events: register.counter("sundown_tracker_events_total", "Records read from the session event topic.")?,
+            started: register.counter("sundown_tracker_sessions_started_total", "Sessions started.")?,
+            late: register.counter("sundown_tracker_late_events_total", "Events dropped because their session would have been over already.")?,
+            clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time lay too far in the future and was set to their record's.")?,
+            misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs on another partition.")?,
+            endings: register.counters("sundown_tracker_endings_total", "Sessions ended, in committed transactions.", "reason")?,
+            warnings: register.counter("sundown_tracker_warnings_total", "Warnings written, in committed transactions.")?,
+            dead_letters: register.counters("sundown_tracker_dead_letters_total", "Records sent to the dead-letter topic, in committed transactions.", "reason")?,
+            lateness: register.histogram("sundown_tracker_expiry_lateness_seconds", "From a session's deadline plus the allowed lateness until its terminal event is committed.", &LATENESS_BUCKETS)?,
+            checkpoint_writes: register.counters("sundown_tracker_checkpoint_writes_total", "Records written to the checkpoint topic, in committed transactions.", "kind")?,
+            transactions: register.counters("sundown_tracker_transactions_total", "Transactions, or flushes with at-least-once delivery.", "result")?,
+            transaction_seconds: register.histogram("sundown_tracker_transaction_duration_seconds", "How long they took.", &DURATION_BUCKETS)?,
+            rebalances: register.counters("sundown_tracker_rebalances_total", "Rebalances that gave, took or lost partitions.", "kind")?,
+            restored_records: register.counter("sundown_tracker_restored_records_total", "Checkpoint records read by restores.")?,
+            replayed_records: register.counter("sundown_tracker_replayed_records_total", "Source records replayed by restores.")?,
+            degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that took every session as active because source records were gone.")?,
+            partitions: register.gauges("sundown_tracker_partitions", "Partitions assigned.", "state")?,
+            sessions: register.gauges("sundown_tracker_sessions", "Live sessions.", "partition")?,
+            watermark: register.gauges("sundown_tracker_watermark_timestamp_milliseconds", "The time up to which everything appended has been read, in milliseconds since 1970.", "partition")?,
+            clocks_agree: register.gauge("sundown_tracker_clocks_agree", "1 while sessions may end, 0 while this machine's clock and the brokers' cannot be trusted.")?,
+        };
+        for reason in Reason::ALL {
+            metrics.endings.with_label_values(&[reason.as_str()]);
+        }
+        for result in ["committed", "aborted"] {
+            metrics.transactions.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+
+    /// What happened on a partition.
+    pub fn tally(&self, tally: &PartitionTally) {
+        self.events.inc_by(tally.events);
+        self.misrouted.inc_by(tally.misrouted);
+        self.started.inc_by(tally.table.started);
+        self.late.inc_by(tally.table.late);
+        self.clamped.inc_by(tally.table.clamped);
+    }
+
+    /// A batch has been committed at `now`; `allowed_lateness` is no lateness.
+    pub fn committed(&self, batch: &Batch, now: Timestamp, allowed_lateness: Span, seconds: f64) {
+        self.transaction("committed", seconds);
+        for part in &batch.partitions {
+            for letter in &part.dead_letters {
+                self.dead_letters
+                    .with_label_values(&[letter.cause.reason])
+                    .inc();
+            }
+            for effect in &part.effects {
+                match effect {
+                    Effect::Ended(ending) => {
+                        self.endings
+                            .with_label_values(&[ending.reason.as_str()])
+                            .inc();
+                        if matches!(ending.reason, Reason::IdleTimeout | Reason::AbsoluteTimeout) {
+                            let late = now.since(ending.ended_at + allowed_lateness);
+                            self.lateness.observe(seconds_of(late));
+                        }
+                    }
+                    Effect::Expiring(_) => self.warnings.inc(),
+                    Effect::Store(_) => self.checkpoint_writes.with_label_values(&["state"]).inc(),
+                    Effect::Forget(_) => self
+                        .checkpoint_writes
+                        .with_label_values(&["tombstone"])
+                        .inc(),
+                }
+            }
+        }
+    }
+
+    /// A batch came to nothing.
+    pub fn aborted(&self, seconds: f64) {
+        self.transaction("aborted", seconds);
+    }
+
+    /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions.
+    pub fn rebalanced(&self, kind: &'static str) {
+        self.rebalances.with_label_values(&[kind]).inc();
+    }
+
+    /// A partition has been restored.
+    pub fn restored(&self, records: u64, replayed: u64, degraded: bool) {
+        self.restored_records.inc_by(records);
+        self.replayed_records.inc_by(replayed);
+        self.degraded_restores.inc_by(u64::from(degraded));
+    }
+
+    /// Which partitions there are now: their number, and sessions and watermark once
+    /// restored.
+    pub fn assignment(&self, partitions: impl Iterator<Item = (i32, Option<(usize, Timestamp)>)>) {
+        self.sessions.reset();
+        self.watermark.reset();
+        let (mut live, mut restoring) = (0, 0);
+        for (number, state) in partitions {
+            let Some((sessions, watermark)) = state else {
+                restoring += 1;
+                continue;
+            };
+            live += 1;
+            let number = number.to_string();
+            let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
+            self.sessions.with_label_values(&[&number]).set(sessions);
+            if watermark > Timestamp::MIN {
+                self.watermark
+                    .with_label_values(&[&number])
+                    .set(watermark.as_millis());
+            }
+        }
+        self.partitions.with_label_values(&["live"]).set(live);
+        self.partitions
+            .with_label_values(&["restoring"])
+            .set(restoring);
+    }
+
+    /// Whether sessions may end.
+    pub fn clocks_agree(&self, agree: bool) {
+        self.clocks_agree.set(i64::from(agree));
+    }
+
+    fn transaction(&self, result: &'static str, seconds: f64) {
+        self.transactions.with_label_values(&[result]).inc();
+        self.transaction_seconds.observe(seconds);
+    }
+}
+
+fn seconds_of(span: Span) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a metric")]
+    let millis = span.as_millis() as f64;
+    millis / 1000.0
+}
+
+/// Makes metrics and registers them.
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
+        let metric = IntCounter::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> Result<IntCounterVec, Error> {
+        let metric = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
+        let metric = IntGauge::new(name, help)?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, Error> {
+        let metric = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error> {
+        let metric =
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}

@@ -1,0 +1,87 @@
+//! Results in the form that was asked for.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+/// In which form to print results.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct OutputArgs {
+    /// In which form to print the result.
+    #[arg(
+        short,
+        long,
+        env = "SUNDOWN_OUTPUT",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub output: Format,
+}
+
+/// A form in which results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+impl OutputArgs {
+    /// `value` as text, without the last line's end; `table` makes the form for people.
+    ///
+    /// # Errors
+    /// If `value` has no such form.
+    pub fn render<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<String> {
+        let text = match self.output {
+            Format::Table => table(value),
+            Format::Json => serde_json::to_string_pretty(value)?,
+            Format::Yaml => serde_yaml::to_string(value)?,
+        };
+        Ok(text.trim_end().to_owned())
+    }
+}
+
+/// Lines of columns, each as wide as its widest cell.
+#[must_use]
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |cells: [&str; N]| {
+        let padded = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        let line = padded.collect::<Vec<_>>().join("  ");
+        line.trim_end().to_owned()
+    };
+    let body = rows
+        .iter()
+        .map(|row| line(row.each_ref().map(String::as_str)));
+    let lines: Vec<_> = std::iter::once(line(head)).chain(body).collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["session_logs", "3"], ["é", "12"]].map(|row| row.map(str::to_owned));
+        assert_eq!(
+            table(["TOPIC", "PARTITIONS"], &rows),
+            "TOPIC         PARTITIONS\nsession_logs  3\né             12"
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! What every process writes to `sundown.processes`, every few seconds.
+//!
+//! The console and the controller read it. The tracker gets something back: the
+//! timestamp that a broker puts on a report is a sample of the brokers' clock.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use std::fmt;
+
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::session::Timestamp;
+use crate::tracker::clocks::BrokerSample;
+
+/// How often a process reports.
+pub const INTERVAL: Duration = Duration::from_secs(3);
+/// How long a report is tried; an older one is worth nothing.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A process, as it sees itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessReport {
+    /// The version of this format: 1.
+    pub v: u8,
+    /// Unique among all processes, past ones included.
+    pub id: String,
+    /// `tracker`, `handler`, `controller` or `console`.
+    pub role: String,
+    /// The release.
+    pub version: String,
+    /// Where it runs.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// When it started, RFC 3339.
+    pub started_at: String,
+    /// When it wrote this, RFC 3339.
+    pub reported_at: String,
+    /// `running`, or `stopped` in its last report.
+    pub state: ProcessState,
+    /// What it still waits for, by name, each with a reason.
+    pub not_ready: std::collections::BTreeMap<String, String>,
+    /// The partitions that it has.
+    pub assignments: Vec<Assignment>,
+}
+
+/// Whether there will be another report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessState {
+    /// There will.
+    Running,
+    /// There will not.
+    Stopped,
+}
+
+/// A partition that a process has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Whether its state is still being read.
+    pub restoring: bool,
+    /// One past the last offset read.
+    pub position: Option<i64>,
+    /// Where the partition ended when last asked.
+    pub end: Option<i64>,
+    /// The time up to which everything appended has been read, RFC 3339.
+    pub watermark: Option<String>,
+    /// Live sessions.
+    pub sessions: usize,
+}
+
+/// The name of the machine, or of the pod.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Writes reports.
+pub struct Reporter {
+    topic: String,
+    producer: ThreadedProducer<Acknowledgements>,
+    samples: Receiver<BrokerSample>,
+}
+
+impl Reporter {
+    /// A reporter to `topic`.
+    ///
+    /// # Errors
+    /// If the producer cannot be made.
+    pub fn new(mut config: ClientConfig, topic: &str, clock: Clock) -> anyhow::Result<Self> {
+        config
+            .set("linger.ms", "0")
+            .set(
+                "message.timeout.ms",
+                DELIVERY_TIMEOUT.as_millis().to_string(),
+            )
+            .set("queue.buffering.max.messages", "100");
+        let (sender, samples) = channel();
+        let producer = config.create_with_context(Acknowledgements {
+            clock,
+            samples: sender,
+        })?;
+        Ok(Self {
+            topic: topic.to_owned(),
+            producer,
+            samples,
+        })
+    }
+
+    /// Writes a report; does not wait for it to be acknowledged.
+    pub fn write(&self, report: &ProcessReport) {
+        // Texts and numbers always serialise.
+        let value = serde_json::to_string(report).unwrap_or_default();
+        let sent = Box::new(self.producer.context().clock.elapsed());
+        let record = BaseRecord::with_opaque_to(&self.topic, sent)
+            .key(&report.id)
+            .payload(&value);
+        if let Err((error, _)) = self.producer.send(record) {
+            tracing::warn!(%error, topic = self.topic, "cannot write the process report");
+        }
+    }
+
+    /// Waits until all reports are acknowledged, or `timeout` has passed.
+    pub fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.producer.flush(timeout) {
+            tracing::debug!(%error, "the last process report may be lost");
+        }
+    }
+
+    /// A sample of the brokers' clock that has not been taken yet.
+    pub fn sample(&self) -> Option<BrokerSample> {
+        self.samples.try_recv().ok()
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Acknowledgements {
+    clock: Clock,
+    samples: Sender<BrokerSample>,
+}
+
+impl ClientContext for Acknowledgements {}
+
+impl ProducerContext for Acknowledgements {
+    type DeliveryOpaque = Box<Duration>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Duration>) {
+        let acknowledged = self.clock.elapsed();
+        match result {
+            Ok(message) => {
+                let append_time = match message.timestamp() {
+                    rdkafka::Timestamp::LogAppendTime(millis) => {
+                        Some(Timestamp::from_millis(millis))
+                    }
+                    rdkafka::Timestamp::CreateTime(_) | rdkafka::Timestamp::NotAvailable => None,
+                };
+                let _gone = self.samples.send(BrokerSample {
+                    append_time,
+                    sent: *sent,
+                    acknowledged,
+                });
+            }
+            Err((error, _)) => tracing::warn!(%error, "a process report was not acknowledged"),
+        }
+    }
+}

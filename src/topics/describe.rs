@@ -1,0 +1,139 @@
+//! What the topics are like.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::kafka::Topics;
+use crate::kafka::topics::{Offsets, TopicAdmin, TopicState};
+use crate::output::{self, OutputArgs, table};
+
+#[derive(Serialize)]
+struct Topic {
+    topic: String,
+    replication: usize,
+    /// What was set for this topic; `null` if the broker does not tell.
+    configs: Option<BTreeMap<String, String>>,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Serialize)]
+struct Partition {
+    partition: usize,
+    leader: Option<i32>,
+    replicas: Vec<i32>,
+    in_sync: Vec<i32>,
+    first_offset: i64,
+    end_offset: i64,
+}
+
+/// Prints what the topics are like; names those that are missing on stderr.
+pub(super) async fn run(
+    admin: &TopicAdmin,
+    topics: &Topics,
+    output: OutputArgs,
+) -> anyhow::Result<()> {
+    let names = topics.all();
+    let existing = admin.existing(&names).await?;
+    let mut described = Vec::new();
+    for name in names {
+        if let Some(state) = existing.get(name) {
+            let offsets = admin.offsets(name, state.partition_count()).await?;
+            described.push(topic(name, state, &offsets));
+        } else {
+            output::note(format_args!(
+                "{name} does not exist; create it with: sundown topics create"
+            ));
+        }
+    }
+    output::line(output.render(described.as_slice(), human)?);
+    Ok(())
+}
+
+fn topic(name: &str, state: &TopicState, offsets: &[Offsets]) -> Topic {
+    let configs = state.configs.as_ref().map(|configs| {
+        let own = configs.iter().filter(|(_, config)| config.own);
+        own.map(|(key, config)| (key.clone(), config.value.clone()))
+            .collect()
+    });
+    let partitions = state.partitions.iter().zip(offsets).enumerate();
+    let partitions = partitions.map(|(partition, (state, offsets))| Partition {
+        partition,
+        leader: state.leader,
+        replicas: state.replicas.clone(),
+        in_sync: state.in_sync.clone(),
+        first_offset: offsets.first,
+        end_offset: offsets.end,
+    });
+    Topic {
+        topic: name.to_owned(),
+        replication: state.replication(),
+        configs,
+        partitions: partitions.collect(),
+    }
+}
+
+fn human(topics: &[Topic]) -> String {
+    let rows: Vec<_> = topics.iter().map(topic_row).collect();
+    let upper = table(["TOPIC", "PARTITIONS", "REPLICAS", "CONFIG"], &rows);
+    let rows: Vec<_> = topics
+        .iter()
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|partition| partition_row(&topic.topic, partition))
+        })
+        .collect();
+    let lower = table(
+        [
+            "TOPIC",
+            "PARTITION",
+            "LEADER",
+            "REPLICAS",
+            "IN SYNC",
+            "FIRST",
+            "END",
+        ],
+        &rows,
+    );
+    format!("{upper}\n\n{lower}")
+}
+
+fn topic_row(topic: &Topic) -> [String; 4] {
+    let configs = topic
+        .configs
+        .as_ref()
+        .map_or("not told".to_owned(), |configs| {
+            let pairs: Vec<_> = configs
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            pairs.join(" ")
+        });
+    [
+        topic.topic.clone(),
+        topic.partitions.len().to_string(),
+        topic.replication.to_string(),
+        configs,
+    ]
+}
+
+fn partition_row(topic: &str, partition: &Partition) -> [String; 7] {
+    [
+        topic.to_owned(),
+        partition.partition.to_string(),
+        partition
+            .leader
+            .map_or("none".to_owned(), |id| id.to_string()),
+        brokers(&partition.replicas),
+        brokers(&partition.in_sync),
+        partition.first_offset.to_string(),
+        partition.end_offset.to_string(),
+    ]
+}
+
+fn brokers(ids: &[i32]) -> String {
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    ids.join(",")
+}

@@ -1,0 +1,103 @@
+//! What the loop tells the outside: metrics and process reports.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Worker, known};
+use crate::process_report::{self, Assignment, ProcessReport, ProcessState};
+use crate::session::Timestamp;
+use crate::wire::time;
+
+/// How long the last report may hold up the end of the process.
+const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Who a process is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Unique among all processes, past ones included.
+    pub id: String,
+    /// The machine's or the pod's name.
+    pub host: String,
+    /// When the process started.
+    pub started_at: Timestamp,
+}
+
+impl Worker {
+    /// Reports every few seconds, and at once after a rebalance.
+    pub(super) fn report_if_due(&mut self) {
+        let now = self.clock.elapsed();
+        let due = self
+            .last_report
+            .is_none_or(|last| now.saturating_sub(last) >= process_report::INTERVAL);
+        if due {
+            self.last_report = Some(now);
+            self.parts
+                .reporter
+                .write(&self.report(ProcessState::Running));
+            self.update_metrics();
+        }
+    }
+
+    pub(super) fn write_last_report(&mut self) {
+        self.update_metrics();
+        self.parts
+            .reporter
+            .write(&self.report(ProcessState::Stopped));
+        self.parts.reporter.flush(LAST_REPORT_PATIENCE);
+    }
+
+    fn update_metrics(&mut self) {
+        for tally in self.engine.take_tallies() {
+            self.metrics.tally(&tally);
+        }
+        self.metrics
+            .assignment(self.engine.assigned().map(|(number, partition)| {
+                let state =
+                    partition.map(|partition| (partition.sessions(), partition.watermark()));
+                (number, state)
+            }));
+    }
+
+    fn report(&self, state: ProcessState) -> ProcessReport {
+        let identity = &self.settings.identity;
+        let not_ready = self.health.not_ready().into_iter();
+        ProcessReport {
+            v: 1,
+            id: identity.id.clone(),
+            role: "tracker".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: identity.host.clone(),
+            pid: std::process::id(),
+            started_at: time::format(identity.started_at),
+            reported_at: time::format(self.clock.wall()),
+            state,
+            not_ready: not_ready
+                .map(|(name, reason)| (name.into_owned(), reason))
+                .collect::<BTreeMap<_, _>>(),
+            assignments: self.assignments(),
+        }
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        let end_of = |number| {
+            self.last_ends
+                .iter()
+                .find(|end| end.0 == number)
+                .map(|end| end.1)
+        };
+        let assigned = self.engine.assigned();
+        assigned
+            .map(|(number, partition)| Assignment {
+                topic: self.settings.topics.session_logs.clone(),
+                partition: number,
+                restoring: partition.is_none(),
+                position: partition.map(|partition| partition.position()),
+                end: end_of(number),
+                watermark: partition
+                    .and_then(|partition| known(partition.watermark()))
+                    .map(time::format),
+                sessions: partition.map_or(0, |partition| partition.sessions()),
+            })
+            .collect()
+    }
+}

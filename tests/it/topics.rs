@@ -1,0 +1,226 @@
+//! `sundown topics` on a real cluster.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sundown::kafka::topics::{TimestampType, TopicAdmin, TopicError, require_for_tracker};
+
+use crate::kafka::{Kafka, unique_prefix};
+use crate::process::{Launch, Stream};
+use crate::topic::{Isolation, NewRecord};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// What `sundown topics …` printed, and whether it succeeded.
+fn topics(kafka: &Kafka, prefix: &str, args: &[&str]) -> (bool, String, String) {
+    let mut sundown = Launch::sundown()
+        .args(["topics", "-b", kafka.bootstrap(), "--topic-prefix", prefix])
+        .args(args)
+        .start();
+    let success = sundown.wait(SOON).success();
+    (
+        success,
+        sundown.text(Stream::Stdout),
+        sundown.text(Stream::Stderr),
+    )
+}
+
+/// The same for a command that succeeds and prints JSON.
+fn json(kafka: &Kafka, prefix: &str, args: &[&str]) -> Vec<Value> {
+    let (success, stdout, stderr) = topics(kafka, prefix, &[args, &["-o", "json"]].concat());
+    assert!(success, "{stderr}");
+    serde_json::from_str(&stdout).expect("JSON")
+}
+
+fn find<'a>(list: &'a [Value], topic: &str) -> &'a Value {
+    list.iter()
+        .find(|entry| entry["topic"] == topic)
+        .unwrap_or_else(|| panic!("{topic} is not listed"))
+}
+
+#[test]
+fn what_is_planned_is_created_once_and_can_be_used() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    let planned = json(kafka, &prefix, &["plan"]);
+    assert!(planned.iter().all(|step| step["action"] == "create"));
+    assert_eq!(
+        json(kafka, &prefix, &["describe"]),
+        [] as [Value; 0],
+        "a plan changes nothing"
+    );
+
+    let created = json(kafka, &prefix, &["create"]);
+    assert!(created.iter().all(|step| step["action"] == "created"));
+    let expected = [
+        ("session_logs", 3),
+        ("session_logs.dlq", 3),
+        ("expired_sessions", 3),
+        ("expired_sessions.dlq", 3),
+        ("expiring_sessions", 3),
+        ("sundown.checkpoint", 3),
+        ("sundown.policies", 1),
+        ("sundown.processes", 1),
+    ];
+    let described = json(kafka, &prefix, &["describe"]);
+    let partitions: Vec<_> = described
+        .iter()
+        .map(|topic| {
+            let count = topic["partitions"].as_array().expect("a list").len();
+            (topic["topic"].as_str().expect("a name").to_owned(), count)
+        })
+        .collect();
+    assert_eq!(
+        partitions,
+        expected.map(|(name, count)| (prefix.clone() + name, count))
+    );
+
+    let config = |topic: &str, key: &str| {
+        let topic = find(&described, &(prefix.clone() + topic));
+        topic["configs"][key].as_str().map(str::to_owned)
+    };
+    for (topic, key, value) in [
+        ("session_logs", "cleanup.policy", "delete"),
+        ("session_logs", "message.timestamp.type", "LogAppendTime"),
+        (
+            "sundown.processes",
+            "message.timestamp.type",
+            "LogAppendTime",
+        ),
+        ("sundown.processes", "cleanup.policy", "compact,delete"),
+        ("sundown.checkpoint", "cleanup.policy", "compact"),
+        ("sundown.policies", "cleanup.policy", "compact"),
+        ("expired_sessions", "retention.ms", "604800000"),
+    ] {
+        assert_eq!(config(topic, key).as_deref(), Some(value), "{topic} {key}");
+    }
+
+    kafka.produce(
+        &(prefix.clone() + "session_logs"),
+        [NewRecord::new("foobar", "{}")],
+    );
+    let described = json(kafka, &prefix, &["describe"]);
+    let source = find(&described, &(prefix.clone() + "session_logs"));
+    assert_eq!(source["partitions"][0]["end_offset"], 1);
+    let again = json(kafka, &prefix, &["create"]);
+    assert!(again.iter().all(|step| step["action"] == "keep"));
+}
+
+#[test]
+fn topics_that_exist_are_left_and_their_differences_told() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    let source = prefix.clone() + "session_logs";
+    let endings = prefix.clone() + "expired_sessions";
+    kafka.create_topic(&source, 5, &[("retention.ms", "-1")]);
+    kafka.create_topic(&endings, 2, &[("retention.ms", "1000")]);
+
+    let (success, _, hint) = topics(kafka, &prefix, &["create"]);
+    assert!(success);
+    assert!(hint.contains("Existing topics are never changed"), "{hint}");
+
+    let planned = json(kafka, &prefix, &["plan"]);
+    assert_eq!(
+        find(&planned, &source)["differences"],
+        serde_json::json!(["message.timestamp.type is CreateTime, should be LogAppendTime"]),
+        "kept for ever is long enough"
+    );
+    assert_eq!(
+        find(&planned, &endings)["differences"],
+        serde_json::json!([
+            "partitions is 2, should be 5",
+            "retention.ms is 1000, should be at least 604800000"
+        ])
+    );
+    // What was created is laid out like the source topic that was there.
+    for topic in ["sundown.checkpoint", "expiring_sessions"] {
+        let step = find(&planned, &(prefix.clone() + topic));
+        assert_eq!(
+            (&step["action"], &step["partitions"]),
+            (&"keep".into(), &5.into())
+        );
+    }
+    // The checkpoint follows the source topic, whatever is asked for.
+    let planned = json(kafka, &prefix, &["plan", "--partitions", "7"]);
+    assert_eq!(
+        find(&planned, &(prefix + "sundown.checkpoint"))["action"],
+        "keep"
+    );
+}
+
+#[test]
+fn a_reset_needs_a_yes_and_leaves_empty_topics() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    let source = prefix.clone() + "session_logs";
+    json(kafka, &prefix, &["create", "--partitions", "2"]);
+    kafka.produce(&source, [NewRecord::new("a", "1")]);
+
+    // Tests have no terminal to be asked on.
+    let (success, _, error) = topics(kafka, &prefix, &["reset"]);
+    assert!(!success);
+    assert!(error.contains("pass --yes"), "{error}");
+    assert_eq!(kafka.read(&source, Isolation::ReadCommitted).len(), 1);
+
+    let reset = json(kafka, &prefix, &["reset", "--yes"]);
+    assert!(reset.iter().all(|step| step["action"] == "created"));
+    assert_eq!(find(&reset, &source)["partitions"], 2, "as many as before");
+    assert_eq!(kafka.read(&source, Isolation::ReadCommitted), []);
+}
+
+#[test]
+fn refusals_and_silence_are_told_with_a_remedy() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    let (success, _, error) = topics(kafka, &prefix, &["create", "--replication-factor", "99"]);
+    assert!(!success);
+    assert!(error.contains("set --replication-factor"), "{error}");
+
+    let nobody = ["-X", "bootstrap.servers=127.0.0.1:1", "plan"];
+    let (success, _, error) = topics(kafka, &prefix, &nobody);
+    assert!(!success);
+    assert!(
+        error.contains("Kafka at 127.0.0.1:1 cannot be asked"),
+        "{error}"
+    );
+    assert!(error.contains("-b HOST:PORT"), "{error}");
+}
+
+#[tokio::test]
+async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    let admin = TopicAdmin::new(&kafka.client()).expect("client");
+    let names = |prefix: &str| {
+        use clap::Parser;
+        let cli = ["sundown", "topics", "plan", "--topic-prefix", prefix];
+        sundown::cli::Cli::parse_from(cli).global.topics.topics()
+    };
+
+    let missing = require_for_tracker(&admin, &names(&prefix)).await;
+    let Err(error @ TopicError::Missing { .. }) = missing else {
+        panic!("{missing:?}");
+    };
+    assert!(
+        error.to_string().contains("sundown topics create"),
+        "{error}"
+    );
+
+    json(kafka, &prefix, &["create", "--partitions", "2"]);
+    let source = require_for_tracker(&admin, &names(&prefix))
+        .await
+        .expect("fits");
+    assert_eq!(
+        (source.partitions, source.timestamps),
+        (2, TimestampType::LogAppendTime)
+    );
+
+    let other = unique_prefix("topics");
+    kafka.create_topic(&(other.clone() + "sundown.checkpoint"), 4, &[]);
+    json(kafka, &other, &["create", "--partitions", "2"]);
+    let unfit = require_for_tracker(&admin, &names(&other)).await;
+    let Err(error @ TopicError::PartitionMismatch { .. }) = unfit else {
+        panic!("{unfit:?}");
+    };
+    assert!(error.to_string().contains("4 partitions"), "{error}");
+}
