@@ -154,7 +154,7 @@ fn cast(
         let result = handler::run(&handler_global, &handler_args, handler_stop).await;
         result.context("the handler of the demo ended")
     });
-    let config = global.connection.client_config()?;
+    let config = global.connection.producer_config()?;
     let topic = global.topics.topics().session_logs;
     let writer = EventWriter::new(config, &topic, broker.partitions)?;
     let population = Population::new(args.users, args.seed.unwrap_or_else(rand::random));
