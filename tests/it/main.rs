@@ -15,7 +15,9 @@ mod eventually;
 mod group;
 mod kafka;
 mod process;
+mod receiver;
 mod topic;
 
+mod handler;
 mod harness;
 mod topics;
