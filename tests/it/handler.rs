@@ -86,6 +86,10 @@ impl Installation {
 
     /// A handler with these list items under `actions`.
     fn start(&self, actions: &str, retry: &str) -> Process {
+        self.launch(actions, retry).start()
+    }
+
+    fn launch(&self, actions: &str, retry: &str) -> Launch {
         let file = self.files.path().join("actions.yaml");
         let text = format!("actions:\n{actions}retry: {{{retry}}}\n");
         std::fs::write(&file, text).unwrap();
@@ -95,7 +99,6 @@ impl Installation {
             .arg("--actions")
             .arg(file)
             .env("WEBHOOK_SECRET", SECRET)
-            .start()
     }
 
     /// Writes endings in a transaction, as the tracker does, and commits or aborts it.
@@ -135,11 +138,21 @@ impl Installation {
         })
     }
 
+    fn group(&self) -> String {
+        format!("{}sundown-handler", self.prefix)
+    }
+
+    /// How much is committed, if anything is.
+    fn committed(&self) -> Option<i64> {
+        let committed = self.kafka.committed(&self.group(), &self.topic());
+        let total = committed.values().map(|at| at.offset).sum();
+        (total > 0).then_some(total)
+    }
+
     /// Waits until everything is committed, transaction markers included.
     fn wait_until_drained(&self) {
-        let group = format!("{}sundown-handler", self.prefix);
         eventually(SOON, "a lag of 0", || {
-            let lag = self.kafka.lag(&group, &self.topic());
+            let lag = self.kafka.lag(&self.group(), &self.topic());
             lag.values().all(|lag| *lag == 0).then_some(())
         });
     }

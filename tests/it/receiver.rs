@@ -30,6 +30,8 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Status(u16),
+    /// Success, but only after this long.
+    After(Duration),
     /// Take the call and never answer.
     Silence,
 }
@@ -82,11 +84,11 @@ impl Receiver {
         calls.iter().map(|(call, _)| call.clone()).collect()
     }
 
-    /// How often each key was answered with success.
+    /// How often each key was answered with success, or will be.
     pub fn accepted(&self) -> BTreeMap<String, usize> {
         let mut accepted = BTreeMap::new();
         for (call, answer) in self.shared.calls.lock().unwrap().iter() {
-            if matches!(answer, Answer::Status(200..=299)) {
+            if matches!(answer, Answer::Status(200..=299) | Answer::After(_)) {
                 *accepted.entry(call.key.clone()).or_default() += 1;
             }
         }
@@ -124,6 +126,10 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
     };
     match answer {
         Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
+        Answer::After(pause) => {
+            tokio::time::sleep(pause).await;
+            StatusCode::OK
+        }
         Answer::Silence => std::future::pending().await,
     }
 }

@@ -1,9 +1,13 @@
 //! What arrives, in which order, and what is committed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use sundown::clock::Clock;
 
-use super::{Ending, Installation, SECRET, SOON, once, stop};
+use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
 use crate::receiver::{Answer, Call, Receiver};
 
 /// What the documentation tells receivers to do.
@@ -16,7 +20,8 @@ fn verify(call: &Call, secret: &str) {
     mac.update(format!("{time}.").as_bytes());
     mac.update(&call.body);
     mac.verify_slice(&code).expect("the signature is right");
-    let age = chrono::Utc::now().timestamp() - time.parse::<i64>().unwrap();
+    let now = Clock::default().wall().as_millis() / 1000;
+    let age = now - time.parse::<i64>().unwrap();
     assert!((0..60).contains(&age), "signed {age} s ago");
 }
 
@@ -61,9 +66,8 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
     // The slow user's first ending fails until the quick user's only one has come through.
     let receiver = Receiver::start({
         let (first, quick) = (slow[0].id.clone(), quick.id.clone());
-        let quick_came = std::sync::atomic::AtomicBool::new(false);
+        let quick_came = AtomicBool::new(false);
         move |call| {
-            use std::sync::atomic::Ordering::SeqCst;
             if call.key == quick {
                 quick_came.store(true, SeqCst);
             }
@@ -83,5 +87,36 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
     let expected: Vec<_> = slow.iter().map(|ending| ending.id.clone()).collect();
     assert_eq!(keys, expected);
     assert_eq!(receiver.accepted(), once(&order));
+    stop(handler);
+}
+
+#[test]
+fn a_jam_pauses_reading_and_everything_comes_through_once_it_is_over() {
+    let installation = Installation::new(2);
+    let open = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::start({
+        let open = Arc::clone(&open);
+        move |_| Answer::Status(if open.load(SeqCst) { 200 } else { 503 })
+    });
+    let endings: Vec<_> = (0..60)
+        .map(|user| Ending::of(&format!("user {user}")))
+        .collect();
+    installation.write(&endings, true);
+    let retry = "attempts: 1000, initialBackoff: 10ms, maxBackoff: 50ms";
+    // Sixteen events fill it.
+    let handler = installation
+        .launch(&webhook("notify", &receiver.url()), retry)
+        .args(["--concurrency", "1", "--log", "info,sundown=debug"])
+        .start();
+    handler.wait_for_line(SOON, |line| line.text.contains("\"paused: "));
+    let mut keys: Vec<_> = receiver.calls().into_iter().map(|call| call.key).collect();
+    keys.sort();
+    keys.dedup();
+    assert!(keys.len() <= 16, "{} events were taken", keys.len());
+
+    open.store(true, SeqCst);
+    handler.wait_for_line(SOON, |line| line.text.contains("\"resumed\""));
+    installation.wait_until_drained();
+    assert_eq!(receiver.accepted(), once(&endings));
     stop(handler);
 }

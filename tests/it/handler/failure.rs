@@ -189,7 +189,8 @@ fn a_handler_stops_in_time_whatever_its_receiver_does() {
         _ => Answer::Silence,
     });
     installation.write(&[Ending::of("a"), Ending::of("b")], true);
-    let handler = installation.start_calling(&receiver, "initialBackoff: 1ms");
+    let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
+    let handler = installation.start(&patient, "initialBackoff: 1ms");
     receiver.wait_for(SOON, 3);
     stop(handler);
 }

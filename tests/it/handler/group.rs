@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::{Ending, Installation, SOON, once, stop};
+use super::{Ending, Installation, SOON, once, stop, webhook};
 use crate::eventually::eventually;
 use crate::receiver::{Answer, Receiver};
 
@@ -26,8 +27,11 @@ fn a_handler_killed_mid_flight_loses_nothing() {
         }
     });
     installation.write(&endings, true);
-    let mut first = installation.start_calling(&receiver, "");
-    receiver.wait_for(SOON, 120);
+    // It waits for those for ever, and commits what lies before them.
+    let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
+    let mut first = installation.start(&patient, "");
+    receiver.wait_for(SOON, 150);
+    eventually(SOON, "a commit", || installation.committed());
     first.sigkill();
     let second = installation.start_calling(&receiver, "");
     let ids: Vec<_> = once(&endings).into_keys().collect();
@@ -43,7 +47,8 @@ fn a_handler_killed_mid_flight_loses_nothing() {
 #[test]
 fn partitions_that_change_hands_in_peace_are_handled_once() {
     let installation = Installation::new(3);
-    let receiver = Receiver::start(|_| Answer::Status(200));
+    // Slow enough that there is always something under way.
+    let receiver = Receiver::start(|_| Answer::After(Duration::from_millis(500)));
     let first = installation.start_calling(&receiver, "");
     let mut written = Vec::new();
     let mut write = |size| {
@@ -52,15 +57,14 @@ fn partitions_that_change_hands_in_peace_are_handled_once() {
         written.extend(endings);
         written.clone()
     };
-    write(200);
+    write(800);
     receiver.wait_for(SOON, 50);
     let second = installation.start_calling(&receiver, "");
-    write(200);
     second.wait_for_line(SOON, |line| {
         line.text.contains("\"assigned\"") && !line.text.contains("\"partitions\":\"[]\"")
     });
-    write(200);
-    receiver.wait_for(SOON, 500);
+    write(400);
+    receiver.wait_for(SOON, 900);
     stop(first);
     let all = write(200);
     eventually(SOON, "every ending to be accepted", || {
