@@ -15,8 +15,10 @@ mod eventually;
 mod group;
 mod kafka;
 mod process;
+mod receiver;
 mod topic;
 
+mod handler;
 mod harness;
 mod produce;
 mod topics;
