@@ -27,7 +27,9 @@ impl Kafka {
     /// [`Writer::abort`].
     pub fn transactional_writer(&self, id: &str) -> Writer {
         let writer = Writer::new(self.client().set("transactional.id", id));
-        writer.transact("init", |producer| producer.init_transactions(BROKER_TIMEOUT));
+        writer.transact("init", |producer| {
+            producer.init_transactions(BROKER_TIMEOUT)
+        });
         writer
     }
 

@@ -57,7 +57,11 @@ impl<'a> Installation<'a> {
         let partitions = PARTITIONS.to_string();
         let create = ["topics", "create", "--partitions", &partitions];
         let mut create = self.sundown(&create).start();
-        assert!(create.wait(SOON).success(), "{}", create.text(Stream::Stderr));
+        assert!(
+            create.wait(SOON).success(),
+            "{}",
+            create.text(Stream::Stderr)
+        );
     }
 
     pub fn sundown(&self, args: &[&str]) -> Launch {
@@ -91,9 +95,9 @@ impl<'a> Installation<'a> {
         }
         flags.retain(|(flag, _)| !args.contains(flag));
         let launch = self.connect(launch.arg("tracker")).args(args);
-        let launch = flags
-            .iter()
-            .fold(launch, |launch, (flag, value)| launch.args([flag, value.as_str()]));
+        let launch = flags.iter().fold(launch, |launch, (flag, value)| {
+            launch.args([flag, value.as_str()])
+        });
         Tracker::start(launch)
     }
 
@@ -110,7 +114,8 @@ impl<'a> Installation<'a> {
     }
 
     pub fn read(&self, topic: &str) -> Vec<Record> {
-        self.kafka.read(&self.topic(topic), Isolation::ReadCommitted)
+        self.kafka
+            .read(&self.topic(topic), Isolation::ReadCommitted)
     }
 
     /// All session events that count.
@@ -124,7 +129,10 @@ impl<'a> Installation<'a> {
 
     /// All terminal events, in no order.
     pub fn endings(&self) -> Vec<Ending> {
-        self.read("expired_sessions").iter().map(model::parse).collect()
+        self.read("expired_sessions")
+            .iter()
+            .map(model::parse)
+            .collect()
     }
 
     /// Waits for terminal events until there are as many as the log lets expect, and compares.

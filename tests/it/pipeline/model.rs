@@ -224,7 +224,14 @@ impl Reader<'_> {
         });
     }
 
-    fn end_unknown(&mut self, session: &str, event: &Value, at: i64, kind: &str, start: (i32, i64)) {
+    fn end_unknown(
+        &mut self,
+        session: &str,
+        event: &Value,
+        at: i64,
+        kind: &str,
+        start: (i32, i64),
+    ) {
         self.expected.endings.push(Ending {
             event_id: self.event_id(start, reason(kind)),
             session: session.to_owned(),
@@ -254,7 +261,11 @@ impl Reader<'_> {
     }
 
     fn first_deadline(&self, at: i64) -> i64 {
-        at + self.limits.absolute.unwrap_or(i64::MAX).min(self.limits.idle)
+        at + self
+            .limits
+            .absolute
+            .unwrap_or(i64::MAX)
+            .min(self.limits.idle)
     }
 }
 

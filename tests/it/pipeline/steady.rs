@@ -14,11 +14,18 @@ fn act_and_fall_silent(trackers: usize) {
 
     let mut users = Population::new(1, 60, PARTITIONS, SHORT);
     let writer = installation.kafka.writer();
-    users.act(Duration::from_secs(10), &writer, &installation.session_logs());
+    users.act(
+        Duration::from_secs(10),
+        &writer,
+        &installation.session_logs(),
+    );
 
     let expected = installation.settle();
     for reason in ["idle_timeout", "absolute_timeout", "logout", "revoked"] {
-        let ended = expected.endings.iter().any(|ending| ending.reason == reason);
+        let ended = expected
+            .endings
+            .iter()
+            .any(|ending| ending.reason == reason);
         assert!(ended, "the users have not made a session end by {reason}");
     }
     for tracker in trackers {

@@ -69,7 +69,11 @@ impl Tracker {
     pub fn stop(mut self) {
         self.process.sigterm();
         let status = self.process.wait(Duration::from_secs(10));
-        assert!(status.success(), "{status}: {}", self.process.text(Stream::Stderr));
+        assert!(
+            status.success(),
+            "{status}: {}",
+            self.process.text(Stream::Stderr)
+        );
     }
 
     /// Ends it in the midst of whatever it is doing.
