@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod crd;
+pub mod demo;
 pub mod handler;
 pub mod http;
 pub mod kafka;

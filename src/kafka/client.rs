@@ -6,20 +6,23 @@ use std::path::PathBuf;
 use clap::Args;
 use rdkafka::ClientConfig;
 
+/// Where a broker listens that was set up without further thought.
+const LOCAL_BROKER: &str = "127.0.0.1:9092";
+
 /// How to reach Kafka.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
 pub struct ConnectionArgs {
-    /// Brokers to ask for the rest of the cluster.
+    /// Brokers to ask for the rest of the cluster. Without it, 127.0.0.1:9092; the demo
+    /// starts a broker of its own.
     #[arg(
         short,
         long,
         env = "SUNDOWN_BOOTSTRAP_SERVERS",
-        default_value = "127.0.0.1:9092",
         value_name = "HOST:PORT,…",
         global = true
     )]
-    pub bootstrap_servers: String,
+    pub bootstrap_servers: Option<String>,
 
     /// Any property of librdkafka; may be given several times. Wins over the other flags.
     #[arg(short = 'X', env = "SUNDOWN_KAFKA_PROPERTIES", value_name = "KEY=VALUE", value_parser = parse_property, value_delimiter = ';', global = true)]
@@ -110,6 +113,12 @@ pub enum ConnectionError {
 }
 
 impl ConnectionArgs {
+    /// Brokers to ask for the rest of the cluster.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        self.bootstrap_servers.as_deref().unwrap_or(LOCAL_BROKER)
+    }
+
     /// The configuration that every producer of this process starts from.
     ///
     /// # Errors
@@ -130,7 +139,7 @@ impl ConnectionArgs {
     pub fn client_config(&self) -> Result<ClientConfig, ConnectionError> {
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("bootstrap.servers", self.bootstrap_servers())
             .set("client.id", "sundown")
             // librdkafka's own reconnect bound of 10 s is too patient for a restart.
             .set("reconnect.backoff.max.ms", "2000");

@@ -15,9 +15,11 @@ mod eventually;
 mod group;
 mod kafka;
 mod process;
+mod receiver;
 mod topic;
 mod writer;
 
+mod handler;
 mod harness;
 mod pipeline;
 mod produce;
