@@ -47,7 +47,9 @@ impl<'a> Sessions<'a> {
     }
 
     fn await_end(&self, session: &str) {
-        eventually(SOON, "the session's end", || self.ended(session).then_some(()));
+        eventually(SOON, "the session's end", || {
+            self.ended(session).then_some(())
+        });
     }
 
     /// Activity of the held session, in a transaction that stays open.

@@ -22,7 +22,11 @@ fn in_a_group_that_the_brokers_balance_a_killed_tracker_costs_no_session() {
         let users = scope.spawn(|| {
             let mut users = Population::new(8, 60, PARTITIONS, SHORT);
             let writer = installation.kafka.writer();
-            users.act(Duration::from_secs(10), &writer, &installation.session_logs());
+            users.act(
+                Duration::from_secs(10),
+                &writer,
+                &installation.session_logs(),
+            );
         });
         thread::sleep(Duration::from_secs(4));
         victim.kill();
@@ -43,7 +47,11 @@ fn delivered_at_least_once_endings_may_repeat_but_none_is_missing_or_made_up() {
         let users = scope.spawn(|| {
             let mut users = Population::new(9, 60, PARTITIONS, SHORT);
             let writer = installation.kafka.writer();
-            users.act(Duration::from_secs(16), &writer, &installation.session_logs());
+            users.act(
+                Duration::from_secs(16),
+                &writer,
+                &installation.session_logs(),
+            );
         });
         for _ in 0..3 {
             thread::sleep(Duration::from_millis(3_700));
@@ -59,7 +67,9 @@ fn delivered_at_least_once_endings_may_repeat_but_none_is_missing_or_made_up() {
     };
     let want = ids(&expected.endings);
     eventually(SOON, "an ending of every session", || {
-        ids(&installation.endings()).is_superset(&want).then_some(())
+        ids(&installation.endings())
+            .is_superset(&want)
+            .then_some(())
     });
     installation.await_nothing_left();
     trackers.into_iter().for_each(Tracker::stop);
