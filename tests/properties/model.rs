@@ -137,7 +137,8 @@ impl Model {
         };
         if let Some(session) = self.live.get(id) {
             let (deadline, reason) = self.deadline(session);
-            if at < deadline {
+            // A time that had to be clamped proves nothing.
+            if at < deadline || at < event.at {
                 self.apply_to_live(id, event, at, &mut outputs);
                 return (Fate::Accepted, outputs);
             }
@@ -260,7 +261,7 @@ impl Model {
         for id in theirs {
             let (deadline, reason) = self.deadline(&self.live[&id]);
             match event.kind {
-                _ if at >= deadline => self.end(&id, reason, deadline, outputs),
+                _ if at >= deadline && at == event.at => self.end(&id, reason, deadline, outputs),
                 EventKind::Revoke => self.end(&id, Reason::Revoked, at, outputs),
                 _ => self.end(&id, Reason::Logout, at, outputs),
             }

@@ -15,6 +15,8 @@ use crate::session::time::Timestamp;
 struct Happening<'a> {
     user: Option<UserRef<'a>>,
     at: Timestamp,
+    /// Whether it cannot have happened before that.
+    exact: bool,
     kind: EventKind,
     attributes: Option<&'a Attributes>,
     offset: i64,
@@ -34,11 +36,15 @@ impl SessionTable {
         out: &mut Vec<Effect>,
     ) -> Applied {
         let at = self.clamp(event.at, record_timestamp);
+        // A clamped time is the latest that is possible. While the tracker is behind, that
+        // may be long after the event: no proof that a session was idle until then.
+        let exact = at == event.at;
         match event.subject {
             Subject::Session { id, user } => {
                 let happening = Happening {
                     user,
                     at,
+                    exact,
                     kind: event.kind,
                     attributes: event.attributes,
                     offset,
@@ -50,7 +56,7 @@ impl SessionTable {
                 }
             }
             Subject::EverySessionOf(user) => {
-                self.end_every_session_of(user, at, event.kind, out);
+                self.end_every_session_of(user, at, exact, event.kind, out);
                 Applied::Accepted
             }
         }
@@ -75,7 +81,7 @@ impl SessionTable {
         out: &mut Vec<Effect>,
     ) -> Applied {
         let (deadline, reason) = self.deadline(slot);
-        if event.at >= deadline {
+        if event.exact && event.at >= deadline {
             self.end(slot, reason, deadline, out);
             return self.apply_to_unknown(id, event, out);
         }
@@ -199,6 +205,7 @@ impl SessionTable {
         &mut self,
         user: UserRef<'_>,
         at: Timestamp,
+        exact: bool,
         kind: EventKind,
         out: &mut Vec<Effect>,
     ) {
@@ -218,7 +225,7 @@ impl SessionTable {
         found.sort_unstable();
         for (_, slot) in found {
             let (deadline, due_to) = self.deadline(slot);
-            if at >= deadline {
+            if exact && at >= deadline {
                 self.end(slot, due_to, deadline, out);
             } else {
                 self.end(slot, reason, at, out);
