@@ -9,6 +9,7 @@ mod model;
 mod population;
 mod tracker;
 
+mod clocks;
 mod crashes;
 mod restarts;
 mod steady;

@@ -1,5 +1,6 @@
 //! Making topics and reading them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -101,7 +102,8 @@ impl Kafka {
         }
     }
 
-    /// Reads a topic from its beginning to its present end; by partition, then offset.
+    /// Reads a topic from its beginning to its present end; by partition, then offset. Somebody may
+    /// be writing to it.
     pub fn read(&self, topic: &str, isolation: Isolation) -> Vec<Record> {
         let consumer: BaseConsumer = self
             .client()
@@ -112,9 +114,14 @@ impl Kafka {
             .set("isolation.level", isolation.level())
             .create()
             .expect("consumer");
-        let mut open = partitions(&consumer, topic);
+        // Where each partition ends that has not been read so far.
+        let mut open = BTreeMap::new();
         let mut assignment = TopicPartitionList::new();
-        for &partition in &open {
+        for partition in partitions(&consumer, topic) {
+            let (_, end) = consumer
+                .fetch_watermarks(topic, partition, BROKER_TIMEOUT)
+                .unwrap_or_else(|error| panic!("end of {topic} {partition}: {error}"));
+            open.insert(partition, end);
             assignment
                 .add_partition_offset(topic, partition, Offset::Beginning)
                 .expect("offset");
@@ -129,8 +136,19 @@ impl Kafka {
                 panic!("the end of {topic} was not reached; last error: {last_error:?}");
             };
             match consumer.poll(left) {
-                Some(Ok(message)) => records.push(owned(&message)),
-                Some(Err(KafkaError::PartitionEOF(partition))) => open.retain(|&p| p != partition),
+                Some(Ok(message)) => {
+                    let end = open.get(&message.partition()).copied().unwrap_or_default();
+                    if message.offset() < end {
+                        records.push(owned(&message));
+                    }
+                    if message.offset() + 1 >= end {
+                        open.remove(&message.partition());
+                    }
+                }
+                // Behind the last record there may be transaction markers.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
                 Some(Err(error)) => last_error = Some(error),
                 None => {}
             }

@@ -1,0 +1,10 @@
+// For faketime, which fakes the time that C11 threads are told but not the time that they wait for:
+// has them wait as POSIX threads do, which is what they are in glibc. See clocks.rs.
+#include <errno.h>
+#include <pthread.h>
+#include <threads.h>
+
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until) {
+  int result = pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until);
+  return result == 0 ? thrd_success : result == ETIMEDOUT ? thrd_timedout : thrd_error;
+}
