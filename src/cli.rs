@@ -3,12 +3,16 @@
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
+use crate::logout::LogoutArgs;
+use crate::produce::ProduceArgs;
+use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{handler, shutdown, tracker};
+use crate::{demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -45,8 +49,19 @@ pub struct GlobalArgs {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// See it work: everything in one process, with made-up users and short timeouts.
+    ///
+    /// Needs nothing: without -b it brings a broker of its own, in memory. With -b it uses
+    /// that Kafka, on topics of its own (`demo-…`, or behind your --topic-prefix).
+    Demo(DemoArgs),
     /// Work out when sessions are over, and write their terminal events.
     Tracker(Box<TrackerArgs>),
+    /// Write session events: of made-up users, or from a file.
+    Produce(ProduceArgs),
+    /// End sessions because the user left.
+    Logout(LogoutArgs),
+    /// End sessions because an administrator says so.
+    Revoke(LogoutArgs),
     /// Act on sessions that are over: call webhooks, write logs.
     Handler(HandlerArgs),
     /// Create, reset, plan or describe the topics.
@@ -64,9 +79,17 @@ pub enum Command {
 /// # Errors
 /// Whatever made the command fail, with the remedy where one is known.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
-    crate::telemetry::init(&cli.global.log)?;
+    let log = match cli.command {
+        Command::Demo(_) => demo::LOG,
+        _ => telemetry::DEFAULT_LOG,
+    };
+    telemetry::init(&cli.global.log, log)?;
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global),
         Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
+        Command::Produce(args) => crate::produce::run(args, &cli.global),
+        Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
+        Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Completions { shell } => completions(*shell),

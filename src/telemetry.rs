@@ -9,16 +9,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
-    /// What to log: a level, or directives as in `info,sundown::tracker=debug`.
-    /// Session and user ids show at debug only.
-    #[arg(
-        long,
-        env = "SUNDOWN_LOG",
-        default_value = "info",
-        value_name = "FILTER",
-        global = true
-    )]
-    pub log: String,
+    /// What to log: a level, or directives as in `info,sundown::tracker=debug`. Without
+    /// it, info; in the demo, warn. Session and user ids show at debug only.
+    #[arg(long, env = "SUNDOWN_LOG", value_name = "FILTER", global = true)]
+    pub log: Option<String>,
 
     /// How to write logs; without it, text on a terminal and JSON otherwise.
     #[arg(long, env = "SUNDOWN_LOG_FORMAT", value_name = "FORMAT", global = true)]
@@ -34,16 +28,17 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging, once per process.
+/// What is logged unless told otherwise.
+pub const DEFAULT_LOG: &str = "info";
+
+/// Starts logging, once per process; `default` is what to log unless told otherwise.
 ///
 /// # Errors
 /// If the filter cannot be understood.
-pub fn init(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
-        anyhow::anyhow!(
-            "--log '{}': {error}; write it like info or info,sundown=debug",
-            args.log
-        )
+pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
+    let log = args.log.as_deref().unwrap_or(default);
+    let filter = EnvFilter::try_new(log).map_err(|error| {
+        anyhow::anyhow!("--log '{log}': {error}; write it like info or info,sundown=debug")
     })?;
     let terminal = stderr().is_terminal();
     let default = if terminal {

@@ -71,6 +71,7 @@ pub async fn run(
     let _server = admin::start(&args.admin, health.clone(), registry).await?;
 
     let config = global.connection.client_config()?;
+    let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     let Some(source) = find_topics(&config, &topics, &stop).await? else {
         return Ok(());
@@ -97,7 +98,7 @@ pub async fn run(
         let context = GroupContext::default();
         let consumer: Arc<GroupConsumer> = Arc::new(member.create_with_context(context)?);
         let committer = Committer::new(
-            config.clone(),
+            producer.clone(),
             args.delivery,
             &transactional_id,
             topics.clone(),
@@ -107,13 +108,8 @@ pub async fn run(
         let parts = Parts {
             commits: CommitThread::start(committer, clock)?,
             restores: RestorePool::start(&member, &topics, &stop)?,
-            ends: EndOffsetWatch::start(
-                config.clone(),
-                topics.session_logs.clone(),
-                clock,
-                stop.clone(),
-            )?,
-            reporter: Reporter::new(config, &topics.processes, clock)?,
+            ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
+            reporter: Reporter::new(producer, &topics.processes, clock)?,
             policies: changes,
             consumer,
         };

@@ -6,4 +6,5 @@ pub mod dead_letter;
 pub mod duration;
 pub mod ending;
 pub mod event;
+pub mod session_event;
 pub mod time;

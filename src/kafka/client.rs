@@ -6,20 +6,23 @@ use std::path::PathBuf;
 use clap::Args;
 use rdkafka::ClientConfig;
 
+/// Where a broker listens that was set up without further thought.
+const LOCAL_BROKER: &str = "127.0.0.1:9092";
+
 /// How to reach Kafka.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
 pub struct ConnectionArgs {
-    /// Brokers to ask for the rest of the cluster.
+    /// Brokers to ask for the rest of the cluster. Without it, 127.0.0.1:9092; the demo
+    /// starts a broker of its own.
     #[arg(
         short,
         long,
         env = "SUNDOWN_BOOTSTRAP_SERVERS",
-        default_value = "127.0.0.1:9092",
         value_name = "HOST:PORT,…",
         global = true
     )]
-    pub bootstrap_servers: String,
+    pub bootstrap_servers: Option<String>,
 
     /// Any property of librdkafka; may be given several times. Wins over the other flags.
     #[arg(short = 'X', env = "SUNDOWN_KAFKA_PROPERTIES", value_name = "KEY=VALUE", value_parser = parse_property, value_delimiter = ';', global = true)]
@@ -110,17 +113,34 @@ pub enum ConnectionError {
 }
 
 impl ConnectionArgs {
-    /// The configuration that every client of this process starts from.
+    /// Brokers to ask for the rest of the cluster.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        self.bootstrap_servers.as_deref().unwrap_or(LOCAL_BROKER)
+    }
+
+    /// The configuration that every producer of this process starts from.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] if the flags contradict each other.
+    pub fn producer_config(&self) -> Result<ClientConfig, ConnectionError> {
+        let mut config = self.client_config()?;
+        if !self.properties.iter().any(|(key, _)| key == "partitioner") {
+            // What the Java client does, so that all writers agree on partitions.
+            config.set("partitioner", "murmur2_random");
+        }
+        Ok(config)
+    }
+
+    /// The configuration that every other client of this process starts from.
     ///
     /// # Errors
     /// [`ConnectionError`] if the flags contradict each other.
     pub fn client_config(&self) -> Result<ClientConfig, ConnectionError> {
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("bootstrap.servers", self.bootstrap_servers())
             .set("client.id", "sundown")
-            // Say what the Java client does, so that all writers agree on partitions.
-            .set("partitioner", "murmur2_random")
             // librdkafka's own reconnect bound of 10 s is too patient for a restart.
             .set("reconnect.backoff.max.ms", "2000");
         let tls_files = [

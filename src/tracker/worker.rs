@@ -1,29 +1,30 @@
 //! The tracker's loop: polls, applies, commits. One thread, which alone touches the
 //! engine and the consumer.
 
+mod committing;
 mod membership;
 pub mod report;
+mod restoring;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use super::clocks::Reading;
 use super::engine::{Engine, Ticket};
-use super::restore::RestoreSettings;
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::kafka::commit_thread::{CommitThread, Committed};
+use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::GroupConsumer;
-use crate::kafka::restore::{RestoreError, RestoreJob, RestorePool, RestoreResult};
+use crate::kafka::restore::RestorePool;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::Reporter;
 use crate::session::{PolicySet, TableConfig, Timestamp};
@@ -186,98 +187,6 @@ impl Worker {
         }
     }
 
-    /// Hands partitions to the restorers, and takes those that they have finished.
-    fn take_restored(&mut self) -> anyhow::Result<()> {
-        // Not before the clocks are known: events would be taken for events from the
-        // future on a machine that is behind.
-        if self.engine.clocks().known() {
-            for (partition, ticket) in std::mem::take(&mut self.waiting) {
-                self.submit_restore(partition, ticket);
-            }
-        }
-        while let Some(result) = self.parts.restores.result() {
-            self.restored(result)?;
-        }
-        Ok(())
-    }
-
-    fn submit_restore(&self, partition: i32, ticket: Ticket) {
-        let settings = RestoreSettings {
-            partition,
-            siblings: self.settings.partitions,
-            table: self.settings.table.clone(),
-            policies: Arc::clone(self.engine.policies()),
-            now: self.engine.clocks().upper(self.reading()),
-        };
-        self.parts.restores.submit(RestoreJob { ticket, settings });
-    }
-
-    fn restored(&mut self, result: RestoreResult) -> anyhow::Result<()> {
-        let RestoreResult {
-            ticket,
-            partition,
-            outcome,
-        } = result;
-        if self.engine.restoring(partition) != Some(ticket) {
-            return Ok(());
-        }
-        let restored = match outcome {
-            Ok(restored) => restored,
-            Err(RestoreError::Stopped) => return Ok(()),
-            Err(error @ RestoreError::Checkpoint(_)) => {
-                let topic = &self.settings.topics.checkpoint;
-                return Err(anyhow::Error::new(error).context(format!(
-                    "cannot restore from {topic}, partition {partition}"
-                )));
-            }
-            Err(error @ RestoreError::Kafka { .. }) => {
-                tracing::warn!(partition, %error, "restoring again");
-                self.waiting.push((partition, ticket));
-                return Ok(());
-            }
-        };
-        let position = restored.partition.position();
-        if let Err(error) = self.read_on(partition, position) {
-            tracing::warn!(partition, position, %error, "cannot read on where the restore ended; restoring again");
-            let ticket = self.engine.assign(partition);
-            self.waiting.push((partition, ticket));
-            return Ok(());
-        }
-        if let Some(degraded) = &restored.degraded {
-            tracing::error!(partition, reason = %degraded, "took every session of the partition as active: they end late rather than wrongly");
-        }
-        tracing::info!(
-            partition,
-            position,
-            sessions = restored.partition.sessions(),
-            records = restored.records,
-            replayed = restored.replayed,
-            "restored"
-        );
-        self.metrics.restored(
-            restored.records,
-            restored.replayed,
-            restored.degraded.is_some(),
-        );
-        self.engine
-            .restored(ticket, partition, Box::new(restored.partition));
-        self.tell_restoring();
-        Ok(())
-    }
-
-    fn read_on(&self, partition: i32, position: i64) -> rdkafka::error::KafkaResult<()> {
-        let topic = &self.settings.topics.session_logs;
-        self.parts.consumer.seek(
-            topic,
-            partition,
-            Offset::Offset(position),
-            Duration::from_secs(10),
-        )?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition(topic, partition);
-        self.parts.consumer.resume(&list)
-    }
-
     fn take_samples(&mut self) {
         while let Some(sample) = self.parts.reporter.sample() {
             if !self.engine.clocks().known() && sample.append_time.is_none() {
@@ -318,64 +227,6 @@ impl Worker {
                 }
             }
             Err(error) => tracing::debug!(%error, "no position"),
-        }
-    }
-
-    fn commit_if_due(&mut self) {
-        let now = self.reading();
-        if !self.engine.due(now.elapsed) {
-            return;
-        }
-        if self.parts.commits.busy() {
-            // The next batch goes on growing, but not for ever.
-            if self.engine.full() {
-                self.take_commit(COMMIT_PATIENCE);
-            }
-            return;
-        }
-        self.submit_batch();
-    }
-
-    fn submit_batch(&mut self) {
-        self.step_past_control_records();
-        let now = self.reading();
-        if let Some(batch) = self.engine.take_batch(now)
-            && let Some(group) = self.parts.consumer.group_metadata()
-        {
-            self.parts.commits.submit(batch, group);
-        }
-    }
-
-    /// Takes the result of the commit that is under way, waiting for it up to `patience`.
-    fn take_commit(&mut self, patience: Duration) {
-        let Some(Committed {
-            batch,
-            outcome,
-            took,
-        }) = self.parts.commits.result(patience)
-        else {
-            return;
-        };
-        match outcome {
-            Ok(()) => {
-                let lateness = self.settings.table.allowed_lateness;
-                self.metrics
-                    .committed(&batch, self.clock.wall(), lateness, took.as_secs_f64());
-            }
-            Err(error) => {
-                self.metrics.aborted(took.as_secs_f64());
-                tracing::warn!(%error, "the transaction came to nothing; restoring all partitions");
-                self.restore_everything();
-            }
-        }
-    }
-
-    /// Commits everything now, and waits for it.
-    fn commit_now(&mut self, patience: Duration) {
-        self.take_commit(patience);
-        if !self.parts.commits.busy() {
-            self.submit_batch();
-            self.take_commit(patience);
         }
     }
 

@@ -11,6 +11,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataBroker};
 
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
@@ -22,6 +23,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const SETTLE_WITHIN: Duration = Duration::from_secs(60);
 /// How often to look whether it has: nothing announces it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How many brokers are asked one after the other what any of them knows.
+const MOST_ASKED: usize = 3;
 
 /// The topics that exist, by name.
 pub type Existing = BTreeMap<String, TopicState>;
@@ -51,9 +54,10 @@ impl TopicAdmin {
     /// # Errors
     /// [`TopicError::Unreachable`] if no broker answers in time.
     pub async fn existing(&self, names: &[&str]) -> Result<Existing, TopicError> {
-        let mut found = self.partitions(names).await?;
+        let metadata = self.metadata().await?;
+        let mut found = select(&metadata, names);
         let asked: Vec<_> = found.keys().cloned().collect();
-        for (name, configs) in self.configs(&asked).await? {
+        for (name, configs) in self.configs(&asked, &someone(&metadata)).await? {
             if let Some(topic) = found.get_mut(&name) {
                 topic.configs = Some(configs);
             }
@@ -166,7 +170,7 @@ impl TopicAdmin {
         let mut waiting = names.to_vec();
         let settled = async {
             loop {
-                let existing = self.partitions(names).await?;
+                let existing = select(&self.metadata().await?, names);
                 waiting = names
                     .iter()
                     .copied()
@@ -188,47 +192,44 @@ impl TopicAdmin {
         })
     }
 
-    /// Those of `names` that exist, without their configuration.
-    async fn partitions(&self, names: &[&str]) -> Result<Existing, TopicError> {
+    /// All topics: to ask for one that is missing may create it.
+    async fn metadata(&self) -> Result<Metadata, TopicError> {
         let client = Arc::clone(&self.client);
-        // All topics: to ask for one that is missing may create it.
-        let metadata = self
-            .blocking(move || client.inner().fetch_metadata(None, ANSWER_WITHIN))
-            .await?;
-        let wanted = metadata.topics().iter().filter(|topic| {
-            names.contains(&topic.name())
-                && topic.error().is_none()
-                && !topic.partitions().is_empty()
-        });
-        Ok(wanted
-            .map(|topic| (topic.name().to_owned(), TopicState::from(topic)))
-            .collect())
+        self.blocking(move || client.inner().fetch_metadata(None, ANSWER_WITHIN))
+            .await
     }
 
-    /// The configuration of topics; of those only that the broker tells about.
+    /// The configuration of topics; of those only that the brokers tell about.
     async fn configs(
         &self,
         names: &[String],
+        brokers: &[i32],
     ) -> Result<Vec<(String, BTreeMap<String, ConfigValue>)>, TopicError> {
         let asked: Vec<_> = names
             .iter()
             .map(|name| ResourceSpecifier::Topic(name))
             .collect();
-        if asked.is_empty() {
-            return Ok(Vec::new());
+        let mut trouble = None;
+        for broker in brokers.iter().copied().filter(|_| !asked.is_empty()) {
+            let options = AdminOptions::new()
+                .request_timeout(Some(ANSWER_WITHIN))
+                .broker_id(broker);
+            match self.client.describe_configs(&asked, &options).await {
+                Ok(answers) => {
+                    // A user without the right gets an empty answer.
+                    let mut told = answers.into_iter().flatten().collect::<Vec<_>>();
+                    told.retain(|answer| !answer.entries.is_empty());
+                    return Ok(told.into_iter().filter_map(state::configs).collect());
+                }
+                // Not every Kafka-compatible service knows the request.
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => break,
+                Err(reason) => trouble = Some(reason),
+            }
         }
-        let answers = match self.client.describe_configs(&asked, &options()).await {
-            Ok(answers) => answers,
-            // Not every Kafka-compatible service knows the request.
-            Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => return Ok(Vec::new()),
-            Err(reason) => return Err(self.unreachable(reason)),
-        };
-        // A user without the right gets an empty answer.
-        let told = answers
-            .into_iter()
-            .flatten()
-            .filter(|answer| !answer.entries.is_empty());
-        Ok(told.filter_map(state::configs).collect())
+        match trouble {
+            Some(reason) => Err(self.unreachable(reason)),
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -266,6 +267,24 @@ fn moving(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::UnknownTopicOrPartition
         )
     )
+}
+
+/// Those of `names` that exist, without their configuration.
+fn select(metadata: &Metadata, names: &[&str]) -> Existing {
+    let wanted = metadata.topics().iter().filter(|topic| {
+        names.contains(&topic.name()) && topic.error().is_none() && !topic.partitions().is_empty()
+    });
+    wanted
+        .map(|topic| (topic.name().to_owned(), TopicState::from(topic)))
+        .collect()
+}
+
+/// Whom to ask what any broker knows: first the one that has just answered. Without a
+/// name, the question would go to the controller, and not every service has one.
+fn someone(metadata: &Metadata) -> Vec<i32> {
+    let others = metadata.brokers().iter().map(MetadataBroker::id);
+    let named = std::iter::once(metadata.orig_broker_id()).chain(others);
+    named.filter(|id| *id >= 0).take(MOST_ASKED).collect()
 }
 
 fn options() -> AdminOptions {

@@ -1,0 +1,242 @@
+//! `sundown demo`: everything in one process, with short timeouts and made-up users.
+
+mod broker;
+mod observer;
+mod scene;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, FromArgMatches};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::GlobalArgs;
+use crate::clock::Clock;
+use crate::handler::args::HandlerArgs;
+use crate::kafka::event_writer::EventWriter;
+use crate::kafka::topics::Layout;
+use crate::output;
+use crate::produce::pace::Pace;
+use crate::produce::population::{MAX_LATENESS, Population};
+use crate::session::Span;
+use crate::tracker::args::TrackerArgs;
+use crate::wire::duration;
+use crate::{handler, shutdown, tracker};
+use broker::Broker;
+use observer::Observer;
+use scene::Scene;
+
+/// What is logged unless told otherwise: the demo tells its own story.
+pub const LOG: &str = "warn";
+
+/// How often to say where things stand.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+/// How long to wait for something to happen before looking at the time.
+const NAP: Duration = Duration::from_millis(100);
+
+/// What the demo shows.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// How many users there are.
+    #[arg(long, env = "SUNDOWN_USERS", value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub users: u32,
+
+    /// How many events they make a second.
+    #[arg(long, env = "SUNDOWN_RATE", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+
+    /// How long a session may be idle.
+    #[arg(long, env = "SUNDOWN_IDLE_TIMEOUT", value_name = "TIME", default_value = "8s", value_parser = duration::parse)]
+    pub idle_timeout: Span,
+
+    /// How long a session may last.
+    #[arg(long, env = "SUNDOWN_ABSOLUTE_TIMEOUT", value_name = "TIME", default_value = "1m", value_parser = duration::parse)]
+    pub absolute_timeout: Span,
+
+    /// How many trackers there are.
+    #[arg(long, env = "SUNDOWN_TRACKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub trackers: u8,
+
+    /// Partitions of the topics, hence how many trackers can share the work.
+    #[arg(long, env = "SUNDOWN_PARTITIONS", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=100))]
+    pub partitions: i32,
+
+    /// Stop after this time, written like 90s or 1h30m. Without it, at Ctrl-C.
+    #[arg(long, env = "SUNDOWN_DURATION", value_name = "TIME", value_parser = duration::parse)]
+    pub duration: Option<Span>,
+
+    /// The same number makes users do the same again. Without it, a random one.
+    #[arg(long, env = "SUNDOWN_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Runs the demo until Ctrl-C or its time is up.
+///
+/// # Errors
+/// Whatever keeps one of its parts from running.
+pub fn run(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(play(args, global))
+}
+
+async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal()?;
+    let clock = Clock::default();
+    let broker = Broker::start(global, Layout::new(Some(args.partitions))).await?;
+    let flags = tracker_flags(args, &broker);
+    introduce(&broker, &flags);
+
+    let observer = Observer::new(&broker.global).await?;
+    let over = CancellationToken::new();
+    let narrator = {
+        let over = over.clone();
+        tokio::task::spawn_blocking(move || narrate(&observer, clock, &over))
+    };
+    let cast = cast(args, &broker, &flags, &stop)?;
+    let result = wait_for_end(cast, args.duration, &stop).await;
+    over.cancel();
+    let scene = narrator.await?;
+    result?;
+    output::line(scene.summary(clock.elapsed()));
+    Ok(())
+}
+
+/// The flags of the demo's trackers.
+fn tracker_flags(args: &DemoArgs, broker: &Broker) -> Vec<String> {
+    let timeouts = format!(
+        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS}",
+        args.idle_timeout, args.absolute_timeout
+    );
+    // What the embedded broker cannot do: transactions, and the classic protocol with
+    // more than one member.
+    let embedded = " --delivery at-least-once --group-protocol consumer";
+    let flags = timeouts + if broker.is_embedded() { embedded } else { "" };
+    flags.split(' ').map(str::to_owned).collect()
+}
+
+fn introduce(broker: &Broker, tracker_flags: &[String]) {
+    let me = std::env::args().next().unwrap_or("sundown".into());
+    let (flags, tracker_flags) = (broker.flags(), tracker_flags.join(" "));
+    let bootstrap = broker.global.connection.bootstrap_servers();
+    output::line(if broker.is_embedded() {
+        format!("Kafka at {bootstrap}: a simple one in this process; at-least-once delivery")
+    } else {
+        format!("Kafka at {bootstrap}; exactly-once delivery")
+    });
+    output::line("In a second terminal, start another tracker and watch the rebalance:");
+    output::line(format_args!("  {me} tracker {flags} {tracker_flags}"));
+    output::line("or log somebody out:");
+    output::line(format_args!("  {me} logout {flags} --user 1001"));
+    output::line("Ctrl-C ends the demo.\n");
+}
+
+/// Starts users, trackers and the handler.
+fn cast(
+    args: &DemoArgs,
+    broker: &Broker,
+    tracker_flags: &[String],
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    let global = &broker.global;
+    let mut cast = JoinSet::new();
+    let tracker_args: TrackerArgs = parse(tracker_flags)?;
+    for _ in 0..args.trackers {
+        let (global, args, stop) = (global.clone(), tracker_args.clone(), stop.clone());
+        cast.spawn(async move {
+            let result = tracker::run(&global, &args, stop).await;
+            result.context("a tracker of the demo ended")
+        });
+    }
+    let handler_args: HandlerArgs = parse(&[])?;
+    let (handler_global, handler_stop) = (global.clone(), stop.clone());
+    cast.spawn(async move {
+        let result = handler::run(&handler_global, &handler_args, handler_stop).await;
+        result.context("the handler of the demo ended")
+    });
+    let config = global.connection.producer_config()?;
+    let topic = global.topics.topics().session_logs;
+    let writer = EventWriter::new(config, &topic, broker.partitions)?;
+    let population = Population::new(args.users, args.seed.unwrap_or_else(rand::random));
+    let (pace, stop) = (Pace::new(args.rate), stop.clone());
+    cast.spawn_blocking(move || users(population, pace, &writer, &stop));
+    Ok(cast)
+}
+
+/// Waits until Ctrl-C, the end of the time or the failure of a part; then until all parts
+/// have ended.
+async fn wait_for_end(
+    mut cast: JoinSet<anyhow::Result<()>>,
+    duration: Option<Span>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let time_up = async {
+        match duration {
+            Some(span) => {
+                tokio::time::sleep(Duration::from_millis(span.as_millis().cast_unsigned())).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let mut result = Ok(());
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = time_up => {}
+        Some(ended) = cast.join_next() => result = ended?,
+    }
+    stop.cancel();
+    while let Some(ended) = cast.join_next().await {
+        result = result.and(ended?);
+    }
+    result
+}
+
+/// Lets the users do what they do, until `stop`.
+fn users(
+    mut population: Population,
+    pace: Pace,
+    writer: &EventWriter,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let clock = Clock::default();
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        let wait = pace.wait(number, clock.elapsed());
+        if wait.is_zero() {
+            let action = population.next(clock.wall());
+            writer.send(&action.target(), &action.to_json()?)?;
+            number += 1;
+        }
+        writer.wait(wait.min(NAP));
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+/// Tells what happens until it is `over`.
+fn narrate(observer: &Observer, clock: Clock, over: &CancellationToken) -> Scene {
+    let mut scene = Scene::default();
+    let mut next_status = STATUS_EVERY;
+    while !over.is_cancelled() {
+        if let Some(line) = observer.watch(NAP, &mut scene) {
+            tell(clock, &line);
+        }
+        if clock.elapsed() >= next_status {
+            next_status += STATUS_EVERY;
+            tell(clock, &scene.status());
+        }
+    }
+    scene
+}
+
+fn tell(clock: Clock, line: &str) {
+    let time = crate::wire::time::format(clock.wall());
+    // Of 2025-02-07T12:00:00.000Z, the time of day.
+    output::line(format_args!("{}  {line}", &time[11..19]));
+}
+
+/// A role's flags, as its own command would read them.
+fn parse<T: Args + FromArgMatches>(flags: &[String]) -> anyhow::Result<T> {
+    let command = T::augment_args(clap::Command::new("demo").no_binary_name(true));
+    Ok(T::from_arg_matches(&command.try_get_matches_from(flags)?)?)
+}

@@ -1,0 +1,85 @@
+//! The Kafka of the demo: one inside the process, or one that is there already.
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use crate::cli::GlobalArgs;
+use crate::kafka::topics::{Layout, TopicAdmin, catalogue, plan};
+
+/// Put before all names on a Kafka that others may use: the demo's trackers must never
+/// come near real sessions.
+const PREFIX: &str = "demo-";
+
+/// Where the demo's topics are.
+pub(super) struct Broker {
+    /// How to reach it.
+    pub(super) global: GlobalArgs,
+    /// How many partitions the topic of session events has.
+    pub(super) partitions: i32,
+    /// Keeps the embedded broker alive.
+    embedded: Option<MockCluster<'static, DefaultProducerContext>>,
+}
+
+impl Broker {
+    /// The Kafka that the flags name, or else one that is started here; with the topics.
+    pub(super) async fn start(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Self> {
+        if global.connection.bootstrap_servers.is_some() {
+            existing(global, layout).await
+        } else {
+            embedded(global, layout)
+        }
+    }
+
+    /// Whether it ends with this process, and all that it holds with it.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// The flags with which another process joins in.
+    pub(super) fn flags(&self) -> String {
+        let bootstrap = self.global.connection.bootstrap_servers();
+        match self.global.topics.topic_prefix.as_str() {
+            "" => format!("-b {bootstrap}"),
+            prefix => format!("-b {bootstrap} --topic-prefix {prefix}"),
+        }
+    }
+}
+
+async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
+    let mut global = global.clone();
+    if global.topics.topic_prefix.is_empty() {
+        PREFIX.clone_into(&mut global.topics.topic_prefix);
+    }
+    let topics = global.topics.topics();
+    let admin = TopicAdmin::new(&global.connection.client_config()?)?;
+    let existing = admin.existing(&topics.all()).await?;
+    let layout = Layout::beside(&existing, &topics, Some(layout.partitions));
+    let steps = plan(catalogue(&topics, layout), &existing, None);
+    let missing: Vec<_> = steps
+        .iter()
+        .filter(|step| !existing.contains_key(&step.spec.name))
+        .map(|step| &step.spec)
+        .collect();
+    admin.create(&missing, -1).await?;
+    Ok(Broker {
+        global,
+        partitions: layout.checkpoint,
+        embedded: None,
+    })
+}
+
+/// The broker that librdkafka has for its own tests: in memory, on this machine only. It
+/// knows groups and idempotent producers; its transactions promise nothing.
+fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
+    let cluster = MockCluster::new(1)?;
+    for topic in catalogue(&global.topics.topics(), layout) {
+        cluster.create_topic(&topic.name, topic.partitions, 1)?;
+    }
+    let mut global = global.clone();
+    global.connection.bootstrap_servers = Some(cluster.bootstrap_servers());
+    Ok(Broker {
+        global,
+        partitions: layout.partitions,
+        embedded: Some(cluster),
+    })
+}

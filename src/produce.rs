@@ -1,0 +1,136 @@
+//! `sundown produce`: writes session events, of made-up users or from a file.
+
+pub mod filler;
+pub mod lines;
+pub mod pace;
+pub mod population;
+mod run;
+mod source;
+pub mod synthetic;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::cli::GlobalArgs;
+use crate::clock::Clock;
+use crate::kafka::event_writer::EventWriter;
+use crate::kafka::topics::{TopicAdmin, require};
+use crate::output;
+use crate::session::Span;
+use crate::shutdown;
+use crate::wire::duration;
+use filler::Filler;
+use lines::Lines;
+use pace::Pace;
+use population::Population;
+use run::Run;
+use source::Source;
+
+/// Events a second of made-up users, unless told otherwise.
+const DEFAULT_RATE: u32 = 100;
+
+/// What to write, how much of it, and how fast.
+#[derive(Args, Clone, Debug)]
+pub struct ProduceArgs {
+    /// Events a second; 0 for as many as Kafka takes. Without it, 100 for users who
+    /// behave like people, and 0 with --from or --events-per-session.
+    #[arg(long, env = "SUNDOWN_RATE", value_name = "N")]
+    pub rate: Option<u32>,
+
+    /// How many users there are. The fewer they are for a rate, the busier each is.
+    #[arg(long, env = "SUNDOWN_USERS", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub users: u32,
+
+    /// Stop after this time, written like 90s or 1h30m. Without it, at Ctrl-C.
+    #[arg(long, env = "SUNDOWN_DURATION", value_name = "TIME", value_parser = duration::parse)]
+    pub duration: Option<Span>,
+
+    /// Stop after this many events.
+    #[arg(long, env = "SUNDOWN_EVENTS", value_name = "N")]
+    pub events: Option<u64>,
+
+    /// Give every session exactly this many events, spread over the sessions of all
+    /// users at random; no logins, no logouts. Fills a topic for measurements.
+    #[arg(long, env = "SUNDOWN_EVENTS_PER_SESSION", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub events_per_session: Option<u32>,
+
+    /// The same number makes users do the same again. Without it, a random one.
+    #[arg(long, env = "SUNDOWN_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Write the session events of this file instead, one JSON object a line; - for
+    /// standard input. Each goes as it is to the partition of its session; a logout that
+    /// names only a user goes to every partition.
+    #[arg(long, env = "SUNDOWN_FROM", value_name = "FILE", conflicts_with_all = ["users", "seed", "events_per_session"])]
+    pub from: Option<PathBuf>,
+
+    /// With --from: write lines too that are no session events, without a key. Trackers
+    /// move them to the dead-letter topic.
+    #[arg(long, env = "SUNDOWN_RAW", requires = "from")]
+    pub raw: bool,
+}
+
+/// Runs `sundown produce`.
+///
+/// # Errors
+/// If the topic is missing, Kafka cannot be reached or does not take the events, the
+/// file cannot be read, or some of its lines were refused.
+pub fn run(args: &ProduceArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let config = global.connection.producer_config()?;
+    let topic = global.topics.topics().session_logs;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let source = source(args)?;
+    let (stop, existing) = runtime.block_on(async {
+        let stop = shutdown::on_signal()?;
+        let admin = TopicAdmin::new(&config)?;
+        anyhow::Ok((stop, require(&admin, &[&topic]).await?))
+    })?;
+    let run = Run {
+        writer: EventWriter::new(config, &topic, existing[&topic].partition_count())?,
+        clock: Clock::default(),
+        pace: Pace::new(rate(args)),
+        events: args.events,
+        duration: args.duration,
+        stop,
+    };
+    let summary = run.until_end(source)?;
+    output::line(summary);
+    anyhow::ensure!(
+        summary.refused == 0,
+        "{} lines were refused; correct them, or send them as they are with --raw",
+        summary.refused
+    );
+    Ok(())
+}
+
+fn source(args: &ProduceArgs) -> anyhow::Result<Source> {
+    if let Some(path) = &args.from {
+        let lines = Lines::open(path)
+            .with_context(|| format!("cannot read {}: check --from", path.display()))?;
+        let raw = args.raw;
+        return Ok(Source::Lines { lines, raw });
+    }
+    let seed = args.seed.unwrap_or_else(rand::random);
+    tracing::info!(
+        seed,
+        users = args.users,
+        "making up users; --seed repeats them"
+    );
+    Ok(match args.events_per_session {
+        Some(per_session) => {
+            Source::Filler(Filler::new(args.events, per_session, args.users, seed))
+        }
+        None => Source::Population(Population::new(args.users, seed)),
+    })
+}
+
+fn rate(args: &ProduceArgs) -> u32 {
+    let unhurried = args.from.is_none() && args.events_per_session.is_none();
+    args.rate
+        .unwrap_or(if unhurried { DEFAULT_RATE } else { 0 })
+}

@@ -1,0 +1,107 @@
+//! How the loop gets a partition's state, and reads on from there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::Worker;
+use crate::kafka::restore::{RestoreError, RestoreJob, RestoreResult};
+use crate::tracker::engine::Ticket;
+use crate::tracker::restore::RestoreSettings;
+
+/// How long the consumer may take to move to another offset.
+const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Worker {
+    /// Hands partitions to the restorers, and takes those that they have finished.
+    pub(super) fn take_restored(&mut self) -> anyhow::Result<()> {
+        // Not before the clocks are known: events would be taken for events from the
+        // future on a machine that is behind.
+        if self.engine.clocks().known() {
+            for (partition, ticket) in std::mem::take(&mut self.waiting) {
+                self.submit_restore(partition, ticket);
+            }
+        }
+        while let Some(result) = self.parts.restores.result() {
+            self.restored(result)?;
+        }
+        Ok(())
+    }
+
+    fn submit_restore(&self, partition: i32, ticket: Ticket) {
+        let settings = RestoreSettings {
+            partition,
+            siblings: self.settings.partitions,
+            table: self.settings.table.clone(),
+            policies: Arc::clone(self.engine.policies()),
+            now: self.engine.clocks().upper(self.reading()),
+        };
+        self.parts.restores.submit(RestoreJob { ticket, settings });
+    }
+
+    fn restored(&mut self, result: RestoreResult) -> anyhow::Result<()> {
+        let RestoreResult {
+            ticket,
+            partition,
+            outcome,
+        } = result;
+        if self.engine.restoring(partition) != Some(ticket) {
+            return Ok(());
+        }
+        let restored = match outcome {
+            Ok(restored) => restored,
+            Err(RestoreError::Stopped) => return Ok(()),
+            Err(error @ RestoreError::Checkpoint(_)) => {
+                let topic = &self.settings.topics.checkpoint;
+                return Err(anyhow::Error::new(error).context(format!(
+                    "cannot restore from {topic}, partition {partition}"
+                )));
+            }
+            Err(error @ RestoreError::Kafka { .. }) => {
+                tracing::warn!(partition, %error, "restoring again");
+                self.waiting.push((partition, ticket));
+                return Ok(());
+            }
+        };
+        let position = restored.partition.position();
+        if let Err(error) = self.read_on(partition, position) {
+            tracing::warn!(partition, position, %error, "cannot read on where the restore ended; restoring again");
+            let ticket = self.engine.assign(partition);
+            self.waiting.push((partition, ticket));
+            return Ok(());
+        }
+        if let Some(degraded) = &restored.degraded {
+            tracing::error!(partition, reason = %degraded, "took every session of the partition as active: they end late rather than wrongly");
+        }
+        tracing::info!(
+            partition,
+            position,
+            sessions = restored.partition.sessions(),
+            records = restored.records,
+            replayed = restored.replayed,
+            "restored"
+        );
+        self.metrics.restored(
+            restored.records,
+            restored.replayed,
+            restored.degraded.is_some(),
+        );
+        self.engine
+            .restored(ticket, partition, Box::new(restored.partition));
+        self.tell_restoring();
+        Ok(())
+    }
+
+    fn read_on(&self, partition: i32, position: i64) -> KafkaResult<()> {
+        let topic = &self.settings.topics.session_logs;
+        self.parts
+            .consumer
+            .seek(topic, partition, Offset::Offset(position), SEEK_PATIENCE)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        self.parts.consumer.resume(&list)
+    }
+}
