@@ -93,12 +93,16 @@ impl Installation {
         let file = self.files.path().join("actions.yaml");
         let text = format!("actions:\n{actions}retry: {{{retry}}}\n");
         std::fs::write(&file, text).unwrap();
-        Launch::sundown()
-            .args(["handler", "-b", self.kafka.bootstrap()])
-            .args(["--topic-prefix", &self.prefix, "--log-format", "json"])
+        self.launch_without_actions()
             .arg("--actions")
             .arg(file)
             .env("WEBHOOK_SECRET", SECRET)
+    }
+
+    fn launch_without_actions(&self) -> Launch {
+        Launch::sundown()
+            .args(["handler", "-b", self.kafka.bootstrap()])
+            .args(["--topic-prefix", &self.prefix, "--log-format", "json"])
     }
 
     /// Writes endings in a transaction, as the tracker does, and commits or aborts it.

@@ -8,6 +8,7 @@ use sha2::Sha256;
 use sundown::clock::Clock;
 
 use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
+use crate::process::{Process, Stream};
 use crate::receiver::{Answer, Call, Receiver};
 
 /// What the documentation tells receivers to do.
@@ -87,6 +88,38 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
     let expected: Vec<_> = slow.iter().map(|ending| ending.id.clone()).collect();
     assert_eq!(keys, expected);
     assert_eq!(receiver.accepted(), once(&order));
+    stop(handler);
+}
+
+#[test]
+fn the_log_shows_what_ended_and_ids_only_if_told_to() {
+    let installation = Installation::new(1);
+    let ending = Ending::of("the user");
+    installation.write(std::slice::from_ref(&ending), true);
+    let ended = |handler: &Process| -> serde_json::Value {
+        let line = handler.wait_for_line(SOON, |line| line.text.contains("session ended"));
+        serde_json::from_str(&line.text).unwrap()
+    };
+    let mut handler = installation.launch_without_actions().start();
+    let line = ended(&handler);
+    assert_eq!(line["event_id"], ending.id.as_str());
+    assert_eq!(line["reason"], "idle_timeout");
+    assert_eq!(line["session"], "(redacted)");
+    installation.wait_until_drained();
+    handler.sigterm();
+    assert!(handler.wait(SOON).success());
+    let said = handler.text(Stream::Stderr);
+    assert!(
+        !said.contains(&ending.session) && !said.contains("the user"),
+        "{said}"
+    );
+
+    installation.write(std::slice::from_ref(&ending), true);
+    let handler = installation.start("  - {name: audit, type: log, showIds: true}\n", "");
+    let line = ended(&handler);
+    assert_eq!(line["action"], "audit");
+    assert_eq!(line["session"], ending.session.as_str());
+    assert_eq!(line["user"], "\"the user\"");
     stop(handler);
 }
 
