@@ -33,9 +33,9 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
     let endings: Vec<_> = (0..5)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();
-    installation.write(&[Ending::of("nobody")], false);
-    installation.write(&endings, true);
-    installation.write(&[Ending::of("nobody else")], false);
+    installation.write_in_vain(&[Ending::of("nobody")]);
+    installation.write(&endings);
+    installation.write_in_vain(&[Ending::of("nobody else")]);
 
     let handler = installation.start_calling(&receiver, "");
     let calls = receiver.wait_for(SOON, endings.len());
@@ -51,7 +51,7 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
 
     // Started again, it has nothing to do: the only call is that of the new ending.
     let another = Ending::of("latecomer");
-    installation.write(std::slice::from_ref(&another), true);
+    installation.write(std::slice::from_ref(&another));
     let handler = installation.start_calling(&receiver, "");
     let calls = receiver.wait_for(SOON, endings.len() + 1);
     assert_eq!(calls.last().unwrap().key, another.id);
@@ -77,7 +77,7 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
         }
     });
     let order = [&slow[..], std::slice::from_ref(&quick)].concat();
-    installation.write(&order, true);
+    installation.write(&order);
     let handler = installation.start_calling(&receiver, "attempts: 1000");
     installation.wait_until_drained();
 
@@ -95,7 +95,7 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
 fn the_log_shows_what_ended_and_ids_only_if_told_to() {
     let installation = Installation::new(1);
     let ending = Ending::of("the user");
-    installation.write(std::slice::from_ref(&ending), true);
+    installation.write(std::slice::from_ref(&ending));
     let ended = |handler: &Process| -> serde_json::Value {
         let line = handler.wait_for_line(SOON, |line| line.text.contains("session ended"));
         serde_json::from_str(&line.text).unwrap()
@@ -114,7 +114,7 @@ fn the_log_shows_what_ended_and_ids_only_if_told_to() {
         "{said}"
     );
 
-    installation.write(std::slice::from_ref(&ending), true);
+    installation.write(std::slice::from_ref(&ending));
     let handler = installation.start("  - {name: audit, type: log, showIds: true}\n", "");
     let line = ended(&handler);
     assert_eq!(line["action"], "audit");
@@ -134,7 +134,7 @@ fn a_jam_pauses_reading_and_everything_comes_through_once_it_is_over() {
     let endings: Vec<_> = (0..60)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();
-    installation.write(&endings, true);
+    installation.write(&endings);
     let retry = "attempts: 1000, initialBackoff: 10ms, maxBackoff: 50ms";
     // Sixteen events fill it.
     let handler = installation
