@@ -23,8 +23,8 @@ const EXIT_LIMIT: Duration = Duration::from_secs(5);
 const SECRET: &str = "of the receiver";
 
 /// An installation of a test's own: topics, and an actions file.
-struct Installation {
-    kafka: &'static Kafka,
+struct Installation<'a> {
+    kafka: &'a Kafka,
     prefix: String,
     files: TempDir,
 }
@@ -61,10 +61,16 @@ impl Ending {
     }
 }
 
-impl Installation {
+impl Installation<'static> {
     fn new(partitions: i32) -> Self {
+        Self::on(Kafka::shared(), partitions)
+    }
+}
+
+impl<'a> Installation<'a> {
+    fn on(kafka: &'a Kafka, partitions: i32) -> Self {
         let installation = Self {
-            kafka: Kafka::shared(),
+            kafka,
             prefix: unique_prefix("handler"),
             files: TempDir::new().unwrap(),
         };

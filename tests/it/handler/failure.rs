@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
 use crate::eventually::eventually;
+use crate::kafka::Kafka;
 use crate::process::{Process, Stream};
 use crate::receiver::{Answer, Receiver};
 use crate::topic::{NewRecord, Record};
@@ -191,6 +192,48 @@ fn a_handler_stops_in_time_whatever_its_receiver_does() {
     let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
     let handler = installation.start(&patient, "initialBackoff: 1ms");
     receiver.wait_for(SOON, 3);
+    stop(handler);
+}
+
+#[test]
+fn a_handler_stops_in_time_though_the_brokers_no_longer_answer() {
+    let kafka = Kafka::own(1);
+    let installation = Installation::on(&kafka, 1);
+    let receiver = Receiver::start(|_| Answer::Status(200));
+    installation.write(&[Ending::of("user")]);
+    let handler = installation.start_calling(&receiver, "");
+    receiver.wait_for(SOON, 1);
+    kafka.stop(1);
+    stop(handler);
+    kafka.cont(1);
+}
+
+#[test]
+fn a_dead_letter_that_cannot_be_written_is_not_dropped() {
+    let installation = Installation::new(1);
+    let receiver = Receiver::start(|_| Answer::Status(400));
+    let topic = installation.dead_letter_topic();
+    installation
+        .kafka
+        .alter_topic(&topic, "max.message.bytes", "100");
+    let ending = Ending::of("user");
+    installation.write(std::slice::from_ref(&ending));
+    let handler = installation.start_calling(&receiver, "");
+    let admin = admin_address(&handler);
+    let waiting = eventually(SOON, "a reason not to be ready", || {
+        Some(probe(admin, "/readyz")).filter(|answer| answer.contains("dead letters"))
+    });
+    assert!(waiting.contains("max.message.bytes"), "{waiting}");
+    assert_eq!(installation.committed(), None);
+
+    installation
+        .kafka
+        .alter_topic(&topic, "max.message.bytes", "100000");
+    let letters = installation.wait_for_dead_letters(1);
+    installation.wait_until_drained();
+    assert_eq!(letters[0].value, Some(ending.bytes));
+    assert!(probe(admin, "/readyz").starts_with("HTTP/1.1 200"));
+    assert_eq!(receiver.calls().len(), 1, "the action is not done again");
     stop(handler);
 }
 
