@@ -17,6 +17,7 @@ mod kafka;
 mod process;
 mod topic;
 
+mod demo;
 mod harness;
 mod produce;
 mod topics;
