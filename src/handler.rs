@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod args;
+pub mod claim;
 pub mod config;
 pub mod consumer;
 pub mod dead_letters;

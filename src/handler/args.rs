@@ -91,7 +91,8 @@ impl Settings {
         if self.client.get("group.protocol") != Some("consumer") {
             member
                 .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", "10000");
+                .set("session.timeout.ms", "10000")
+                .set("heartbeat.interval.ms", "2000");
         }
         // What the user set with -X wins.
         for (key, value) in self.client.config_map() {

@@ -104,9 +104,9 @@ impl<D: Fn(Work)> Reader<D> {
     fn deliver(&mut self, record: OwnedMessage) {
         let bytes = record.payload().map_or(0, <[u8]>::len) + OVERHEAD_BYTES;
         let (partition, offset) = (record.partition(), record.offset());
-        if let Some((ticket, released)) = self.partitions.start(partition, offset, bytes) {
+        if let Some((ticket, claim)) = self.partitions.start(partition, offset, bytes) {
             self.metrics.in_flight(self.partitions.in_flight());
-            (self.dispatch)(Work::new(ticket, record, released));
+            (self.dispatch)(Work::new(ticket, record, claim));
         }
     }
 
@@ -121,9 +121,11 @@ impl<D: Fn(Work)> Reader<D> {
         self.metrics.in_flight(self.partitions.in_flight());
         let change = self.partitions.repause();
         if !change.pause.is_empty() {
+            tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
             self.consumer.pause(&self.list(&change.pause))?;
         }
         if !change.resume.is_empty() {
+            tracing::debug!(partitions = ?change.resume, "resumed");
             self.consumer.resume(&self.list(&change.resume))?;
         }
         Ok(())

@@ -2,9 +2,9 @@
 //! has to pause. Pure books; the consumer acts on them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
+use super::claim::Claim;
 use super::ledger::Ledger;
 use super::work::{Returned, Ticket};
 
@@ -38,7 +38,7 @@ struct Partition {
     assignment: u64,
     ledger: Ledger,
     in_flight: usize,
-    released: CancellationToken,
+    claim: Arc<Claim>,
     committed: Option<i64>,
     paused: bool,
 }
@@ -73,7 +73,7 @@ impl Partitions {
             assignment: self.assignments,
             ledger: Ledger::default(),
             in_flight: 0,
-            released: CancellationToken::new(),
+            claim: Arc::default(),
             committed: None,
             paused: false,
         };
@@ -86,9 +86,9 @@ impl Partitions {
         partition: i32,
         offset: i64,
         bytes: usize,
-    ) -> Option<(Ticket, CancellationToken)> {
+    ) -> Option<(Ticket, Arc<Claim>)> {
         let owned = self.owned.get_mut(&partition)?;
-        if owned.released.is_cancelled() {
+        if owned.claim.is_released() {
             return None;
         }
         owned.ledger.start(offset);
@@ -101,7 +101,7 @@ impl Partitions {
             offset,
             bytes,
         };
-        Some((ticket, owned.released.clone()))
+        Some((ticket, Arc::clone(&owned.claim)))
     }
 
     /// Takes a ticket back.
@@ -119,10 +119,10 @@ impl Partitions {
         }
     }
 
-    /// Nothing of `partition` is to be begun or tried again; what is under way may finish.
+    /// Nothing more of `partition` is to be begun or tried again; see [`Claim::release`].
     pub fn release(&self, partition: i32) {
         if let Some(owned) = self.owned.get(&partition) {
-            owned.released.cancel();
+            owned.claim.release();
         }
     }
 

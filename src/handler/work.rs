@@ -1,12 +1,13 @@
 //! A terminal event on its way through the handler.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
-use tokio_util::sync::CancellationToken;
 
 use super::action::Delivery;
+use super::claim::Claim;
 use crate::wire::ending::SessionEnded;
 
 /// A record of the topic of terminal events, and what became of reading it.
@@ -18,8 +19,8 @@ pub struct Work {
     pub record: OwnedMessage,
     /// What it says.
     pub event: Result<SessionEnded, Malformed>,
-    /// Cancelled once this process is no longer the one to do it.
-    pub released: CancellationToken,
+    /// Whether it is this process's to do.
+    pub claim: Arc<Claim>,
 }
 
 /// What identifies an event within the process.
@@ -69,14 +70,14 @@ pub enum OrderKey {
 impl Work {
     /// Reads a record.
     #[must_use]
-    pub fn new(ticket: Ticket, record: OwnedMessage, released: CancellationToken) -> Self {
+    pub fn new(ticket: Ticket, record: OwnedMessage, claim: Arc<Claim>) -> Self {
         let event = record.payload().ok_or(Malformed::NoValue);
         let event = event.and_then(|value| Ok(serde_json::from_slice(value)?));
         Self {
             ticket,
             record,
             event,
-            released,
+            claim,
         }
     }
 
@@ -96,7 +97,7 @@ impl Work {
     pub async fn pause(&self, wait: Duration) -> bool {
         tokio::select! {
             biased;
-            () = self.released.cancelled() => false,
+            () = self.claim.released() => false,
             () = tokio::time::sleep(wait) => true,
         }
     }

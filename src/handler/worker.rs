@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::action::{ActionError, Delivery};
 use super::config::NamedAction;
@@ -112,7 +111,7 @@ impl Worker {
         };
         let mut retries = self.retry.start();
         loop {
-            let Some(result) = self.attempt(station, delivery, &work.released).await else {
+            let Some(result) = self.attempt(station, work, delivery).await else {
                 return Outcome::Released;
             };
             let Err(error) = result else {
@@ -149,15 +148,19 @@ impl Worker {
     async fn attempt(
         &self,
         station: &Station,
+        work: &Work,
         delivery: Delivery<'_>,
-        released: &CancellationToken,
     ) -> Option<Result<(), ActionError>> {
+        let offset = work.ticket.offset;
         let slot = tokio::select! {
             biased;
-            () = released.cancelled() => return None,
+            () = work.claim.lost(offset) => return None,
             // Never closed.
             slot = self.slots.acquire() => slot.ok()?,
         };
+        if !work.claim.begin(offset) {
+            return None;
+        }
         let begun = self.clock.elapsed();
         let result = station.named.action.run(delivery).await;
         let took = self.clock.elapsed().saturating_sub(begun);

@@ -6,9 +6,10 @@
 //! | field | |
 //! |---|---|
 //! | version | one byte, 1 |
-//! | flags | one byte: 1 the user id is a number, 2 the session has been warned |
+//! | flags | one byte: 1 the user id is a number, 2 a warning has been written |
 //! | started_at | milliseconds since the epoch |
 //! | last_activity | milliseconds after started_at |
+//! | warned_of | milliseconds after started_at; only if a warning has been written |
 //! | start_offset | |
 //! | user id | length, UTF-8 |
 //! | attributes | count, then length and UTF-8 of each name and value |
@@ -39,8 +40,8 @@ pub struct Checkpoint {
     pub last_activity: Timestamp,
     /// The offset of the record that the session started with.
     pub start_offset: i64,
-    /// Whether a warning has been written since the deadline last moved.
-    pub warned: bool,
+    /// The deadline that needs no warning, nor does any before it: one has been written.
+    pub warned_of: Option<Timestamp>,
     /// What events said of it.
     pub attributes: Option<Attributes>,
 }
@@ -70,10 +71,13 @@ impl Checkpoint {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.push(VERSION);
-        out.push(flag(self.user.number, NUMBER) | flag(self.warned, WARNED));
+        out.push(flag(self.user.number, NUMBER) | flag(self.warned_of.is_some(), WARNED));
         let started = self.started_at.as_millis();
         put_integer(out, started);
         put_integer(out, self.last_activity.as_millis().wrapping_sub(started));
+        if let Some(warned_of) = self.warned_of {
+            put_integer(out, warned_of.as_millis().wrapping_sub(started));
+        }
         put_integer(out, self.start_offset);
         put_text(out, self.user.text.text(&mut [0; 36]));
         let attributes = self.attributes.iter().flat_map(Attributes::iter);
@@ -100,7 +104,9 @@ impl Checkpoint {
         }
         let flags = reader.byte()?;
         let started = reader.integer()?;
-        let active = started.wrapping_add(reader.integer()?);
+        let last_activity = reader.time_after(started)?;
+        let warned_of = (flags & WARNED != 0).then(|| reader.time_after(started));
+        let warned_of = warned_of.transpose()?;
         let start_offset = reader.integer()?;
         let user = UserId {
             text: Packed::new(reader.text()?),
@@ -114,9 +120,9 @@ impl Checkpoint {
             session,
             user,
             started_at: Timestamp::from_millis(started),
-            last_activity: Timestamp::from_millis(active),
+            last_activity,
             start_offset,
-            warned: flags & WARNED != 0,
+            warned_of,
             attributes,
         })
     }
@@ -165,6 +171,11 @@ impl<'a> Reader<'a> {
         Err(CheckpointError::Damaged("an integer of more than 64 bits"))
     }
 
+    fn time_after(&mut self, start: i64) -> Result<Timestamp, CheckpointError> {
+        let millis = start.wrapping_add(self.integer()?);
+        Ok(Timestamp::from_millis(millis))
+    }
+
     fn length(&mut self) -> Result<usize, CheckpointError> {
         usize::try_from(self.integer()?).map_err(|_| CheckpointError::Damaged("a negative length"))
     }
@@ -202,11 +213,16 @@ mod tests {
         let attributes = proptest::collection::btree_map("[a-z]{1,8}", ".{0,12}", 0..4);
         (
             (".{0,40}", ".{0,40}", any::<bool>()),
-            (any::<i64>(), any::<i64>(), any::<i64>(), any::<bool>()),
+            (
+                any::<i64>(),
+                any::<i64>(),
+                any::<i64>(),
+                any::<Option<i64>>(),
+            ),
             attributes,
         )
             .prop_map(
-                |((session, user, number), (started, active, offset, warned), attributes)| {
+                |((session, user, number), (started, active, offset, warned_of), attributes)| {
                     Checkpoint {
                         session: Packed::new(&session),
                         user: UserId {
@@ -216,7 +232,7 @@ mod tests {
                         started_at: Timestamp::from_millis(started),
                         last_activity: Timestamp::from_millis(active),
                         start_offset: offset,
-                        warned,
+                        warned_of: warned_of.map(Timestamp::from_millis),
                         attributes: Some(Attributes::new(attributes).unwrap())
                             .filter(|all| !all.is_empty()),
                     }
@@ -265,7 +281,7 @@ mod tests {
             started_at: Timestamp::from_millis(1_764_000_000_000),
             last_activity: Timestamp::from_millis(1_764_000_600_000),
             start_offset: 1_000_000,
-            warned: false,
+            warned_of: None,
             attributes: None,
         };
         let mut value = Vec::new();

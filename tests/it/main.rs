@@ -1,7 +1,7 @@
 //! Integration tests: the real binary against a real Apache Kafka (`tests/kafka/README.md`).
 //!
 //! One binary, so that all of its tests share one broker. The support comes first: [`kafka`] brings
-//! up brokers, [`topic`] and [`group`] write and read what is in them, [`process`] runs programs,
+//! up brokers, [`writer`], [`topic`] and [`group`] write and read what is in them, [`process`] runs programs,
 //! [`eventually`] awaits what nothing announces.
 #![allow(
     clippy::unwrap_used,
@@ -15,9 +15,13 @@ mod eventually;
 mod group;
 mod kafka;
 mod process;
+mod receiver;
 mod topic;
+mod writer;
 
 mod demo;
+mod handler;
 mod harness;
+mod pipeline;
 mod produce;
 mod topics;

@@ -1,14 +1,12 @@
-//! Making topics, writing to them and reading them.
+//! Making topics and reading them.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::eventually::Deadline;
@@ -103,43 +101,6 @@ impl Kafka {
         }
     }
 
-    /// Writes records, in order, and returns the partition and offset of each.
-    pub fn produce(
-        &self,
-        topic: &str,
-        records: impl IntoIterator<Item = NewRecord>,
-    ) -> Vec<(i32, i64)> {
-        let producer: BaseProducer<Deliveries> = self
-            .client()
-            .set("enable.idempotence", "true")
-            .set("partitioner", "murmur2_random")
-            // Size is for the broker to judge.
-            .set("message.max.bytes", "100000000")
-            .create_with_context(Deliveries::default())
-            .expect("producer");
-        let mut count = 0;
-        for record in records {
-            send(&producer, topic, &record, count);
-            count += 1;
-        }
-        producer
-            .flush(BROKER_TIMEOUT)
-            .expect("all records are delivered");
-        let mut deliveries = std::mem::take(&mut *producer.context().0.lock().unwrap());
-        assert_eq!(
-            deliveries.len(),
-            count,
-            "every record has a delivery report"
-        );
-        deliveries.sort_unstable_by_key(|delivery| delivery.number);
-        deliveries
-            .into_iter()
-            .map(|Delivery { number, position }| {
-                position.unwrap_or_else(|error| panic!("record {number} for {topic}: {error}"))
-            })
-            .collect()
-    }
-
     /// Reads a topic from its beginning to its present end; by partition, then offset.
     pub fn read(&self, topic: &str, isolation: Isolation) -> Vec<Record> {
         let consumer: BaseConsumer = self
@@ -196,51 +157,6 @@ pub fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
         .iter()
         .map(|partition| partition.id())
         .collect()
-}
-
-/// What became of each record sent, in the order of the broker's answers.
-#[derive(Default)]
-struct Deliveries(Mutex<Vec<Delivery>>);
-
-struct Delivery {
-    number: usize,
-    position: Result<(i32, i64), KafkaError>,
-}
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        let position = match result {
-            Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, _)) => Err(error.clone()),
-        };
-        self.0.lock().unwrap().push(Delivery { number, position });
-    }
-}
-
-fn send(producer: &BaseProducer<Deliveries>, topic: &str, record: &NewRecord, number: usize) {
-    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-    for (key, value) in &record.headers {
-        headers = headers.insert(Header {
-            key,
-            value: Some(value),
-        });
-    }
-    let mut message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, number);
-    message.partition = record.partition;
-    message.key = record.key.as_deref();
-    message.payload = record.value.as_deref();
-    message.timestamp = record.timestamp;
-    message.headers = Some(headers);
-    while let Err((error, refused)) = producer.send(message) {
-        let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-        assert_eq!(error, full, "record {number} for {topic}");
-        producer.poll(Duration::from_millis(100));
-        message = refused;
-    }
 }
 
 fn owned(message: &impl Message) -> Record {

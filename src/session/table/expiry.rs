@@ -17,8 +17,8 @@ struct Due {
 impl SessionTable {
     /// Everything that was appended before `watermark` has been read: ends each
     /// session whose deadline lies [`allowed_lateness`](super::TableConfig::allowed_lateness)
-    /// or more before it, and warns of those that are near theirs. In the order of
-    /// their deadlines.
+    /// or more before it, and warns of those that are near theirs. In the order in
+    /// which all that fell due.
     ///
     /// At most `limit` sessions are dealt with (more than zero). Returns whether some
     /// are left; then call again with the same watermark, after their effects have
@@ -68,12 +68,20 @@ impl SessionTable {
         self.policies = policies;
         for (slot, before) in slots {
             self.resolve_policy(slot);
-            if self.slots[slot].flags.has(Flags::WARNED) && self.deadline(slot).0 > before {
-                // The warning that was written is not true any more.
-                self.slots[slot].flags.set(Flags::WARNED, false);
-                self.mark_pending(slot);
-                self.arm(slot);
-            }
+            self.withdraw_warning(slot, before);
+        }
+    }
+
+    /// Makes the session's warning void if its deadline has moved on from `before`: the
+    /// new one is warned of anew.
+    ///
+    /// That is stored at once, as a warning is. Otherwise a restore would have to find
+    /// out by replay, under policies that may have changed since.
+    pub(super) fn withdraw_warning(&mut self, slot: SlotId, before: Timestamp) {
+        if self.slots[slot].flags.has(Flags::WARNED) && self.deadline(slot).0 > before {
+            self.slots[slot].flags.set(Flags::WARNED, false);
+            self.mark_pending(slot);
+            self.arm(slot);
         }
     }
 
@@ -98,13 +106,12 @@ impl SessionTable {
         if deadline == Timestamp::MAX {
             return deadline;
         }
-        let warned = self.slots[slot].flags.has(Flags::WARNED);
-        let ahead = self
-            .policy(slot)
-            .warn_before
-            .filter(|_| !warned)
-            .unwrap_or_default();
-        deadline - ahead + self.config.allowed_lateness
+        let end = deadline + self.config.allowed_lateness;
+        if end <= self.watermark || self.slots[slot].flags.has(Flags::WARNED) {
+            return end;
+        }
+        let ahead = self.policy(slot).warn_before.unwrap_or_default();
+        end - ahead
     }
 
     /// Ends the session, or warns of its end if there is time left.

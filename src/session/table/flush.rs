@@ -88,6 +88,7 @@ impl SessionTable {
 
     fn store(&mut self, slot: SlotId, out: &mut Vec<Effect>) {
         self.mark_clean(slot);
+        let (deadline, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
         session.flags.set(Flags::PENDING, false);
         session.flags.set(Flags::STORED, true);
@@ -97,7 +98,7 @@ impl SessionTable {
             started_at: session.started_at,
             last_activity: session.last_activity,
             start_offset: session.start_offset,
-            warned: session.flags.has(Flags::WARNED),
+            warned_of: Some(deadline).filter(|_| session.flags.has(Flags::WARNED)),
             attributes: session.attributes.as_deref().cloned(),
         })));
     }

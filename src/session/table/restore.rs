@@ -7,9 +7,9 @@
 //! are gone), then live events. Nothing of it has an effect on the outside: whatever
 //! it could emit was emitted by the transactions that are being replayed.
 
-use super::{Event, SessionTable, Timestamp};
+use super::{SessionTable, Timestamp};
 use crate::session::checkpoint::Checkpoint;
-use crate::session::event::{EventKind, Subject};
+use crate::session::event::{Event, EventKind, Subject};
 use crate::session::id::{Packed, SessionId};
 use crate::session::slots::{Flags, SlotId};
 
@@ -25,8 +25,17 @@ impl SessionTable {
         session.start_offset = checkpoint.start_offset;
         session.attributes = checkpoint.attributes.map(Box::new);
         session.flags.set(Flags::STORED, true);
-        session.flags.set(Flags::WARNED, checkpoint.warned);
         self.resolve_policy(slot);
+        // Policies may have changed since: a deadline that moved on by that needs a
+        // warning of its own.
+        let (deadline, _) = self.deadline(slot);
+        if checkpoint
+            .warned_of
+            .is_some_and(|warned| deadline <= warned)
+        {
+            self.slots[slot].flags.set(Flags::WARNED, true);
+            self.arm(slot);
+        }
     }
 
     /// Drops a session whose checkpoint record has been removed: it is over.
@@ -49,7 +58,8 @@ impl SessionTable {
         if let Some(slot) = self.find(&Packed::new(id))
             && self.slots[slot].start_offset <= offset
         {
-            self.touch(slot, at, offset);
+            // Warnings and their withdrawal are stored at once: nothing to bring back.
+            self.raise_activity(slot, at, offset);
         }
     }
 

@@ -1,0 +1,181 @@
+//! How fast the session core is, on one core: `cargo bench --bench core`.
+//!
+//! Each benchmark works on a million sessions with UUIDs for ids and reports events or
+//! sessions a second. What is not the core's work, building the input and dropping the
+//! output, is not timed.
+#![allow(
+    missing_docs,
+    reason = "criterion's macros make undocumented functions"
+)]
+#![allow(
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a benchmark that cannot go on panics"
+)]
+
+#[path = "support/sessions.rs"]
+mod sessions;
+
+use std::time::Duration;
+
+use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use sundown::clock::Clock;
+use sundown::session::{
+    Attributes, Checkpoint, Effect, Matcher, Packed, Policy, SessionTable, Span, Timestamp,
+};
+use wildmatch::WildMatch;
+
+use sessions::{Ids, commit, empty_table, policy_set, start_all, touch_all, usual_policies};
+
+const SESSIONS: usize = 1_000_000;
+/// The most sessions that are ended at once.
+const BURST: usize = 20_000;
+
+criterion_group! {
+    name = core;
+    config = Criterion::default().sample_size(10);
+    targets = benchmark_a_million_sessions
+}
+criterion_main!(core);
+
+fn benchmark_a_million_sessions(criterion: &mut Criterion) {
+    let ids = Ids::new(SESSIONS);
+    let mut group = criterion.benchmark_group("a million sessions");
+    group.throughput(Throughput::Elements(SESSIONS as u64));
+    group.bench_function("apply: start", |bencher| start(bencher, &ids));
+    group.bench_function("apply: activity", |bencher| activity(bencher, &ids, true));
+    group.bench_function("apply: more activity", |bencher| {
+        activity(bencher, &ids, false);
+    });
+    group.bench_function("advance: all fall due", |bencher| fall_due(bencher, &ids));
+    group.bench_function("set_policies", |bencher| set_policies(bencher, &ids));
+    group.bench_function("restore", |bencher| restore(bencher, &ids));
+    group.finish();
+}
+
+fn start(bencher: &mut Bencher<'_>, ids: &Ids) {
+    timed(bencher, empty_table, |table| start_all(table, ids));
+}
+
+/// Activity in each session once, in random order. The first activity after the session
+/// has been stored also puts it into the list of the dirty; `stored` says whether that
+/// is included.
+fn activity(bencher: &mut Bencher<'_>, ids: &Ids, stored: bool) {
+    let mut shuffled = ids.clone();
+    shuffled.0.shuffle(&mut ChaCha8Rng::seed_from_u64(2));
+    let mut table = full_table(ids);
+    drop(commit(&mut table, 0));
+    let mut pass = 0;
+    let clock = Clock::default();
+    bencher.iter_custom(|iterations| {
+        let mut total = Duration::ZERO;
+        for _ in 0..iterations {
+            pass += 1;
+            let before = clock.elapsed();
+            touch_all(&mut table, &shuffled, pass);
+            total += clock.elapsed() - before;
+            if stored {
+                drop(commit(&mut table, pass));
+            }
+        }
+        total
+    });
+}
+
+/// Deadlines that are spread over an hour have passed, as after a long downtime. They
+/// are ended in bursts, as transactions are bounded.
+fn fall_due(bencher: &mut Bencher<'_>, ids: &Ids) {
+    let end_all = |table: &mut SessionTable| {
+        let mut effects = Vec::new();
+        while table.advance(Timestamp::MAX, BURST, &mut effects) {
+            effects.clear();
+        }
+        assert!(table.is_empty());
+    };
+    timed(bencher, || full_table(ids), end_all);
+}
+
+fn set_policies(bencher: &mut Bencher<'_>, ids: &Ids) {
+    let policy = |name: &str, priority, matcher| Policy {
+        name: name.to_owned(),
+        generation: 1,
+        priority,
+        matcher,
+        ..Policy::built_in(Span::from_secs(priority.into()), None)
+    };
+    let acme = Attributes::new([("tenant", "acme")]).expect("few attributes");
+    let services = vec![WildMatch::new("svc-*"), WildMatch::new("root")];
+    let several = policy_set(vec![
+        policy("everyone", 5_000, Matcher::default()),
+        policy(
+            "acme",
+            7_000,
+            Matcher {
+                attributes: acme,
+                user_ids: Vec::new(),
+            },
+        ),
+        policy(
+            "services",
+            6_000,
+            Matcher {
+                attributes: Attributes::default(),
+                user_ids: services,
+            },
+        ),
+    ]);
+    let mut table = full_table(ids);
+    let mut sets = [several, usual_policies()].into_iter().cycle();
+    let next_set = || sets.next().unwrap_or_else(usual_policies);
+    timed(bencher, next_set, |set| table.set_policies(set.clone()));
+}
+
+/// Checkpoint records are decoded and their sessions taken over.
+fn restore(bencher: &mut Bencher<'_>, ids: &Ids) {
+    let effects = commit(&mut full_table(ids), 0);
+    let records: Vec<(String, Vec<u8>)> = effects.iter().filter_map(checkpoint_record).collect();
+    timed(bencher, empty_table, |table| {
+        for (id, value) in &records {
+            let checkpoint = Checkpoint::decode(Packed::new(id), value);
+            table.restore(checkpoint.expect("it has just been encoded"));
+        }
+        assert_eq!(table.len(), SESSIONS);
+    });
+}
+
+fn full_table(ids: &Ids) -> SessionTable {
+    let mut table = empty_table();
+    start_all(&mut table, ids);
+    table
+}
+
+fn checkpoint_record(effect: &Effect) -> Option<(String, Vec<u8>)> {
+    let Effect::Store(checkpoint) = effect else {
+        return None;
+    };
+    let mut value = Vec::new();
+    checkpoint.encode(&mut value);
+    Some((checkpoint.session.to_string(), value))
+}
+
+/// Measures `work` on what `prepare` makes, each time anew, and nothing else.
+fn timed<T>(
+    bencher: &mut Bencher<'_>,
+    mut prepare: impl FnMut() -> T,
+    mut work: impl FnMut(&mut T),
+) {
+    let clock = Clock::default();
+    bencher.iter_custom(|iterations| {
+        let mut total = Duration::ZERO;
+        for _ in 0..iterations {
+            let mut subject = prepare();
+            let before = clock.elapsed();
+            work(&mut subject);
+            total += clock.elapsed() - before;
+        }
+        total
+    });
+}

@@ -1,0 +1,258 @@
+//! What an event does to a session.
+
+use std::sync::Arc;
+
+use super::{Applied, SessionTable};
+use crate::session::attributes::Attributes;
+use crate::session::effect::{Effect, Ending, Reason};
+use crate::session::event::{Event, EventKind, Subject};
+use crate::session::id::{Packed, SessionId, UserRef};
+use crate::session::slots::{Flags, SlotId};
+use crate::session::time::Timestamp;
+
+/// An event about one session, its time being what it counts for.
+#[derive(Clone, Copy)]
+struct Happening<'a> {
+    user: Option<UserRef<'a>>,
+    at: Timestamp,
+    kind: EventKind,
+    attributes: Option<&'a Attributes>,
+    offset: i64,
+}
+
+impl SessionTable {
+    /// Applies the event that the record at `offset` carries.
+    ///
+    /// `record_timestamp` is the record's own Kafka timestamp, capped at the present:
+    /// an event's time counts only up to
+    /// [`TableConfig::max_future_skew`](super::TableConfig::max_future_skew) beyond it.
+    pub fn apply(
+        &mut self,
+        event: Event<'_>,
+        offset: i64,
+        record_timestamp: Timestamp,
+        out: &mut Vec<Effect>,
+    ) -> Applied {
+        let at = self.clamp(event.at, record_timestamp);
+        match event.subject {
+            Subject::Session { id, user } => {
+                let happening = Happening {
+                    user,
+                    at,
+                    kind: event.kind,
+                    attributes: event.attributes,
+                    offset,
+                };
+                let id = Packed::new(id);
+                match self.find(&id) {
+                    Some(slot) => self.apply_to_live(slot, id, happening, out),
+                    None => self.apply_to_unknown(id, happening, out),
+                }
+            }
+            Subject::EverySessionOf(user) => {
+                self.end_every_session_of(user, at, event.kind, out);
+                Applied::Accepted
+            }
+        }
+    }
+
+    /// No client's clock can make a session immortal: a time too far ahead of the
+    /// record's becomes the record's.
+    pub(super) fn clamp(&mut self, at: Timestamp, record_timestamp: Timestamp) -> Timestamp {
+        if at > record_timestamp + self.config.max_future_skew {
+            self.tally.clamped += 1;
+            record_timestamp
+        } else {
+            at
+        }
+    }
+
+    fn apply_to_live(
+        &mut self,
+        slot: SlotId,
+        id: SessionId,
+        event: Happening<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Applied {
+        let (deadline, reason) = self.deadline(slot);
+        if event.at >= deadline {
+            self.end(slot, reason, deadline, out);
+            return self.apply_to_unknown(id, event, out);
+        }
+        match event.kind {
+            EventKind::Activity if self.has_attributes_of(slot, event) => {
+                self.touch(slot, event.at, event.offset);
+            }
+            EventKind::Activity | EventKind::Login => self.update(slot, event),
+            EventKind::Logout => self.end(slot, Reason::Logout, event.at, out),
+            EventKind::Revoke => self.end(slot, Reason::Revoked, event.at, out),
+        }
+        Applied::Accepted
+    }
+
+    /// Whether the event says nothing of the session that was not known.
+    fn has_attributes_of(&self, slot: SlotId, event: Happening<'_>) -> bool {
+        event.attributes.is_none_or(|attributes| {
+            let known = self.slots[slot].attributes.as_deref();
+            known == Some(attributes).filter(|all| !all.is_empty())
+        })
+    }
+
+    /// Activity: the one thing that happens all the time. One write to the slot;
+    /// the timer stays where it is.
+    pub(super) fn touch(&mut self, slot: SlotId, at: Timestamp, offset: i64) {
+        if self.slots[slot].flags.has(Flags::WARNED) {
+            let (before, _) = self.deadline(slot);
+            self.raise_activity(slot, at, offset);
+            self.withdraw_warning(slot, before);
+        } else {
+            self.raise_activity(slot, at, offset);
+        }
+    }
+
+    /// Nothing but the session's last activity, which its record need not tell at once.
+    pub(super) fn raise_activity(&mut self, slot: SlotId, at: Timestamp, offset: i64) {
+        let session = &mut self.slots[slot];
+        if at > session.last_activity {
+            session.last_activity = at;
+            self.mark_dirty(slot, offset);
+        }
+    }
+
+    /// A login, which restarts both clocks, or activity with other attributes.
+    fn update(&mut self, slot: SlotId, event: Happening<'_>) {
+        let (before, _) = self.deadline(slot);
+        let session = &mut self.slots[slot];
+        session.last_activity = session.last_activity.max(event.at);
+        if event.kind == EventKind::Login {
+            session.started_at = session.started_at.max(event.at);
+            if let Some(user) = event.user.map(UserRef::to_owned) {
+                session.flags.set(Flags::USER_IS_NUMBER, user.number);
+                session.user = user.text;
+            }
+        }
+        if let Some(attributes) = event.attributes {
+            session.attributes = boxed(attributes);
+        }
+        self.mark_pending(slot);
+        self.resolve_policy(slot);
+        self.withdraw_warning(slot, before);
+    }
+
+    fn apply_to_unknown(
+        &mut self,
+        id: SessionId,
+        event: Happening<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Applied {
+        let user = event.user.map_or("", |user| user.text);
+        let policy = self.policies.resolve(user, event.attributes);
+        let policy = self.policies.get(policy);
+        let (deadline, _) = policy.deadline(event.at, event.at);
+        if deadline + self.config.allowed_lateness <= self.watermark {
+            self.tally.late += 1;
+            return Applied::Late;
+        }
+        let reason = match event.kind {
+            EventKind::Activity | EventKind::Login => return self.start(id, event),
+            EventKind::Logout => Reason::Logout,
+            EventKind::Revoke => Reason::Revoked,
+        };
+        // A token may exist that no event told of: end it all the same.
+        out.push(Effect::Ended(Box::new(Ending {
+            session: id,
+            user: event.user.map(UserRef::to_owned),
+            reason,
+            policy: Arc::clone(policy),
+            started_at: None,
+            last_activity: None,
+            ended_at: event.at,
+            start_offset: event.offset,
+            attributes: event.attributes.cloned(),
+        })));
+        Applied::Accepted
+    }
+
+    fn start(&mut self, id: SessionId, event: Happening<'_>) -> Applied {
+        if self.slots.len() >= self.config.max_sessions {
+            self.tally.refused += 1;
+            return Applied::Refused;
+        }
+        let user = event.user.unwrap_or(UserRef {
+            text: "",
+            number: false,
+        });
+        let slot = self.occupy(id, user.to_owned());
+        let session = &mut self.slots[slot];
+        session.started_at = event.at;
+        session.last_activity = event.at;
+        session.start_offset = event.offset;
+        session.attributes = event.attributes.and_then(boxed);
+        self.mark_pending(slot);
+        self.resolve_policy(slot);
+        self.tally.started += 1;
+        Applied::Accepted
+    }
+
+    /// Every live session of `user` ends; a scan, for it is rare.
+    fn end_every_session_of(
+        &mut self,
+        user: UserRef<'_>,
+        at: Timestamp,
+        kind: EventKind,
+        out: &mut Vec<Effect>,
+    ) {
+        let reason = match kind {
+            EventKind::Revoke => Reason::Revoked,
+            EventKind::Activity | EventKind::Login | EventKind::Logout => Reason::Logout,
+        };
+        let user = user.to_owned();
+        let mut found: Vec<(i64, SlotId)> = self
+            .slots
+            .live()
+            .filter(|(_, session)| {
+                session.user == user.text && session.flags.has(Flags::USER_IS_NUMBER) == user.number
+            })
+            .map(|(slot, session)| (session.start_offset, slot))
+            .collect();
+        found.sort_unstable();
+        for (_, slot) in found {
+            let (deadline, due_to) = self.deadline(slot);
+            if at >= deadline {
+                self.end(slot, due_to, deadline, out);
+            } else {
+                self.end(slot, reason, at, out);
+            }
+        }
+    }
+
+    /// The session of `slot` is over.
+    pub(super) fn end(
+        &mut self,
+        slot: SlotId,
+        reason: Reason,
+        ended_at: Timestamp,
+        out: &mut Vec<Effect>,
+    ) {
+        let policy = Arc::clone(self.policy(slot));
+        let session = self.vacate(slot);
+        if session.flags.has(Flags::STORED) {
+            self.forgotten.push(session.id.clone());
+        }
+        out.push(Effect::Ended(Box::new(Ending {
+            user: Some(session.user_id()),
+            session: session.id,
+            reason,
+            policy,
+            started_at: Some(session.started_at),
+            last_activity: Some(session.last_activity),
+            ended_at,
+            start_offset: session.start_offset,
+            attributes: session.attributes.map(|all| *all),
+        })));
+    }
+}
+
+fn boxed(attributes: &Attributes) -> Option<Box<Attributes>> {
+    (!attributes.is_empty()).then(|| Box::new(attributes.clone()))
+}

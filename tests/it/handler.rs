@@ -1,0 +1,186 @@
+//! `sundown handler` on a real cluster.
+
+mod delivery;
+mod failure;
+mod group;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::eventually::eventually;
+use crate::kafka::{Kafka, unique_prefix};
+use crate::process::{Launch, Process, Stream};
+use crate::receiver::Receiver;
+use crate::topic::{BROKER_TIMEOUT, Isolation, Record};
+
+/// For anything that should happen at once, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+/// From SIGTERM to the end of the process.
+const EXIT_LIMIT: Duration = Duration::from_secs(5);
+const SECRET: &str = "of the receiver";
+
+/// An installation of a test's own: topics, and an actions file.
+struct Installation {
+    kafka: &'static Kafka,
+    prefix: String,
+    files: TempDir,
+}
+
+/// A terminal event to be written.
+#[derive(Clone, Debug)]
+struct Ending {
+    id: String,
+    session: String,
+    bytes: Vec<u8>,
+}
+
+impl Ending {
+    fn of(user: &str) -> Self {
+        let id = Uuid::new_v4().to_string();
+        let session = format!("session of {user} {}", &id[..8]);
+        // No serializer writes it like this: what arrives must be these very bytes.
+        let bytes = format!(
+            r#"{{ "event_id" :"{id}","session_id":"{session}", "user_id":{user:?},
+  "reason":"idle_timeout", "policy":{{"name":"default","generation":1}},
+  "started_at":"2025-02-07T11:00:00.000Z", "last_activity":"2025-02-07T12:00:00.000Z",
+  "ended_at":"2025-02-07T13:00:00.000Z", "detected_at":"2025-02-07T13:00:05.000Z",
+  "attributes":{{"tenant":"ümlaut"}}, "unknown":[1.50] }}"#
+        );
+        Self {
+            id,
+            session,
+            bytes: bytes.into_bytes(),
+        }
+    }
+}
+
+impl Installation {
+    fn new(partitions: i32) -> Self {
+        let installation = Self {
+            kafka: Kafka::shared(),
+            prefix: unique_prefix("handler"),
+            files: TempDir::new().unwrap(),
+        };
+        for topic in [installation.topic(), installation.dead_letter_topic()] {
+            installation.kafka.create_topic(&topic, partitions, &[]);
+        }
+        installation
+    }
+
+    fn topic(&self) -> String {
+        format!("{}expired_sessions", self.prefix)
+    }
+
+    fn dead_letter_topic(&self) -> String {
+        format!("{}expired_sessions.dlq", self.prefix)
+    }
+
+    /// A handler that calls `receiver`, with this under `retry` in the actions file.
+    fn start_calling(&self, receiver: &Receiver, retry: &str) -> Process {
+        self.start(&webhook("notify", &receiver.url()), retry)
+    }
+
+    /// A handler with these list items under `actions`.
+    fn start(&self, actions: &str, retry: &str) -> Process {
+        self.launch(actions, retry).start()
+    }
+
+    fn launch(&self, actions: &str, retry: &str) -> Launch {
+        let file = self.files.path().join("actions.yaml");
+        let text = format!("actions:\n{actions}retry: {{{retry}}}\n");
+        std::fs::write(&file, text).unwrap();
+        Launch::sundown()
+            .args(["handler", "-b", self.kafka.bootstrap()])
+            .args(["--topic-prefix", &self.prefix, "--log-format", "json"])
+            .arg("--actions")
+            .arg(file)
+            .env("WEBHOOK_SECRET", SECRET)
+    }
+
+    /// Writes endings in a transaction, as the tracker does, and commits or aborts it.
+    fn write(&self, endings: &[Ending], commit: bool) {
+        let producer: BaseProducer = self
+            .kafka
+            .client()
+            .set("transactional.id", Uuid::new_v4().to_string())
+            .set("partitioner", "murmur2_random")
+            .create()
+            .unwrap();
+        producer.init_transactions(BROKER_TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        let topic = self.topic();
+        for ending in endings {
+            let record = BaseRecord::to(&topic)
+                .key(&ending.session)
+                .payload(&ending.bytes);
+            producer.send(record).unwrap();
+        }
+        if commit {
+            producer.commit_transaction(BROKER_TIMEOUT).unwrap();
+        } else {
+            producer.flush(BROKER_TIMEOUT).unwrap();
+            producer.abort_transaction(BROKER_TIMEOUT).unwrap();
+        }
+    }
+
+    fn dead_letters(&self) -> Vec<Record> {
+        self.kafka
+            .read(&self.dead_letter_topic(), Isolation::ReadCommitted)
+    }
+
+    fn wait_for_dead_letters(&self, count: usize) -> Vec<Record> {
+        eventually(SOON, &format!("{count} dead letters"), || {
+            Some(self.dead_letters()).filter(|letters| letters.len() >= count)
+        })
+    }
+
+    fn group(&self) -> String {
+        format!("{}sundown-handler", self.prefix)
+    }
+
+    /// How much is committed, if anything is.
+    fn committed(&self) -> Option<i64> {
+        let committed = self.kafka.committed(&self.group(), &self.topic());
+        let total = committed.values().map(|at| at.offset).sum();
+        (total > 0).then_some(total)
+    }
+
+    /// Waits until everything is committed, transaction markers included.
+    fn wait_until_drained(&self) {
+        eventually(SOON, "a lag of 0", || {
+            let lag = self.kafka.lag(&self.group(), &self.topic());
+            lag.values().all(|lag| *lag == 0).then_some(())
+        });
+    }
+}
+
+/// A list item of the actions file.
+fn webhook(name: &str, url: &str) -> String {
+    format!(
+        "  - {{name: {name}, type: webhook, url: '{url}', timeout: 2s, \
+         secret: {{valueFrom: {{env: WEBHOOK_SECRET}}}}}}\n"
+    )
+}
+
+/// Ends a handler with SIGTERM and sees that it takes it well.
+fn stop(mut handler: Process) {
+    handler.sigterm();
+    let status = handler.wait(EXIT_LIMIT);
+    assert!(
+        status.success(),
+        "{status}: {}",
+        handler.text(Stream::Stderr)
+    );
+}
+
+/// How often each of these must have been accepted.
+fn once(endings: &[Ending]) -> BTreeMap<String, usize> {
+    endings
+        .iter()
+        .map(|ending| (ending.id.clone(), 1))
+        .collect()
+}

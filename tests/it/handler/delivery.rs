@@ -1,0 +1,122 @@
+//! What arrives, in which order, and what is committed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use sundown::clock::Clock;
+
+use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
+use crate::receiver::{Answer, Call, Receiver};
+
+/// What the documentation tells receivers to do.
+fn verify(call: &Call, secret: &str) {
+    let header = call.headers["sundown-signature"].to_str().unwrap();
+    let (time, code) = header.split_once(',').unwrap();
+    let time = time.strip_prefix("t=").unwrap();
+    let code = hex::decode(code.strip_prefix("v1=").unwrap()).unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{time}.").as_bytes());
+    mac.update(&call.body);
+    mac.verify_slice(&code).expect("the signature is right");
+    let now = Clock::default().wall().as_millis() / 1000;
+    let age = now - time.parse::<i64>().unwrap();
+    assert!((0..60).contains(&age), "signed {age} s ago");
+}
+
+#[test]
+fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
+    let installation = Installation::new(3);
+    let receiver = Receiver::start(|_| Answer::Status(204));
+    let endings: Vec<_> = (0..5)
+        .map(|user| Ending::of(&format!("user {user}")))
+        .collect();
+    installation.write(&[Ending::of("nobody")], false);
+    installation.write(&endings, true);
+    installation.write(&[Ending::of("nobody else")], false);
+
+    let handler = installation.start_calling(&receiver, "");
+    let calls = receiver.wait_for(SOON, endings.len());
+    installation.wait_until_drained();
+    assert_eq!(receiver.accepted(), once(&endings));
+    for ending in &endings {
+        let call = calls.iter().find(|call| call.key == ending.id).unwrap();
+        assert_eq!(call.body, ending.bytes);
+        assert_eq!(call.headers["content-type"], "application/json");
+        verify(call, SECRET);
+    }
+    stop(handler);
+
+    // Started again, it has nothing to do: the only call is that of the new ending.
+    let another = Ending::of("latecomer");
+    installation.write(std::slice::from_ref(&another), true);
+    let handler = installation.start_calling(&receiver, "");
+    let calls = receiver.wait_for(SOON, endings.len() + 1);
+    assert_eq!(calls.last().unwrap().key, another.id);
+    installation.wait_until_drained();
+    stop(handler);
+}
+
+#[test]
+fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
+    let installation = Installation::new(1);
+    let slow: Vec<_> = (0..3).map(|_| Ending::of("slow")).collect();
+    let quick = Ending::of("quick");
+    // The slow user's first ending fails until the quick user's only one has come through.
+    let receiver = Receiver::start({
+        let (first, quick) = (slow[0].id.clone(), quick.id.clone());
+        let quick_came = AtomicBool::new(false);
+        move |call| {
+            if call.key == quick {
+                quick_came.store(true, SeqCst);
+            }
+            let fail = call.key == first && !quick_came.load(SeqCst);
+            Answer::Status(if fail { 503 } else { 200 })
+        }
+    });
+    let order = [&slow[..], std::slice::from_ref(&quick)].concat();
+    installation.write(&order, true);
+    let handler = installation.start_calling(&receiver, "attempts: 1000");
+    installation.wait_until_drained();
+
+    let mut keys: Vec<_> = receiver.calls().into_iter().map(|call| call.key).collect();
+    keys.dedup();
+    keys.retain(|key| *key != quick.id);
+    keys.dedup();
+    let expected: Vec<_> = slow.iter().map(|ending| ending.id.clone()).collect();
+    assert_eq!(keys, expected);
+    assert_eq!(receiver.accepted(), once(&order));
+    stop(handler);
+}
+
+#[test]
+fn a_jam_pauses_reading_and_everything_comes_through_once_it_is_over() {
+    let installation = Installation::new(2);
+    let open = Arc::new(AtomicBool::new(false));
+    let receiver = Receiver::start({
+        let open = Arc::clone(&open);
+        move |_| Answer::Status(if open.load(SeqCst) { 200 } else { 503 })
+    });
+    let endings: Vec<_> = (0..60)
+        .map(|user| Ending::of(&format!("user {user}")))
+        .collect();
+    installation.write(&endings, true);
+    let retry = "attempts: 1000, initialBackoff: 10ms, maxBackoff: 50ms";
+    // Sixteen events fill it.
+    let handler = installation
+        .launch(&webhook("notify", &receiver.url()), retry)
+        .args(["--concurrency", "1", "--log", "info,sundown=debug"])
+        .start();
+    handler.wait_for_line(SOON, |line| line.text.contains("\"paused: "));
+    let mut keys: Vec<_> = receiver.calls().into_iter().map(|call| call.key).collect();
+    keys.sort();
+    keys.dedup();
+    assert!(keys.len() <= 16, "{} events were taken", keys.len());
+
+    open.store(true, SeqCst);
+    handler.wait_for_line(SOON, |line| line.text.contains("\"resumed\""));
+    installation.wait_until_drained();
+    assert_eq!(receiver.accepted(), once(&endings));
+    stop(handler);
+}

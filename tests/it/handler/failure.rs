@@ -1,0 +1,223 @@
+//! What fails, and what becomes of it.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::{Ending, Installation, SOON, once, stop, webhook};
+use crate::eventually::eventually;
+use crate::process::{Process, Stream};
+use crate::receiver::{Answer, Receiver};
+use crate::topic::{NewRecord, Record};
+
+/// The headers that the handler has added, without those that tell of a time.
+fn verdict(letter: &Record) -> Vec<(&str, &str)> {
+    let headers = letter.headers.iter();
+    let own = headers.filter(|(name, _)| name.starts_with("sundown-dlq-"));
+    own.map(|(name, value)| (name.as_str(), str::from_utf8(value).unwrap()))
+        .filter(|(name, _)| *name != "sundown-dlq-source-timestamp")
+        .collect()
+}
+
+#[test]
+fn a_receiver_that_recovers_gets_the_event_again_under_the_same_key() {
+    let installation = Installation::new(1);
+    let receiver =
+        Receiver::start(|call| Answer::Status(if call.attempt <= 3 { 503 } else { 200 }));
+    let ending = Ending::of("user");
+    installation.write(std::slice::from_ref(&ending), true);
+    let handler = installation.start_calling(&receiver, "initialBackoff: 10ms");
+
+    let calls = receiver.wait_for(SOON, 4);
+    installation.wait_until_drained();
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.key == ending.id && call.body == ending.bytes)
+    );
+    assert_eq!(receiver.calls().len(), 4);
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+}
+
+#[test]
+fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
+    let installation = Installation::new(1);
+    let refusing = Receiver::start(|_| Answer::Status(410));
+    let accepting = Receiver::start(|_| Answer::Status(200));
+    let ending = Ending::of("user");
+    let source = NewRecord {
+        headers: vec![("ce_id".into(), ending.id.clone().into())],
+        ..NewRecord::new(ending.session.as_str(), ending.bytes.as_slice())
+    };
+    installation.kafka.produce(&installation.topic(), [source]);
+    let actions = [
+        webhook("accepting", &accepting.url()),
+        webhook("refusing", &refusing.url()),
+        "  - {name: audit, type: log}\n".to_owned(),
+        webhook("refusing-too", &refusing.url()),
+    ];
+    let handler = installation.start(&actions.concat(), "");
+
+    let letters = installation.wait_for_dead_letters(1);
+    installation.wait_until_drained();
+    assert_eq!(letters[0].key, Some(ending.session.into_bytes()));
+    assert_eq!(letters[0].value, Some(ending.bytes));
+    assert_eq!(letters[0].header("ce_id"), Some(ending.id.as_str()));
+    assert_eq!(
+        verdict(&letters[0]),
+        [
+            ("sundown-dlq-reason", "refused"),
+            (
+                "sundown-dlq-error",
+                "refusing: the receiver answered 410 Gone; \
+                 refusing-too: the receiver answered 410 Gone"
+            ),
+            ("sundown-dlq-source-topic", installation.topic().as_str()),
+            ("sundown-dlq-source-partition", "0"),
+            ("sundown-dlq-source-offset", "0"),
+            ("sundown-dlq-attempts", "1"),
+            ("sundown-dlq-undone", "refusing,refusing-too"),
+        ]
+    );
+    assert!(
+        letters[0]
+            .header("sundown-dlq-source-timestamp")
+            .unwrap()
+            .ends_with('Z')
+    );
+    assert_eq!(refusing.calls().len(), 2, "one attempt of each");
+    assert_eq!(accepting.calls().len(), 1);
+    stop(handler);
+}
+
+#[test]
+fn used_up_attempts_dead_letter_the_event_and_only_undone_actions_are_repeated() {
+    let installation = Installation::new(1);
+    let busy = Receiver::start(|_| Answer::Status(429));
+    let accepting = Receiver::start(|_| Answer::Status(200));
+    installation.write(&[Ending::of("user")], true);
+    let actions = webhook("busy", &busy.url()) + &webhook("accepting", &accepting.url());
+    let handler = installation.start(&actions, "attempts: 3, initialBackoff: 10ms");
+
+    let letters = installation.wait_for_dead_letters(1);
+    installation.wait_until_drained();
+    assert_eq!(letters[0].header("sundown-dlq-reason"), Some("exhausted"));
+    assert_eq!(letters[0].header("sundown-dlq-attempts"), Some("3"));
+    assert_eq!(letters[0].header("sundown-dlq-undone"), Some("busy"));
+    assert_eq!((busy.calls().len(), accepting.calls().len()), (3, 1));
+    stop(handler);
+}
+
+#[test]
+fn what_is_no_terminal_event_is_dead_lettered_and_nothing_else_suffers() {
+    let installation = Installation::new(1);
+    let receiver = Receiver::start(|_| Answer::Status(200));
+    let ending = Ending::of("user");
+    let bad: [Option<&[u8]>; 5] = [
+        None,
+        Some(b""),
+        Some(b"\xff\xfe not UTF-8"),
+        Some(br#"{"event_id":"not a UUID"}"#),
+        Some(br#"{"session_id":"s"}"#),
+    ];
+    let mut records = bad.map(|value| NewRecord {
+        key: Some(b"\xffkey".to_vec()),
+        value: value.map(<[u8]>::to_vec),
+        ..NewRecord::default()
+    });
+    let good = NewRecord::new(ending.session.as_str(), ending.bytes.as_slice());
+    let topic = installation.topic();
+    installation
+        .kafka
+        .produce(&topic, std::mem::take(&mut records));
+    installation.kafka.produce(&topic, [good]);
+    let handler = installation.start_calling(&receiver, "");
+
+    let letters = installation.wait_for_dead_letters(bad.len());
+    receiver.wait_for(SOON, 1);
+    installation.wait_until_drained();
+    assert_eq!(receiver.accepted(), once(&[ending]));
+    let values: Vec<_> = letters
+        .iter()
+        .map(|letter| letter.value.as_deref())
+        .collect();
+    assert_eq!(values, bad);
+    for letter in &letters {
+        assert_eq!(letter.key.as_deref(), Some(b"\xffkey".as_slice()));
+        assert_eq!(letter.header("sundown-dlq-reason"), Some("malformed"));
+        assert_eq!(letter.header("sundown-dlq-attempts"), Some("0"));
+        assert_eq!(letter.header("sundown-dlq-undone"), Some("notify"));
+    }
+    stop(handler);
+}
+
+#[test]
+fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
+    let installation = Installation::new(1);
+    let place = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = place.local_addr().unwrap();
+    drop(place);
+    let ending = Ending::of("user");
+    installation.write(std::slice::from_ref(&ending), true);
+    let actions = webhook("notify", &format!("http://{address}/hook"));
+    // One attempt, and hardly any time: neither counts while nobody is there.
+    let retry = "attempts: 1, total: 1ms, initialBackoff: 1ms, maxBackoff: 20ms";
+    let handler = installation.start(&actions, retry);
+    let admin = admin_address(&handler);
+    let waiting = eventually(SOON, "a reason not to be ready", || {
+        Some(probe(admin, "/readyz")).filter(|answer| answer.contains("action notify"))
+    });
+    assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
+    let metrics = probe(admin, "/metrics");
+    let gauge = r#"sundown_handler_action_unreachable{action="notify"} 1"#;
+    assert!(metrics.contains(gauge), "{metrics}");
+
+    let receiver = Receiver::start_at(address, |_| Answer::Status(200));
+    receiver.wait_for(SOON, 1);
+    installation.wait_until_drained();
+    assert_eq!(receiver.accepted(), once(&[ending]));
+    assert_eq!(installation.dead_letters(), []);
+    let ready = probe(admin, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    stop(handler);
+}
+
+#[test]
+fn a_handler_stops_in_time_whatever_its_receiver_does() {
+    let installation = Installation::new(1);
+    let receiver = Receiver::start(|call| match call.attempt {
+        1 => Answer::Status(503),
+        _ => Answer::Silence,
+    });
+    installation.write(&[Ending::of("a"), Ending::of("b")], true);
+    let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
+    let handler = installation.start(&patient, "initialBackoff: 1ms");
+    receiver.wait_for(SOON, 3);
+    stop(handler);
+}
+
+#[test]
+fn an_actions_file_that_cannot_be_used_keeps_the_handler_from_starting() {
+    let installation = Installation::new(1);
+    let mut handler = installation.start("  - {name: a, type: log, colour: red}\n", "");
+    assert_eq!(handler.wait(SOON).code(), Some(1));
+    let said = handler.text(Stream::Stderr);
+    assert!(
+        said.contains("actions.yaml") && said.contains("colour"),
+        "{said}"
+    );
+}
+
+fn admin_address(handler: &Process) -> SocketAddr {
+    let line = handler.wait_for_line(SOON, |line| line.text.contains("\"admin\""));
+    let line: serde_json::Value = serde_json::from_str(&line.text).unwrap();
+    line["admin"].as_str().unwrap().parse().unwrap()
+}
+
+fn probe(admin: SocketAddr, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(admin).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

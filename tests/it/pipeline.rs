@@ -1,0 +1,13 @@
+//! The tracker's promises, on a real Kafka: nobody active is logged out, every session that should
+//! end does, and each ends exactly once.
+//!
+//! [`population`] writes what users do, [`model`] reads what that has to come to,
+//! [`installation`] and [`tracker`] run what is to be tested, and compare.
+
+mod installation;
+mod model;
+mod population;
+mod tracker;
+
+mod crashes;
+mod steady;

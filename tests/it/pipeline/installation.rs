@@ -1,0 +1,212 @@
+//! An installation of a test's own: topics under a prefix, trackers, and what they have written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::model::{self, Ending, Expected, Limits, Log};
+use super::tracker::Tracker;
+use crate::eventually::eventually;
+use crate::kafka::{Kafka, unique_prefix};
+use crate::process::{Launch, Stream};
+use crate::topic::{Isolation, Record};
+
+/// For whatever has to happen; the machine may be busy.
+pub const SOON: Duration = Duration::from_secs(90);
+/// Sessions that end within a test.
+pub const SHORT: Limits = Limits {
+    idle: 3_000,
+    absolute: Some(8_000),
+    lateness: 1_000,
+};
+pub const PARTITIONS: i32 = 3;
+
+pub struct Installation<'a> {
+    pub kafka: &'a Kafka,
+    pub limits: Limits,
+    prefix: String,
+    append_time: bool,
+}
+
+impl<'a> Installation<'a> {
+    /// Topics as `sundown topics create` makes them.
+    pub fn new(kafka: &'a Kafka, limits: Limits) -> Self {
+        let installation = Self {
+            kafka,
+            limits,
+            prefix: unique_prefix("pipeline"),
+            append_time: true,
+        };
+        installation.create_topics();
+        installation
+    }
+
+    /// The same, but the session events carry their producers' timestamps.
+    pub fn with_create_time(kafka: &'a Kafka, limits: Limits) -> Self {
+        let installation = Self {
+            kafka,
+            limits,
+            prefix: unique_prefix("pipeline"),
+            append_time: false,
+        };
+        kafka.create_topic(&installation.session_logs(), PARTITIONS, &[]);
+        installation.create_topics();
+        installation
+    }
+
+    fn create_topics(&self) {
+        let partitions = PARTITIONS.to_string();
+        let create = ["topics", "create", "--partitions", &partitions];
+        let mut create = self.sundown(&create).start();
+        assert!(
+            create.wait(SOON).success(),
+            "{}",
+            create.text(Stream::Stderr)
+        );
+    }
+
+    pub fn sundown(&self, args: &[&str]) -> Launch {
+        self.connect(Launch::sundown().args(args))
+    }
+
+    /// Connection flags for a launch of sundown, under whatever other program.
+    pub fn connect(&self, launch: Launch) -> Launch {
+        let connection = ["-b", self.kafka.bootstrap(), "--topic-prefix", &self.prefix];
+        launch.args(connection)
+    }
+
+    /// Starts a tracker with the installation's limits, and settings that make it quick to commit,
+    /// to checkpoint and to fail over. Flags in `args`, each with a value, go before those.
+    pub fn tracker(&self, args: &[&str]) -> Tracker {
+        self.tracker_of(Launch::sundown(), args)
+    }
+
+    /// The same with what `launch` has of the command line so far.
+    pub fn tracker_of(&self, launch: Launch, args: &[&str]) -> Tracker {
+        let millis = |millis: i64| format!("{millis}ms");
+        let mut flags = vec![
+            ("--idle-timeout", millis(self.limits.idle)),
+            ("--allowed-lateness", millis(self.limits.lateness)),
+            ("--commit-interval", "100ms".to_owned()),
+            ("--slack", "2s".to_owned()),
+            ("--session-timeout", "3s".to_owned()),
+        ];
+        if let Some(absolute) = self.limits.absolute {
+            flags.push(("--absolute-timeout", millis(absolute)));
+        }
+        flags.retain(|(flag, _)| !args.contains(flag));
+        let launch = self.connect(launch.arg("tracker")).args(args);
+        let launch = flags.iter().fold(launch, |launch, (flag, value)| {
+            launch.args([flag, value.as_str()])
+        });
+        Tracker::start(launch)
+    }
+
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub fn session_logs(&self) -> String {
+        self.topic("session_logs")
+    }
+
+    pub fn group(&self) -> String {
+        self.topic("sundown-tracker")
+    }
+
+    pub fn read(&self, topic: &str) -> Vec<Record> {
+        self.kafka
+            .read(&self.topic(topic), Isolation::ReadCommitted)
+    }
+
+    /// All session events that count.
+    pub fn log(&self) -> Log {
+        Log {
+            topic: self.session_logs(),
+            append_time: self.append_time,
+            records: self.read("session_logs"),
+        }
+    }
+
+    /// All terminal events, in no order.
+    pub fn endings(&self) -> Vec<Ending> {
+        self.read("expired_sessions")
+            .iter()
+            .map(model::parse)
+            .collect()
+    }
+
+    /// Waits for terminal events until there are as many as the log lets expect, and compares.
+    /// Then nothing may be left: no checkpoint, no lag.
+    pub fn settle(&self) -> Expected {
+        let expected = model::expected(&self.log(), self.limits);
+        let want = expected.endings.len();
+        eventually(SOON, &format!("{want} endings"), || {
+            (self.endings().len() >= want).then_some(())
+        });
+        self.await_nothing_left();
+        expected.compare(self.endings());
+        expected
+    }
+
+    /// Waits until no session has a checkpoint and everything that was read is committed.
+    pub fn await_nothing_left(&self) {
+        eventually(SOON, "the end of all checkpoints", || {
+            self.checkpoints().is_empty().then_some(())
+        });
+        eventually(SOON, "a lag of 0", || {
+            let lag = self.kafka.lag(&self.group(), &self.session_logs());
+            lag.values().all(|lag| *lag == 0).then_some(())
+        });
+    }
+
+    /// What a compacted checkpoint topic would hold, by session.
+    pub fn checkpoints(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut state = BTreeMap::new();
+        for record in self.read("sundown.checkpoint") {
+            let key = record.key.expect("a session");
+            match record.value {
+                Some(value) => state.insert(key, value),
+                None => state.remove(&key),
+            };
+        }
+        state
+    }
+}
+
+impl Expected {
+    /// # Panics
+    /// Unless these are exactly the terminal events that were expected.
+    pub fn compare(&self, mut found: Vec<Ending>) {
+        let mut expected = self.endings.clone();
+        let certain = |ending: &Ending| !self.doubtful.contains(&ending.session);
+        assert!(
+            self.doubtful.len() * 5 <= expected.len(),
+            "this machine is too slow for timeouts this short: of {} endings, {} may go either way",
+            expected.len(),
+            self.doubtful.len()
+        );
+        expected.retain(certain);
+        found.retain(certain);
+        found.sort();
+        let missing: Vec<_> = difference(&expected, &found);
+        let extra: Vec<_> = difference(&found, &expected);
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "of {} endings\nmissing: {missing:#?}\nnot expected, or once too often: {extra:#?}",
+            expected.len()
+        );
+    }
+}
+
+/// What is in one list and not, or not as often, in the other.
+pub fn difference(these: &[Ending], those: &[Ending]) -> Vec<Ending> {
+    let mut those = those.to_vec();
+    let is_extra = |ending: &&Ending| match those.iter().position(|other| other == *ending) {
+        Some(number) => {
+            those.swap_remove(number);
+            false
+        }
+        None => true,
+    };
+    these.iter().filter(is_extra).cloned().collect()
+}

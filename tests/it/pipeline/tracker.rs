@@ -1,0 +1,106 @@
+//! A running tracker, seen through its log and its admin port.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::installation::SOON;
+use crate::eventually::eventually;
+use crate::process::{Launch, Line, Process, Stream};
+
+pub struct Tracker {
+    pub process: Process,
+    admin: OnceLock<String>,
+}
+
+impl Tracker {
+    pub fn start(launch: Launch) -> Self {
+        Self {
+            process: launch.start(),
+            admin: OnceLock::new(),
+        }
+    }
+
+    /// Waits until it has its partitions, restored, and may end sessions.
+    pub fn await_ready(&self) {
+        eventually(SOON, "a tracker that is ready", || {
+            let readiness = self.readiness();
+            readiness["ok"].as_bool().filter(|ok| *ok)
+        });
+    }
+
+    /// What `/readyz` says: `{"ok": …, "reasons": {what: why}}`.
+    pub fn readiness(&self) -> Value {
+        let answer = self.get("/readyz").unwrap_or_default();
+        serde_json::from_str(&answer).unwrap_or_default()
+    }
+
+    /// Waits until `/readyz` gives a reason of that name which contains `words`.
+    pub fn await_unready(&self, reason: &str, words: &str) {
+        eventually(SOON, &format!("'{words}' as a reason"), || {
+            let readiness = self.readiness();
+            let given = readiness["reasons"][reason].as_str()?;
+            given.contains(words).then_some(())
+        });
+    }
+
+    /// The sum of a metric over its labels; `labels` is a part of them, or empty.
+    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+        let metrics = self.get("/metrics").unwrap_or_default();
+        metrics
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(labels))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until it has logged a message that starts like this, and returns the log entry.
+    pub fn await_message(&self, message: &str) -> Value {
+        let line = self
+            .process
+            .wait_for_line(SOON, |line| is_message(line, message));
+        serde_json::from_str(&line.text).expect("JSON")
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(mut self) {
+        self.process.sigterm();
+        let status = self.process.wait(Duration::from_secs(10));
+        assert!(
+            status.success(),
+            "{status}: {}",
+            self.process.text(Stream::Stderr)
+        );
+    }
+
+    /// Ends it in the midst of whatever it is doing.
+    pub fn kill(mut self) {
+        self.process.sigkill();
+        self.process.wait(SOON);
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let admin = self.admin.get_or_init(|| {
+            let entry = self.await_message("serving /livez");
+            entry["admin"].as_str().expect("an address").to_owned()
+        });
+        let mut stream = TcpStream::connect(admin).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        Some(body.to_owned())
+    }
+}
+
+fn is_message(line: &Line, message: &str) -> bool {
+    // Logs are JSON where there is no terminal.
+    let entry: Option<Value> = serde_json::from_str(&line.text).ok();
+    entry.is_some_and(|entry| {
+        let text = entry["message"].as_str();
+        text.is_some_and(|text| text.starts_with(message))
+    })
+}

@@ -1,0 +1,135 @@
+//! A receiver of webhooks that notes every call and answers as told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::eventually::eventually;
+
+/// A call as it came in.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The value of `Idempotency-Key`.
+    pub key: String,
+    /// How many calls with this key there have been, this one included.
+    pub attempt: usize,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// How to answer a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Status(u16),
+    /// Success, but only after this long.
+    After(Duration),
+    /// Take the call and never answer.
+    Silence,
+}
+
+/// Listens until it is dropped.
+pub struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _runtime: Runtime,
+}
+
+struct Shared {
+    answer: Box<dyn Fn(&Call) -> Answer + Send + Sync>,
+    calls: Mutex<Vec<(Call, Answer)>>,
+}
+
+impl Receiver {
+    pub fn start(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), answer)
+    }
+
+    pub fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            answer: Box::new(answer),
+            calls: Mutex::default(),
+        });
+        let router = Router::new().route("/hook", post(receive));
+        let router = router.with_state(Arc::clone(&shared));
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self {
+            address,
+            shared,
+            _runtime: runtime,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    /// All calls so far, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        let calls = self.shared.calls.lock().unwrap();
+        calls.iter().map(|(call, _)| call.clone()).collect()
+    }
+
+    /// How often each key was answered with success, or will be.
+    pub fn accepted(&self) -> BTreeMap<String, usize> {
+        let mut accepted = BTreeMap::new();
+        for (call, answer) in self.shared.calls.lock().unwrap().iter() {
+            if matches!(answer, Answer::Status(200..=299) | Answer::After(_)) {
+                *accepted.entry(call.key.clone()).or_default() += 1;
+            }
+        }
+        accepted
+    }
+
+    /// Waits until there have been `count` calls, and returns them.
+    pub fn wait_for(&self, timeout: Duration, count: usize) -> Vec<Call> {
+        eventually(timeout, &format!("{count} webhook calls"), || {
+            Some(self.calls()).filter(|calls| calls.len() >= count)
+        })
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let key = headers
+        .get("idempotency-key")
+        .map(|value| value.to_str().unwrap().to_owned());
+    let key = key.unwrap_or_default();
+    let answer = {
+        let mut calls = shared.calls.lock().unwrap();
+        let attempt = 1 + calls
+            .iter()
+            .filter(|(earlier, _)| earlier.key == key)
+            .count();
+        let call = Call {
+            key,
+            attempt,
+            headers,
+            body,
+        };
+        let answer = (shared.answer)(&call);
+        calls.push((call, answer));
+        answer
+    };
+    match answer {
+        Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
+        Answer::After(pause) => {
+            tokio::time::sleep(pause).await;
+            StatusCode::OK
+        }
+        Answer::Silence => std::future::pending().await,
+    }
+}

@@ -1,0 +1,289 @@
+//! Properties of the session core: whatever happens, in whatever order, a table does
+//! what a slow and obvious model of the design does, and being lost and restored in
+//! between makes no difference.
+//!
+//! `PROPTEST_CASES=20000 cargo test --release --test properties` looks longer.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says what it saw"
+)]
+
+mod economy;
+mod generate;
+mod model;
+mod subject;
+
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sundown::session::{Checkpoint, Packed, Reason};
+
+use generate::{
+    Act, MAX_ACTS, Scenario, crowded_scenarios, scenarios, scenarios_under_one_policy_set,
+};
+use model::{Fate, Model, Output};
+use subject::{Outcome, Tracker};
+
+/// Later than any deadline that a scenario may have.
+const THE_END: i64 = 8_000_000_000_000_000;
+
+proptest! {
+    #[test]
+    fn a_table_does_what_the_model_does(scenario in scenarios()) {
+        let mut model = model_of(&scenario);
+        let mut tracker = Tracker::new(&scenario);
+        for act in with_the_end(&scenario) {
+            let expected = expected(&mut model, &act);
+            let mut outcome = tracker.act(&act);
+            if let Act::Event(record) = &act
+                && record.event.session.is_none()
+            {
+                // The design leaves open in which order a user's sessions end.
+                outcome.outputs.sort();
+            }
+            prop_assert_eq!(outcome, expected, "{:?}", act);
+            prop_assert_eq!(tracker.table.len(), model.sessions().count());
+            if let Act::Commit { .. } = act {
+                let stored = tracker.checkpoints.keys().map(String::as_str);
+                prop_assert!(stored.eq(model.sessions()), "a record for each live session");
+            }
+        }
+    }
+
+    /// As long as no event comes late, when the tracker got to run changes nothing
+    /// but when an ending is noticed.
+    #[test]
+    fn endings_do_not_depend_on_when_the_watermark_moved(
+        scenario in scenarios_under_one_policy_set(),
+        kept in vec(prop::bool::weighted(0.2), MAX_ACTS),
+    ) {
+        let acts = without_late_events(&scenario);
+        let mut often = Tracker::new(&scenario);
+        let mut seldom = Tracker::new(&scenario);
+        let (mut endings_often, mut endings_seldom) = (Vec::new(), Vec::new());
+        for (index, act) in acts.iter().enumerate() {
+            endings_often.extend(endings(often.act(act)));
+            if kept.get(index) == Some(&true) || !matches!(act, Act::Advance { .. }) {
+                endings_seldom.extend(endings(seldom.act(act)));
+            }
+        }
+        endings_often.extend(endings(often.act(&the_end())));
+        endings_seldom.extend(endings(seldom.act(&the_end())));
+        endings_often.sort();
+        endings_seldom.sort();
+        prop_assert_eq!(endings_seldom, endings_often);
+    }
+
+    #[test]
+    fn a_restored_table_goes_on_as_if_nothing_had_happened(scenario in scenarios()) {
+        let mut whole = Tracker::new(&scenario);
+        let mut cut = Tracker::new(&scenario);
+        for act in with_the_end(&scenario) {
+            prop_assert_eq!(cut.act(&act), whole.act(&act), "{:?}", act);
+            if let Act::Commit { crash: true, .. } = act {
+                cut.restore();
+                prop_assert_eq!(cut.table.len(), whole.table.len());
+                prop_assert_eq!(cut.table.watermark(), whole.table.watermark());
+            }
+        }
+    }
+
+    /// The policies that are in force when a table is restored need not be those under
+    /// which it was lost.
+    #[test]
+    fn a_table_restored_under_other_policies_ends_the_same_sessions(scenario in scenarios()) {
+        let mut whole = Tracker::new(&scenario);
+        let mut cut = Tracker::new(&scenario);
+        for act in with_the_end(&scenario) {
+            let (mut expected, mut outcome) = (whole.act(&act), Outcome::default());
+            if let Act::Policies(rules) = &act {
+                cut.act(&Act::Commit { position: cut.position(), now: 0, limit: 0, crash: true });
+                cut.restore_under(rules);
+            } else {
+                outcome = cut.act(&act);
+            }
+            let ended = |output: &Output| matches!(output, Output::Ended { .. });
+            expected.outputs.retain(ended);
+            outcome.outputs.retain(ended);
+            prop_assert_eq!(outcome.outputs, expected.outputs, "{:?}", act);
+        }
+    }
+
+    /// Rather a late logout than a wrong one, where the log is gone.
+    #[test]
+    fn sessions_assumed_active_end_no_sooner_than_they_would_have(scenario in scenarios()) {
+        let mut whole = Tracker::new(&scenario);
+        let mut cut = Tracker::new(&scenario);
+        let model = model_of(&scenario);
+        let mut latest = i64::MIN;
+        let mut over = BTreeMap::new();
+        let mut affected = Vec::new();
+        for act in with_the_end(&scenario) {
+            if let Act::Event(record) = &act {
+                latest = latest.max(model.clamp(record));
+            }
+            for ending in endings(whole.act(&act)) {
+                over.insert(start_offset(&ending), ());
+            }
+            for ending in endings(cut.act(&act)) {
+                let offset = start_offset(&ending);
+                if timed_out(&ending) && affected.contains(&offset) {
+                    prop_assert!(over.contains_key(&offset), "{ending:?} came too soon");
+                }
+            }
+            if matches!(act, Act::Commit { crash: true, .. }) && affected.is_empty() {
+                affected = live_offsets(&cut);
+                cut.restore_without_log(latest);
+            }
+        }
+    }
+
+    /// At the bound, events that would start another session are as if they had not
+    /// been: those that run end exactly as they would have without them.
+    #[test]
+    fn a_full_table_treats_the_sessions_it_has_like_any_other(scenario in crowded_scenarios()) {
+        let mut full = Tracker::new(&scenario);
+        let mut roomy = Tracker::new(&Scenario {
+            settings: model::Settings { max_sessions: usize::MAX, ..scenario.settings },
+            ..scenario.clone()
+        });
+        for act in with_the_end(&scenario) {
+            let outcome = full.act(&act);
+            prop_assert!(full.table.len() <= scenario.settings.max_sessions);
+            if outcome.fate == Some(Fate::Refused) {
+                prop_assert_eq!(full.table.len(), scenario.settings.max_sessions);
+                prop_assert_eq!(outcome.outputs, vec![]);
+            } else {
+                prop_assert_eq!(outcome, roomy.act(&act), "{:?}", act);
+            }
+        }
+    }
+
+    /// The hash's key is random in each process; nothing that goes out may tell.
+    #[test]
+    fn nothing_depends_on_the_order_of_the_hash_table(
+        scenario in scenarios(),
+        hash_key in any::<(u64, u64)>(),
+    ) {
+        let mut one = Tracker::new(&scenario);
+        let mut other = Tracker::new(&Scenario { hash_key, ..scenario.clone() });
+        for act in with_the_end(&scenario) {
+            prop_assert_eq!(one.act(&act), other.act(&act));
+        }
+        prop_assert_eq!(one.checkpoint_log, other.checkpoint_log);
+    }
+
+    /// What a restore has to replay was read within the slack, or is not committed yet.
+    #[test]
+    fn replay_is_bounded_by_the_slack(scenario in scenarios()) {
+        let mut tracker = Tracker::new(&scenario);
+        let mut commits: Vec<(i64, i64)> = Vec::new();
+        for act in &scenario.acts {
+            let Act::Commit { position, now, crash, .. } = *act else {
+                tracker.act(act);
+                continue;
+            };
+            // The wall clock may go back, which makes the slack last longer.
+            let now = commits.last().map_or(now, |&(latest, _)| latest.max(now));
+            tracker.act(&Act::Commit { position, now, limit: usize::MAX, crash });
+            commits.push((now, position));
+            let settled = commits.iter().filter(|(at, _)| at + scenario.settings.slack <= now);
+            let settled = settled.map(|(_, position)| *position).max();
+            prop_assert!(settled.is_none_or(|at| tracker.committed.replay_from >= at));
+        }
+    }
+}
+
+fn model_of(scenario: &Scenario) -> Model {
+    let Scenario {
+        settings,
+        rules,
+        fallback,
+        ..
+    } = scenario.clone();
+    Model::new(settings, rules, fallback)
+}
+
+fn expected(model: &mut Model, act: &Act) -> Outcome {
+    match act {
+        Act::Event(record) => {
+            let (fate, mut outputs) = model.apply(record);
+            if record.event.session.is_none() {
+                outputs.sort();
+            }
+            Outcome {
+                fate: Some(fate),
+                outputs,
+            }
+        }
+        Act::Advance { watermark, .. } => Outcome {
+            fate: None,
+            outputs: model.advance(*watermark),
+        },
+        Act::Policies(rules) => {
+            model.set_rules(rules.clone());
+            Outcome::default()
+        }
+        Act::Commit { .. } => Outcome::default(),
+    }
+}
+
+/// What happens in the scenario, and in the end every session that can expire does.
+fn with_the_end(scenario: &Scenario) -> impl Iterator<Item = Act> {
+    scenario.acts.iter().cloned().chain([the_end()])
+}
+
+fn the_end() -> Act {
+    Act::Advance {
+        watermark: THE_END,
+        limit: 3,
+    }
+}
+
+/// The scenario without the events that the watermark had passed.
+fn without_late_events(scenario: &Scenario) -> Vec<Act> {
+    let model = model_of(scenario);
+    let mut watermark = i64::MIN;
+    let on_time = |act: &&Act| match act {
+        Act::Advance { watermark: to, .. } => {
+            watermark = watermark.max(*to);
+            true
+        }
+        Act::Event(record) => model.clamp(record) + scenario.settings.allowed_lateness > watermark,
+        Act::Policies(_) | Act::Commit { .. } => true,
+    };
+    scenario.acts.iter().filter(on_time).cloned().collect()
+}
+
+fn endings(outcome: Outcome) -> impl Iterator<Item = Output> {
+    let outputs = outcome.outputs.into_iter();
+    outputs.filter(|output| matches!(output, Output::Ended { .. }))
+}
+
+fn start_offset(output: &Output) -> i64 {
+    match output {
+        Output::Ended { start_offset, .. } | Output::Expiring { start_offset, .. } => *start_offset,
+    }
+}
+
+fn timed_out(output: &Output) -> bool {
+    use Reason::{AbsoluteTimeout, IdleTimeout};
+    matches!(
+        output,
+        Output::Ended {
+            reason: IdleTimeout | AbsoluteTimeout,
+            ..
+        }
+    )
+}
+
+/// The offsets at which the sessions of the last commit started.
+fn live_offsets(tracker: &Tracker) -> Vec<i64> {
+    let decode = |(id, value): (&String, &Vec<u8>)| {
+        let checkpoint = Checkpoint::decode(Packed::new(id), value).unwrap();
+        checkpoint.start_offset
+    };
+    tracker.checkpoints.iter().map(decode).collect()
+}

@@ -1,0 +1,299 @@
+//! The table under test, and the log and the checkpoint topic around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sundown::session::table::TableConfig;
+use sundown::session::{
+    Applied, Attributes, Checkpoint, Effect, Event, Matcher, Packed, Policy, PolicySet,
+    SessionTable, Span, Subject, Timestamp, UserId, UserRef,
+};
+use wildmatch::WildMatch;
+
+use crate::generate::{Act, Record, Scenario};
+use crate::model::{self, Fate, Output, Rule, Settings, User};
+
+/// What one act led to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) fate: Option<Fate>,
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// What a transaction committed, besides its records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    pub(crate) position: i64,
+    pub(crate) replay_from: i64,
+    pub(crate) watermark: Timestamp,
+}
+
+/// A table with its surroundings.
+pub(crate) struct Tracker {
+    settings: Settings,
+    hash_key: (u64, u64),
+    fallback: Rule,
+    policies: Arc<PolicySet>,
+    pub(crate) table: SessionTable,
+    /// Every event so far: the source partition.
+    log: Vec<Record>,
+    /// The checkpoint topic, compacted.
+    pub(crate) checkpoints: BTreeMap<String, Vec<u8>>,
+    pub(crate) committed: Committed,
+    /// Every record written to it: key, and value unless it is a tombstone.
+    pub(crate) checkpoint_log: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Tracker {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let policies = policy_set(&scenario.rules, &scenario.fallback);
+        let config = config(scenario.settings, scenario.hash_key);
+        Self {
+            settings: scenario.settings,
+            hash_key: scenario.hash_key,
+            fallback: scenario.fallback.clone(),
+            table: SessionTable::new(config, Arc::clone(&policies), Timestamp::MIN),
+            policies,
+            log: Vec::new(),
+            checkpoints: BTreeMap::new(),
+            committed: Committed {
+                position: 0,
+                replay_from: 0,
+                watermark: Timestamp::MIN,
+            },
+            checkpoint_log: Vec::new(),
+        }
+    }
+
+    /// Lets `act` happen. A crash is up to the caller.
+    pub(crate) fn act(&mut self, act: &Act) -> Outcome {
+        match act {
+            Act::Event(record) => {
+                self.log.push(record.clone());
+                self.apply(record)
+            }
+            Act::Advance { watermark, limit } => self.advance(*watermark, *limit),
+            Act::Policies(rules) => {
+                self.policies = policy_set(rules, &self.fallback);
+                self.table.set_policies(Arc::clone(&self.policies));
+                Outcome::default()
+            }
+            Act::Commit {
+                position,
+                now,
+                limit,
+                ..
+            } => {
+                self.commit(*position, *now, *limit);
+                Outcome::default()
+            }
+        }
+    }
+
+    /// Loses the table and builds it again from what was committed.
+    pub(crate) fn restore(&mut self) {
+        self.restore_checkpoints();
+        let replayed = self.committed.replay_from..self.committed.position;
+        for record in &self.log {
+            if replayed.contains(&record.offset) {
+                let attributes = attributes_of(&record.event);
+                let event = borrow(&record.event, attributes.as_ref());
+                let timestamp = Timestamp::from_millis(record.timestamp);
+                self.table.replay(&event, record.offset, timestamp);
+            }
+        }
+    }
+
+    /// The same, and when it is back other policies are in force.
+    pub(crate) fn restore_under(&mut self, rules: &[Rule]) {
+        self.policies = policy_set(rules, &self.fallback);
+        self.restore();
+    }
+
+    /// The same where the log from `replay_from` on is gone.
+    pub(crate) fn restore_without_log(&mut self, assumed_active_at: i64) {
+        self.restore_checkpoints();
+        let at = Timestamp::from_millis(assumed_active_at);
+        self.table.assume_active(at, self.committed.replay_from);
+    }
+
+    /// One past the last offset applied.
+    pub(crate) fn position(&self) -> i64 {
+        self.log.last().map_or(0, |record| record.offset + 1)
+    }
+
+    fn restore_checkpoints(&mut self) {
+        let config = config(self.settings, self.hash_key);
+        let watermark = self.committed.watermark;
+        self.table = SessionTable::new(config, Arc::clone(&self.policies), watermark);
+        for (id, value) in &self.checkpoints {
+            let checkpoint = Checkpoint::decode(Packed::new(id), value).unwrap();
+            self.table.restore(checkpoint);
+        }
+    }
+
+    fn apply(&mut self, record: &Record) -> Outcome {
+        let attributes = attributes_of(&record.event);
+        let mut effects = Vec::new();
+        let applied = self.table.apply(
+            borrow(&record.event, attributes.as_ref()),
+            record.offset,
+            Timestamp::from_millis(record.timestamp),
+            &mut effects,
+        );
+        Outcome {
+            fate: Some(match applied {
+                Applied::Accepted => Fate::Accepted,
+                Applied::Late => Fate::Late,
+                Applied::Refused => Fate::Refused,
+            }),
+            outputs: effects.into_iter().map(output).collect(),
+        }
+    }
+
+    fn advance(&mut self, watermark: i64, limit: usize) -> Outcome {
+        let watermark = Timestamp::from_millis(watermark);
+        let mut effects = Vec::new();
+        loop {
+            let before = effects.len();
+            let more = self.table.advance(watermark, limit, &mut effects);
+            assert!(effects.len() - before <= limit, "the limit is a limit");
+            if !more {
+                break;
+            }
+            assert!(effects.len() > before, "it gets somewhere");
+        }
+        Outcome {
+            fate: None,
+            outputs: effects.into_iter().map(output).collect(),
+        }
+    }
+
+    fn commit(&mut self, position: i64, now: i64, limit: usize) {
+        let mut effects = Vec::new();
+        let now = Timestamp::from_millis(now);
+        self.table.flush(position, now, limit, &mut effects);
+        let mut written = BTreeSet::new();
+        for effect in effects {
+            let (id, value) = checkpoint_record(effect);
+            assert!(written.insert(id.clone()), "the last state of {id} alone");
+            let old = match value.clone() {
+                Some(value) => self.checkpoints.insert(id.clone(), value),
+                None => self.checkpoints.remove(&id),
+            };
+            assert!(old.is_some() || value.is_some(), "{id} had no record");
+            self.checkpoint_log.push((id, value));
+        }
+        let replay_from = self.table.replay_from(position);
+        assert!(replay_from <= position);
+        self.committed = Committed {
+            position,
+            replay_from,
+            watermark: self.table.watermark(),
+        };
+    }
+}
+
+fn config(settings: Settings, hash_key: (u64, u64)) -> TableConfig {
+    TableConfig {
+        allowed_lateness: Span::from_millis(settings.allowed_lateness),
+        max_future_skew: Span::from_millis(settings.max_future_skew),
+        slack: Span::from_millis(settings.slack),
+        max_sessions: settings.max_sessions,
+        hash_key,
+    }
+}
+
+fn policy_set(rules: &[Rule], fallback: &Rule) -> Arc<PolicySet> {
+    let policies = rules.iter().map(policy).collect();
+    Arc::new(PolicySet::new(policies, policy(fallback)).unwrap())
+}
+
+fn policy(rule: &Rule) -> Policy {
+    Policy {
+        name: rule.name.clone(),
+        generation: rule.generation,
+        priority: rule.priority,
+        idle_timeout: Span::from_millis(rule.idle),
+        absolute_timeout: rule.absolute.map(Span::from_millis),
+        warn_before: rule.warn_before.map(Span::from_millis),
+        matcher: Matcher {
+            attributes: attributes(&rule.attributes),
+            user_ids: rule.users.iter().map(|glob| WildMatch::new(glob)).collect(),
+        },
+        suspend: rule.suspend,
+    }
+}
+
+fn attributes(pairs: &model::Attributes) -> Attributes {
+    Attributes::new(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str()))).unwrap()
+}
+
+fn attributes_of(event: &model::Event) -> Option<Attributes> {
+    event.attributes.as_ref().map(attributes)
+}
+
+fn borrow<'a>(event: &'a model::Event, attributes: Option<&'a Attributes>) -> Event<'a> {
+    let user = event.user.as_ref().map(|(text, number)| UserRef {
+        text,
+        number: *number,
+    });
+    Event {
+        subject: match (&event.session, user) {
+            (Some(id), user) => Subject::Session { id, user },
+            (None, user) => Subject::EverySessionOf(user.unwrap()),
+        },
+        at: Timestamp::from_millis(event.at),
+        kind: event.kind,
+        attributes,
+    }
+}
+
+/// Key and value; no value for a tombstone.
+fn checkpoint_record(effect: Effect) -> (String, Option<Vec<u8>>) {
+    match effect {
+        Effect::Store(checkpoint) => {
+            let mut value = Vec::new();
+            checkpoint.encode(&mut value);
+            (checkpoint.session.to_string(), Some(value))
+        }
+        Effect::Forget(id) => (id.to_string(), None),
+        other => panic!("a flush writes checkpoints alone, not {other:?}"),
+    }
+}
+
+fn output(effect: Effect) -> Output {
+    let user = |user: UserId| -> User { (user.text.to_string(), user.number) };
+    let plain = |attributes: Option<Attributes>| {
+        let owned = |(k, v): (&str, &str)| (k.to_owned(), v.to_owned());
+        attributes
+            .iter()
+            .flat_map(Attributes::iter)
+            .map(owned)
+            .collect()
+    };
+    match effect {
+        Effect::Ended(ending) => Output::Ended {
+            session: ending.session.to_string(),
+            user: ending.user.map(user),
+            reason: ending.reason,
+            policy: (ending.policy.name.clone(), ending.policy.generation),
+            started_at: ending.started_at.map(Timestamp::as_millis),
+            last_activity: ending.last_activity.map(Timestamp::as_millis),
+            ended_at: ending.ended_at.as_millis(),
+            start_offset: ending.start_offset,
+            attributes: plain(ending.attributes),
+        },
+        Effect::Expiring(warning) => Output::Expiring {
+            session: warning.session.to_string(),
+            user: user(warning.user),
+            reason: warning.reason,
+            policy: (warning.policy.name.clone(), warning.policy.generation),
+            last_activity: warning.last_activity.as_millis(),
+            deadline: warning.deadline.as_millis(),
+            start_offset: warning.start_offset,
+            attributes: plain(warning.attributes),
+        },
+        other => panic!("only a flush writes checkpoints: {other:?}"),
+    }
+}
