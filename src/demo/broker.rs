@@ -1,5 +1,7 @@
 //! The Kafka of the demo: one inside the process, or one that is there already.
 
+use std::mem::ManuallyDrop;
+
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
@@ -16,8 +18,9 @@ pub(super) struct Broker {
     pub(super) global: GlobalArgs,
     /// How many partitions the topic of session events has.
     pub(super) partitions: i32,
-    /// Keeps the embedded broker alive.
-    embedded: Option<MockCluster<'static, DefaultProducerContext>>,
+    /// Keeps the embedded broker alive for as long as the process lives: threads of the
+    /// roles may talk to it to the last.
+    embedded: Option<ManuallyDrop<MockCluster<'static, DefaultProducerContext>>>,
 }
 
 impl Broker {
@@ -86,7 +89,7 @@ fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
     Ok(Broker {
         global,
         partitions: layout.partitions,
-        embedded: Some(cluster),
+        embedded: Some(ManuallyDrop::new(cluster)),
     })
 }
 
