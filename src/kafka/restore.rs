@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use super::Topics;
@@ -127,12 +127,26 @@ impl RestorePool {
     }
 }
 
+/// Passes on what librdkafka has to say, but for the ends of partitions: those are what a
+/// restore reads to.
+struct EndIsNoError;
+
+impl ClientContext for EndIsNoError {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::error!(%error, reason, "librdkafka");
+        }
+    }
+}
+
+impl ConsumerContext for EndIsNoError {}
+
 /// One partition's logs in Kafka.
 struct KafkaLog {
     /// Reads committed records, and speaks for the group.
-    reader: BaseConsumer,
+    reader: BaseConsumer<EndIsNoError>,
     /// Sees the high watermark rather than the last stable offset.
-    ends: BaseConsumer,
+    ends: BaseConsumer<EndIsNoError>,
     topics: Topics,
     partition: i32,
     stop: CancellationToken,
@@ -146,11 +160,11 @@ impl KafkaLog {
             .set("enable.partition.eof", "true")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error");
-        let reader = config.create()?;
+        let reader = config.create_with_context(EndIsNoError)?;
         config.set("isolation.level", "read_uncommitted");
         Ok(Self {
             reader,
-            ends: config.create()?,
+            ends: config.create_with_context(EndIsNoError)?,
             topics,
             partition: -1,
             stop,
@@ -241,7 +255,7 @@ impl RestoreLog for KafkaLog {
         mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), CheckpointError>,
     ) -> Result<(), RestoreError> {
         let topic = self.topics.checkpoint.clone();
-        let ask = |client: &BaseConsumer| {
+        let ask = |client: &BaseConsumer<EndIsNoError>| {
             client
                 .fetch_watermarks(&topic, self.partition, TIMEOUT)
                 .map_err(|source| RestoreError::Kafka {
