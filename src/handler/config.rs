@@ -1,6 +1,7 @@
 //! The actions file: what the handler does about sessions that are over.
 
 mod fields;
+mod file;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
-use serde::Deserialize;
-
 use super::action::{Action, log, webhook};
 use super::retry::RetryPolicy;
+
+use file::{ActionConfig, File};
 
 pub use fields::{ActionName, duration, url};
 pub use secret::{Secret, SecretError, SecretRef};
@@ -94,7 +95,7 @@ impl Actions {
             path: path.to_owned(),
             source,
         })?;
-        let file: File = serde_yaml::from_str(&text).map_err(|source| ConfigError::Malformed {
+        let file = File::parse(&text).map_err(|source| ConfigError::Malformed {
             path: path.to_owned(),
             source,
         })?;
@@ -151,17 +152,5 @@ impl fmt::Debug for NamedAction {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    actions: Vec<ActionConfig>,
-    #[serde(default)]
-    retry: RetryPolicy,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-enum ActionConfig {
-    Log(log::Config),
-    Webhook(webhook::Config),
-}
+#[cfg(test)]
+mod tests;

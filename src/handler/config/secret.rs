@@ -11,7 +11,11 @@ pub struct Secret(Vec<u8>);
 
 /// Where a secret is: `{valueFrom: {env: NAME}}` or `{valueFrom: {file: PATH}}`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "valueFrom: {env: NAME} or valueFrom: {file: PATH}"
+)]
 pub struct SecretRef {
     value_from: Place,
 }
