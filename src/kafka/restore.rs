@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use super::Topics;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::engine::Ticket;
-use crate::tracker::restore::{Committed, RestoreLog, RestoreSettings, Restored, restore};
+use crate::tracker::outbox::POSITION;
+use crate::tracker::restore::{
+    CheckpointRecord, Committed, RestoreLog, RestoreSettings, Restored, restore,
+};
 
 /// Partitions restored at the same time.
 const WORKERS: usize = 2;
@@ -252,7 +255,7 @@ impl RestoreLog for KafkaLog {
 
     fn read_checkpoint(
         &mut self,
-        mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), CheckpointError>,
+        mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), RestoreError> {
         let topic = self.topics.checkpoint.clone();
         let ask = |client: &BaseConsumer<EndIsNoError>| {
@@ -274,7 +277,11 @@ impl RestoreLog for KafkaLog {
         }
         self.read(&topic, start, |message| {
             if let Some(key) = message.key() {
-                visit(key, message.payload())?;
+                visit(CheckpointRecord {
+                    key,
+                    value: message.payload(),
+                    position: position(message)?,
+                })?;
             }
             Ok(true)
         })
@@ -296,6 +303,20 @@ impl RestoreLog for KafkaLog {
             }
             Ok(message.offset() + 1 < to)
         })
+    }
+}
+
+/// What the header [`POSITION`] says.
+fn position(message: &BorrowedMessage<'_>) -> Result<Option<i64>, CheckpointError> {
+    let mut headers = message.headers().into_iter().flat_map(Headers::iter);
+    let Some(header) = headers.find(|header| header.key == POSITION) else {
+        return Ok(None);
+    };
+    let text = header.value.and_then(|value| str::from_utf8(value).ok());
+    let position = text.and_then(|text| text.parse().ok());
+    match position {
+        Some(position) => Ok(Some(position)),
+        None => Err(CheckpointError::Damaged("a position that is not a number")),
     }
 }
 
