@@ -66,6 +66,14 @@ pub async fn run(
     let clock = Clock::default();
     let health = Health::default();
     health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready(
+        "group",
+        "waiting for the consumer group to assign partitions",
+    );
+    health.set_not_ready(
+        "clock",
+        "waiting for the first process report to be acknowledged",
+    );
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
     let _server = admin::start(&args.admin, health.clone(), registry).await?;
@@ -73,6 +81,8 @@ pub async fn run(
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
+    // What is wrong with the command line is told before anything is waited for.
+    let (policies, changes) = policies(args, &stop)?;
     let Some(source) = find_topics(&config, &topics, &stop).await? else {
         return Ok(());
     };
@@ -93,7 +103,6 @@ pub async fn run(
     let transactional_id = format!("{group}-{}", identity.id);
     let args = args.clone();
     let worker = move || -> anyhow::Result<()> {
-        let (policies, changes) = policies(&args, &stop)?;
         let member = group_config(&config, &args, &group);
         let context = GroupContext::default();
         let consumer: Arc<GroupConsumer> = Arc::new(member.create_with_context(context)?);

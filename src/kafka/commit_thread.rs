@@ -91,10 +91,15 @@ impl CommitThread {
         }
     }
 
-    /// Ends the thread, once it has dealt with what it has.
+    /// Ends the thread. One that is still busy is left to end with the process: no broker
+    /// answers it, and those that come back will abort its transaction.
     pub fn stop(mut self) {
         self.batches = None;
-        if let Some(thread) = self.thread.take()
+        if self.busy {
+            tracing::warn!(
+                "stopping with a commit under way; what it does not reach will be done again"
+            );
+        } else if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the commit thread has panicked");

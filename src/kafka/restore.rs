@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use super::Topics;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::engine::Ticket;
-use crate::tracker::restore::{Committed, RestoreLog, RestoreSettings, Restored, restore};
+use crate::tracker::outbox::POSITION;
+use crate::tracker::restore::{
+    CheckpointRecord, Committed, RestoreLog, RestoreSettings, Restored, restore,
+};
 
 /// Partitions restored at the same time.
 const WORKERS: usize = 2;
@@ -127,12 +130,26 @@ impl RestorePool {
     }
 }
 
+/// Passes on what librdkafka has to say, but for the ends of partitions: those are what a
+/// restore reads to.
+struct EndIsNoError;
+
+impl ClientContext for EndIsNoError {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::error!(%error, reason, "librdkafka");
+        }
+    }
+}
+
+impl ConsumerContext for EndIsNoError {}
+
 /// One partition's logs in Kafka.
 struct KafkaLog {
     /// Reads committed records, and speaks for the group.
-    reader: BaseConsumer,
+    reader: BaseConsumer<EndIsNoError>,
     /// Sees the high watermark rather than the last stable offset.
-    ends: BaseConsumer,
+    ends: BaseConsumer<EndIsNoError>,
     topics: Topics,
     partition: i32,
     stop: CancellationToken,
@@ -146,11 +163,11 @@ impl KafkaLog {
             .set("enable.partition.eof", "true")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error");
-        let reader = config.create()?;
+        let reader = config.create_with_context(EndIsNoError)?;
         config.set("isolation.level", "read_uncommitted");
         Ok(Self {
             reader,
-            ends: config.create()?,
+            ends: config.create_with_context(EndIsNoError)?,
             topics,
             partition: -1,
             stop,
@@ -238,10 +255,10 @@ impl RestoreLog for KafkaLog {
 
     fn read_checkpoint(
         &mut self,
-        mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), CheckpointError>,
+        mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), RestoreError> {
         let topic = self.topics.checkpoint.clone();
-        let ask = |client: &BaseConsumer| {
+        let ask = |client: &BaseConsumer<EndIsNoError>| {
             client
                 .fetch_watermarks(&topic, self.partition, TIMEOUT)
                 .map_err(|source| RestoreError::Kafka {
@@ -260,7 +277,11 @@ impl RestoreLog for KafkaLog {
         }
         self.read(&topic, start, |message| {
             if let Some(key) = message.key() {
-                visit(key, message.payload())?;
+                visit(CheckpointRecord {
+                    key,
+                    value: message.payload(),
+                    position: position(message)?,
+                })?;
             }
             Ok(true)
         })
@@ -282,6 +303,20 @@ impl RestoreLog for KafkaLog {
             }
             Ok(message.offset() + 1 < to)
         })
+    }
+}
+
+/// What the header [`POSITION`] says.
+fn position(message: &BorrowedMessage<'_>) -> Result<Option<i64>, CheckpointError> {
+    let mut headers = message.headers().into_iter().flat_map(Headers::iter);
+    let Some(header) = headers.find(|header| header.key == POSITION) else {
+        return Ok(None);
+    };
+    let text = header.value.and_then(|value| str::from_utf8(value).ok());
+    let position = text.and_then(|text| text.parse().ok());
+    match position {
+        Some(position) => Ok(Some(position)),
+        None => Err(CheckpointError::Damaged("a position that is not a number")),
     }
 }
 

@@ -113,6 +113,8 @@ impl Committer {
             // Outputs come in batches and are flushed at once; waiting gains nothing.
             .set("linger.ms", "1")
             .set("message.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
+            // Larger than any dead letter: the source topic has judged its size already.
+            .set("message.max.bytes", "100000000")
             .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "262144");
         if delivery == Delivery::ExactlyOnce {
@@ -161,7 +163,7 @@ impl Committer {
         let topics = self.topics.clone();
         let producer = self.producer()?;
         let written = at("begin the transaction", producer.begin_transaction())
-            .and_then(|()| outbox::write(batch, &topics, |record| send(producer, record)))
+            .and_then(|()| write(batch, &topics, producer, Delivery::ExactlyOnce))
             .and_then(|()| drain(producer))
             .and_then(|()| {
                 retry("add offsets to the transaction", || {
@@ -190,7 +192,7 @@ impl Committer {
     fn flush_and_commit(&mut self, batch: &Batch, offsets: &TopicPartitionList) -> Step<()> {
         let topics = self.topics.clone();
         let producer = self.producer()?;
-        outbox::write(batch, &topics, |record| send(producer, record))?;
+        write(batch, &topics, producer, Delivery::AtLeastOnce)?;
         drain(producer)?;
         at(
             "commit offsets",
@@ -232,6 +234,11 @@ impl Committer {
         producer.context().0.store(0, Ordering::Relaxed);
         Ok(self.producer.insert(producer))
     }
+}
+
+/// Queues everything in `batch`.
+fn write(batch: &Batch, topics: &Topics, producer: &BatchProducer, delivery: Delivery) -> Step<()> {
+    outbox::write(batch, topics, delivery, |record| send(producer, record))
 }
 
 /// Queues a record, waiting while the queue is full.

@@ -6,6 +6,7 @@ use super::engine::Batch;
 use super::partition::PartitionBatch;
 use super::record::DeadLetter;
 use crate::kafka::Topics;
+use crate::kafka::transaction::Delivery;
 use crate::session::{Checkpoint, Effect, Ending, Expiring, Timestamp};
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::ending::{SessionEnded, SessionExpiring, Source};
@@ -25,6 +26,10 @@ pub struct Outgoing<'a> {
     pub headers: Option<OwnedHeaders>,
 }
 
+/// Names, on checkpoint records that no transaction guards, the source offset that is
+/// committed after them.
+pub const POSITION: &str = "sundown-position";
+
 /// Writes everything in `batch` through `send`, in order.
 ///
 /// # Errors
@@ -32,6 +37,7 @@ pub struct Outgoing<'a> {
 pub fn write<E>(
     batch: &Batch,
     topics: &Topics,
+    delivery: Delivery,
     mut send: impl FnMut(Outgoing<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut buffer = Vec::with_capacity(512);
@@ -43,6 +49,7 @@ pub fn write<E>(
                 partition: part.partition,
             },
             detected_at: batch.detected_at,
+            position: (delivery == Delivery::AtLeastOnce).then(|| part.position.to_string()),
             buffer: &mut buffer,
             send: &mut send,
         };
@@ -55,6 +62,8 @@ struct Writer<'a, S> {
     topics: &'a Topics,
     source: Source<'a>,
     detected_at: Timestamp,
+    /// For [`POSITION`].
+    position: Option<String>,
     buffer: &'a mut Vec<u8>,
     send: &'a mut S,
 }
@@ -131,12 +140,18 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
 
     /// Checkpoint records lie on the partition with the number of their source.
     fn checkpoint(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), E> {
+        let headers = self.position.as_ref().map(|position| {
+            OwnedHeaders::new().insert(Header {
+                key: POSITION,
+                value: Some(position),
+            })
+        });
         (self.send)(Outgoing {
             topic: &self.topics.checkpoint,
             partition: Some(self.source.partition),
             key: Some(key),
             value,
-            headers: None,
+            headers,
         })
     }
 

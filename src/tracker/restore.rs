@@ -7,14 +7,19 @@
 //! checkpoint partition's last stable offset has come up to it; to stop at an earlier
 //! last stable offset would be to miss what the committed offset already covers.
 
+mod rebuild;
+
 use std::sync::Arc;
 
 use super::offset_metadata::OffsetMetadata;
 use super::partition::Partition;
 use super::record::SourceRecord;
 use crate::session::checkpoint::CheckpointError;
-use crate::session::{Checkpoint, Packed, PolicySet, SessionTable, TableConfig, Timestamp};
+use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
 use crate::wire::event::decode;
+use rebuild::Rebuild;
+
+pub use rebuild::CheckpointRecord;
 
 /// A committed offset and what was committed beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub trait RestoreLog {
     /// If it cannot be read to that point, or `visit` fails.
     fn read_checkpoint(
         &mut self,
-        visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), CheckpointError>,
+        visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), Self::Error>;
 
     /// Reads the source partition from the offset `from` up to the offset `to`,
@@ -146,17 +151,15 @@ pub fn restore<L: RestoreLog>(
         policies,
         now,
     } = settings;
-    let mut table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
-    let mut records = 0;
-    log.read_checkpoint(|key, value| {
-        records += 1;
-        read_record(&mut table, key, value)
-    })?;
     let start = log.source_start()?;
     let position = committed
         .as_ref()
         .map_or(start, |committed| committed.offset)
         .max(start);
+    let table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
+    let mut rebuild = Rebuild::new(table, position);
+    log.read_checkpoint(|record| rebuild.read(record))?;
+    let (mut table, records) = rebuild.finish();
     let mut replayed = 0;
     let degraded = match (&committed, metadata) {
         (Some(committed), Some(metadata)) if metadata.replay_from >= start => {
@@ -194,21 +197,6 @@ pub fn restore<L: RestoreLog>(
         replayed,
         degraded,
     })
-}
-
-fn read_record(
-    table: &mut SessionTable,
-    key: &[u8],
-    value: Option<&[u8]>,
-) -> Result<(), CheckpointError> {
-    let session = std::str::from_utf8(key)
-        .map_err(|_| CheckpointError::Damaged("a key that is not UTF-8"))?;
-    let session = Packed::new(session);
-    match value {
-        Some(value) => table.restore(Checkpoint::decode(session, value)?),
-        None => table.discard(&session),
-    }
-    Ok(())
 }
 
 fn replay_record(table: &mut SessionTable, record: &impl SourceRecord, now: Timestamp) {

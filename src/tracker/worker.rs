@@ -89,7 +89,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A loop around `engine`.
+    /// A loop around `engine`. It sets the conditions `group`, `restore` and `clock`.
     #[must_use]
     pub fn new(
         engine: Engine,
@@ -99,14 +99,6 @@ impl Worker {
         health: Health,
         metrics: TrackerMetrics,
     ) -> Self {
-        health.set_not_ready(
-            "group",
-            "waiting for the consumer group to assign partitions",
-        );
-        health.set_not_ready(
-            "clock",
-            "waiting for the first process report to be acknowledged",
-        );
         let heartbeat = health.heartbeat("tracker", MAX_STALL);
         Self {
             engine,

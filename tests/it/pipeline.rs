@@ -10,4 +10,7 @@ mod population;
 mod tracker;
 
 mod crashes;
+mod restarts;
 mod steady;
+mod upstream;
+mod variants;

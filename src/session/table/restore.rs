@@ -45,6 +45,21 @@ impl SessionTable {
         }
     }
 
+    /// Whether the session lives.
+    #[must_use]
+    pub fn contains(&self, session: &SessionId) -> bool {
+        self.find(session).is_some()
+    }
+
+    /// Has the next flush write what is so of the session, in place of a record that is
+    /// wrong: its state, or that it is not there.
+    pub fn restate(&mut self, session: SessionId) {
+        match self.find(&session) {
+            Some(slot) => self.mark_pending(slot),
+            None => self.forgotten.push(session),
+        }
+    }
+
     /// Replays an event that had been applied before the restore. All that can be
     /// missing from the checkpoint records is activity, so that is all it brings back.
     pub fn replay(&mut self, event: &Event<'_>, offset: i64, record_timestamp: Timestamp) {

@@ -39,8 +39,8 @@ impl Worker {
         let assigned: Vec<i32> = self.engine.assigned().map(|(number, _)| number).collect();
         tracing::info!(partitions = ?assigned, "assigned");
         self.parts.ends.watch(assigned);
-        self.health.set_ready("group");
         self.tell_restoring();
+        self.health.set_ready("group");
         self.last_report = None;
         Ok(())
     }

@@ -48,6 +48,10 @@ fn trackers_killed_again_and_again_end_every_session_once() {
         }
     });
     assert!(kills >= 5, "only {kills} kills");
+    assert!(
+        installation.aborted_records() > 0,
+        "no kill has hit a transaction"
+    );
     let expected = installation.settle();
     trackers.into_iter().for_each(Tracker::stop);
     expected.compare(installation.endings());

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::json;
+use sundown::clock::Clock;
+use sundown::tracker::murmur2::murmur2_partition;
+use uuid::Uuid;
+
 use super::model::{self, Ending, Expected, Limits, Log};
 use super::tracker::Tracker;
 use crate::eventually::eventually;
 use crate::kafka::{Kafka, unique_prefix};
 use crate::process::{Launch, Stream};
-use crate::topic::{Isolation, Record};
+use crate::topic::{Isolation, NewRecord, Record};
 
 /// For whatever has to happen; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(90);
@@ -144,8 +149,48 @@ impl<'a> Installation<'a> {
             (self.endings().len() >= want).then_some(())
         });
         self.await_nothing_left();
+        eprintln!(
+            "{} events, {want} endings, {} of them doubtful, {} records aborted",
+            self.log().records.len(),
+            expected.doubtful.len(),
+            self.aborted_records()
+        );
         expected.compare(self.endings());
         expected
+    }
+
+    /// What the log lets expect, which has to be there by now.
+    pub fn settled(&self) -> Expected {
+        let expected = model::expected(&self.log(), self.limits);
+        expected.compare(self.endings());
+        expected
+    }
+
+    /// Waits until everything that is in the log by now has been dealt with: ends a session that
+    /// nobody knows on each partition, and waits for that.
+    pub fn await_caught_up(&self) {
+        let now = Clock::default().wall().as_millis();
+        let probes: Vec<_> = (0..PARTITIONS)
+            .map(|partition| self.key_on(partition))
+            .collect();
+        let events = probes.iter().map(|session| {
+            let event =
+                json!({"session_id": session, "activity_timestamp": now, "event": "logout"});
+            NewRecord::new(session.as_str(), event.to_string())
+        });
+        self.kafka.produce(&self.session_logs(), events);
+        eventually(SOON, "the end of what was written", || {
+            let endings = self.endings();
+            let ended = |probe: &String| endings.iter().any(|ending| ending.session == *probe);
+            probes.iter().all(ended).then_some(())
+        });
+    }
+
+    /// A new session id whose events belong on this partition.
+    pub fn key_on(&self, partition: i32) -> String {
+        let mut keys = std::iter::repeat_with(|| Uuid::new_v4().to_string());
+        keys.find(|key| murmur2_partition(Some(key.as_bytes()), PARTITIONS) == Some(partition))
+            .expect("there are keys for every partition")
     }
 
     /// Waits until no session has a checkpoint and everything that was read is committed.
@@ -156,6 +201,26 @@ impl<'a> Installation<'a> {
         eventually(SOON, "a lag of 0", || {
             let lag = self.kafka.lag(&self.group(), &self.session_logs());
             lag.values().all(|lag| *lag == 0).then_some(())
+        });
+    }
+
+    /// Outputs of transactions that came to nothing, or are still open.
+    pub fn aborted_records(&self) -> usize {
+        let count = |name: &str| {
+            let all = self
+                .kafka
+                .read(&self.topic(name), Isolation::ReadUncommitted);
+            all.len() - self.read(name).len()
+        };
+        count("sundown.checkpoint") + count("expired_sessions")
+    }
+
+    /// Waits until the session's start is committed.
+    pub fn await_checkpoint(&self, session: &str) {
+        eventually(SOON, "a checkpoint of the session", || {
+            self.checkpoints()
+                .contains_key(session.as_bytes())
+                .then_some(())
         });
     }
 

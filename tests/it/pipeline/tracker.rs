@@ -57,6 +57,13 @@ impl Tracker {
             .sum()
     }
 
+    /// Waits until that sum is at least `value`.
+    pub fn await_metric(&self, name: &str, labels: &str, value: f64) {
+        eventually(SOON, &format!("{name} {labels} of {value}"), || {
+            (self.metric(name, labels) >= value).then_some(())
+        });
+    }
+
     /// Waits until it has logged a message that starts like this, and returns the log entry.
     pub fn await_message(&self, message: &str) -> Value {
         let line = self

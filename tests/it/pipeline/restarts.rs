@@ -1,0 +1,122 @@
+//! Trackers that are away for a while.
+
+use std::thread;
+use std::time::Duration;
+
+use super::installation::{Installation, PARTITIONS, SHORT};
+use super::model::Limits;
+use super::population::Population;
+use super::tracker::Tracker;
+use crate::kafka::Kafka;
+
+/// Longer than the idle timeout and the allowed lateness together.
+const DOWNTIME: Duration = Duration::from_secs(6);
+
+#[test]
+fn stopped_and_started_again_nothing_ends_twice_and_nothing_is_forgotten() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let trackers = [installation.tracker(&[]), installation.tracker(&[])];
+    trackers.iter().for_each(Tracker::await_ready);
+    let mut users = Population::new(4, 60, PARTITIONS, SHORT);
+    let writer = installation.kafka.writer();
+    users.act(
+        Duration::from_secs(5),
+        &writer,
+        &installation.session_logs(),
+    );
+    trackers.into_iter().for_each(Tracker::stop);
+    assert!(
+        !installation.checkpoints().is_empty(),
+        "sessions still live"
+    );
+
+    // The topic is silent: what is to come is known from checkpoints and replay alone.
+    let tracker = installation.tracker(&[]);
+    let expected = installation.settle();
+    tracker.stop();
+
+    let tracker = installation.tracker(&[]);
+    tracker.await_ready();
+    installation.await_caught_up();
+    tracker.stop();
+    let probes = installation.settled();
+    assert_eq!(
+        probes.endings.len(),
+        expected.endings.len() + PARTITIONS as usize,
+        "the probes alone have been added"
+    );
+}
+
+/// Nobody who stays active is logged out, however long no tracker runs.
+fn away_while_users_are_active(installation: &Installation<'_>, stop: impl Fn(Tracker)) {
+    let tracker = installation.tracker(&[]);
+    tracker.await_ready();
+    let mut users = Population::new(5, 60, PARTITIONS, installation.limits);
+    let writer = installation.kafka.writer();
+    let topic = installation.session_logs();
+    users.act(Duration::from_secs(3), &writer, &topic);
+    stop(tracker);
+    users.act(DOWNTIME, &writer, &topic);
+    let tracker = installation.tracker(&[]);
+    users.act(Duration::from_secs(3), &writer, &topic);
+    let expected = installation.settle();
+    tracker.stop();
+    expected.compare(installation.endings());
+}
+
+/// Without a limit to their whole length, so that there are sessions which outlast the downtime.
+const NO_ABSOLUTE: Limits = Limits {
+    absolute: None,
+    ..SHORT
+};
+
+#[test]
+fn users_who_are_active_while_no_tracker_runs_stay_logged_in() {
+    let installation = Installation::new(Kafka::shared(), NO_ABSOLUTE);
+    away_while_users_are_active(&installation, Tracker::stop);
+}
+
+#[test]
+fn users_who_are_active_after_the_last_tracker_was_killed_stay_logged_in() {
+    let limits = Limits {
+        // The log does not tell here when it was written.
+        lateness: 3_000,
+        ..NO_ABSOLUTE
+    };
+    let installation = Installation::with_create_time(Kafka::shared(), limits);
+    away_while_users_are_active(&installation, Tracker::kill);
+}
+
+#[test]
+fn a_tracker_that_was_frozen_does_no_harm_when_it_goes_on() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    // Often in a transaction, so that it is likely to freeze in one.
+    let flags = ["--commit-interval", "20ms", "--session-timeout", "2s"];
+    let mut frozen = installation.tracker(&flags);
+    let other = installation.tracker(&flags);
+    frozen.await_ready();
+    other.await_ready();
+    thread::scope(|scope| {
+        let users = scope.spawn(|| {
+            let mut users = Population::new(6, 60, PARTITIONS, SHORT);
+            let writer = installation.kafka.writer();
+            users.act(
+                Duration::from_secs(14),
+                &writer,
+                &installation.session_logs(),
+            );
+        });
+        for _ in 0..2 {
+            thread::sleep(Duration::from_secs(2));
+            let before = other.metric("sundown_tracker_rebalances_total", "assigned");
+            frozen.process.sigstop();
+            other.await_metric("sundown_tracker_rebalances_total", "assigned", before + 1.0);
+            frozen.process.sigcont();
+        }
+        users.join().expect("the users do as they should");
+    });
+    let expected = installation.settle();
+    frozen.stop();
+    other.stop();
+    expected.compare(installation.endings());
+}

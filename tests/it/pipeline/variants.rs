@@ -1,0 +1,81 @@
+//! The other group protocol, and the other guarantee of delivery.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use super::installation::{Installation, PARTITIONS, SHORT, SOON};
+use super::model;
+use super::population::Population;
+use super::tracker::Tracker;
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+
+#[test]
+fn in_a_group_that_the_brokers_balance_a_killed_tracker_costs_no_session() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let flags = ["--group-protocol", "consumer"];
+    let [victim, other] = [installation.tracker(&flags), installation.tracker(&flags)];
+    victim.await_ready();
+    other.await_ready();
+    thread::scope(|scope| {
+        let users = scope.spawn(|| {
+            let mut users = Population::new(8, 60, PARTITIONS, SHORT);
+            let writer = installation.kafka.writer();
+            users.act(
+                Duration::from_secs(10),
+                &writer,
+                &installation.session_logs(),
+            );
+        });
+        thread::sleep(Duration::from_secs(4));
+        victim.kill();
+        users.join().expect("the users do as they should");
+    });
+    let expected = installation.settle();
+    other.stop();
+    expected.compare(installation.endings());
+}
+
+#[test]
+fn delivered_at_least_once_endings_may_repeat_but_none_is_missing_or_made_up() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let flags = ["--delivery", "at-least-once"];
+    let mut trackers = vec![installation.tracker(&flags), installation.tracker(&flags)];
+    trackers.iter().for_each(Tracker::await_ready);
+    thread::scope(|scope| {
+        let users = scope.spawn(|| {
+            let mut users = Population::new(9, 60, PARTITIONS, SHORT);
+            let writer = installation.kafka.writer();
+            users.act(
+                Duration::from_secs(16),
+                &writer,
+                &installation.session_logs(),
+            );
+        });
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(3_700));
+            trackers.remove(0).kill();
+            trackers.push(installation.tracker(&flags));
+        }
+        users.join().expect("the users do as they should");
+    });
+
+    let mut expected = model::expected(&installation.log(), SHORT);
+    let ids = |endings: &[model::Ending]| -> BTreeSet<_> {
+        endings.iter().map(|ending| ending.event_id).collect()
+    };
+    let want = ids(&expected.endings);
+    eventually(SOON, "an ending of every session", || {
+        ids(&installation.endings())
+            .is_superset(&want)
+            .then_some(())
+    });
+    installation.await_nothing_left();
+    trackers.into_iter().for_each(Tracker::stop);
+    let mut endings = installation.endings();
+    endings.sort();
+    endings.dedup();
+    expected.endings.dedup();
+    expected.compare(endings);
+}
