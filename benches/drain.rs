@@ -174,7 +174,7 @@ fn drain_tracker(bootstrap: &str, prefix: &str, round: u64) -> Drain {
         lines
             .map_while(Result::ok)
             .filter(|line| line.contains("WARN"))
-            .for_each(|line| eprintln!("{line}"))
+            .for_each(|line| eprintln!("{line}"));
     });
 
     let watch = Watch::new(bootstrap, prefix, &group);

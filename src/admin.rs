@@ -60,10 +60,10 @@ pub struct AdminArgs {
 
 /// The admin port cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on '{listen}': {source}; give --admin-listen a free address as HOST:PORT")]
+#[error("cannot listen on '{listen}': {reason}; give --admin-listen a free address as HOST:PORT")]
 pub struct ListenError {
     listen: String,
-    source: std::io::Error,
+    reason: std::io::Error,
 }
 
 /// Opens the admin port and serves it until the returned server is dropped: best at the
@@ -81,9 +81,9 @@ pub async fn start(
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    let (listener, address): (_, SocketAddr) = bound.map_err(|source| ListenError {
+    let (listener, address): (_, SocketAddr) = bound.map_err(|reason| ListenError {
         listen: args.admin_listen.clone(),
-        source,
+        reason,
     })?;
     tracing::info!(admin = %address, "serving /livez, /readyz and /metrics");
     Ok(Server::start(listener, address, router(health, registry)))

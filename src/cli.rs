@@ -67,6 +67,11 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Print the JSON Schema of session events, terminal events, warnings or policies.
+    Schema {
+        /// Of what.
+        subject: crate::schema::Subject,
+    },
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -92,6 +97,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Schema { subject } => {
+            crate::schema::run(*subject);
+            Ok(())
+        }
         Command::Completions { shell } => completions(*shell),
     }
 }

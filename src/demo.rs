@@ -85,7 +85,7 @@ async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let clock = Clock::default();
     let broker = Broker::start(global, Layout::new(Some(args.partitions))).await?;
     let flags = tracker_flags(args, &broker);
-    introduce(&broker, &flags);
+    introduce(args, &broker, &flags);
 
     let observer = Observer::new(&broker.global).await?;
     let over = CancellationToken::new();
@@ -104,30 +104,38 @@ async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 
 /// The flags of the demo's trackers.
 fn tracker_flags(args: &DemoArgs, broker: &Broker) -> Vec<String> {
-    let timeouts = format!(
-        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS}",
+    let can = if broker.is_embedded() {
+        // No transactions, and no classic protocol with more than one member.
+        "--delivery at-least-once --group-protocol consumer"
+    } else {
+        "--delivery exactly-once"
+    };
+    let flags = format!(
+        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS} {can}",
         args.idle_timeout, args.absolute_timeout
     );
-    // What the embedded broker cannot do: transactions, and the classic protocol with
-    // more than one member.
-    let embedded = " --delivery at-least-once --group-protocol consumer";
-    let flags = timeouts + if broker.is_embedded() { embedded } else { "" };
     flags.split(' ').map(str::to_owned).collect()
 }
 
-fn introduce(broker: &Broker, tracker_flags: &[String]) {
+fn introduce(args: &DemoArgs, broker: &Broker, tracker_flags: &[String]) {
     let me = std::env::args().next().unwrap_or("sundown".into());
     let (flags, tracker_flags) = (broker.flags(), tracker_flags.join(" "));
     let bootstrap = broker.global.connection.bootstrap_servers();
     output::line(if broker.is_embedded() {
-        format!("Kafka at {bootstrap}: a simple one in this process; at-least-once delivery")
+        format!(
+            "Kafka at {bootstrap}: in this process, in memory, without transactions, so delivery is at-least-once here"
+        )
     } else {
-        format!("Kafka at {bootstrap}; exactly-once delivery")
+        format!("Kafka at {bootstrap}: delivery is exactly-once")
     });
-    output::line("In a second terminal, start another tracker and watch the rebalance:");
+    output::line(format_args!(
+        "{} users, {} events a second; a session ends {} after its last activity, {} after its start, or at a logout",
+        args.users, args.rate, args.idle_timeout, args.absolute_timeout
+    ));
+    output::line("From a second terminal, start another tracker and watch the rebalance:");
     output::line(format_args!("  {me} tracker {flags} {tracker_flags}"));
-    output::line("or log somebody out:");
-    output::line(format_args!("  {me} logout {flags} --user 1001"));
+    output::line("or log out a user who is there:");
+    output::line(format_args!("  {me} logout {flags} --user 1003"));
     output::line("Ctrl-C ends the demo.\n");
 }
 
@@ -237,6 +245,9 @@ fn tell(clock: Clock, line: &str) {
 
 /// A role's flags, as its own command would read them.
 fn parse<T: Args + FromArgMatches>(flags: &[String]) -> anyhow::Result<T> {
+    // Several roles in one process cannot share the port that the environment may name.
+    let admin = ["--admin-listen", "127.0.0.1:0"].map(str::to_owned);
     let command = T::augment_args(clap::Command::new("demo").no_binary_name(true));
-    Ok(T::from_arg_matches(&command.try_get_matches_from(flags)?)?)
+    let matches = command.try_get_matches_from(flags.iter().chain(&admin))?;
+    Ok(T::from_arg_matches(&matches)?)
 }

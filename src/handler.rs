@@ -51,7 +51,7 @@ const EVENTS_PER_PLACE: usize = 16;
 /// The memory that records in flight may take.
 const MAX_IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
 /// From the signal to the end of the process, whatever the brokers do.
-const EXIT_LIMIT: Duration = Duration::from_millis(4_500);
+const EXIT_LIMIT: Duration = Duration::from_secs(4);
 
 /// `sundown handler`: runs until `stop`.
 ///

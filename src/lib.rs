@@ -14,6 +14,7 @@ pub mod output;
 pub mod policy_file;
 pub mod process_report;
 pub mod produce;
+pub mod schema;
 pub mod session;
 pub mod shutdown;
 pub mod telemetry;

@@ -18,7 +18,15 @@ pub fn note(text: impl std::fmt::Display) {
     eprintln!("{text}");
 }
 
-/// What made the command fail, with all its causes, on one line.
+/// What made the command fail, with all its causes, on one line. A cause that a message
+/// already tells, with the remedy behind it, is not told again.
 pub fn error(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{separator}{cause}");
+        }
+    }
+    eprintln!("error: {text}");
 }

@@ -1,5 +1,7 @@
 //! The Kafka of the demo: one inside the process, or one that is there already.
 
+use std::mem::ManuallyDrop;
+
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
@@ -16,8 +18,9 @@ pub(super) struct Broker {
     pub(super) global: GlobalArgs,
     /// How many partitions the topic of session events has.
     pub(super) partitions: i32,
-    /// Keeps the embedded broker alive.
-    embedded: Option<MockCluster<'static, DefaultProducerContext>>,
+    /// Keeps the embedded broker alive for as long as the process lives: threads of the
+    /// roles may talk to it to the last.
+    embedded: Option<ManuallyDrop<MockCluster<'static, DefaultProducerContext>>>,
 }
 
 impl Broker {
@@ -46,10 +49,7 @@ impl Broker {
 }
 
 async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
-    let mut global = global.clone();
-    if global.topics.topic_prefix.is_empty() {
-        PREFIX.clone_into(&mut global.topics.topic_prefix);
-    }
+    let global = apart(global);
     let topics = global.topics.topics();
     let admin = TopicAdmin::new(&global.connection.client_config()?)?;
     let existing = admin.existing(&topics.all()).await?;
@@ -68,6 +68,15 @@ async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker>
     })
 }
 
+/// The same flags with names of the demo's own.
+fn apart(global: &GlobalArgs) -> GlobalArgs {
+    let mut global = global.clone();
+    if global.topics.topic_prefix.is_empty() {
+        PREFIX.clone_into(&mut global.topics.topic_prefix);
+    }
+    global
+}
+
 /// The broker that librdkafka has for its own tests: in memory, on this machine only. It
 /// knows groups and idempotent producers; its transactions promise nothing.
 fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
@@ -80,6 +89,32 @@ fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
     Ok(Broker {
         global,
         partitions: layout.partitions,
-        embedded: Some(cluster),
+        embedded: Some(ManuallyDrop::new(cluster)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn on_a_kafka_of_others_all_names_are_the_demos_own() {
+        for (flags, prefix) in [
+            (["demo", "-b", "kafka:9092"].as_slice(), "demo-"),
+            (&["demo", "--topic-prefix", "mine-"], "mine-"),
+        ] {
+            let flags = ["sundown"].iter().chain(flags);
+            let global = apart(&Cli::parse_from(flags).global);
+            let names = global.topics.topics();
+            assert!(names.all().iter().all(|name| name.starts_with(prefix)));
+            assert!(
+                global
+                    .topics
+                    .prefixed("sundown-tracker")
+                    .starts_with(prefix)
+            );
+        }
+    }
 }

@@ -44,7 +44,7 @@ impl Scene {
         self.told += 1;
         (self.told <= TOLD).then(|| {
             let session: String = ended.session_id.chars().take(SHORT).collect();
-            let user = ended.user_id.as_ref().map_or("nobody", |user| user.get());
+            let user = ended.user_id.as_ref().map_or("unknown", |user| user.get());
             format!("session {session}… of user {user} ended: {}", why(ended))
         })
     }
@@ -141,5 +141,116 @@ fn partitions(report: &ProcessReport) -> String {
         (all, _) if all.is_empty() => "has no partitions".to_owned(),
         (all, restoring) if restoring.is_empty() => format!("has partitions {all}"),
         (all, restoring) => format!("has partitions {all} (reading its state: {restoring})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn ended(session: &str, reason: &str, user: &Value) -> SessionEnded {
+        serde_json::from_value(json!({
+            "event_id": "00000000-0000-0000-0000-000000000000",
+            "session_id": session,
+            "user_id": user,
+            "reason": reason,
+            "policy": {"name": "built-in", "generation": 0},
+            "started_at": "2025-02-07T12:00:00Z",
+            "last_activity": "2025-02-07T12:00:10Z",
+            "ended_at": "2025-02-07T12:00:18.250Z",
+            "detected_at": "2025-02-07T12:00:20Z",
+        }))
+        .unwrap()
+    }
+
+    fn report(role: &str, state: &str, partitions: &[(i32, bool)]) -> ProcessReport {
+        let assignments = partitions.iter().map(|(partition, restoring)| {
+            json!({
+                "topic": "session_logs", "partition": partition, "restoring": restoring,
+                "position": null, "end": null, "watermark": null, "sessions": 0,
+            })
+        });
+        serde_json::from_value(json!({
+            "v": 1, "id": "it", "role": role, "version": "0", "host": "here", "pid": 1,
+            "started_at": "", "reported_at": "", "state": state, "not_ready": {},
+            "assignments": assignments.collect::<Vec<_>>(),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn sessions_are_counted_from_their_start_to_their_end() {
+        let mut scene = Scene::default();
+        scene.event("a", EventKind::Login);
+        scene.event("a", EventKind::Activity);
+        scene.event("b", EventKind::Activity);
+        scene.event("unknown", EventKind::Logout);
+        assert_eq!(
+            scene.status(),
+            "4 events; 2 sessions started, 2 live, 0 ended"
+        );
+        scene.ended(&ended("a", "idle_timeout", &json!(1)));
+        scene.ended(&ended("unknown", "logout", &json!(2)));
+        // The same id again is a new session.
+        scene.event("a", EventKind::Activity);
+        assert_eq!(
+            scene.summary(Duration::from_millis(1_500)),
+            "after 1.5 s: 5 events of 3 sessions, 2 ended (1 idle_timeout, 1 logout), 2 still live"
+        );
+    }
+
+    #[test]
+    fn an_ending_says_why() {
+        let mut scene = Scene::default();
+        for (reason, user, line) in [
+            (
+                "idle_timeout",
+                json!(7),
+                "of user 7 ended: idle_timeout, 8.2 s after its last activity",
+            ),
+            (
+                "absolute_timeout",
+                json!("joe"),
+                "of user \"joe\" ended: absolute_timeout, 18.2 s after its start",
+            ),
+            (
+                "revoked",
+                Value::Null,
+                "of user unknown ended: revoked, 18.2 s after its start",
+            ),
+        ] {
+            let ended = ended("0123456789", reason, &user);
+            assert_eq!(
+                scene.ended(&ended),
+                Some(format!("session 01234567… {line}"))
+            );
+        }
+    }
+
+    #[test]
+    fn too_many_endings_are_only_counted_until_the_next_status() {
+        let mut scene = Scene::default();
+        let tell = |scene: &mut Scene| scene.ended(&ended("a", "logout", &json!(1))).is_some();
+        let told: u32 = (0..2 * TOLD).map(|_| u32::from(tell(&mut scene))).sum();
+        assert_eq!(told, TOLD);
+        assert!(scene.status().contains(&format!("{} ended", 2 * TOLD)));
+        assert!(tell(&mut scene));
+    }
+
+    #[test]
+    fn partitions_are_told_when_they_change() {
+        let mut scene = Scene::default();
+        let mut see = |role, state, partitions| scene.report(&report(role, state, partitions));
+        let told = |text: &str| Some(format!("it {text}"));
+        assert_eq!(see("handler", "running", &[]), None);
+        assert_eq!(see("tracker", "running", &[]), told("has no partitions"));
+        let reading = told("has partitions 0, 2 (reading its state: 2)");
+        assert_eq!(see("tracker", "running", &[(2, true), (0, false)]), reading);
+        assert_eq!(see("tracker", "running", &[(0, false), (2, true)]), None);
+        let all = told("has partitions 0, 2");
+        assert_eq!(see("tracker", "running", &[(0, false), (2, false)]), all);
+        assert_eq!(see("tracker", "stopped", &[]), told("left"));
+        assert_eq!(see("tracker", "stopped", &[]), None);
     }
 }

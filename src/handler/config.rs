@@ -1,6 +1,7 @@
 //! The actions file: what the handler does about sessions that are over.
 
 mod fields;
+mod file;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
-use serde::Deserialize;
-
 use super::action::{Action, log, webhook};
 use super::retry::RetryPolicy;
+
+use file::{ActionConfig, File};
 
 pub use fields::{ActionName, duration, url};
 pub use secret::{Secret, SecretError, SecretRef};
@@ -38,28 +39,28 @@ pub struct NamedAction {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; check --actions", path.display())]
+    #[error("cannot read {}: {reason}; check --actions", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// It is not written as it should be; names line and field.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        source: serde_yaml::Error,
+        reason: serde_yaml::Error,
     },
     /// What it says cannot be done.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: Invalid,
+        reason: Invalid,
     },
 }
 
@@ -90,17 +91,17 @@ impl Actions {
     /// # Errors
     /// [`ConfigError`] naming the file, and the line and field where they are known.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        let text = fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
             path: path.to_owned(),
-            source,
+            reason,
         })?;
-        let file: File = serde_yaml::from_str(&text).map_err(|source| ConfigError::Malformed {
+        let file = File::parse(&text).map_err(|reason| ConfigError::Malformed {
             path: path.to_owned(),
-            source,
+            reason,
         })?;
-        Self::build(file).map_err(|source| ConfigError::Invalid {
+        Self::build(file).map_err(|reason| ConfigError::Invalid {
             path: path.to_owned(),
-            source,
+            reason,
         })
     }
 
@@ -151,17 +152,5 @@ impl fmt::Debug for NamedAction {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    actions: Vec<ActionConfig>,
-    #[serde(default)]
-    retry: RetryPolicy,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-enum ActionConfig {
-    Log(log::Config),
-    Webhook(webhook::Config),
-}
+#[cfg(test)]
+mod tests;

@@ -206,3 +206,6 @@ impl Partitions {
         change
     }
 }
+
+#[cfg(test)]
+mod tests;

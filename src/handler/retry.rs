@@ -147,10 +147,10 @@ impl TryFrom<Fields> for RetryPolicy {
 
     fn try_from(fields: Fields) -> Result<Self, String> {
         if !(1..=MOST_ATTEMPTS).contains(&fields.attempts) {
-            return Err(format!("attempts must be from 1 to {MOST_ATTEMPTS}"));
+            return Err(format!("retry: attempts must be from 1 to {MOST_ATTEMPTS}"));
         }
         if fields.initial_backoff > fields.max_backoff {
-            return Err("initialBackoff must not be longer than maxBackoff".to_owned());
+            return Err("retry: initialBackoff must not be longer than maxBackoff".to_owned());
         }
         Ok(Self {
             attempts: fields.attempts,

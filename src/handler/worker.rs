@@ -52,23 +52,25 @@ impl Worker {
     /// Does everything about an event. Whether it is finished: its actions have succeeded,
     /// or it is in the dead-letter topic.
     pub async fn finish(self: &Arc<Self>, work: &Arc<Work>) -> bool {
-        let letter = match &work.event {
-            Ok(_) => self.act(work).await,
-            Err(malformed) => {
-                let names = self.selection(work).map(|index| self.name(index));
-                Ok(Some(Letter::malformed(malformed, names)))
-            }
-        };
-        let result = match letter {
-            Ok(None) => EventResult::Done,
-            Ok(Some(letter)) => match self.dead_letters.write(work, &letter).await {
-                Ok(()) => EventResult::DeadLettered,
-                Err(Released) => EventResult::Released,
-            },
-            Err(Released) => EventResult::Released,
-        };
+        let result = self.conclude(work).await;
+        let result = result.unwrap_or(EventResult::Released);
         self.metrics.event(result);
         result != EventResult::Released
+    }
+
+    async fn conclude(self: &Arc<Self>, work: &Arc<Work>) -> Result<EventResult, Released> {
+        let letter = match &work.event {
+            Ok(_) => self.act(work).await?,
+            Err(malformed) => {
+                let names = self.selection(work).map(|index| self.name(index));
+                Some(Letter::malformed(malformed, names))
+            }
+        };
+        let Some(letter) = letter else {
+            return Ok(EventResult::Done);
+        };
+        self.dead_letters.write(work, &letter).await?;
+        Ok(EventResult::DeadLettered)
     }
 
     /// Which actions an event asks for, by index: all of them.
@@ -181,3 +183,6 @@ impl Worker {
         self.stations[index].named.name.as_str()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,8 @@ impl Committer {
             // Outputs come in batches and are flushed at once; waiting gains nothing.
             .set("linger.ms", "1")
             .set("message.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
+            // Larger than any dead letter: the source topic has judged its size already.
+            .set("message.max.bytes", "100000000")
             .set("queue.buffering.max.messages", "500000")
             .set("queue.buffering.max.kbytes", "262144");
         if delivery == Delivery::ExactlyOnce {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::event::schema::UserId as UserIdSchema;
 use super::time;
 use crate::session::{Attributes, Ending, Expiring, Policy, Reason, Timestamp, UserId};
 
@@ -46,12 +47,16 @@ pub struct SessionEnded {
     pub policy: PolicyRef,
     /// The time of its first event or last login, RFC 3339. Null if nothing was heard of
     /// it before its end.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// The latest event time seen, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub last_activity: Option<String>,
     /// The deadline that passed, or when it was ended; RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub ended_at: String,
     /// When Sundown noticed, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub detected_at: String,
     /// What the session's events said of it.
     #[serde(default)]
@@ -73,8 +78,10 @@ pub struct SessionExpiring {
     /// The policy that the session runs under.
     pub policy: PolicyRef,
     /// The latest event time seen, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub last_activity: String,
     /// When it will be over, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: String,
     /// What the session's events said of it.
     #[serde(default)]
@@ -102,15 +109,6 @@ pub enum EndReason {
     Logout,
     /// An administrator ended it.
     Revoked,
-}
-
-/// A user id is a number or a string.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum UserIdSchema {
-    Number(serde_json::Number),
-    Text(String),
 }
 
 impl SessionEnded {

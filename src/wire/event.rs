@@ -1,5 +1,9 @@
 //! Session events, from JSON.
 
+pub mod schema;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -63,18 +67,23 @@ impl DecodeError {
     }
 }
 
+/// [`schema::SessionEvent`] as it is read: borrowed, ids as they are written.
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(borrow)]
-    session_id: Option<Cow<'a, str>>,
+    session_id: Option<Text<'a>>,
     #[serde(borrow)]
     user_id: Option<&'a RawValue>,
     #[serde(borrow)]
     activity_timestamp: Option<&'a RawValue>,
     #[serde(borrow)]
-    event: Option<Cow<'a, str>>,
+    event: Option<Text<'a>>,
     attributes: Option<BTreeMap<String, String>>,
 }
+
+/// Serde borrows a `Cow` that stands for itself, but not one inside an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Reads the value of a record of the session event topic.
 ///
@@ -83,6 +92,10 @@ struct Wire<'a> {
 /// dead-letter topic.
 pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
     let value = value.ok_or(DecodeError::NoValue)?;
+    if !value.trim_ascii_start().starts_with(b"{") {
+        // Serde would take an array of the fields as well.
+        return Err(DecodeError::Malformed("not a JSON object".to_owned()));
+    }
     let wire: Wire<'_> =
         serde_json::from_slice(value).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     let at = wire
@@ -91,9 +104,8 @@ pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
         .and_then(timestamp)?;
     let kind = wire
         .event
-        .as_deref()
-        .map_or(Ok(EventKind::Activity), kind)?;
-    let session = wire.session_id;
+        .map_or(Ok(EventKind::Activity), |name| kind(&name.0))?;
+    let session = wire.session_id.map(|id| id.0);
     if let Some(id) = &session {
         check_id("session_id", id)?;
     }

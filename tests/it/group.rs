@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::topic::{BROKER_TIMEOUT, partitions};
 
@@ -23,9 +25,19 @@ impl Kafka {
         for partition in partitions(&consumer, topic) {
             asked.add_partition(topic, partition);
         }
-        let answer = consumer
-            .committed_offsets(asked, BROKER_TIMEOUT)
-            .unwrap_or_else(|error| panic!("offsets of group {group}: {error}"));
+        let what = format!("the coordinator of group {group}");
+        let answer = eventually(BROKER_TIMEOUT, &what, || {
+            match consumer.committed_offsets(asked.clone(), BROKER_TIMEOUT) {
+                Ok(answer) => Some(answer),
+                // A broker that has just started is still reading its groups.
+                Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::NotCoordinator
+                    | RDKafkaErrorCode::CoordinatorNotAvailable
+                    | RDKafkaErrorCode::CoordinatorLoadInProgress,
+                )) => None,
+                Err(error) => panic!("offsets of group {group}: {error}"),
+            }
+        });
         answer
             .elements()
             .iter()

@@ -7,7 +7,6 @@ mod group;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -15,7 +14,7 @@ use crate::eventually::eventually;
 use crate::kafka::{Kafka, unique_prefix};
 use crate::process::{Launch, Process, Stream};
 use crate::receiver::Receiver;
-use crate::topic::{BROKER_TIMEOUT, Isolation, Record};
+use crate::topic::{Isolation, NewRecord, Record};
 
 /// For anything that should happen at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -24,8 +23,8 @@ const EXIT_LIMIT: Duration = Duration::from_secs(5);
 const SECRET: &str = "of the receiver";
 
 /// An installation of a test's own: topics, and an actions file.
-struct Installation {
-    kafka: &'static Kafka,
+struct Installation<'a> {
+    kafka: &'a Kafka,
     prefix: String,
     files: TempDir,
 }
@@ -56,12 +55,22 @@ impl Ending {
             bytes: bytes.into_bytes(),
         }
     }
+
+    fn record(&self) -> NewRecord {
+        NewRecord::new(self.session.as_str(), self.bytes.as_slice())
+    }
 }
 
-impl Installation {
+impl Installation<'static> {
     fn new(partitions: i32) -> Self {
+        Self::on(Kafka::shared(), partitions)
+    }
+}
+
+impl<'a> Installation<'a> {
+    fn on(kafka: &'a Kafka, partitions: i32) -> Self {
         let installation = Self {
-            kafka: Kafka::shared(),
+            kafka,
             prefix: unique_prefix("handler"),
             files: TempDir::new().unwrap(),
         };
@@ -93,38 +102,34 @@ impl Installation {
         let file = self.files.path().join("actions.yaml");
         let text = format!("actions:\n{actions}retry: {{{retry}}}\n");
         std::fs::write(&file, text).unwrap();
-        Launch::sundown()
-            .args(["handler", "-b", self.kafka.bootstrap()])
-            .args(["--topic-prefix", &self.prefix, "--log-format", "json"])
+        self.launch_without_actions()
             .arg("--actions")
             .arg(file)
             .env("WEBHOOK_SECRET", SECRET)
     }
 
-    /// Writes endings in a transaction, as the tracker does, and commits or aborts it.
-    fn write(&self, endings: &[Ending], commit: bool) {
-        let producer: BaseProducer = self
-            .kafka
-            .client()
-            .set("transactional.id", Uuid::new_v4().to_string())
-            .set("partitioner", "murmur2_random")
-            .create()
-            .unwrap();
-        producer.init_transactions(BROKER_TIMEOUT).unwrap();
-        producer.begin_transaction().unwrap();
-        let topic = self.topic();
-        for ending in endings {
-            let record = BaseRecord::to(&topic)
-                .key(&ending.session)
-                .payload(&ending.bytes);
-            producer.send(record).unwrap();
-        }
-        if commit {
-            producer.commit_transaction(BROKER_TIMEOUT).unwrap();
-        } else {
-            producer.flush(BROKER_TIMEOUT).unwrap();
-            producer.abort_transaction(BROKER_TIMEOUT).unwrap();
-        }
+    fn launch_without_actions(&self) -> Launch {
+        Launch::sundown()
+            .args(["handler", "-b", self.kafka.bootstrap()])
+            .args(["--topic-prefix", &self.prefix, "--log-format", "json"])
+    }
+
+    /// Writes endings in a transaction, as the tracker does.
+    fn write(&self, endings: &[Ending]) {
+        let id = Uuid::new_v4().to_string();
+        let writer = self.kafka.transactional_writer(&id);
+        writer.begin();
+        writer.write(&self.topic(), endings.iter().map(Ending::record));
+        writer.commit();
+    }
+
+    /// Writes endings in a transaction that comes to nothing.
+    fn write_in_vain(&self, endings: &[Ending]) {
+        let id = Uuid::new_v4().to_string();
+        let writer = self.kafka.transactional_writer(&id);
+        writer.begin();
+        writer.write(&self.topic(), endings.iter().map(Ending::record));
+        writer.abort();
     }
 
     fn dead_letters(&self) -> Vec<Record> {

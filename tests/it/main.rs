@@ -19,6 +19,7 @@ mod receiver;
 mod topic;
 mod writer;
 
+mod demo;
 mod handler;
 mod harness;
 mod pipeline;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -99,6 +101,19 @@ impl Kafka {
             .unwrap_or_else(|error| panic!("topic {name} cannot be created: {error}"));
         for result in results {
             result.unwrap_or_else(|(name, code)| panic!("topic {name} was not created: {code}"));
+        }
+    }
+
+    /// Sets one property of a topic.
+    pub fn alter_topic(&self, name: &str, key: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().expect("admin client");
+        let config = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+        let altered = admin.alter_configs([&config], &AdminOptions::new());
+        let results = futures_executor::block_on(altered)
+            .unwrap_or_else(|error| panic!("topic {name} cannot be altered: {error}"));
+        for result in results {
+            result.unwrap_or_else(|(_, code)| panic!("topic {name} was not altered: {code}"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! `log`: a structured line in the handler's own log.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Action, Attempt, Delivery};
 use crate::handler::config::ActionName;
@@ -14,6 +15,8 @@ const REDACTED: &str = "(redacted)";
 pub struct Config {
     /// What policies and metrics call it.
     pub name: ActionName,
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
     /// Write session and user ids. Off unless said otherwise: logs travel far.
     #[serde(default)]
     show_ids: bool,
@@ -36,7 +39,7 @@ impl Log {
 }
 
 impl From<Config> for Log {
-    fn from(Config { name, show_ids }: Config) -> Self {
+    fn from(Config { name, show_ids, .. }: Config) -> Self {
         Self { name, show_ids }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Action, ActionError, Attempt, Delivery, signature};
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Config {
     /// What policies and metrics call it.
     pub name: ActionName,
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
     /// Where to post to.
     #[serde(deserialize_with = "url")]
     url: Url,
@@ -152,3 +155,6 @@ async fn read_to_the_end(mut answer: Response) {
         left = rest;
     }
 }
+
+#[cfg(test)]
+mod tests;

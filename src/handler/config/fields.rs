@@ -1,10 +1,12 @@
 //! Fields that several kinds of action have.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::{Deserialize, Deserializer, de};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::wire;
 
@@ -13,8 +15,7 @@ const MAX_NAME_BYTES: usize = 63;
 
 /// What an action is called: lower-case letters, digits and inner hyphens, so that it can
 /// stand in headers, metric labels and Kubernetes names as it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ActionName(String);
 
 impl ActionName {
@@ -36,17 +37,17 @@ impl fmt::Display for ActionName {
     }
 }
 
-impl TryFrom<String> for ActionName {
-    type Error = String;
+impl FromStr for ActionName {
+    type Err = String;
 
-    fn try_from(name: String) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, String> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let fits = (1..=MAX_NAME_BYTES).contains(&name.len())
             && name.bytes().all(inner)
             && !name.starts_with('-')
             && !name.ends_with('-');
         if fits {
-            Ok(Self(name))
+            Ok(Self(name.to_owned()))
         } else {
             Err(format!(
                 "'{name}' cannot be an action's name: use up to {MAX_NAME_BYTES} lower-case \
@@ -56,41 +57,61 @@ impl TryFrom<String> for ActionName {
     }
 }
 
+impl<'de> Deserialize<'de> for ActionName {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
+        field.deserialize_str(Parsed("a name", str::parse))
+    }
+}
+
 /// A duration as in `90s`, longer than nothing.
 ///
 /// # Errors
 /// The deserializer's, with what is wrong and how it is written.
-pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let span = wire::duration::parse(&text).map_err(de::Error::custom)?;
-    match u64::try_from(span.as_millis()) {
-        Ok(millis @ 1..) => Ok(Duration::from_millis(millis)),
-        _ => Err(de::Error::custom("a duration here must be more than 0s")),
-    }
+pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Error> {
+    field.deserialize_str(Parsed("a duration like 90s or 1h30m", |text| {
+        let span = wire::duration::parse(text).map_err(|error| error.to_string())?;
+        match u64::try_from(span.as_millis()) {
+            Ok(millis @ 1..) => Ok(Duration::from_millis(millis)),
+            _ => Err("must be longer than 0s".to_owned()),
+        }
+    }))
 }
 
 /// Where calls go: `http` or `https`, and no password in it.
 ///
 /// # Errors
 /// The deserializer's, with what is wrong.
-pub fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
-    let text = String::deserialize(deserializer)?;
+pub fn url<'de, D: Deserializer<'de>>(field: D) -> Result<Url, D::Error> {
     // The text itself is left out of messages: there may be a password in it.
-    let url = Url::parse(&text).map_err(|error| {
-        de::Error::custom(format!(
-            "not a URL: {error}; write it like https://host/path"
-        ))
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        let scheme = url.scheme();
-        return Err(de::Error::custom(format!(
-            "a URL here starts with https:// or http://, not {scheme}:"
-        )));
+    field.deserialize_str(Parsed("a URL", |text| {
+        let url = Url::parse(text)
+            .map_err(|error| format!("not a URL: {error}; write it like https://host/path"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            let scheme = url.scheme();
+            return Err(format!(
+                "must start with https:// or http://, not {scheme}:"
+            ));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            let reason = "must not hold a user name or password: this file is no place for secrets";
+            return Err(reason.to_owned());
+        }
+        Ok(url)
+    }))
+}
+
+/// Parses text while it is being read: an error that comes any later would no longer name
+/// the field and its line.
+struct Parsed<T>(&'static str, fn(&str) -> Result<T, String>);
+
+impl<T> Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(de::Error::custom(
-            "a URL here must not hold a user name or password: this file is no place for secrets",
-        ));
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.1)(text).map_err(E::custom)
     }
-    Ok(url)
 }

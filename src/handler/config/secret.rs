@@ -11,7 +11,11 @@ pub struct Secret(Vec<u8>);
 
 /// Where a secret is: `{valueFrom: {env: NAME}}` or `{valueFrom: {file: PATH}}`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "camelCase",
+    expecting = "valueFrom: {env: NAME} or valueFrom: {file: PATH}"
+)]
 pub struct SecretRef {
     value_from: Place,
 }
@@ -30,12 +34,12 @@ pub enum SecretError {
     #[error("the environment variable {0} is not set; set it, or name another one")]
     NotSet(String),
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; mount it, or name another file", path.display())]
+    #[error("cannot read {}: {reason}; mount it, or name another file", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// There is nothing there.
     #[error("{0} is empty; an empty secret protects nothing")]
@@ -78,9 +82,9 @@ impl SecretRef {
                 )
             }
             Place::File(path) => {
-                let mut bytes = fs::read(path).map_err(|source| SecretError::Unreadable {
+                let mut bytes = fs::read(path).map_err(|reason| SecretError::Unreadable {
                     path: path.clone(),
-                    source,
+                    reason,
                 })?;
                 while bytes.last().is_some_and(|byte| b"\r\n".contains(byte)) {
                     bytes.pop();

@@ -8,6 +8,7 @@ use sha2::Sha256;
 use sundown::clock::Clock;
 
 use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
+use crate::process::{Process, Stream};
 use crate::receiver::{Answer, Call, Receiver};
 
 /// What the documentation tells receivers to do.
@@ -32,9 +33,9 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
     let endings: Vec<_> = (0..5)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();
-    installation.write(&[Ending::of("nobody")], false);
-    installation.write(&endings, true);
-    installation.write(&[Ending::of("nobody else")], false);
+    installation.write_in_vain(&[Ending::of("nobody")]);
+    installation.write(&endings);
+    installation.write_in_vain(&[Ending::of("nobody else")]);
 
     let handler = installation.start_calling(&receiver, "");
     let calls = receiver.wait_for(SOON, endings.len());
@@ -50,7 +51,7 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
 
     // Started again, it has nothing to do: the only call is that of the new ending.
     let another = Ending::of("latecomer");
-    installation.write(std::slice::from_ref(&another), true);
+    installation.write(std::slice::from_ref(&another));
     let handler = installation.start_calling(&receiver, "");
     let calls = receiver.wait_for(SOON, endings.len() + 1);
     assert_eq!(calls.last().unwrap().key, another.id);
@@ -76,7 +77,7 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
         }
     });
     let order = [&slow[..], std::slice::from_ref(&quick)].concat();
-    installation.write(&order, true);
+    installation.write(&order);
     let handler = installation.start_calling(&receiver, "attempts: 1000");
     installation.wait_until_drained();
 
@@ -91,6 +92,38 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
 }
 
 #[test]
+fn the_log_shows_what_ended_and_ids_only_if_told_to() {
+    let installation = Installation::new(1);
+    let ending = Ending::of("the user");
+    installation.write(std::slice::from_ref(&ending));
+    let ended = |handler: &Process| -> serde_json::Value {
+        let line = handler.wait_for_line(SOON, |line| line.text.contains("session ended"));
+        serde_json::from_str(&line.text).unwrap()
+    };
+    let mut handler = installation.launch_without_actions().start();
+    let line = ended(&handler);
+    assert_eq!(line["event_id"], ending.id.as_str());
+    assert_eq!(line["reason"], "idle_timeout");
+    assert_eq!(line["session"], "(redacted)");
+    installation.wait_until_drained();
+    handler.sigterm();
+    assert!(handler.wait(SOON).success());
+    let said = handler.text(Stream::Stderr);
+    assert!(
+        !said.contains(&ending.session) && !said.contains("the user"),
+        "{said}"
+    );
+
+    installation.write(std::slice::from_ref(&ending));
+    let handler = installation.start("  - {name: audit, type: log, showIds: true}\n", "");
+    let line = ended(&handler);
+    assert_eq!(line["action"], "audit");
+    assert_eq!(line["session"], ending.session.as_str());
+    assert_eq!(line["user"], "\"the user\"");
+    stop(handler);
+}
+
+#[test]
 fn a_jam_pauses_reading_and_everything_comes_through_once_it_is_over() {
     let installation = Installation::new(2);
     let open = Arc::new(AtomicBool::new(false));
@@ -101,7 +134,7 @@ fn a_jam_pauses_reading_and_everything_comes_through_once_it_is_over() {
     let endings: Vec<_> = (0..60)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();
-    installation.write(&endings, true);
+    installation.write(&endings);
     let retry = "attempts: 1000, initialBackoff: 10ms, maxBackoff: 50ms";
     // Sixteen events fill it.
     let handler = installation

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
 use crate::eventually::eventually;
+use crate::kafka::Kafka;
 use crate::process::{Process, Stream};
 use crate::receiver::{Answer, Receiver};
 use crate::topic::{NewRecord, Record};
@@ -23,7 +24,7 @@ fn a_receiver_that_recovers_gets_the_event_again_under_the_same_key() {
     let receiver =
         Receiver::start(|call| Answer::Status(if call.attempt <= 3 { 503 } else { 200 }));
     let ending = Ending::of("user");
-    installation.write(std::slice::from_ref(&ending), true);
+    installation.write(std::slice::from_ref(&ending));
     let handler = installation.start_calling(&receiver, "initialBackoff: 10ms");
 
     let calls = receiver.wait_for(SOON, 4);
@@ -46,7 +47,7 @@ fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
     let ending = Ending::of("user");
     let source = NewRecord {
         headers: vec![("ce_id".into(), ending.id.clone().into())],
-        ..NewRecord::new(ending.session.as_str(), ending.bytes.as_slice())
+        ..ending.record()
     };
     installation.kafka.produce(&installation.topic(), [source]);
     let actions = [
@@ -94,7 +95,7 @@ fn used_up_attempts_dead_letter_the_event_and_only_undone_actions_are_repeated()
     let installation = Installation::new(1);
     let busy = Receiver::start(|_| Answer::Status(429));
     let accepting = Receiver::start(|_| Answer::Status(200));
-    installation.write(&[Ending::of("user")], true);
+    installation.write(&[Ending::of("user")]);
     let actions = webhook("busy", &busy.url()) + &webhook("accepting", &accepting.url());
     let handler = installation.start(&actions, "attempts: 3, initialBackoff: 10ms");
 
@@ -124,12 +125,11 @@ fn what_is_no_terminal_event_is_dead_lettered_and_nothing_else_suffers() {
         value: value.map(<[u8]>::to_vec),
         ..NewRecord::default()
     });
-    let good = NewRecord::new(ending.session.as_str(), ending.bytes.as_slice());
     let topic = installation.topic();
     installation
         .kafka
         .produce(&topic, std::mem::take(&mut records));
-    installation.kafka.produce(&topic, [good]);
+    installation.kafka.produce(&topic, [ending.record()]);
     let handler = installation.start_calling(&receiver, "");
 
     let letters = installation.wait_for_dead_letters(bad.len());
@@ -157,7 +157,7 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
     let address = place.local_addr().unwrap();
     drop(place);
     let ending = Ending::of("user");
-    installation.write(std::slice::from_ref(&ending), true);
+    installation.write(std::slice::from_ref(&ending));
     let actions = webhook("notify", &format!("http://{address}/hook"));
     // One attempt, and hardly any time: neither counts while nobody is there.
     let retry = "attempts: 1, total: 1ms, initialBackoff: 1ms, maxBackoff: 20ms";
@@ -188,10 +188,52 @@ fn a_handler_stops_in_time_whatever_its_receiver_does() {
         1 => Answer::Status(503),
         _ => Answer::Silence,
     });
-    installation.write(&[Ending::of("a"), Ending::of("b")], true);
+    installation.write(&[Ending::of("a"), Ending::of("b")]);
     let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
     let handler = installation.start(&patient, "initialBackoff: 1ms");
     receiver.wait_for(SOON, 3);
+    stop(handler);
+}
+
+#[test]
+fn a_handler_stops_in_time_though_the_brokers_no_longer_answer() {
+    let kafka = Kafka::own(1);
+    let installation = Installation::on(&kafka, 1);
+    let receiver = Receiver::start(|_| Answer::Status(200));
+    installation.write(&[Ending::of("user")]);
+    let handler = installation.start_calling(&receiver, "");
+    receiver.wait_for(SOON, 1);
+    kafka.stop(1);
+    stop(handler);
+    kafka.cont(1);
+}
+
+#[test]
+fn a_dead_letter_that_cannot_be_written_is_not_dropped() {
+    let installation = Installation::new(1);
+    let receiver = Receiver::start(|_| Answer::Status(400));
+    let topic = installation.dead_letter_topic();
+    installation
+        .kafka
+        .alter_topic(&topic, "max.message.bytes", "100");
+    let ending = Ending::of("user");
+    installation.write(std::slice::from_ref(&ending));
+    let handler = installation.start_calling(&receiver, "");
+    let admin = admin_address(&handler);
+    let waiting = eventually(SOON, "a reason not to be ready", || {
+        Some(probe(admin, "/readyz")).filter(|answer| answer.contains("dead letters"))
+    });
+    assert!(waiting.contains("max.message.bytes"), "{waiting}");
+    assert_eq!(installation.committed(), None);
+
+    installation
+        .kafka
+        .alter_topic(&topic, "max.message.bytes", "100000");
+    let letters = installation.wait_for_dead_letters(1);
+    installation.wait_until_drained();
+    assert_eq!(letters[0].value, Some(ending.bytes));
+    assert!(probe(admin, "/readyz").starts_with("HTTP/1.1 200"));
+    assert_eq!(receiver.calls().len(), 1, "the action is not done again");
     stop(handler);
 }
 

@@ -26,7 +26,7 @@ fn a_handler_killed_mid_flight_loses_nothing() {
             _ => Answer::Status(200),
         }
     });
-    installation.write(&endings, true);
+    installation.write(&endings);
     // It waits for those for ever, and commits what lies before them.
     let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
     let mut first = installation.start(&patient, "");
@@ -53,7 +53,7 @@ fn partitions_that_change_hands_in_peace_are_handled_once() {
     let mut written = Vec::new();
     let mut write = |size| {
         let endings = crowd(size);
-        installation.write(&endings, true);
+        installation.write(&endings);
         written.extend(endings);
         written.clone()
     };

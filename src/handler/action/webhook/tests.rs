@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::*;
+use crate::wire::ending::SessionEnded;
+
+const BODY: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",
+    "user_id":1,"reason":"logout","policy":{"name":"default","generation":0},
+    "started_at":null,"last_activity":null,"ended_at":"2025-02-07T12:00:00.000Z",
+    "detected_at":"2025-02-07T12:00:00.000Z"}"#;
+
+async fn call(url: &str, timeout: Duration) -> Result<(), ActionError> {
+    let event: SessionEnded = serde_json::from_str(BODY).unwrap();
+    let webhook = Webhook {
+        client: http::client(timeout).unwrap(),
+        url: url.parse().unwrap(),
+        secret: Secret::from(b"secret".to_vec()),
+        timeout,
+        clock: Clock::default(),
+    };
+    let body = BODY.as_bytes();
+    let event = &event;
+    webhook.run(Delivery { event, body }).await
+}
+
+async fn answered(answer: ResponseTemplate) -> Result<(), ActionError> {
+    let receiver = MockServer::start().await;
+    let hook = Mock::given(method("POST")).and(path("/hook"));
+    hook.respond_with(answer).expect(1).mount(&receiver).await;
+    call(&format!("{}/hook", receiver.uri()), Duration::from_secs(60)).await
+}
+
+#[tokio::test]
+async fn only_success_is_success() {
+    for status in [200, 201, 204, 299] {
+        assert_eq!(
+            answered(ResponseTemplate::new(status)).await,
+            Ok(()),
+            "{status}"
+        );
+    }
+    for status in [408, 425, 429, 500, 502, 503, 504] {
+        let result = answered(ResponseTemplate::new(status)).await;
+        assert!(
+            matches!(
+                result,
+                Err(ActionError::Retryable {
+                    retry_after: None,
+                    ..
+                })
+            ),
+            "{status}"
+        );
+    }
+    for status in [304, 400, 401, 403, 404, 410, 422] {
+        let result = answered(ResponseTemplate::new(status)).await;
+        assert!(
+            matches!(result, Err(ActionError::Permanent { .. })),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_refusal_and_is_not_followed() {
+    let elsewhere = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200))
+        .expect(0)
+        .mount(&elsewhere)
+        .await;
+    for status in [301, 302, 307, 308] {
+        let redirect = ResponseTemplate::new(status).insert_header("location", elsewhere.uri());
+        let result = answered(redirect).await;
+        assert!(
+            matches!(result, Err(ActionError::Permanent { .. })),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_read_as_seconds_and_as_a_date() {
+    let busy = |value: &str| ResponseTemplate::new(503).insert_header("retry-after", value);
+    let wait = async |value: &str| match answered(busy(value)).await {
+        Err(ActionError::Retryable { retry_after, .. }) => retry_after,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wait("120").await, Some(Duration::from_secs(120)));
+    assert_eq!(
+        wait("Sun, 06 Nov 1994 08:49:37 GMT").await,
+        Some(Duration::ZERO)
+    );
+    let far = wait("Fri, 31 Dec 9999 23:59:59 GMT").await.unwrap();
+    assert!(
+        far > Duration::from_secs(3_600 * 24 * 365 * 1_000),
+        "{far:?}"
+    );
+    assert_eq!(wait("soon").await, None);
+    assert_eq!(wait("-1").await, None);
+}
+
+#[tokio::test]
+async fn a_slow_receiver_is_tried_again() {
+    let receiver = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(3_600));
+    Mock::given(method("POST"))
+        .respond_with(slow)
+        .mount(&receiver)
+        .await;
+    let result = call(&receiver.uri(), Duration::from_millis(200)).await;
+    let Err(ActionError::Retryable { reason, .. }) = result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(reason, "no answer within 200ms");
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_up_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/?token=hidden", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.readable().await.unwrap();
+            drop(stream);
+        }
+    });
+    let result = call(&url, Duration::from_secs(60)).await;
+    let Err(ActionError::Retryable { reason, .. }) = result else {
+        panic!("{result:?}")
+    };
+    assert!(!reason.contains("hidden"), "{reason}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_not_the_events_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for url in [nobody.as_str(), "http://nobody.invalid"] {
+        let result = call(url, Duration::from_secs(60)).await;
+        assert!(
+            matches!(result, Err(ActionError::Unreachable { .. })),
+            "{result:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_speak_tls_is_unreachable_by_https() {
+    let receiver = MockServer::start().await;
+    let url = receiver.uri().replace("http://", "https://");
+    let result = call(&url, Duration::from_secs(60)).await;
+    assert!(
+        matches!(result, Err(ActionError::Unreachable { .. })),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off_and_counts_by_its_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sender = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        // Ends when the other side has had enough.
+        while stream.write_all(&[0; 4096]).await.is_ok() {}
+    });
+    assert_eq!(call(&url, Duration::from_secs(60)).await, Ok(()));
+    sender.await.unwrap();
+}

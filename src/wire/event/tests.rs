@@ -1,0 +1,321 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const AT: Timestamp = Timestamp::from_millis(1_738_929_600_000);
+
+fn code(value: &[u8]) -> &'static str {
+    decode(Some(value)).map_or_else(|error| error.code(), |_| "decoded")
+}
+
+fn minimal_with(field: &str, literal: &str) -> String {
+    let fields = [
+        ("session_id", r#""abc123""#),
+        ("user_id", "123"),
+        ("activity_timestamp", r#""2025-02-07T12:00:00Z""#),
+    ];
+    let others = fields.into_iter().filter(|(name, _)| *name != field);
+    let all = others.chain([(field, literal)]);
+    let pairs: Vec<String> = all
+        .map(|(name, literal)| format!("{name:?}: {literal}"))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+fn code_with(field: &str, literal: &str) -> &'static str {
+    code(minimal_with(field, literal).as_bytes())
+}
+
+#[test]
+fn the_smallest_event_is_complete() {
+    let value = br#"{"user_id": 123, "session_id": "abc123", "activity_timestamp": "2025-02-07T12:00:00Z"}"#;
+    let decoded = decode(Some(value)).unwrap();
+    let user = UserRef {
+        text: "123",
+        number: true,
+    };
+    assert_eq!(
+        decoded.event(),
+        Event {
+            subject: Subject::Session {
+                id: "abc123",
+                user: Some(user)
+            },
+            at: AT,
+            kind: EventKind::Activity,
+            attributes: None,
+        }
+    );
+}
+
+#[test]
+fn what_needs_no_unescaping_is_borrowed() {
+    let value = minimal_with("user_id", r#""ann""#);
+    let decoded = decode(Some(value.as_bytes())).unwrap();
+    assert!(matches!(decoded.session, Some(Cow::Borrowed("abc123"))));
+    let user = decoded.user.unwrap();
+    assert!(matches!(user.text, Cow::Borrowed("ann")));
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    assert_eq!(
+        code_with("device", r#"{"os": ["linux", 6.1, null]}"#),
+        "decoded"
+    );
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    assert_eq!(code_with("deep", &deep), "decoded");
+}
+
+#[test]
+fn null_is_absent() {
+    assert_eq!(code_with("event", "null"), "decoded");
+    assert_eq!(code_with("attributes", "null"), "decoded");
+    for field in ["session_id", "user_id", "activity_timestamp"] {
+        assert_eq!(code_with(field, "null"), "missing_field", "{field}");
+    }
+}
+
+#[test]
+fn every_kind_of_event_is_known_and_no_other() {
+    for (name, kind) in [
+        ("activity", EventKind::Activity),
+        ("login", EventKind::Login),
+        ("logout", EventKind::Logout),
+        ("revoke", EventKind::Revoke),
+    ] {
+        let value = minimal_with("event", &format!("{name:?}"));
+        assert_eq!(decode(Some(value.as_bytes())).unwrap().event().kind, kind);
+    }
+    for other in ["", "Login", "logged out", "activity "] {
+        assert_eq!(
+            code_with("event", &format!("{other:?}")),
+            "invalid_field",
+            "{other:?}"
+        );
+    }
+}
+
+#[test]
+fn whom_an_event_is_about_may_be_left_out_of_an_ending_alone() {
+    let without = |field: &str, event: &str| {
+        let mut value: serde_json::Value =
+            serde_json::from_str(&minimal_with("event", &format!("{event:?}"))).unwrap();
+        value.as_object_mut().unwrap().remove(field);
+        value.to_string()
+    };
+    for (event, expected) in [
+        ("activity", "missing_field"),
+        ("login", "missing_field"),
+        ("logout", "decoded"),
+        ("revoke", "decoded"),
+    ] {
+        for field in ["session_id", "user_id"] {
+            let value = without(field, event);
+            assert_eq!(code(value.as_bytes()), expected, "{value}");
+        }
+    }
+    let value = without("session_id", "logout");
+    let decoded = decode(Some(value.as_bytes())).unwrap();
+    assert!(matches!(decoded.event().subject, Subject::EverySessionOf(user) if user.text == "123"));
+    assert_eq!(
+        code(br#"{"event": "logout", "activity_timestamp": 0}"#),
+        "missing_field"
+    );
+}
+
+#[test]
+fn what_is_not_an_object_of_the_right_types_is_malformed() {
+    for value in [
+        "",
+        " ",
+        "{",
+        "null",
+        "42",
+        "\"text\"",
+        "[]",
+        r#"["abc123", 123, 0, "activity", {}]"#,
+        "{} {}",
+        r#"{"session_id": "a", "session_id": "b"}"#,
+        "\u{feff}{}",
+        "{'session_id': 'a'}",
+        r#"{"session_id": "a",}"#,
+        r#"{"session_id": "\ud800"}"#,
+    ] {
+        assert_eq!(code(value.as_bytes()), "malformed", "{value}");
+    }
+    for (field, literal) in [
+        ("session_id", "123"),
+        ("session_id", r#"["a"]"#),
+        ("event", "1"),
+        ("attributes", r#""tenant=acme""#),
+        ("attributes", r#"{"tenant": 7}"#),
+        ("attributes", r#"{"tenant": {"name": "acme"}}"#),
+        ("user_id", "012"),
+        ("user_id", "+1"),
+        ("user_id", "NaN"),
+        ("session_id", "\"a\u{1}b\""),
+    ] {
+        assert_eq!(code_with(field, literal), "malformed", "{field}: {literal}");
+    }
+}
+
+#[test]
+fn what_is_not_utf8_is_malformed() {
+    for field in ["session_id", "user_id", "activity_timestamp", "event"] {
+        let mut value = minimal_with(field, r#""???""#).into_bytes();
+        for byte in &mut value {
+            if *byte == b'?' {
+                *byte = 0xff;
+            }
+        }
+        assert_eq!(code(&value), "malformed", "{field}");
+    }
+}
+
+#[test]
+fn a_record_without_a_value_is_told_apart() {
+    assert_eq!(decode(None).unwrap_err().code(), "no_value");
+}
+
+#[test]
+fn ids_have_from_one_to_512_bytes() {
+    for field in ["session_id", "user_id"] {
+        for (length, expected) in [
+            (0, "invalid_field"),
+            (1, "decoded"),
+            (MAX_ID_BYTES, "decoded"),
+            (MAX_ID_BYTES + 1, "invalid_field"),
+            (1 << 20, "invalid_field"),
+        ] {
+            let literal = format!("{:?}", "x".repeat(length));
+            assert_eq!(code_with(field, &literal), expected, "{field}: {length}");
+        }
+    }
+    assert_eq!(
+        code_with("user_id", &"9".repeat(MAX_ID_BYTES + 1)),
+        "invalid_field"
+    );
+    let error = decode(Some(minimal_with("session_id", "\"\"").as_bytes())).unwrap_err();
+    assert_eq!(error.to_string(), "session_id is empty");
+}
+
+#[test]
+fn attributes_are_bounded() {
+    let attribute = |bytes: usize| json!({ "a": "x".repeat(bytes - 1) }).to_string();
+    assert_eq!(code_with("attributes", &attribute(1024)), "decoded");
+    assert_eq!(code_with("attributes", &attribute(1025)), "invalid_field");
+    assert_eq!(
+        code_with("attributes", &attribute(1 << 20)),
+        "invalid_field"
+    );
+}
+
+#[test]
+fn user_ids_come_out_as_they_went_in() {
+    for (literal, text, number) in [
+        ("123", "123", true),
+        ("-0", "-0", true),
+        ("12.50", "12.50", true),
+        ("1E400", "1E400", true),
+        (
+            "123456789012345678901234567890",
+            "123456789012345678901234567890",
+            true,
+        ),
+        (r#""123""#, "123", false),
+        (r#""ann\u0040example.org""#, "ann@example.org", false),
+        (
+            r#""a \"quoted\" \\ name\n""#,
+            "a \"quoted\" \\ name\n",
+            false,
+        ),
+        (r#""\ud83d\ude00""#, "😀", false),
+    ] {
+        let value = minimal_with("user_id", literal);
+        let decoded = decode(Some(value.as_bytes())).unwrap();
+        let expected = Some(UserRef { text, number });
+        let Subject::Session { user, .. } = decoded.event().subject else {
+            panic!("{value} names a session");
+        };
+        assert_eq!(user, expected, "{literal}");
+    }
+    for literal in ["true", "[1]", r#"{"id": 1}"#, r#""\ud800""#, r#""""#] {
+        assert_eq!(code_with("user_id", literal), "invalid_field", "{literal}");
+    }
+}
+
+#[test]
+fn times_are_rfc_3339_or_milliseconds() {
+    for (literal, millis) in [
+        (r#""2025-02-07T12:00:00Z""#, AT.as_millis()),
+        (r#""2025-02-07T14:00:00.000+02:00""#, AT.as_millis()),
+        (r#""2025-02-07t12:00:00.0005z""#, AT.as_millis()),
+        (r#""2025-02-07T12:00:00\u005a""#, AT.as_millis()),
+        ("1738929600000", AT.as_millis()),
+        ("0", 0),
+        ("-1", -1),
+        (r#""0001-01-01T00:00:00Z""#, -62_135_596_800_000),
+        (r#""9999-12-31T23:59:59.999Z""#, time::LATEST.as_millis()),
+        ("253402300799999", time::LATEST.as_millis()),
+        ("-62167219200000", time::EARLIEST.as_millis()),
+    ] {
+        let value = minimal_with("activity_timestamp", literal);
+        let at = decode(Some(value.as_bytes())).map(|decoded| decoded.at.as_millis());
+        assert_eq!(at, Ok(millis), "{literal}");
+    }
+    for literal in [
+        r#""""#,
+        r#""yesterday""#,
+        r#""2025-02-07""#,
+        r#""2025-02-07T12:00:00""#,
+        r#""2025-02-30T12:00:00Z""#,
+        r#""1738929600000""#,
+        r#""10000-01-01T00:00:00Z""#,
+        "1738929600.5",
+        "1.7389296e12",
+        "253402300800000",
+        "-62167219200001",
+        "99999999999999999999999",
+        "true",
+        "{}",
+    ] {
+        assert_eq!(
+            code_with("activity_timestamp", literal),
+            "invalid_field",
+            "{literal}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_an_event_or_an_error(value in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(Some(&value));
+    }
+
+    /// Whatever is cut out of or put into an event, it is an event or an error.
+    #[test]
+    fn a_damaged_event_gives_an_event_or_an_error(
+        at in 0..120_usize,
+        removed in 0..8_usize,
+        inserted in "[\"\\\\{}:,0-9a-z\u{0}é]{0,4}",
+    ) {
+        let mut value = minimal_with("attributes", r#"{"tenant": "acme"}"#).into_bytes();
+        let start = at.min(value.len());
+        let end = (start + removed).min(value.len());
+        value.splice(start..end, inserted.into_bytes());
+        let _ = decode(Some(&value));
+    }
+
+    #[test]
+    fn ids_come_out_as_they_went_in(session in ".{1,40}", user in ".{1,40}") {
+        let value = json!({ "session_id": session, "user_id": user, "activity_timestamp": 0 });
+        let value = value.to_string();
+        let decoded = decode(Some(value.as_bytes())).unwrap();
+        let user = UserRef { text: &user, number: false };
+        let expected = Subject::Session { id: &session, user: Some(user) };
+        prop_assert_eq!(decoded.event().subject, expected);
+    }
+}

@@ -1,0 +1,316 @@
+//! docs/events.md, the JSON Schemas and the code say the same of what goes over the wire.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says what it saw"
+)]
+
+use std::sync::Arc;
+
+use assert_cmd::Command;
+use jsonschema::Validator;
+use proptest::prelude::*;
+use rdkafka::message::{Headers, OwnedHeaders};
+use serde_json::{Value, json};
+use sundown::schema::{Subject as SchemaOf, schema};
+use sundown::session::table::TableConfig;
+use sundown::session::{
+    Effect, EventKind, Policy, PolicySet, SessionTable, Span, Subject, Timestamp,
+};
+use sundown::wire::dead_letter::{self, Cause, Origin};
+use sundown::wire::ending::{SessionEnded, SessionExpiring, Source};
+use sundown::wire::event::decode;
+
+const PAGE: &str = include_str!("../docs/events.md");
+
+/// Where the first example of the page is read, and when.
+const SOURCE: Source<'_> = Source {
+    topic: "session_logs",
+    partition: 1,
+};
+const OFFSET: i64 = 4711;
+const STARTED: Timestamp = Timestamp::from_millis(1_738_929_600_000);
+/// In milliseconds.
+const YEAR_0: i64 = -62_167_219_200_000;
+const YEAR_10000: i64 = 253_402_300_800_000;
+const HOUR: Span = Span::from_secs(3600);
+
+#[test]
+fn the_events_on_the_page_fit_the_schema_and_are_decoded_alike() {
+    let schema = validator(SchemaOf::Event);
+    let examples = blocks("json event");
+    assert!(examples.len() >= 5, "{} examples", examples.len());
+    for example in examples {
+        let value: Value = serde_json::from_str(example).unwrap();
+        assert!(schema.is_valid(&value), "{example}");
+        assert_decoded_alike(&value);
+    }
+}
+
+#[test]
+fn what_the_page_calls_refused_is_refused_for_that_reason() {
+    let schema = validator(SchemaOf::Event);
+    let rows = PAGE.lines().filter_map(|line| {
+        let (reason, example) = line.strip_prefix("| `")?.split_once("` | `{")?;
+        Some((reason, format!("{{{}", example.strip_suffix("` |")?)))
+    });
+    let mut reasons = Vec::new();
+    for (reason, example) in rows {
+        let error = decode(Some(example.as_bytes())).unwrap_err();
+        assert_eq!(error.code(), reason, "{example}: {error}");
+        let value = serde_json::from_str(&example).unwrap();
+        assert!(!schema.is_valid(&value), "{example}");
+        reasons.push(reason);
+    }
+    assert_eq!(reasons, ["malformed", "missing_field", "invalid_field"]);
+}
+
+#[test]
+fn the_first_event_on_the_page_ends_as_the_page_says() {
+    let effects = effects_of_first_event(None, STARTED + HOUR);
+    let [Effect::Ended(ending)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    let detected_at = ending.ended_at + Span::from_millis(5_120);
+    let ended = SessionEnded::new(ending, SOURCE, detected_at);
+    assert_on_page("ending", SchemaOf::Ending, &ended);
+    assert_eq!(
+        text_of(&ended.headers(SOURCE)),
+        blocks("text ending headers")[0]
+    );
+}
+
+#[test]
+fn the_first_event_on_the_page_is_warned_of_as_the_page_says() {
+    let ahead = Span::from_secs(300);
+    let effects = effects_of_first_event(Some(ahead), STARTED + HOUR - ahead);
+    let [Effect::Expiring(expiring)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    let warning = SessionExpiring::new(expiring, SOURCE);
+    assert_on_page("expiring", SchemaOf::Expiring, &warning);
+    assert_eq!(
+        text_of(&warning.headers(SOURCE)),
+        blocks("text expiring headers")[0]
+    );
+}
+
+#[test]
+fn an_ending_of_an_unknown_session_fits_the_schema() {
+    let mut effects = Vec::new();
+    let value = br#"{"session_id": "s", "event": "revoke", "activity_timestamp": 0}"#;
+    let decoded = decode(Some(value)).unwrap();
+    table(None).apply(decoded.event(), 0, STARTED, &mut effects);
+    let [Effect::Ended(ending)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    let ended = serde_json::to_value(SessionEnded::new(ending, SOURCE, STARTED)).unwrap();
+    assert_eq!(ended["user_id"], Value::Null);
+    assert!(validator(SchemaOf::Ending).is_valid(&ended), "{ended}");
+}
+
+#[test]
+fn dead_letters_have_the_headers_that_the_page_shows() {
+    let error = decode(Some(
+        br#"{"session_id": "abc123", "activity_timestamp": 0}"#,
+    ))
+    .unwrap_err();
+    let cause = Cause {
+        reason: error.code(),
+        error: error.to_string(),
+        attempts: 1,
+    };
+    let origin = Origin {
+        topic: SOURCE.topic,
+        partition: SOURCE.partition,
+        offset: OFFSET,
+        timestamp: STARTED,
+    };
+    let headers = dead_letter::headers(OwnedHeaders::new(), &cause, origin);
+    assert_eq!(text_of(&headers), blocks("text dead letter headers")[0]);
+    assert!(PAGE.contains(dead_letter::UNDONE));
+}
+
+#[test]
+fn a_policy_fits_its_schema() {
+    let policy = json!({
+        "apiVersion": "sundown.dev/v1alpha1",
+        "kind": "SessionPolicy",
+        "metadata": {"name": "default"},
+        "spec": {"idleTimeout": "1h", "warnBefore": "5m", "match": {"userIds": ["svc-*"]}}
+    });
+    let schema = validator(SchemaOf::Policy);
+    assert!(schema.is_valid(&policy));
+    assert!(!schema.is_valid(&json!({"kind": "SessionPolicy", "spec": {}})));
+}
+
+#[test]
+fn the_command_prints_the_schemas() {
+    for (name, subject) in [
+        ("event", SchemaOf::Event),
+        ("ending", SchemaOf::Ending),
+        ("expiring", SchemaOf::Expiring),
+        ("policy", SchemaOf::Policy),
+    ] {
+        let mut command = Command::cargo_bin("sundown").unwrap();
+        let output = command.args(["schema", name]).assert().success();
+        let printed: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+        assert_eq!(printed, schema(subject).to_value(), "{name}");
+        assert!(printed["description"].is_string(), "{name}");
+    }
+}
+
+proptest! {
+    /// The schema promises no more than the decoder keeps.
+    #[test]
+    fn whatever_fits_the_schema_is_decoded_alike(value in nearly_events()) {
+        if EVENT_SCHEMA.with(|schema| schema.is_valid(&value)) {
+            assert_decoded_alike(&value);
+        }
+    }
+}
+
+thread_local! {
+    static EVENT_SCHEMA: Validator = validator(SchemaOf::Event);
+}
+
+/// Events, and objects that are just not.
+fn nearly_events() -> impl Strategy<Value = Value> {
+    let text = || "[a-z0-9é\"\\\\-]{0,6}".prop_map(Value::from);
+    let number = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from)
+    ];
+    let id = prop_oneof![8 => text(), 1 => Just(Value::Null), 1 => Just(json!(7))];
+    let user = prop_oneof![4 => text(), 4 => number, 1 => Just(json!([1])), 1 => Just(Value::Null)];
+    let at = prop_oneof![
+        "(0001|1969|2025|9999)-0[1-3]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:00(\\.[0-9]{1,4})?(Z|[+-]0[0-9]:30)"
+            .prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-70_000_000_000_000_i64..260_000_000_000_000).prop_map(Value::from),
+        prop::sample::select(vec![YEAR_0 - 1, YEAR_0, YEAR_10000 - 1, YEAR_10000])
+            .prop_map(Value::from),
+        Just(json!(1.5)),
+        text(),
+    ];
+    let kinds = vec!["activity", "login", "logout", "revoke", "Login", ""];
+    let kind = prop::sample::select(kinds).prop_map(Value::from);
+    let attributes = prop_oneof![
+        4 => prop::collection::btree_map("[a-z]{0,3}", "[a-z]{0,3}", 0..3).prop_map(|map| json!(map)),
+        1 => Just(json!({"a": 1})),
+    ];
+    let absent = |field: BoxedStrategy<Value>, often| prop::option::weighted(often, field);
+    (
+        absent(id.boxed(), 0.9),
+        absent(user.boxed(), 0.9),
+        absent(at.boxed(), 0.95),
+        absent(kind.boxed(), 0.7),
+        absent(attributes.boxed(), 0.4),
+    )
+        .prop_map(|(session, user, at, kind, attributes)| {
+            let fields = [
+                ("session_id", session),
+                ("user_id", user),
+                ("activity_timestamp", at),
+                ("event", kind),
+                ("attributes", attributes),
+            ];
+            let present = fields
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)));
+            json!(present.collect::<std::collections::BTreeMap<_, _>>())
+        })
+}
+
+/// Decodes the event and compares what came out with what the JSON says.
+fn assert_decoded_alike(value: &Value) {
+    let bytes = value.to_string();
+    let decoded = decode(Some(bytes.as_bytes())).unwrap();
+    let event = decoded.event();
+    let (session, user) = match event.subject {
+        Subject::Session { id, user } => (Some(id), user),
+        Subject::EverySessionOf(user) => (None, Some(user)),
+    };
+    assert_eq!(session, value.get("session_id").and_then(Value::as_str));
+    let expected_user = value.get("user_id").map(|user| match user {
+        Value::String(text) => (text.clone(), false),
+        other => (other.to_string(), true),
+    });
+    assert_eq!(
+        user.map(|user| (user.text.to_owned(), user.number)),
+        expected_user
+    );
+    let at = match &value["activity_timestamp"] {
+        Value::String(text) => chrono::DateTime::parse_from_rfc3339(text)
+            .unwrap()
+            .timestamp_millis(),
+        other => other.as_i64().unwrap(),
+    };
+    assert_eq!(event.at.as_millis(), at, "{value}");
+    let kind = match value.get("event").and_then(Value::as_str) {
+        None | Some("activity") => EventKind::Activity,
+        Some("login") => EventKind::Login,
+        Some("logout") => EventKind::Logout,
+        Some("revoke") => EventKind::Revoke,
+        Some(other) => panic!("{other} fits the schema"),
+    };
+    assert_eq!(event.kind, kind);
+    let attributes = event.attributes.map(|all| all.iter().collect());
+    assert_eq!(
+        attributes.map(|map: std::collections::BTreeMap<_, _>| json!(map)),
+        value.get("attributes").cloned()
+    );
+}
+
+/// What the first example of the page leads to by the time `until`.
+fn effects_of_first_event(warn_before: Option<Span>, until: Timestamp) -> Vec<Effect> {
+    let mut table = table(warn_before);
+    let mut effects = Vec::new();
+    let decoded = decode(Some(blocks("json event")[0].as_bytes())).unwrap();
+    table.apply(decoded.event(), OFFSET, STARTED, &mut effects);
+    table.advance(until + Span::from_secs(5), 10, &mut effects);
+    effects
+}
+
+fn table(warn_before: Option<Span>) -> SessionTable {
+    let fallback = Policy::built_in(HOUR, None);
+    let policy = warn_before.map(|_| Policy {
+        name: "default".to_owned(),
+        generation: 1,
+        warn_before,
+        ..fallback.clone()
+    });
+    let policies = PolicySet::new(policy.into_iter().collect(), fallback).unwrap();
+    SessionTable::new(TableConfig::default(), Arc::new(policies), Timestamp::MIN)
+}
+
+/// The page shows exactly this, and it fits its schema.
+fn assert_on_page(language: &str, subject: SchemaOf, event: &impl serde::Serialize) {
+    let written = serde_json::to_value(event).unwrap();
+    let shown: Value = serde_json::from_str(blocks(&format!("json {language}"))[0]).unwrap();
+    assert_eq!(shown, written, "docs/events.md should show {written:#}");
+    assert!(validator(subject).is_valid(&written), "{written}");
+}
+
+fn validator(subject: SchemaOf) -> Validator {
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema(subject).to_value())
+        .unwrap()
+}
+
+/// The code blocks of the page that are opened with `info`.
+fn blocks(info: &str) -> Vec<&'static str> {
+    let opening = format!("```{info}\n");
+    let bodies = PAGE.split(&opening).skip(1);
+    bodies
+        .filter_map(|rest| Some(rest.split_once("\n```")?.0))
+        .collect()
+}
+
+fn text_of(headers: &OwnedHeaders) -> String {
+    let line = |header: rdkafka::message::Header<'_, &[u8]>| {
+        let value = std::str::from_utf8(header.value.unwrap()).unwrap();
+        format!("{}: {value}", header.key)
+    };
+    headers.iter().map(line).collect::<Vec<_>>().join("\n")
+}
