@@ -16,7 +16,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::clocks::Reading;
+use super::clocks::{ClockTrouble, Reading};
 use super::engine::{Engine, Ticket};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
@@ -200,6 +200,11 @@ impl Worker {
         self.step_past_control_records();
         let trouble = self.engine.seen_ends(&answer).err();
         self.last_ends = answer.ends;
+        self.tell_clocks(trouble);
+    }
+
+    /// Says, on the admin port and as a metric, whether sessions may end now.
+    fn tell_clocks(&self, trouble: Option<ClockTrouble>) {
         match trouble {
             None => self.health.set_ready("clock"),
             Some(trouble) => self.health.set_not_ready("clock", trouble.to_string()),

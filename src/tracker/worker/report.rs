@@ -31,6 +31,8 @@ impl Worker {
             .is_none_or(|last| now.saturating_sub(last) >= process_report::INTERVAL);
         if due {
             self.last_report = Some(now);
+            // While no broker answers, nothing else would.
+            self.tell_clocks(self.engine.clocks().lower(self.reading()).err());
             self.parts
                 .reporter
                 .write(&self.report(ProcessState::Running));
