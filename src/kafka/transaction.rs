@@ -4,22 +4,22 @@
 //! or none. With [`Delivery::AtLeastOnce`] it is written, flushed, and then its
 //! offsets are committed: for services without transactions.
 
+mod queue;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use rdkafka::producer::Producer;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Topics;
 use super::group::GroupConsumer;
 use crate::tracker::engine::Batch;
-use crate::tracker::outbox::{self, Outgoing};
+use crate::tracker::outbox::{self, Manner};
+use queue::{BatchProducer, Failures, drain, send};
 
 /// What a crash can do to outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,8 +37,8 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a call is tried before the producer is given up.
 const ATTEMPTS: u32 = 3;
-/// How long to wait before looking again whether the queue has emptied.
-const QUEUE_PAUSE: Duration = Duration::from_millis(2);
+/// Dead letters up to this size are written in full even where larger ones were refused.
+const SMALL_LETTER: usize = 64 << 10;
 
 /// Why a batch has not been committed. Nothing of it counts.
 #[derive(Debug, thiserror::Error)]
@@ -57,30 +57,15 @@ pub enum CommitError {
     /// Records were refused, or given up.
     #[error("{0} records could not be written")]
     Unwritten(u64),
+    /// Records were refused because of their size: dead letters, nothing else is large.
+    #[error("{0} dead letters are larger than their topic takes")]
+    TooLarge(u64),
 }
 
 type Step<T> = Result<T, CommitError>;
 
 fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Step<T> {
     result.map_err(|source| CommitError::Kafka { step, source })
-}
-
-type BatchProducer = ThreadedProducer<Failures>;
-
-/// Counts the records that could not be written.
-#[derive(Default)]
-struct Failures(AtomicU64);
-
-impl ClientContext for Failures {}
-
-impl ProducerContext for Failures {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if result.is_err() {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Writes batches.
@@ -107,24 +92,29 @@ impl Committer {
         topics: Topics,
         consumer: Arc<GroupConsumer>,
     ) -> Result<Self, CommitError> {
-        config
-            .set("enable.idempotence", "true")
-            .set("compression.type", "lz4")
+        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
+        let mut defaults = vec![
+            ("compression.type", "lz4"),
             // Outputs come in batches and are flushed at once; waiting gains nothing.
-            .set("linger.ms", "1")
-            .set("message.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
-            // Larger than any dead letter: the source topic has judged its size already.
-            .set("message.max.bytes", "100000000")
-            .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "262144");
+            ("linger.ms", "1"),
+            ("message.timeout.ms", &timeout),
+            // Larger than any dead letter: the brokers judge its size.
+            ("message.max.bytes", "100000000"),
+            ("queue.buffering.max.messages", "500000"),
+            ("queue.buffering.max.kbytes", "262144"),
+        ];
+        config.set("enable.idempotence", "true");
         if delivery == Delivery::ExactlyOnce {
             config
                 .set("transactional.id", transactional_id)
-                .set(
-                    "transaction.timeout.ms",
-                    TRANSACTION_TIMEOUT.as_millis().to_string(),
-                )
                 .set("delivery.report.only.error", "true");
+            defaults.push(("transaction.timeout.ms", &timeout));
+        }
+        // What the user set with -X wins.
+        for (key, value) in defaults {
+            if config.get(key).is_none() {
+                config.set(key, value);
+            }
         }
         let mut committer = Self {
             config,
@@ -147,57 +137,54 @@ impl Committer {
         batch: &Batch,
         group: &ConsumerGroupMetadata,
     ) -> Result<(), CommitError> {
-        let offsets = self.offsets(batch)?;
-        match self.delivery {
-            Delivery::ExactlyOnce => self.transaction(batch, &offsets, group),
-            Delivery::AtLeastOnce => self.flush_and_commit(batch, &offsets),
-        }
+        let outcome = self.attempt(batch, group, usize::MAX);
+        let Err(error @ CommitError::TooLarge(_)) = outcome else {
+            return outcome;
+        };
+        // Whoever wrote one such record must not bring everything to a halt.
+        tracing::warn!(
+            %error,
+            topic = self.topics.session_logs_dlq,
+            "writing without their contents what stays in the source topic until retention deletes it; raise max.message.bytes of the dead-letter topic to that of the source topic"
+        );
+        self.attempt(batch, group, SMALL_LETTER)
     }
 
-    fn transaction(
+    /// Dead letters of more than `max_letter` bytes are written without their contents.
+    fn attempt(
         &mut self,
         batch: &Batch,
-        offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
+        max_letter: usize,
     ) -> Step<()> {
+        let offsets = self.offsets(batch)?;
         let topics = self.topics.clone();
+        let manner = Manner {
+            delivery: self.delivery,
+            max_letter,
+        };
+        let consumer = Arc::clone(&self.consumer);
         let producer = self.producer()?;
-        let written = at("begin the transaction", producer.begin_transaction())
-            .and_then(|()| write(batch, &topics, producer, Delivery::ExactlyOnce))
-            .and_then(|()| drain(producer))
-            .and_then(|()| {
-                retry("add offsets to the transaction", || {
-                    producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT)
-                })
-            })
-            .and_then(|()| {
-                retry("commit the transaction", || {
-                    producer.commit_transaction(CALL_TIMEOUT)
-                })
-            });
-        let Err(error) = written else { return Ok(()) };
-        let given_up = requires_new_producer(&error)
-            || retry("abort the transaction", || {
-                producer.abort_transaction(CALL_TIMEOUT)
-            })
-            .is_err();
-        if given_up {
-            // Fenced, or in doubt. The next one takes over its transactional id, which
-            // ends what it left open; whether that was committed, a restore reads.
-            self.producer = None;
+        let write = || {
+            outbox::write(batch, &topics, manner, |record| send(producer, record))
+                .and_then(|()| drain(producer))
+        };
+        let outcome = match manner.delivery {
+            Delivery::ExactlyOnce => transaction(producer, write, &offsets, group),
+            Delivery::AtLeastOnce => write().and_then(|()| {
+                let committed = consumer.commit(&offsets, CommitMode::Sync);
+                at("commit offsets", committed)
+            }),
+        };
+        if let Err(error) = &outcome {
+            let ends_transaction = manner.delivery == Delivery::ExactlyOnce;
+            if requires_new_producer(error) || ends_transaction && abort(producer).is_err() {
+                // Fenced, or in doubt. The next one takes over its transactional id, which
+                // ends what it left open; whether that was committed, a restore reads.
+                self.producer = None;
+            }
         }
-        Err(error)
-    }
-
-    fn flush_and_commit(&mut self, batch: &Batch, offsets: &TopicPartitionList) -> Step<()> {
-        let topics = self.topics.clone();
-        let producer = self.producer()?;
-        write(batch, &topics, producer, Delivery::AtLeastOnce)?;
-        drain(producer)?;
-        at(
-            "commit offsets",
-            self.consumer.commit(offsets, CommitMode::Sync),
-        )
+        outcome
     }
 
     fn offsets(&self, batch: &Batch) -> Step<TopicPartitionList> {
@@ -231,56 +218,32 @@ impl Committer {
             }
         };
         // What an aborted batch has left behind is not this one's.
-        producer.context().0.store(0, Ordering::Relaxed);
+        producer.context().forget();
         Ok(self.producer.insert(producer))
     }
 }
 
-/// Queues everything in `batch`.
-fn write(batch: &Batch, topics: &Topics, producer: &BatchProducer, delivery: Delivery) -> Step<()> {
-    outbox::write(batch, topics, delivery, |record| send(producer, record))
+/// Commits what `write` writes together with `offsets`.
+fn transaction(
+    producer: &BatchProducer,
+    write: impl FnOnce() -> Step<()>,
+    offsets: &TopicPartitionList,
+    group: &ConsumerGroupMetadata,
+) -> Step<()> {
+    at("begin the transaction", producer.begin_transaction())?;
+    write()?;
+    retry("add offsets to the transaction", || {
+        producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT)
+    })?;
+    retry("commit the transaction", || {
+        producer.commit_transaction(CALL_TIMEOUT)
+    })
 }
 
-/// Queues a record, waiting while the queue is full.
-fn send(producer: &BatchProducer, outgoing: Outgoing<'_>) -> Step<()> {
-    let mut record = BaseRecord::to(outgoing.topic);
-    record.key = outgoing.key;
-    record.payload = outgoing.value;
-    record.partition = outgoing.partition;
-    record.headers = outgoing.headers;
-    // Bounded by the message timeout, which empties the queue if nothing else does.
-    loop {
-        match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
-                record = unsent;
-                thread::sleep(QUEUE_PAUSE);
-            }
-            Err((source, _)) => {
-                return Err(CommitError::Kafka {
-                    step: "write a record",
-                    source,
-                });
-            }
-        }
-    }
-}
-
-/// Waits until every queued record has been acknowledged or has failed. (The
-/// library's own flush looks only every 100 ms, which would be most of a commit.)
-fn drain(producer: &BatchProducer) -> Step<()> {
-    let mut rounds = TRANSACTION_TIMEOUT.as_millis() * 2 / QUEUE_PAUSE.as_millis();
-    while producer.in_flight_count() > 0 {
-        if rounds == 0 {
-            return Err(CommitError::Unacknowledged(producer.in_flight_count()));
-        }
-        rounds -= 1;
-        thread::sleep(QUEUE_PAUSE);
-    }
-    match producer.context().0.swap(0, Ordering::Relaxed) {
-        0 => Ok(()),
-        failed => Err(CommitError::Unwritten(failed)),
-    }
+fn abort(producer: &BatchProducer) -> Step<()> {
+    retry("abort the transaction", || {
+        producer.abort_transaction(CALL_TIMEOUT)
+    })
 }
 
 /// Calls again while Kafka says that this may help.
@@ -309,6 +272,6 @@ fn requires_new_producer(error: &CommitError) -> bool {
             matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced)
         }
         CommitError::Kafka { .. } | CommitError::Unacknowledged(_) => true,
-        CommitError::Unwritten(_) => false,
+        CommitError::Unwritten(_) | CommitError::TooLarge(_) => false,
     }
 }

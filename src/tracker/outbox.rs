@@ -26,6 +26,15 @@ pub struct Outgoing<'a> {
     pub headers: Option<OwnedHeaders>,
 }
 
+/// How records are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Whether a transaction guards them.
+    pub delivery: Delivery,
+    /// Dead letters of more bytes are written without the contents of their records.
+    pub max_letter: usize,
+}
+
 /// Names, on checkpoint records that no transaction guards, the source offset that is
 /// committed after them.
 pub const POSITION: &str = "sundown-position";
@@ -37,7 +46,7 @@ pub const POSITION: &str = "sundown-position";
 pub fn write<E>(
     batch: &Batch,
     topics: &Topics,
-    delivery: Delivery,
+    manner: Manner,
     mut send: impl FnMut(Outgoing<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut buffer = Vec::with_capacity(512);
@@ -49,7 +58,8 @@ pub fn write<E>(
                 partition: part.partition,
             },
             detected_at: batch.detected_at,
-            position: (delivery == Delivery::AtLeastOnce).then(|| part.position.to_string()),
+            position: (manner.delivery == Delivery::AtLeastOnce).then(|| part.position.to_string()),
+            max_letter: manner.max_letter,
             buffer: &mut buffer,
             send: &mut send,
         };
@@ -64,6 +74,7 @@ struct Writer<'a, S> {
     detected_at: Timestamp,
     /// For [`POSITION`].
     position: Option<String>,
+    max_letter: usize,
     buffer: &'a mut Vec<u8>,
     send: &'a mut S,
 }
@@ -156,16 +167,19 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
     }
 
     fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), E> {
-        let existing = OwnedHeaders::new_with_capacity(letter.headers.len() + 7);
-        let existing = letter
-            .headers
-            .iter()
-            .fold(existing, |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: value.as_ref(),
-                })
+        let fits = letter.bytes() <= self.max_letter;
+        let mut headers = OwnedHeaders::new_with_capacity(letter.headers.len() + 8);
+        if fits {
+            for (key, value) in &letter.headers {
+                let value = value.as_ref();
+                headers = headers.insert(Header { key, value });
+            }
+        } else {
+            headers = headers.insert(Header {
+                key: dead_letter::OMITTED,
+                value: Some(&letter.bytes().to_string()),
             });
+        }
         let origin = Origin {
             topic: self.source.topic,
             partition: self.source.partition,
@@ -175,9 +189,9 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
         (self.send)(Outgoing {
             topic: &self.topics.session_logs_dlq,
             partition: None,
-            key: letter.key.as_deref(),
-            value: letter.value.as_deref(),
-            headers: Some(dead_letter::headers(existing, &letter.cause, origin)),
+            key: letter.key.as_deref().filter(|_| fits),
+            value: letter.value.as_deref().filter(|_| fits),
+            headers: Some(dead_letter::headers(headers, &letter.cause, origin)),
         })
     }
 }

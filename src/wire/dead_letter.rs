@@ -21,6 +21,10 @@ pub const ATTEMPTS: &str = "sundown-dlq-attempts";
 /// Which actions are still undone, their names joined by commas; on terminal events only.
 pub const UNDONE: &str = "sundown-dlq-undone";
 
+/// How many bytes key, value and headers had that are not here, because the dead-letter
+/// topic does not take so many. They are where the other headers say.
+pub const OMITTED: &str = "sundown-dlq-omitted-bytes";
+
 /// The longest text in the [`ERROR`] header, in bytes.
 pub const MAX_ERROR_BYTES: usize = 1024;
 
