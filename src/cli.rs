@@ -108,7 +108,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 /// Runs a role until the process is asked to stop.
 fn serve(role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async { role(shutdown::on_signal()?).await })
+    let outcome = runtime.block_on(async { role(shutdown::on_signal()?).await });
+    // A question that no broker answers must not hold the process up.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

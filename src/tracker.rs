@@ -142,16 +142,20 @@ async fn find_topics(
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<SourceTopic>> {
     let admin = TopicAdmin::new(config)?;
-    loop {
-        match require_for_tracker(&admin, topics).await {
-            Ok(source) => return Ok(Some(source)),
-            Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "trying again"),
-            Err(error) => return Err(error.into()),
+    let ask = async {
+        loop {
+            match require_for_tracker(&admin, topics).await {
+                Err(error @ TopicError::Unreachable { .. }) => {
+                    tracing::warn!(%error, "trying again");
+                }
+                answer => return answer,
+            }
+            tokio::time::sleep(RETRY).await;
         }
-        tokio::select! {
-            () = tokio::time::sleep(RETRY) => {}
-            () = stop.cancelled() => return Ok(None),
-        }
+    };
+    tokio::select! {
+        answer = ask => Ok(Some(answer?)),
+        () = stop.cancelled() => Ok(None),
     }
 }
 
