@@ -6,13 +6,16 @@
 
 mod installation;
 mod model;
+mod policies;
 mod population;
 mod tracker;
 
+mod bad_input;
 mod clocks;
 mod crashes;
 mod restarts;
 mod retention;
+mod startup;
 mod steady;
 mod upstream;
 mod variants;

@@ -154,6 +154,10 @@ impl Process {
         self.signal(Signal::SIGTERM);
     }
 
+    pub fn sigint(&mut self) {
+        self.signal(Signal::SIGINT);
+    }
+
     pub fn sigstop(&mut self) {
         self.signal(Signal::SIGSTOP);
     }
