@@ -176,10 +176,6 @@ fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> Clien
     let mut member = ClientConfig::new();
     member
         .set("group.id", group)
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "earliest")
         // Bounds what is fetched ahead of the loop, in KiB.
         .set("queued.max.messages.kbytes", "65536");
     match args.group_protocol {
@@ -199,10 +195,16 @@ fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> Clien
             member.set("group.protocol", "consumer");
         }
     }
-    // What the user set with -X wins.
+    // What the user set with -X wins, as far as sessions are safe with it.
     for (key, value) in config.config_map() {
         member.set(key, value);
     }
+    member
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Whoever goes on elsewhere has not read what was in between.
+        .set("auto.offset.reset", "error");
     member
 }
 

@@ -7,16 +7,20 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset};
 
 /// A consumer that is a member of a group.
 pub type GroupConsumer = BaseConsumer<GroupContext>;
+
+/// How long the consumer may take to move to another offset.
+const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a rebalance does. Each has to be answered with [`assign`] or [`unassign`].
 #[derive(Debug)]
@@ -114,4 +118,31 @@ pub fn unassign(consumer: &GroupConsumer, partitions: &TopicPartitionList) -> Ka
         RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
         RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
     }
+}
+
+/// Has the consumer read a partition that it owns from `offset` on, whether or not it was
+/// paused.
+///
+/// # Errors
+/// If librdkafka refuses.
+pub fn read_from(
+    consumer: &GroupConsumer,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> KafkaResult<()> {
+    let offset = Offset::Offset(offset);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, offset)?;
+    let sought = consumer.seek(topic, partition, offset, SEEK_PATIENCE);
+    if sought.is_err() {
+        // It has not begun to be fetched yet, or came to a halt when its position was
+        // deleted under it. To be assigned again sets it going from either.
+        let RebalanceProtocol::Cooperative = consumer.rebalance_protocol() else {
+            return sought;
+        };
+        consumer.incremental_unassign(&list)?;
+        consumer.incremental_assign(&list)?;
+    }
+    consumer.resume(&list)
 }

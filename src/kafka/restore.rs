@@ -33,6 +33,17 @@ pub enum RestoreError {
         /// Its answer.
         source: KafkaError,
     },
+    /// The partition is shorter than it was. Until somebody decides what is to become of
+    /// the sessions, none of them ends.
+    #[error(
+        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was made anew, start from nothing with: sundown topics reset"
+    )]
+    Truncated {
+        /// What the group has committed.
+        committed: i64,
+        /// Where the partition ends.
+        end: i64,
+    },
     /// A checkpoint record cannot be read. Trying again will not help.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -93,7 +104,10 @@ impl RestorePool {
                     let partition = job.settings.partition;
                     log.partition = partition;
                     let outcome = restore(&mut log, job.settings);
-                    if matches!(outcome, Err(RestoreError::Kafka { .. })) {
+                    if matches!(
+                        outcome,
+                        Err(RestoreError::Kafka { .. } | RestoreError::Truncated { .. })
+                    ) {
                         thread::sleep(BACKOFF);
                     }
                     let _gone = sender.send(RestoreResult {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +85,8 @@ pub struct Worker {
     /// The latest answer about each partition's end, for reports.
     last_ends: Vec<(i32, i64)>,
     last_report: Option<Duration>,
+    /// Retention has deleted what was to be read next.
+    overtaken: bool,
     told_misrouted: bool,
 }
 
@@ -111,6 +113,7 @@ impl Worker {
             waiting: Vec::new(),
             last_ends: Vec::new(),
             last_report: None,
+            overtaken: false,
             told_misrouted: false,
         }
     }
@@ -132,6 +135,7 @@ impl Worker {
             self.take_samples();
             self.take_ends();
             self.take_commit(Duration::ZERO);
+            self.restore_if_overtaken();
             self.commit_if_due();
             self.report_if_due();
         }
@@ -164,6 +168,10 @@ impl Worker {
                     anyhow::bail!(
                         "the consumer cannot go on: {code}; the process has to be restarted"
                     );
+                }
+                Some(Err(error)) if is_out_of_range(&error) => {
+                    tracing::error!(%error, "events were deleted before they were read; restoring all partitions");
+                    self.overtaken = true;
                 }
                 Some(Err(error)) => tracing::warn!(%error, "the consumer goes on after an error"),
                 None => break,
@@ -248,6 +256,11 @@ impl Worker {
             elapsed: self.clock.elapsed(),
         }
     }
+}
+
+/// Whether there is nothing in a partition any more where it would be read next.
+fn is_out_of_range(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset)
 }
 
 /// A watermark, unless nothing has moved it yet.

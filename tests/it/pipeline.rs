@@ -12,6 +12,7 @@ mod tracker;
 mod clocks;
 mod crashes;
 mod restarts;
+mod retention;
 mod steady;
 mod upstream;
 mod variants;

@@ -117,6 +117,24 @@ impl Kafka {
         }
     }
 
+    /// Deletes all records that are in a topic, as retention would.
+    pub fn delete_records(&self, name: &str) {
+        let consumer: BaseConsumer = self.client().create().expect("consumer");
+        let mut ends = TopicPartitionList::new();
+        for partition in partitions(&consumer, name) {
+            ends.add_partition_offset(name, partition, Offset::End)
+                .expect("offset");
+        }
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().expect("admin client");
+        let deleted = admin.delete_records(&ends, &AdminOptions::new());
+        let deleted = futures_executor::block_on(deleted)
+            .unwrap_or_else(|error| panic!("records of {name} cannot be deleted: {error}"));
+        for element in deleted.elements() {
+            element.error().expect("the records are deleted");
+        }
+    }
+
     /// Reads a topic from its beginning to its present end; by partition, then offset. Somebody may
     /// be writing to it.
     pub fn read(&self, topic: &str, isolation: Isolation) -> Vec<Record> {

@@ -55,6 +55,16 @@ impl KafkaLog {
         })
     }
 
+    /// Where the source partition begins and ends.
+    fn source_range(&self) -> Result<(i64, i64), RestoreError> {
+        let topic = &self.topics.session_logs;
+        let range = self.ends.fetch_watermarks(topic, self.partition, TIMEOUT);
+        range.map_err(|source| RestoreError::Kafka {
+            step: "ask where the source partition begins and ends",
+            source,
+        })
+    }
+
     fn check_stop(&self) -> Result<(), RestoreError> {
         if self.stop.is_cancelled() {
             Err(RestoreError::Stopped)
@@ -114,24 +124,21 @@ impl RestoreLog for KafkaLog {
             return Ok(None);
         };
         element.error().map_err(kafka)?;
-        Ok(match element.offset() {
-            Offset::Offset(offset) => Some(Committed {
-                offset,
-                metadata: element.metadata().to_owned(),
-            }),
-            _ => None,
-        })
+        let Offset::Offset(committed) = element.offset() else {
+            return Ok(None);
+        };
+        let (_, end) = self.source_range()?;
+        if committed > end {
+            return Err(RestoreError::Truncated { committed, end });
+        }
+        Ok(Some(Committed {
+            offset: committed,
+            metadata: element.metadata().to_owned(),
+        }))
     }
 
     fn source_start(&mut self) -> Result<i64, RestoreError> {
-        let ends = self
-            .ends
-            .fetch_watermarks(&self.topics.session_logs, self.partition, TIMEOUT);
-        let (start, _) = ends.map_err(|source| RestoreError::Kafka {
-            step: "ask where the source partition begins",
-            source,
-        })?;
-        Ok(start)
+        Ok(self.source_range()?.0)
     }
 
     fn read_checkpoint(

@@ -1,7 +1,7 @@
 //! What the loop does when the group gives and takes partitions.
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::{COMMIT_PATIENCE, Worker};
 use crate::kafka::group::{self, Rebalance};
@@ -12,8 +12,13 @@ impl Worker {
         let refused =
             |error| anyhow::Error::new(error).context("librdkafka refuses the group's assignment");
         match rebalance {
-            Rebalance::Assigned(partitions) => {
+            Rebalance::Assigned(mut partitions) => {
                 self.metrics.rebalanced("assigned");
+                // Nothing is read from here, but without an offset librdkafka would look
+                // for a committed one, and might find none.
+                partitions
+                    .set_all_offsets(Offset::Beginning)
+                    .map_err(refused)?;
                 let consumer = &self.parts.consumer;
                 group::assign(consumer, &partitions).map_err(refused)?;
                 // Nothing is read before its state is there.
@@ -45,7 +50,7 @@ impl Worker {
         Ok(())
     }
 
-    /// A transaction came to nothing, so memory is ahead of the log.
+    /// What is in memory does not fit the log any more.
     pub(super) fn restore_everything(&mut self) {
         self.waiting = self.engine.abort();
         let mut list = TopicPartitionList::new();

@@ -1,19 +1,12 @@
 //! How the loop gets a partition's state, and reads on from there.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaResult;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::Worker;
+use crate::kafka::group;
 use crate::kafka::restore::{RestoreError, RestoreJob, RestoreResult};
 use crate::tracker::engine::Ticket;
 use crate::tracker::restore::RestoreSettings;
-
-/// How long the consumer may take to move to another offset.
-const SEEK_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Hands partitions to the restorers, and takes those that they have finished.
@@ -29,6 +22,15 @@ impl Worker {
             self.restored(result)?;
         }
         Ok(())
+    }
+
+    /// Goes on where the log begins by now. Not while a commit is under way: a restore
+    /// that runs beside it could see its checkpoints without its offset.
+    pub(super) fn restore_if_overtaken(&mut self) {
+        if self.overtaken && !self.parts.commits.busy() {
+            self.overtaken = false;
+            self.restore_everything();
+        }
     }
 
     fn submit_restore(&self, partition: i32, ticket: Ticket) {
@@ -60,14 +62,16 @@ impl Worker {
                     "cannot restore from {topic}, partition {partition}"
                 )));
             }
-            Err(error @ RestoreError::Kafka { .. }) => {
+            Err(error @ (RestoreError::Kafka { .. } | RestoreError::Truncated { .. })) => {
                 tracing::warn!(partition, %error, "restoring again");
                 self.waiting.push((partition, ticket));
                 return Ok(());
             }
         };
         let position = restored.partition.position();
-        if let Err(error) = self.read_on(partition, position) {
+        let topic = &self.settings.topics.session_logs;
+        let consumer = &self.parts.consumer;
+        if let Err(error) = group::read_from(consumer, topic, partition, position) {
             tracing::warn!(partition, position, %error, "cannot read on where the restore ended; restoring again");
             let ticket = self.engine.assign(partition);
             self.waiting.push((partition, ticket));
@@ -93,15 +97,5 @@ impl Worker {
             .restored(ticket, partition, Box::new(restored.partition));
         self.tell_restoring();
         Ok(())
-    }
-
-    fn read_on(&self, partition: i32, position: i64) -> KafkaResult<()> {
-        let topic = &self.settings.topics.session_logs;
-        self.parts
-            .consumer
-            .seek(topic, partition, Offset::Offset(position), SEEK_PATIENCE)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition(topic, partition);
-        self.parts.consumer.resume(&list)
     }
 }
