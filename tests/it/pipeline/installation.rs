@@ -1,6 +1,6 @@
 //! An installation of a test's own: topics under a prefix, trackers, and what they have written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::json;
@@ -207,10 +207,17 @@ impl<'a> Installation<'a> {
     /// Outputs of transactions that came to nothing, or are still open.
     pub fn aborted_records(&self) -> usize {
         let count = |name: &str| {
-            let all = self
-                .kafka
-                .read(&self.topic(name), Isolation::ReadUncommitted);
-            all.len() - self.read(name).len()
+            let places = |records: Vec<Record>| -> BTreeSet<(i32, i64)> {
+                let places = records
+                    .iter()
+                    .map(|record| (record.partition, record.offset));
+                places.collect()
+            };
+            let topic = self.topic(name);
+            let all = places(self.kafka.read(&topic, Isolation::ReadUncommitted));
+            // Read later: what was open may have been committed since, and more has come.
+            let committed = places(self.read(name));
+            all.difference(&committed).count()
         };
         count("sundown.checkpoint") + count("expired_sessions")
     }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -81,6 +82,20 @@ impl Tracker {
             "{status}: {}",
             self.process.text(Stream::Stderr)
         );
+    }
+
+    /// Kills it at a moment at which `amid` holds; frozen, it stays so. After some tries, at
+    /// any moment.
+    pub fn kill_when(mut self, amid: impl Fn() -> bool) {
+        for _ in 0..20 {
+            self.process.sigstop();
+            if amid() {
+                break;
+            }
+            self.process.sigcont();
+            thread::sleep(Duration::from_millis(7));
+        }
+        self.kill();
     }
 
     /// Ends it in the midst of whatever it is doing.
