@@ -110,7 +110,7 @@ fn a_tracker_that_was_frozen_does_no_harm_when_it_goes_on() {
             thread::sleep(Duration::from_secs(2));
             let before = other.metric("sundown_tracker_rebalances_total", "assigned");
             frozen.process.sigstop();
-            other.await_metric("sundown_tracker_rebalances_total", "assigned", before + 1.0);
+            other.await_metric("sundown_tracker_rebalances_total", "assigned", before + 1);
             frozen.process.sigcont();
         }
         users.join().expect("the users do as they should");

@@ -48,18 +48,18 @@ impl Tracker {
         });
     }
 
-    /// The sum of a metric over its labels; `labels` is a part of them, or empty.
-    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+    /// The sum of a counter over its labels; `labels` is a part of them, or empty.
+    pub fn metric(&self, name: &str, labels: &str) -> u64 {
         let metrics = self.get("/metrics").unwrap_or_default();
         metrics
             .lines()
             .filter(|line| line.starts_with(name) && line.contains(labels))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
     }
 
     /// Waits until that sum is at least `value`.
-    pub fn await_metric(&self, name: &str, labels: &str, value: f64) {
+    pub fn await_metric(&self, name: &str, labels: &str, value: u64) {
         eventually(SOON, &format!("{name} {labels} of {value}"), || {
             (self.metric(name, labels) >= value).then_some(())
         });
