@@ -118,6 +118,7 @@ fn drain_bare(bootstrap: &str, prefix: &str, events: u64) -> Drain {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("queued.max.messages.kbytes", "65536")
+        .set("fetch.queue.backoff.ms", "10")
         .create()
         .unwrap();
     let mut all = TopicPartitionList::new();

@@ -181,7 +181,10 @@ fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> Clien
     member
         .set("group.id", group)
         // Bounds what is fetched ahead of the loop, in KiB.
-        .set("queued.max.messages.kbytes", "65536");
+        .set("queued.max.messages.kbytes", "65536")
+        // How long fetching pauses at that bound. By default a second, in which the loop
+        // would have worked off what there is several times over.
+        .set("fetch.queue.backoff.ms", "10");
     match args.group_protocol {
         GroupProtocol::Classic => {
             member

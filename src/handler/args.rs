@@ -86,7 +86,9 @@ impl Settings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             // Bounds what is fetched ahead, in KiB.
-            .set("queued.max.messages.kbytes", "8192");
+            .set("queued.max.messages.kbytes", "8192")
+            // How long fetching pauses at that bound; the default is a second.
+            .set("fetch.queue.backoff.ms", "10");
         // In the newer protocol these are the brokers' to say, and the client refuses them.
         if self.client.get("group.protocol") != Some("consumer") {
             member
