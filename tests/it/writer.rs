@@ -24,9 +24,14 @@ impl Kafka {
     }
 
     /// A writer of transactions: write between [`Writer::begin`] and [`Writer::commit`] or
-    /// [`Writer::abort`].
+    /// [`Writer::abort`]. The broker aborts those that stay open for 20 s.
     pub fn transactional_writer(&self, id: &str) -> Writer {
-        let writer = Writer::new(self.client().set("transactional.id", id));
+        let mut config = self.client();
+        let config = config
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", "20000")
+            .set("message.timeout.ms", "20000");
+        let writer = Writer::new(config);
         writer.transact("init", |producer| {
             producer.init_transactions(BROKER_TIMEOUT)
         });
