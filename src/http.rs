@@ -14,7 +14,7 @@ use reqwest::{Client, redirect};
 /// If the certificates of the authorities to trust cannot be loaded.
 pub fn client(timeout: Duration) -> reqwest::Result<Client> {
     // Fails if there is a provider already, which is just as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Client::builder()
         .user_agent(concat!("sundown/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
