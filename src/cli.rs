@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::check::CheckArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
@@ -64,6 +65,8 @@ pub enum Command {
     Revoke(LogoutArgs),
     /// Act on sessions that are over: call webhooks, write logs.
     Handler(HandlerArgs),
+    /// Send a session through and see it end.
+    Check(CheckArgs),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -96,6 +99,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
+        Command::Check(args) => crate::check::run(args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Schema { subject } => {
             crate::schema::run(*subject);

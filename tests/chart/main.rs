@@ -1,0 +1,9 @@
+//! The Helm chart: generated parts in step with the code, and what it renders.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says what it saw"
+)]
+
+mod generated;
+mod helm;
+mod rendered;
