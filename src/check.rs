@@ -107,6 +107,8 @@ fn at_the_end(
     existing: &Existing,
 ) -> anyhow::Result<BaseConsumer> {
     config
+        // Named for the client's sake: it never joins.
+        .set("group.id", topic)
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create()?;
