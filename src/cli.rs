@@ -67,6 +67,8 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
+    Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
@@ -97,6 +99,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {
             crate::schema::run(*subject);
             Ok(())
