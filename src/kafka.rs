@@ -4,6 +4,7 @@ pub mod client;
 pub mod commit_thread;
 pub mod end_offsets;
 pub mod event_writer;
+pub mod follow;
 pub mod group;
 pub mod names;
 mod record;

@@ -20,6 +20,7 @@ mod topic;
 mod writer;
 
 mod demo;
+mod follow;
 mod handler;
 mod harness;
 mod pipeline;
