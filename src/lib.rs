@@ -13,6 +13,8 @@ pub mod logout;
 pub mod metrics;
 pub mod output;
 pub mod policy_file;
+pub mod policy_record;
+pub mod policy_topic;
 pub mod process_report;
 pub mod produce;
 pub mod schema;

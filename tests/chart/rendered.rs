@@ -42,7 +42,7 @@ fn renders_what_it_has_always_rendered() {
                 "autoscaling.handler.mode=hpa",
                 "monitoring.podMonitor.enabled=true",
                 "networkPolicy.enabled=true",
-                "controller.watchNamespaces={sessions,other}",
+                "controller.namespaces={sessions,other}",
                 "handler.actions.actions[0].name=tell",
                 "handler.actions.actions[0].type=log",
                 "handler.secrets={webhook}",
@@ -119,8 +119,8 @@ fn refuses_typos_and_contradictions_by_name() {
         (
             &[
                 BROKERS,
-                "controller.watchAllNamespaces=true",
-                "controller.watchNamespaces={a}",
+                "controller.allNamespaces=true",
+                "controller.namespaces={a}",
             ],
             "choose one",
         ),

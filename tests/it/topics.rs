@@ -197,7 +197,7 @@ async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
         sundown::cli::Cli::parse_from(cli).global.topics.topics()
     };
 
-    let missing = require_for_tracker(&admin, &names(&prefix)).await;
+    let missing = require_for_tracker(&admin, &names(&prefix), None).await;
     let Err(error @ TopicError::Missing { .. }) = missing else {
         panic!("{missing:?}");
     };
@@ -207,7 +207,7 @@ async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
     );
 
     json(kafka, &prefix, &["create", "--partitions", "2"]);
-    let source = require_for_tracker(&admin, &names(&prefix))
+    let source = require_for_tracker(&admin, &names(&prefix), None)
         .await
         .expect("fits");
     assert_eq!(
@@ -218,7 +218,7 @@ async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
     let other = unique_prefix("topics");
     kafka.create_topic(&(other.clone() + "sundown.checkpoint"), 4, &[]);
     json(kafka, &other, &["create", "--partitions", "2"]);
-    let unfit = require_for_tracker(&admin, &names(&other)).await;
+    let unfit = require_for_tracker(&admin, &names(&other), None).await;
     let Err(error @ TopicError::PartitionMismatch { .. }) = unfit else {
         panic!("{unfit:?}");
     };

@@ -20,7 +20,7 @@
 {{- if and .Values.handler.actions .Values.handler.actionsConfigMap -}}
 {{- fail "handler.actions and handler.actionsConfigMap are both set: choose one" -}}
 {{- end -}}
-{{- if and .Values.controller.watchAllNamespaces .Values.controller.watchNamespaces -}}
-{{- fail "controller.watchAllNamespaces and controller.watchNamespaces are both set: choose one" -}}
+{{- if and .Values.controller.allNamespaces .Values.controller.namespaces -}}
+{{- fail "controller.allNamespaces and controller.namespaces are both set: choose one" -}}
 {{- end -}}
 {{- end -}}
