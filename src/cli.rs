@@ -7,6 +7,7 @@ use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
+use crate::policy::PolicyCommand;
 use crate::produce::ProduceArgs;
 use crate::session::EventKind;
 use crate::telemetry::LogArgs;
@@ -67,6 +68,9 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Write, show, check or try out session policies, without Kubernetes.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
@@ -97,6 +101,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Schema { subject } => {
             crate::schema::run(*subject);
             Ok(())
