@@ -10,6 +10,7 @@ use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
+use crate::policy::PolicyCommand;
 use crate::produce::ProduceArgs;
 use crate::session::EventKind;
 use crate::telemetry::LogArgs;
@@ -74,6 +75,9 @@ pub enum Command {
     Topics(TopicsCommand),
     /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
     Crd,
+    /// Write, show, check or try out session policies, without Kubernetes.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
@@ -110,6 +114,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Check(args) => crate::check::run(args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
+        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Schema { subject } => {
             crate::schema::run(*subject);
             Ok(())

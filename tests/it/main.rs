@@ -24,5 +24,6 @@ mod follow;
 mod handler;
 mod harness;
 mod pipeline;
+mod policies;
 mod produce;
 mod topics;
