@@ -1,6 +1,7 @@
 //! Sundown ends user sessions on time.
 
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod crd;

@@ -220,6 +220,11 @@ spec:
             ),
             ("15m", "soon", "'soon' is not a duration"),
             (
+                "15m",
+                "2d",
+                "spec.idleTimeout: has days: write them in hours",
+            ),
+            (
                 "12h",
                 "30m",
                 "spec.absoluteTimeout: must be at least idleTimeout (1h)",

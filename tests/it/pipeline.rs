@@ -11,6 +11,7 @@ mod population;
 pub mod tracker;
 
 mod bad_input;
+mod check;
 mod clocks;
 mod crashes;
 mod restarts;
