@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
@@ -12,7 +13,7 @@ use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{demo, handler, shutdown, telemetry, tracker};
+use crate::{controller, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -64,6 +65,8 @@ pub enum Command {
     Revoke(LogoutArgs),
     /// Act on sessions that are over: call webhooks, write logs.
     Handler(HandlerArgs),
+    /// Bring session policies from Kubernetes to the trackers, and measure the lag.
+    Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -98,6 +101,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
+        Command::Controller(args) => {
+            serve(async |stop| controller::run(&cli.global, args, stop).await)
+        }
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {

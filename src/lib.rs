@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod controller;
 pub mod crd;
 pub mod demo;
 pub mod handler;
