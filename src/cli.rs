@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckArgs;
+use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
@@ -16,7 +17,7 @@ use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{demo, handler, shutdown, telemetry, tracker};
+use crate::{controller, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -70,6 +71,8 @@ pub enum Command {
     Handler(HandlerArgs),
     /// Send a session through and see it end.
     Check(CheckArgs),
+    /// Bring session policies from Kubernetes to the trackers, and measure the lag.
+    Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -112,6 +115,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
             handler::run(&cli.global, args, stop).await
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
+        Command::Controller(args) => serve(&cli.global, async |stop| {
+            controller::run(&cli.global, args, stop).await
+        }),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
