@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::demo::DemoArgs;
+use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
@@ -67,6 +68,9 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// List, show, retry or discard dead letters.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
@@ -96,6 +100,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
+        Command::Dlq(command) => crate::dlq::run(command, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
         Command::Schema { subject } => {
             crate::schema::run(*subject);

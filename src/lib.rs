@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod crd;
 pub mod demo;
+pub mod dlq;
 pub mod handler;
 pub mod http;
 pub mod kafka;
