@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
 use crate::metrics::handler::HandlerMetrics;
+use crate::policy_actions::PolicyActions;
 use args::{HandlerArgs, Settings};
 use circuit::Circuit;
 use config::NamedAction;
@@ -48,7 +49,7 @@ use dead_letters::{DeadLetters, Reason};
 use event::Occasion;
 use lanes::Lanes;
 use partitions::{Limits, Partitions};
-use selection::{AllActions, PolicyActions};
+use selection::ActionsOfPolicy;
 use work::{Returned, Work};
 use worker::{Station, Worker};
 
@@ -104,8 +105,11 @@ pub async fn serve(
         Some(listen) => Some(jwks::start(listen, settings.actions.public_keys()).await?),
         None => None,
     };
-    let crew = Crew::new(&settings, health, &metrics);
     let stop = stop.child_token();
+    let Some(policies) = policies(&settings, health, &stop).await? else {
+        return Ok(());
+    };
+    let crew = Crew::new(&settings, policies, health, &metrics);
     let mut readers = JoinSet::new();
     for occasion in settings.occasions() {
         let reader = reader(occasion, &settings, &crew, stop.clone())?;
@@ -133,17 +137,40 @@ pub async fn serve(
     Ok(())
 }
 
+/// Which actions policies name, once that is known; `None` if told to stop before.
+async fn policies(
+    settings: &Settings,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<PolicyActions>> {
+    health.set_not_ready("policies", "reading the policies");
+    let (config, topic) = (settings.client.clone(), &settings.topics.policies);
+    let refused = || tracing::warn!("a policy that cannot be read was passed over");
+    let policies = PolicyActions::start(config, topic, stop.clone(), refused)?;
+    let known = tokio::select! {
+        known = policies.known() => known,
+        () = stop.cancelled() => false,
+    };
+    health.set_ready("policies");
+    Ok(known.then_some(policies))
+}
+
 /// What the readers share: actions and their circuits, places, counters.
 struct Crew {
     stations: Arc<[Station]>,
     slots: Arc<Semaphore>,
-    policies: Arc<dyn PolicyActions>,
+    actions_of: Arc<ActionsOfPolicy>,
     health: Health,
     metrics: HandlerMetrics,
 }
 
 impl Crew {
-    fn new(settings: &Settings, health: &Health, metrics: &HandlerMetrics) -> Self {
+    fn new(
+        settings: &Settings,
+        policies: PolicyActions,
+        health: &Health,
+        metrics: &HandlerMetrics,
+    ) -> Self {
         let retry = settings.actions.retry;
         let station = |named: &NamedAction| Station {
             circuit: Circuit::new(named.name.clone(), retry, health.clone(), metrics.clone()),
@@ -152,7 +179,7 @@ impl Crew {
         Self {
             stations: settings.actions.list.iter().map(station).collect(),
             slots: Arc::new(Semaphore::new(settings.concurrency)),
-            policies: Arc::new(AllActions),
+            actions_of: Arc::new(move |policy| policies.of(policy)),
             health: health.clone(),
             metrics: metrics.clone(),
         }
@@ -171,7 +198,7 @@ impl Crew {
             stations: Arc::clone(&self.stations),
             retry: settings.actions.retry,
             slots: Arc::clone(&self.slots),
-            policies: Arc::clone(&self.policies),
+            actions_of: Arc::clone(&self.actions_of),
             dead_letters: match occasion {
                 Occasion::Ending => Some(dead_letters()?),
                 Occasion::Warning => None,

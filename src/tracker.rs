@@ -7,6 +7,7 @@
 //! | which clock counts | `clocks.rs` |
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
+//! | where the policies come from | `policies.rs` |
 //! | the thread that runs all of it on Kafka | `worker.rs` |
 
 pub mod args;
@@ -16,12 +17,12 @@ pub mod murmur2;
 pub mod offset_metadata;
 pub mod outbox;
 pub mod partition;
+mod policies;
 pub mod record;
 pub mod restore;
 pub mod worker;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -43,11 +44,11 @@ use crate::kafka::topics::{
 };
 use crate::kafka::transaction::Committer;
 use crate::metrics::tracker::TrackerMetrics;
-use crate::policy_file::PolicyFile;
 use crate::process_report::Reporter;
-use crate::session::{Policy, PolicySet, TableConfig};
+use crate::session::TableConfig;
 use args::TrackerArgs;
 use engine::Engine;
+use policies::PolicySource;
 use worker::report::Identity;
 use worker::{Parts, Settings, Worker};
 
@@ -64,16 +65,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let health = Health::default();
-    health.set_not_ready("kafka", "looking for the topics");
-    health.set_not_ready(
-        "group",
-        "waiting for the consumer group to assign partitions",
-    );
-    health.set_not_ready(
-        "clock",
-        "waiting for the first process report to be acknowledged",
-    );
+    let health = unready();
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
     let _server = admin::start(&args.admin, health.clone(), registry).await?;
@@ -82,8 +74,8 @@ pub async fn run(
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     // What is wrong with the command line is told before anything is waited for.
-    let (policies, changes) = policies(args, &stop)?;
-    let Some(source) = find_topics(&config, &topics, &stop).await? else {
+    let policies = PolicySource::open(args)?;
+    let Some(source) = find_topics(&config, &topics, &policies, &stop).await? else {
         return Ok(());
     };
     match source.timestamps {
@@ -97,6 +89,7 @@ pub async fn run(
         ),
     }
     health.set_ready("kafka");
+    let changes = policies.start(&config, &topics, &metrics, &stop)?;
 
     let group = global.topics.prefixed(&args.group);
     let identity = identity(&clock);
@@ -123,7 +116,7 @@ pub async fn run(
             consumer,
         };
         parts.consumer.subscribe(&[&topics.session_logs])?;
-        let engine = Engine::new(args.commit_interval(), args.max_clock_skew, policies);
+        let engine = Engine::new(args.commit_interval(), args.max_clock_skew);
         let settings = Settings {
             partitions: source.partitions,
             table: table_config(&args),
@@ -135,16 +128,34 @@ pub async fn run(
     tokio::task::spawn_blocking(worker).await?
 }
 
+/// Not ready yet, each reason by its name.
+fn unready() -> Health {
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready(
+        "group",
+        "waiting for the consumer group to assign partitions",
+    );
+    health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready(
+        "clock",
+        "waiting for the first process report to be acknowledged",
+    );
+    health
+}
+
 /// Waits for the brokers; `None` if told to stop before they answered.
 async fn find_topics(
     config: &ClientConfig,
     topics: &Topics,
+    policies: &PolicySource,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<SourceTopic>> {
     let admin = TopicAdmin::new(config)?;
+    let more = policies.topic(topics);
     let ask = async {
         loop {
-            match require_for_tracker(&admin, topics).await {
+            match require_for_tracker(&admin, topics, more).await {
                 Err(error @ TopicError::Unreachable { .. }) => {
                     tracing::warn!(%error, "trying again");
                 }
@@ -157,23 +168,6 @@ async fn find_topics(
         answer = ask => Ok(Some(answer?)),
         () = stop.cancelled() => Ok(None),
     }
-}
-
-/// The policies in force, and the changes to come.
-fn policies(
-    args: &TrackerArgs,
-    stop: &CancellationToken,
-) -> anyhow::Result<(Arc<PolicySet>, Receiver<Arc<PolicySet>>)> {
-    let (sender, changes) = channel();
-    let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
-    let Some(path) = &args.policies else {
-        return Ok((Arc::new(PolicySet::new(Vec::new(), fallback)?), changes));
-    };
-    let (file, policies) = PolicyFile::open(path, fallback)?;
-    file.watch(stop.clone(), move |policies| {
-        let _gone = sender.send(policies);
-    })?;
-    Ok((policies, changes))
 }
 
 fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> ClientConfig {

@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn every_filter_has_to_hold() {
         let now = Timestamp::from_millis(180_000);
-        let minutes = |minutes| Some(Span::from_secs(60 * minutes));
+        let minutes = |minutes: i64| Some(Span::from_secs(60 * minutes));
         let text = |text: &str| vec!["other".to_owned(), text.to_owned()];
         let admits = |filter: FilterArgs| filter.admits(&letter(), now);
         let all = FilterArgs {

@@ -119,6 +119,7 @@ impl Settings {
         let mut required = vec![
             topics.expired_sessions.as_str(),
             topics.expired_sessions_dlq.as_str(),
+            topics.policies.as_str(),
         ];
         if self.occasions().contains(&Occasion::Warning) {
             required.push(&topics.expiring_sessions);

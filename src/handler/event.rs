@@ -159,7 +159,7 @@ impl TryFrom<Vec<Occasion>> for Occasions {
 
     fn try_from(list: Vec<Occasion>) -> Result<Self, Self::Error> {
         if list.is_empty() {
-            return Err("an action that runs on no occasion never runs; leave it out");
+            return Err("on: names no occasion, so the action would never run; leave it out");
         }
         Ok(Self(list))
     }

@@ -1,5 +1,7 @@
 //! Which actions an event asks for.
 
+use std::sync::Arc;
+
 use rdkafka::Message;
 use rdkafka::message::Headers;
 
@@ -7,22 +9,8 @@ use super::config::NamedAction;
 use super::work::Work;
 use crate::wire::dead_letter::REDRIVE_ACTIONS;
 
-/// What policies say about actions.
-pub trait PolicyActions: Send + Sync {
-    /// The names of the actions that `policy` asks for; `None` if it names none, which
-    /// means all, or if nothing is known of it.
-    fn of(&self, policy: &str) -> Option<Vec<String>>;
-}
-
-/// Every policy asks for every action.
-#[derive(Clone, Copy, Debug)]
-pub struct AllActions;
-
-impl PolicyActions for AllActions {
-    fn of(&self, _policy: &str) -> Option<Vec<String>> {
-        None
-    }
-}
+/// The names of the actions that a policy asks for; `None` for all.
+pub type ActionsOfPolicy = dyn Fn(&str) -> Option<Arc<[String]>> + Send + Sync;
 
 /// The actions that an event asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,14 +28,14 @@ impl Selection {
     pub fn of<'a>(
         work: &Work,
         actions: &(impl Iterator<Item = &'a NamedAction> + Clone),
-        policies: &dyn PolicyActions,
+        actions_of: &ActionsOfPolicy,
     ) -> Self {
         let fits = |action: &NamedAction| action.on.include(work.occasion);
         if let Some(names) = redriven(work) {
             return Self::by_name(names.split(','), actions, |_| true);
         }
         let policy = work.event.as_ref().ok().map(|event| &event.policy().name);
-        match policy.and_then(|policy| policies.of(policy)) {
+        match policy.and_then(|policy| actions_of(policy)) {
             Some(names) => Self::by_name(names.iter().map(String::as_str), actions, fits),
             None => Self {
                 known: actions

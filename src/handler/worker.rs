@@ -13,7 +13,7 @@ use super::config::NamedAction;
 use super::dead_letters::{DeadLetters, GivenUp, Letter, Reason, Released};
 use super::event::Event;
 use super::retry::{RetryPolicy, Verdict};
-use super::selection::{PolicyActions, Selection};
+use super::selection::{ActionsOfPolicy, Selection};
 use super::work::Work;
 use crate::clock::Clock;
 use crate::metrics::handler::{AttemptResult, EventResult, HandlerMetrics};
@@ -28,7 +28,7 @@ pub struct Worker {
     /// A place for each attempt under way; those that wait for their next one take none.
     pub slots: Arc<Semaphore>,
     /// Which actions policies ask for.
-    pub policies: Arc<dyn PolicyActions>,
+    pub actions_of: Arc<ActionsOfPolicy>,
     /// Where events go that nobody could finish; warnings go nowhere.
     pub dead_letters: Option<DeadLetters>,
     /// What is counted.
@@ -73,7 +73,7 @@ impl Worker {
 
     async fn conclude(self: &Arc<Self>, work: &Arc<Work>) -> Result<EventResult, Released> {
         let actions = self.stations.iter().map(|station| &station.named);
-        let selection = Selection::of(work, &actions, self.policies.as_ref());
+        let selection = Selection::of(work, &actions, self.actions_of.as_ref());
         if let Ok(event) = &work.event
             && self.is_too_late(event)
         {

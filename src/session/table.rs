@@ -23,7 +23,7 @@ use hashbrown::HashTable;
 
 use super::effect::Reason;
 use super::id::{SessionId, UserId};
-use super::policy::{Policy, PolicyIndex, PolicySet};
+use super::policy::{Census, Policy, PolicyIndex, PolicySet};
 use super::slots::{DIRTY, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
@@ -87,6 +87,8 @@ pub struct Tally {
 pub struct SessionTable {
     config: TableConfig,
     policies: Arc<PolicySet>,
+    /// How many sessions live under each of them.
+    census: Census,
     slots: Slots,
     index: HashTable<SlotId>,
     wheel: Wheel,
@@ -109,6 +111,7 @@ impl SessionTable {
     pub fn new(config: TableConfig, policies: Arc<PolicySet>, watermark: Timestamp) -> Self {
         Self {
             config,
+            census: Census::new(&policies),
             policies,
             slots: Slots::default(),
             index: HashTable::new(),
@@ -140,6 +143,12 @@ impl SessionTable {
         self.watermark
     }
 
+    /// The policies in force, the most important first, each with how many sessions
+    /// live under it. Counted as they come and go: asking costs nothing per session.
+    pub fn sessions_by_policy(&self) -> impl Iterator<Item = (&Arc<Policy>, usize)> {
+        self.policies.iter().zip(self.census.counts())
+    }
+
     /// What happened since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
@@ -157,6 +166,7 @@ impl SessionTable {
         let key = self.config.hash_key;
         let hash = id.keyed_hash(key);
         let slot = self.slots.insert(id, user, PolicyIndex::default());
+        self.census.enter(PolicyIndex::default());
         let slots = &self.slots;
         self.index
             .insert_unique(hash, slot, |&slot| slots[slot].id.keyed_hash(key));
@@ -171,6 +181,7 @@ impl SessionTable {
         }
         self.wheel.disarm(&mut self.slots, slot);
         self.mark_clean(slot);
+        self.census.leave(self.slots[slot].policy);
         self.slots.remove(slot)
     }
 

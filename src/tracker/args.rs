@@ -14,7 +14,8 @@ use crate::wire::duration;
 /// Flags of `sundown tracker`.
 #[derive(Args, Clone, Debug)]
 pub struct TrackerArgs {
-    /// YAML file of SessionPolicy documents; edits take effect without a restart.
+    /// YAML file of SessionPolicy documents, to go by instead of the policy topic; edits
+    /// take effect without a restart.
     #[arg(long, env = "SUNDOWN_POLICIES", value_name = "FILE")]
     pub policies: Option<PathBuf>,
 

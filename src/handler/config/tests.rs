@@ -115,6 +115,14 @@ fn what_is_wrong_is_named_with_line_and_field() {
     action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or name another one
     action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or name another file
     actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `url`, `secret`, `body`, `contentType`, `timeout`, `caFile` at line 6 column 3
+    actions[0].body: not a template: syntax error: unexpected end of input, expected end of variable block (in template:1) at line 6 column 9
+    actions[0]: on: names no occasion, so the action would never run; leave it out at line 2 column 3
+    actions[0].on[1]: unknown variant `birth`, expected `ending` or `warning` at line 6 column 16
+    action 'a', caFile: cannot read /no/such/file: No such file or directory (os error 2)
+    actions[0].servers[0]: must start with rediss:// or redis://, not http: at line 2 column 36
+    actions[0].servers[0]: must not hold a user name or password: this file is no place for secrets at line 2 column 36
+    action 'a', servers: needs exactly one server, or with cluster: true one or more
+    actions[0].server: 'host' is not of the form HOST:PORT at line 2 column 33
     retry: attempts must be from 1 to 1000
     retry.total: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 4 column 10
     retry: initialBackoff must not be longer than maxBackoff

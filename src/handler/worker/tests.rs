@@ -11,7 +11,6 @@ use crate::admin::Health;
 use crate::handler::action::{Action, Attempt};
 use crate::handler::claim::Claim;
 use crate::handler::event::{Occasion, Occasions};
-use crate::handler::selection::AllActions;
 use crate::handler::work::Ticket;
 
 const TOPIC: &str = "expired_sessions.dlq";
@@ -59,7 +58,7 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
         stations: actions.into_iter().map(station).collect(),
         retry: RetryPolicy::default(),
         slots: Arc::new(Semaphore::new(1)),
-        policies: Arc::new(AllActions),
+        actions_of: Arc::new(|_| None),
         dead_letters: Some(dead_letters),
         metrics,
         clock: Clock::default(),

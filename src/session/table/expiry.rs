@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{SessionTable, Timestamp};
 use crate::session::effect::{Effect, Expiring};
-use crate::session::policy::PolicySet;
+use crate::session::policy::{Census, PolicyIndex, PolicySet};
 use crate::session::slots::{Flags, SlotId};
 
 /// A session whose timer has gone off, in the order in which effects are written.
@@ -65,8 +65,12 @@ impl SessionTable {
             .live()
             .map(|(slot, _)| (slot, self.deadline(slot).0))
             .collect();
+        self.census = Census::new(&policies);
         self.policies = policies;
         for (slot, before) in slots {
+            // Where it stood counts no more.
+            self.slots[slot].policy = PolicyIndex::default();
+            self.census.enter(PolicyIndex::default());
             self.resolve_policy(slot);
             self.withdraw_warning(slot, before);
         }
@@ -90,7 +94,10 @@ impl SessionTable {
         let session = &mut self.slots[slot];
         let mut buffer = [0; 36];
         let user = session.user.text(&mut buffer);
-        session.policy = self.policies.resolve(user, session.attributes.as_deref());
+        let policy = self.policies.resolve(user, session.attributes.as_deref());
+        self.census.leave(session.policy);
+        self.census.enter(policy);
+        session.policy = policy;
         self.arm(slot);
     }
 
