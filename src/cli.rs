@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::check::CheckArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
+use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
@@ -76,6 +77,9 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// List, show, retry or discard dead letters.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Write, show, check or try out session policies, without Kubernetes.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -111,6 +115,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
+        Command::Dlq(command) => crate::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
         }),

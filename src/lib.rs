@@ -7,6 +7,7 @@ pub mod clock;
 pub mod controller;
 pub mod crd;
 pub mod demo;
+pub mod dlq;
 pub mod handler;
 pub mod http;
 pub mod kafka;

@@ -3,6 +3,8 @@
 mod delivery;
 mod failure;
 mod group;
+mod mails;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -77,6 +79,9 @@ impl<'a> Installation<'a> {
         for topic in [installation.topic(), installation.dead_letter_topic()] {
             installation.kafka.create_topic(&topic, partitions, &[]);
         }
+        let policies = format!("{}sundown.policies", installation.prefix);
+        let compacted = [("cleanup.policy", "compact")];
+        installation.kafka.create_topic(&policies, 1, &compacted);
         installation
     }
 

@@ -14,8 +14,11 @@
 mod eventually;
 mod group;
 mod kafka;
+mod mail;
 mod process;
 mod receiver;
+mod redis;
+mod tls;
 mod topic;
 mod writer;
 

@@ -168,7 +168,7 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
     });
     assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
     let metrics = probe(admin, "/metrics");
-    let gauge = r#"sundown_handler_action_unreachable{action="notify"} 1"#;
+    let gauge = r#"sundown_handler_circuit_open{action="notify"} 1"#;
     assert!(metrics.contains(gauge), "{metrics}");
 
     let receiver = Receiver::start_at(address, |_| Answer::Status(200));
