@@ -1,11 +1,13 @@
 //! `sundown dlq`: dead letters that are tried again, or let go.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
 use serde_json::Value;
 
 use super::{Ending, Installation, SOON, stop, webhook};
+use crate::eventually::eventually;
 use crate::process::{Launch, Stream};
 use crate::receiver::{Answer, Receiver};
 use crate::topic::{Isolation, NewRecord};
@@ -152,6 +154,39 @@ fn nothing_is_touched_unless_it_is_meant() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0]["session"], endings[2].session.as_str());
     assert_eq!(with_value(&installation), 3, "Kafka keeps them");
+}
+
+#[test]
+fn a_retry_that_is_killed_and_called_again_brings_each_letter_back_once() {
+    let installation = Installation::new(1);
+    let source = format!("{}session_logs", installation.prefix);
+    let dead = format!("{source}.dlq");
+    installation.kafka.create_topic(&source, 1, &[]);
+    installation.kafka.create_topic(&dead, 2, &[]);
+    let count = 20_000;
+    let letters = (0..count).map(|number: usize| NewRecord::new(number.to_string(), "{}"));
+    installation.kafka.produce(&dead, letters);
+    let mut first = Launch::sundown()
+        .args([
+            "dlq",
+            "retry",
+            "--all",
+            "-b",
+            installation.kafka.bootstrap(),
+        ])
+        .args(["--topic-prefix", &installation.prefix])
+        .args(["--kind", "events"])
+        .start();
+    let brought = || installation.kafka.read(&source, Isolation::ReadUncommitted);
+    eventually(SOON, "some letters to be back", || {
+        (!brought().is_empty()).then_some(())
+    });
+    first.sigkill();
+    let (success, said) = dlq(&installation, &["retry", "--all", "--kind", "events"]);
+    assert!(success, "{said}");
+    let records = installation.kafka.read(&source, Isolation::ReadCommitted);
+    let keys: BTreeSet<_> = records.iter().map(|record| record.key.clone()).collect();
+    assert_eq!((records.len(), keys.len()), (count, count), "{said}");
 }
 
 #[test]

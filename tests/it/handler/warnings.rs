@@ -13,7 +13,7 @@ use crate::topic::NewRecord;
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
 metadata: {name: short}
-spec: {idleTimeout: 6s, warnBefore: 3s}
+spec: {idleTimeout: 20s, warnBefore: 16s}
 ";
 
 fn start(prefix: &str, role: &[&str]) -> Process {
