@@ -131,7 +131,7 @@ mod tests {
             },
             FilterArgs {
                 newer_than: minutes(2),
-                ..all.clone()
+                ..all
             },
         ] {
             assert!(!admits(wrong.clone()), "{wrong:?}");

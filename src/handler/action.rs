@@ -13,7 +13,7 @@ pub mod smtp;
 pub mod webhook;
 
 #[cfg(test)]
-mod testing;
+pub(in crate::handler) mod testing;
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,10 +1,15 @@
 //! `sundown handler` on a real cluster.
 
+mod circuit;
+mod crowd;
 mod delivery;
+mod dlq;
 mod failure;
 mod group;
 mod mails;
+mod signing;
 mod stores;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

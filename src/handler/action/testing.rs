@@ -16,7 +16,7 @@ use super::{Action, ActionError, Delivery};
 use crate::handler::event::Occasion;
 
 /// The id of the event.
-pub(super) const EVENT_ID: &str = "6f9619ff-8b86-5d01-b42d-00cf4fc964ff";
+pub(in crate::handler) const EVENT_ID: &str = "6f9619ff-8b86-5d01-b42d-00cf4fc964ff";
 
 const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s-1",
     "user_id":42,"reason":"idle_timeout","policy":{"name":"default","generation":3},
@@ -25,7 +25,7 @@ const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sess
     "attributes":{"sid":"sid-1","token":"a b&c","email":"user@example.com"}}"#;
 
 /// Runs an action on an event.
-pub(super) async fn run(action: &impl Action) -> Result<(), ActionError> {
+pub(in crate::handler) async fn run(action: &impl Action) -> Result<(), ActionError> {
     let event = Occasion::Ending.read(ENDING.as_bytes()).unwrap();
     let body = ENDING.as_bytes();
     let event = &event;
@@ -33,7 +33,7 @@ pub(super) async fn run(action: &impl Action) -> Result<(), ActionError> {
 }
 
 /// A receiver that gives every call this answer.
-pub(super) async fn receiver(answer: ResponseTemplate) -> MockServer {
+pub(in crate::handler) async fn receiver(answer: ResponseTemplate) -> MockServer {
     let receiver = MockServer::start().await;
     let any = Mock::given(wiremock::matchers::method("POST"));
     any.respond_with(answer).mount(&receiver).await;
@@ -41,14 +41,14 @@ pub(super) async fn receiver(answer: ResponseTemplate) -> MockServer {
 }
 
 /// The only call that it got.
-pub(super) async fn only_call(receiver: &MockServer) -> Request {
+pub(in crate::handler) async fn only_call(receiver: &MockServer) -> Request {
     let mut calls = receiver.received_requests().await.unwrap();
     assert_eq!(calls.len(), 1, "{calls:?}");
     calls.remove(0)
 }
 
 /// The fields of a form.
-pub(super) fn form(call: &Request) -> Vec<(String, String)> {
+pub(in crate::handler) fn form(call: &Request) -> Vec<(String, String)> {
     assert_eq!(
         call.headers["content-type"],
         "application/x-www-form-urlencoded"
@@ -57,7 +57,7 @@ pub(super) fn form(call: &Request) -> Vec<(String, String)> {
 }
 
 /// A new private key in a file, as it is written in the actions file.
-pub(super) fn signing_key(folder: &TempDir, algorithm: &str) -> String {
+pub(in crate::handler) fn signing_key(folder: &TempDir, algorithm: &str) -> String {
     let pem = match algorithm {
         "RS256" => RsaKeyPair::generate(2048).unwrap().to_pem_private_key(),
         "ES256" => EcKeyPair::generate(EcCurve::P256)
@@ -74,7 +74,7 @@ pub(super) fn signing_key(folder: &TempDir, algorithm: &str) -> String {
 }
 
 /// What a token says, if its signature is right by the action's published key.
-pub(super) fn verified(token: &str, action: &impl Action) -> (JwsHeader, JwtPayload) {
+pub(in crate::handler) fn verified(token: &str, action: &impl Action) -> (JwsHeader, JwtPayload) {
     let header = jwt::decode_header(token).unwrap();
     let id = header.claim("kid").unwrap().as_str().unwrap();
     let keys = action.public_keys();

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::handler::action::testing::signing_key;
 
 /// What loading this text says, or the names of the actions in it.
 fn load(text: &str) -> Result<Vec<String>, String> {
@@ -41,6 +42,40 @@ retry: {{attempts: 8, initialBackoff: 200ms, maxBackoff: 30s, total: 5m}}
         secret.display()
     );
     assert_eq!(load(&text).unwrap(), ["notify-backend", "audit"]);
+}
+
+#[test]
+fn every_example_of_the_documentation_loads() {
+    let page = include_str!("../../../docs/actions.md");
+    let folder = TempDir::new().unwrap();
+    let mut kinds = BTreeSet::new();
+    for example in page.split("```yaml\n").skip(1) {
+        let (text, _) = example.split_once("```").unwrap();
+        // A variable that is set everywhere, and keys that there are.
+        let mut text = with_word_behind(text, "env: ", "PATH");
+        for algorithm in ["es256", "rs256"] {
+            let name = algorithm.to_uppercase();
+            signing_key(&folder, &name);
+            let file = folder.path().join(format!("{name}.pem"));
+            text = text.replace(&format!("{algorithm}.pem"), file.to_str().unwrap());
+        }
+        let lines = text.lines();
+        let types = lines.filter_map(|line| line.trim().strip_prefix("type: "));
+        kinds.extend(types.map(str::to_owned));
+        assert!(load(&text).is_ok_and(|names| !names.is_empty()), "{text}");
+    }
+    assert_eq!(kinds.len(), 7, "an example for each kind: {kinds:?}");
+}
+
+/// `text` with every word behind `mark` replaced.
+fn with_word_behind(text: &str, mark: &str, word: &str) -> String {
+    let mut parts = text.split(mark);
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find('}').expect("the word ends");
+        replaced += &format!("{mark}{word}{}", &part[end..]);
+    }
+    replaced
 }
 
 /// The error of a webhook with these lines instead of, or behind, the right ones.
