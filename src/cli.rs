@@ -73,11 +73,11 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
+    Crd,
     /// Write, show, check or try out session policies, without Kubernetes.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
-    Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
@@ -113,8 +113,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
-        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
+        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Schema { subject } => {
             crate::schema::run(*subject);
             Ok(())
