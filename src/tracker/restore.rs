@@ -194,13 +194,9 @@ pub fn restore<L: RestoreLog>(
             None
         }
         (Some(_), Some(metadata)) => {
-            // Records beyond the committed offset may be gone as well; then nothing
-            // short of the present is known to be late enough.
-            let unread_lost = committed
-                .as_ref()
-                .is_some_and(|committed| committed.offset < start);
-            let active_at = watermark.filter(|_| !unread_lost).unwrap_or(now);
-            table.assume_active(active_at, metadata.replay_from);
+            // Not the watermark: what had been read when it was committed may have
+            // happened after it.
+            table.assume_active(now, metadata.replay_from);
             let replay_from = metadata.replay_from;
             Some(Degraded::ReplayDeleted { replay_from, start })
         }

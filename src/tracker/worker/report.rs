@@ -29,9 +29,10 @@ impl Worker {
         if self.custody.surroundings_mut().report_is_due() {
             // While no broker answers, nothing else would.
             let trouble = self.custody.clock_trouble();
-            let report = self.report(ProcessState::Running);
             let surroundings = self.custody.surroundings_mut();
             surroundings.tell(News::Clocks(trouble));
+            let report = self.report(ProcessState::Running);
+            let surroundings = self.custody.surroundings_mut();
             surroundings.parts.reporter.write(&report);
             self.update_metrics();
         }
