@@ -1,6 +1,19 @@
 //! `SessionPolicy`: the document in which people write how long sessions may last.
+//!
+//! | part | file |
+//! |---|---|
+//! | the rules, and what Kubernetes keeps of them | `crd/spec.rs` |
+//! | what Kubernetes refuses, and what it says then | `crd/validation.rs` |
+//! | what the controller answers | `crd/status.rs` |
+//! | the CustomResourceDefinition | `crd/definition.rs` |
+//!
+//! [`SessionPolicy`] is the document in files and in `sundown.policies`;
+//! [`SessionPolicyResource`] the same in Kubernetes, where it has a status.
 
-use std::collections::BTreeMap;
+pub mod definition;
+pub mod spec;
+pub mod status;
+mod validation;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +21,8 @@ use wildmatch::WildMatch;
 
 use crate::session::{Attributes, Matcher, Policy, Span};
 use crate::wire::duration;
+pub use spec::{Match, SessionPolicyResource, SessionPolicySpec};
+pub use status::SessionPolicyStatus;
 
 /// The `apiVersion` of session policies.
 pub const API_VERSION: &str = "sundown.dev/v1alpha1";
@@ -40,49 +55,6 @@ pub struct Metadata {
     /// Rises with every change of the rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-}
-
-/// The rules of a session policy. Durations are written like `90s`, `15m` or `1h30m`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SessionPolicySpec {
-    /// The longest time without activity; more than zero.
-    pub idle_timeout: String,
-    /// The longest time since the start or the last login, activity or not; at least
-    /// the idle timeout. Without it, an active session may last for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub absolute_timeout: Option<String>,
-    /// How long before its end a warning of it is written; more than zero, less than
-    /// the idle timeout. Without it, no warnings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warn_before: Option<String>,
-    /// The highest priority that matches a session wins; ties go by name.
-    #[serde(default)]
-    pub priority: i32,
-    /// Which sessions the policy is for; without it, all.
-    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matches: Option<Match>,
-    /// Names of the handler actions to run for sessions under this policy; without it,
-    /// all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub actions: Option<Vec<String>>,
-    /// Incident switch: while true, sessions of this policy never expire. Logouts and
-    /// revocations still end them.
-    #[serde(default)]
-    pub suspend: bool,
-}
-
-/// Which sessions a policy is for. All of it has to fit.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Match {
-    /// Attributes that the session has to have, with exactly these values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, String>,
-    /// Globs (`*` any text, `?` one character), one of which the session's user id has
-    /// to match.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub user_ids: Vec<String>,
 }
 
 /// A policy that contradicts itself.
@@ -129,6 +101,11 @@ impl SessionPolicy {
         }
         let spec = &self.spec;
         let positive = |field, text: &str| match duration::parse(text) {
+            // As in Kubernetes, whose rules know none.
+            Ok(_) if text.contains('d') => {
+                let problem = "has days: write them in hours, as in 48h".to_owned();
+                Err(fail(field, problem))
+            }
             Ok(Span::ZERO) => Err(fail(field, "must be more than zero".to_owned())),
             Ok(span) => Ok(span),
             Err(error) => Err(fail(field, error.to_string())),

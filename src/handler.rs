@@ -96,7 +96,7 @@ pub async fn serve(
     let names = settings.actions.list.iter();
     let names = names.map(|named| named.name.as_str());
     let metrics = HandlerMetrics::new(registry, names, &Reason::ALL)?;
-    let member = settings.consumer();
+    let member = settings.member(&settings.group);
     let consumer: GroupConsumer = member.create_with_context(GroupContext::default())?;
     let topic = settings.topics.expired_sessions.clone();
     consumer.subscribe(&[&topic])?;

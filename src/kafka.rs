@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod commit_thread;
+pub mod credentials;
 pub mod end_offsets;
 pub mod event_writer;
+pub mod follow;
 pub mod group;
 pub mod names;
 mod record;

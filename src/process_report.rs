@@ -47,6 +47,22 @@ pub struct ProcessReport {
     pub not_ready: std::collections::BTreeMap<String, String>,
     /// The partitions that it has.
     pub assignments: Vec<Assignment>,
+    /// The policies that it goes by, the most important first; none before it knows them.
+    #[serde(default)]
+    pub policies: Vec<PolicyInForce>,
+}
+
+/// A policy that a process goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyInForce {
+    /// `namespace/name` in Kubernetes, the bare name elsewhere; `built-in` for the rules
+    /// of sessions that no policy matches.
+    pub name: String,
+    /// Which state of it; 0 for the built-in one.
+    pub generation: u64,
+    /// How many sessions live under it on the process's partitions; trackers alone know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<usize>,
 }
 
 /// Whether there will be another report.

@@ -7,6 +7,7 @@
 //! | which clock counts | `clocks.rs` |
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
+//! | where the policies come from | `policies.rs` |
 //! | the thread that runs all of it on Kafka | `worker.rs` |
 
 pub mod args;
@@ -16,12 +17,12 @@ pub mod murmur2;
 pub mod offset_metadata;
 pub mod outbox;
 pub mod partition;
+mod policies;
 pub mod record;
 pub mod restore;
 pub mod worker;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -36,18 +37,18 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{GroupConsumer, GroupContext};
+use crate::kafka::group::{GroupConsumer, GroupContext, Membership, member_config};
 use crate::kafka::restore::RestorePool;
 use crate::kafka::topics::{
     SourceTopic, TimestampType, TopicAdmin, TopicError, require_for_tracker,
 };
 use crate::kafka::transaction::Committer;
 use crate::metrics::tracker::TrackerMetrics;
-use crate::policy_file::PolicyFile;
 use crate::process_report::Reporter;
-use crate::session::{Policy, PolicySet, TableConfig};
-use args::{GroupProtocol, TrackerArgs};
+use crate::session::TableConfig;
+use args::TrackerArgs;
 use engine::Engine;
+use policies::PolicySource;
 use worker::report::Identity;
 use worker::{Parts, Settings, Worker};
 
@@ -64,16 +65,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let health = Health::default();
-    health.set_not_ready("kafka", "looking for the topics");
-    health.set_not_ready(
-        "group",
-        "waiting for the consumer group to assign partitions",
-    );
-    health.set_not_ready(
-        "clock",
-        "waiting for the first process report to be acknowledged",
-    );
+    let health = unready();
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
     let _server = admin::start(&args.admin, health.clone(), registry).await?;
@@ -82,8 +74,8 @@ pub async fn run(
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     // What is wrong with the command line is told before anything is waited for.
-    let (policies, changes) = policies(args, &stop)?;
-    let Some(source) = find_topics(&config, &topics, &stop).await? else {
+    let policies = PolicySource::open(args)?;
+    let Some(source) = find_topics(&config, &topics, &policies, &stop).await? else {
         return Ok(());
     };
     match source.timestamps {
@@ -97,6 +89,7 @@ pub async fn run(
         ),
     }
     health.set_ready("kafka");
+    let changes = policies.start(&config, &topics, &metrics, &stop)?;
 
     let group = global.topics.prefixed(&args.group);
     let identity = identity(&clock);
@@ -123,7 +116,7 @@ pub async fn run(
             consumer,
         };
         parts.consumer.subscribe(&[&topics.session_logs])?;
-        let engine = Engine::new(args.commit_interval(), args.max_clock_skew, policies);
+        let engine = Engine::new(args.commit_interval(), args.max_clock_skew);
         let settings = Settings {
             partitions: source.partitions,
             table: table_config(&args),
@@ -135,16 +128,34 @@ pub async fn run(
     tokio::task::spawn_blocking(worker).await?
 }
 
+/// Not ready yet, each reason by its name.
+fn unready() -> Health {
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready(
+        "group",
+        "waiting for the consumer group to assign partitions",
+    );
+    health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready(
+        "clock",
+        "waiting for the first process report to be acknowledged",
+    );
+    health
+}
+
 /// Waits for the brokers; `None` if told to stop before they answered.
 async fn find_topics(
     config: &ClientConfig,
     topics: &Topics,
+    policies: &PolicySource,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<SourceTopic>> {
     let admin = TopicAdmin::new(config)?;
+    let more = policies.topic(topics);
     let ask = async {
         loop {
-            match require_for_tracker(&admin, topics).await {
+            match require_for_tracker(&admin, topics, more).await {
                 Err(error @ TopicError::Unreachable { .. }) => {
                     tracing::warn!(%error, "trying again");
                 }
@@ -159,60 +170,17 @@ async fn find_topics(
     }
 }
 
-/// The policies in force, and the changes to come.
-fn policies(
-    args: &TrackerArgs,
-    stop: &CancellationToken,
-) -> anyhow::Result<(Arc<PolicySet>, Receiver<Arc<PolicySet>>)> {
-    let (sender, changes) = channel();
-    let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
-    let Some(path) = &args.policies else {
-        return Ok((Arc::new(PolicySet::new(Vec::new(), fallback)?), changes));
-    };
-    let (file, policies) = PolicyFile::open(path, fallback)?;
-    file.watch(stop.clone(), move |policies| {
-        let _gone = sender.send(policies);
-    })?;
-    Ok((policies, changes))
-}
-
 fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> ClientConfig {
-    let mut member = ClientConfig::new();
-    member
-        .set("group.id", group)
-        // Bounds what is fetched ahead of the loop, in KiB.
-        .set("queued.max.messages.kbytes", "65536")
-        // How long fetching pauses at that bound. By default a second, in which the loop
-        // would have worked off what there is several times over.
-        .set("fetch.queue.backoff.ms", "10");
-    match args.group_protocol {
-        GroupProtocol::Classic => {
-            member
-                .set("partition.assignment.strategy", "cooperative-sticky")
-                .set(
-                    "session.timeout.ms",
-                    args.session_timeout.as_millis().to_string(),
-                )
-                .set(
-                    "heartbeat.interval.ms",
-                    (args.session_timeout.as_millis() / 5).max(100).to_string(),
-                );
-        }
-        GroupProtocol::Consumer => {
-            member.set("group.protocol", "consumer");
-        }
-    }
-    // What the user set with -X wins, as far as sessions are safe with it.
-    for (key, value) in config.config_map() {
-        member.set(key, value);
-    }
-    member
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
+    let timeout = u64::try_from(args.session_timeout.as_millis()).unwrap_or_default();
+    let member = Membership {
+        group,
+        protocol: args.group_protocol,
+        session_timeout: Duration::from_millis(timeout),
+        prefetch_kib: 64 * 1024,
         // Whoever goes on elsewhere has not read what was in between.
-        .set("auto.offset.reset", "error");
-    member
+        offset_reset: "error",
+    };
+    member_config(config, &member)
 }
 
 fn table_config(args: &TrackerArgs) -> TableConfig {

@@ -41,6 +41,7 @@ pub struct TrackerMetrics {
     sessions: IntGaugeVec,
     watermark: IntGaugeVec,
     clocks_agree: IntGauge,
+    refused_policies: IntCounter,
 }
 
 impl TrackerMetrics {
@@ -71,6 +72,7 @@ impl TrackerMetrics {
             sessions: register.gauges("sundown_tracker_sessions", "Live sessions.", "partition")?,
             watermark: register.gauges("sundown_tracker_watermark_timestamp_milliseconds", "The time up to which everything appended has been read, in milliseconds since 1970.", "partition")?,
             clocks_agree: register.gauge("sundown_tracker_clocks_agree", "1 while sessions may end, 0 while this machine's clock and the brokers' cannot be trusted.")?,
+            refused_policies: register.counter("sundown_tracker_refused_policies_total", "Records of the policy topic that could not be used; what was in force before stayed so.")?,
         };
         for reason in Reason::ALL {
             metrics.endings.with_label_values(&[reason.as_str()]);
@@ -168,6 +170,11 @@ impl TrackerMetrics {
     /// Whether sessions may end.
     pub fn clocks_agree(&self, agree: bool) {
         self.clocks_agree.set(i64::from(agree));
+    }
+
+    /// A record of the policy topic could not be used.
+    pub fn policy_refused(&self) {
+        self.refused_policies.inc();
     }
 
     fn transaction(&self, result: &'static str, seconds: f64) {

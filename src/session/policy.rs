@@ -1,5 +1,7 @@
 //! The rules by which sessions end, and which session falls under which.
 
+mod census;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use wildmatch::WildMatch;
 use super::attributes::Attributes;
 use super::effect::Reason;
 use super::time::{Span, Timestamp};
+pub(super) use census::Census;
 
 /// How long a session may last: a `SessionPolicy`, ready for use.
 #[derive(Clone, Debug, PartialEq)]

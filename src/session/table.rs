@@ -27,7 +27,7 @@ pub use burst::Logged;
 
 use super::effect::Reason;
 use super::id::{SessionId, UserId};
-use super::policy::{Policy, PolicySet};
+use super::policy::{Census, Policy, PolicyIndex, PolicySet};
 use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
@@ -91,6 +91,8 @@ pub struct Tally {
 pub struct SessionTable {
     config: TableConfig,
     policies: Arc<PolicySet>,
+    /// How many sessions live under each of them.
+    census: Census,
     slots: Slots,
     index: HashTable<SlotId>,
     wheel: Wheel,
@@ -123,6 +125,7 @@ impl SessionTable {
     pub fn new(config: TableConfig, policies: Arc<PolicySet>, watermark: Timestamp) -> Self {
         Self {
             config,
+            census: Census::new(&policies),
             policies,
             slots: Slots::default(),
             index: HashTable::new(),
@@ -155,6 +158,12 @@ impl SessionTable {
         self.watermark
     }
 
+    /// The policies in force, the most important first, each with how many sessions
+    /// live under it. Counted as they come and go: asking costs nothing per session.
+    pub fn sessions_by_policy(&self) -> impl Iterator<Item = (&Arc<Policy>, usize)> {
+        self.policies.iter().zip(self.census.counts())
+    }
+
     /// What happened since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
@@ -174,6 +183,7 @@ impl SessionTable {
     /// Takes a slot for a session that is not in the table yet.
     fn occupy(&mut self, key: &Key, user: UserId) -> SlotId {
         let slot = self.slots.insert(key.id.clone(), user);
+        self.census.enter(PolicyIndex::default());
         let (slots, secret) = (&self.slots, self.config.hash_key);
         self.index
             .insert_unique(key.hash, slot, |&slot| slots[slot].id.keyed_hash(secret));
@@ -188,6 +198,7 @@ impl SessionTable {
         }
         self.wheel.disarm(&mut self.slots, slot);
         self.mark_clean(slot);
+        self.census.leave(self.slots[slot].policy);
         self.slots.remove(slot)
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::clocks::{BrokerSample, ClockTrouble, Clocks, Reading};
 use super::partition::{Partition, PartitionBatch, PartitionTally};
 use super::record::SourceRecord;
-use crate::session::{PolicySet, Span, Timestamp};
+use crate::session::{Policy, PolicySet, Span, Timestamp};
 
 /// Outputs that fill a transaction before its time has come.
 const MAX_OUTPUTS: usize = 20_000;
@@ -26,7 +26,8 @@ const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Engine {
     commit_interval: Duration,
-    policies: Arc<PolicySet>,
+    /// None before any are known.
+    policies: Option<Arc<PolicySet>>,
     clocks: Clocks,
     partitions: BTreeMap<i32, Assigned>,
     /// How many restores have been asked for.
@@ -70,12 +71,12 @@ pub struct EndOffsets {
 }
 
 impl Engine {
-    /// A tracker without partitions.
+    /// A tracker without partitions, that knows no policies yet.
     #[must_use]
-    pub fn new(commit_interval: Duration, max_clock_skew: Span, policies: Arc<PolicySet>) -> Self {
+    pub fn new(commit_interval: Duration, max_clock_skew: Span) -> Self {
         Self {
             commit_interval,
-            policies,
+            policies: None,
             clocks: Clocks::new(max_clock_skew),
             partitions: BTreeMap::new(),
             tickets: 0,
@@ -106,7 +107,9 @@ impl Engine {
         let wanted = self.restoring(number) == Some(ticket);
         if wanted {
             // They may have changed while it was being restored.
-            partition.set_policies(Arc::clone(&self.policies));
+            if let Some(policies) = &self.policies {
+                partition.set_policies(Arc::clone(policies));
+            }
             self.partitions.insert(number, Assigned::Live(partition));
         }
         wanted
@@ -185,16 +188,32 @@ impl Engine {
 
     /// Puts other policies into force.
     pub fn set_policies(&mut self, policies: &Arc<PolicySet>) {
-        self.policies = Arc::clone(policies);
+        self.policies = Some(Arc::clone(policies));
         for partition in self.live_mut() {
             partition.set_policies(Arc::clone(policies));
         }
     }
 
-    /// The policies in force.
+    /// The policies in force; none as long as they are not known. No partition is to be
+    /// restored before, lest its sessions end by other rules than theirs.
     #[must_use]
-    pub fn policies(&self) -> &Arc<PolicySet> {
-        &self.policies
+    pub fn policies(&self) -> Option<&Arc<PolicySet>> {
+        self.policies.as_ref()
+    }
+
+    /// The policies in force, the most important first, each with how many sessions live
+    /// under it on the partitions that are being read.
+    #[must_use]
+    pub fn sessions_by_policy(&self) -> Vec<(Arc<Policy>, usize)> {
+        let policies = self.policies.iter().flat_map(|set| set.iter());
+        let mut counts: Vec<_> = policies.map(|policy| (Arc::clone(policy), 0)).collect();
+        for partition in self.live() {
+            // All partitions are under the same policies.
+            for (total, (_, sessions)) in counts.iter_mut().zip(partition.sessions_by_policy()) {
+                total.1 += sessions;
+            }
+        }
+        counts
     }
 
     /// Whether a transaction's worth has come together, in size.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::murmur2::murmur2_partition;
 use super::offset_metadata::OffsetMetadata;
 use super::record::{DeadLetter, SourceRecord, TimestampKind};
-use crate::session::{Applied, Effect, Logged, PolicySet, SessionTable, Subject, Tally, Timestamp};
+use crate::session::{
+    Applied, Effect, Logged, Policy, PolicySet, SessionTable, Subject, Tally, Timestamp,
+};
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{Decoded, decode};
 
@@ -239,6 +241,12 @@ impl Partition {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.table.len()
+    }
+
+    /// The policies in force, the most important first, each with how many of the
+    /// partition's sessions live under it.
+    pub fn sessions_by_policy(&self) -> impl Iterator<Item = (&Arc<Policy>, usize)> {
+        self.table.sessions_by_policy()
     }
 
     /// What happened since the last call.

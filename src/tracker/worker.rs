@@ -55,7 +55,7 @@ pub struct Parts {
     pub ends: EndOffsetWatch,
     /// Writes process reports.
     pub reporter: Reporter,
-    /// Policies, whenever they change.
+    /// The policies, as soon as they are known and whenever they change.
     pub policies: Receiver<Arc<PolicySet>>,
 }
 
@@ -92,7 +92,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A loop around `engine`. It sets the conditions `group`, `restore` and `clock`.
+    /// A loop around `engine`. It sets the conditions `group`, `policies`, `restore`
+    /// and `clock`.
     #[must_use]
     pub fn new(
         engine: Engine,
@@ -192,6 +193,9 @@ impl Worker {
     fn take_policies(&mut self) {
         while let Ok(policies) = self.parts.policies.try_recv() {
             self.engine.set_policies(&policies);
+            self.health.set_ready("policies");
+            // Who edits a policy waits to see that it has arrived.
+            self.last_report = None;
         }
     }
 

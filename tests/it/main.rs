@@ -19,9 +19,12 @@ mod receiver;
 mod topic;
 mod writer;
 
+mod controller;
 mod demo;
+mod follow;
 mod handler;
 mod harness;
 mod pipeline;
+mod policies;
 mod produce;
 mod topics;

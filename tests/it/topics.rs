@@ -116,7 +116,7 @@ fn topics_that_exist_are_left_and_their_differences_told() {
     kafka.create_topic(&endings, 2, &[("retention.ms", "1000")]);
 
     let (success, _, hint) = topics(kafka, &prefix, &["create"]);
-    assert!(success);
+    assert!(success, "{hint}");
     assert!(hint.contains("Existing topics are never changed"), "{hint}");
 
     let planned = json(kafka, &prefix, &["plan"]);
@@ -197,7 +197,7 @@ async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
         sundown::cli::Cli::parse_from(cli).global.topics.topics()
     };
 
-    let missing = require_for_tracker(&admin, &names(&prefix)).await;
+    let missing = require_for_tracker(&admin, &names(&prefix), None).await;
     let Err(error @ TopicError::Missing { .. }) = missing else {
         panic!("{missing:?}");
     };
@@ -207,7 +207,7 @@ async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
     );
 
     json(kafka, &prefix, &["create", "--partitions", "2"]);
-    let source = require_for_tracker(&admin, &names(&prefix))
+    let source = require_for_tracker(&admin, &names(&prefix), None)
         .await
         .expect("fits");
     assert_eq!(
@@ -218,7 +218,7 @@ async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
     let other = unique_prefix("topics");
     kafka.create_topic(&(other.clone() + "sundown.checkpoint"), 4, &[]);
     json(kafka, &other, &["create", "--partitions", "2"]);
-    let unfit = require_for_tracker(&admin, &names(&other)).await;
+    let unfit = require_for_tracker(&admin, &names(&other), None).await;
     let Err(error @ TopicError::PartitionMismatch { .. }) = unfit else {
         panic!("{unfit:?}");
     };

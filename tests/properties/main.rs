@@ -46,6 +46,7 @@ proptest! {
             }
             prop_assert_eq!(outcome, expected, "{:?}", act);
             prop_assert_eq!(tracker.table.len(), model.sessions().count());
+            prop_assert_eq!(tracker.census(), model.census(), "{:?}", act);
             if let Act::Commit { .. } = act {
                 let stored = tracker.checkpoints.keys().map(String::as_str);
                 prop_assert!(stored.eq(model.sessions()), "a record for each live session");
@@ -86,6 +87,7 @@ proptest! {
             if let Act::Commit { crash: true, .. } = act {
                 cut.restore();
                 prop_assert_eq!(cut.table.len(), whole.table.len());
+                prop_assert_eq!(cut.census(), whole.census());
                 prop_assert_eq!(cut.table.watermark(), whole.table.watermark());
             }
         }

@@ -117,6 +117,16 @@ impl Model {
         self.live.keys().map(String::as_str)
     }
 
+    /// How many sessions live under each rule, by its name; none is not mentioned.
+    pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for session in self.live.values() {
+            let rule = self.rule(&session.user.0, &session.attributes);
+            *counts.entry(rule.name.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
     /// No client clock can make a session immortal.
     pub(crate) fn clamp(&self, record: &Record) -> i64 {
         let latest = record.timestamp + self.settings.max_future_skew;

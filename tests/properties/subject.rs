@@ -121,6 +121,17 @@ impl Tracker {
         (fates, effects.into_iter().map(output).collect())
     }
 
+    /// How many sessions live under each policy, by its name; none is not mentioned.
+    pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for (policy, sessions) in self.table.sessions_by_policy() {
+            if sessions > 0 {
+                *counts.entry(policy.name.as_str()).or_default() += sessions;
+            }
+        }
+        counts
+    }
+
     /// Loses the table and builds it again from what was committed.
     pub(crate) fn restore(&mut self) {
         self.restore_checkpoints();

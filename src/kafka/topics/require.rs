@@ -61,14 +61,15 @@ pub async fn require_patiently(
     }
 }
 
-/// Checks that the topics of a tracker exist and that the checkpoint topic fits the
-/// source topic.
+/// Checks that the topics of a tracker exist, `more` among them, and that the checkpoint
+/// topic fits the source topic.
 ///
 /// # Errors
 /// As of [`require`]; [`TopicError::PartitionMismatch`] if the two differ in partitions.
 pub async fn require_for_tracker(
     admin: &TopicAdmin,
     topics: &Topics,
+    more: Option<&str>,
 ) -> Result<SourceTopic, TopicError> {
     let names: [&str; 6] = [
         &topics.session_logs,
@@ -78,6 +79,7 @@ pub async fn require_for_tracker(
         &topics.checkpoint,
         &topics.processes,
     ];
+    let names: Vec<&str> = names.into_iter().chain(more).collect();
     let existing = require(admin, &names).await?;
     let source = &existing[&topics.session_logs];
     let partitions = source.partition_count();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{SessionTable, Timestamp};
 use crate::session::effect::{Effect, Expiring};
-use crate::session::policy::PolicySet;
+use crate::session::policy::{Census, PolicyIndex, PolicySet};
 use crate::session::slots::{Flags, SlotId};
 use crate::session::wheel::Wheel;
 
@@ -88,8 +88,12 @@ impl SessionTable {
             .live()
             .map(|slot| (slot, self.deadline(slot).0))
             .collect();
+        self.census = Census::new(&policies);
         self.policies = policies;
         for (slot, before) in slots {
+            // Where it stood counts no more.
+            self.slots[slot].policy = PolicyIndex::default();
+            self.census.enter(PolicyIndex::default());
             self.resolve_policy(slot);
             self.withdraw_warning(slot, before);
         }
@@ -114,7 +118,10 @@ impl SessionTable {
         let mut buffer = [0; 36];
         let user = details.user.text(&mut buffer);
         let policy = self.policies.resolve(user, details.attributes.as_deref());
-        self.slots[slot].policy = policy;
+        let session = &mut self.slots[slot];
+        self.census.leave(session.policy);
+        self.census.enter(policy);
+        session.policy = policy;
         self.arm(slot);
     }
 

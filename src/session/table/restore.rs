@@ -55,6 +55,13 @@ impl SessionTable {
         self.find(&self.key(session.clone())).is_some()
     }
 
+    /// The offset of the record that the session started with, if it lives.
+    #[must_use]
+    pub fn start_offset(&self, session: &SessionId) -> Option<i64> {
+        let slot = self.find(&self.key(session.clone()))?;
+        Some(self.slots.details(slot).start_offset)
+    }
+
     /// Has the next flush write what is so of the session, in place of a record that is
     /// wrong: its state, or that it is not there.
     pub fn restate(&mut self, session: SessionId) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Worker, known};
-use crate::process_report::{self, Assignment, ProcessReport, ProcessState};
+use crate::process_report::{self, Assignment, PolicyInForce, ProcessReport, ProcessState};
 use crate::session::Timestamp;
 use crate::wire::time;
 
@@ -77,7 +77,19 @@ impl Worker {
                 .map(|(name, reason)| (name.into_owned(), reason))
                 .collect::<BTreeMap<_, _>>(),
             assignments: self.assignments(),
+            policies: self.policies(),
         }
+    }
+
+    fn policies(&self) -> Vec<PolicyInForce> {
+        let counts = self.engine.sessions_by_policy().into_iter();
+        counts
+            .map(|(policy, sessions)| PolicyInForce {
+                name: policy.name.clone(),
+                generation: policy.generation,
+                sessions: Some(sessions),
+            })
+            .collect()
     }
 
     fn assignments(&self) -> Vec<Assignment> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Worker;
 use crate::kafka::group;
 use crate::kafka::restore::{RestoreError, RestoreJob, RestoreResult};
+use crate::session::PolicySet;
 use crate::tracker::engine::Ticket;
 use crate::tracker::restore::RestoreSettings;
 
@@ -12,10 +13,13 @@ impl Worker {
     /// Hands partitions to the restorers, and takes those that they have finished.
     pub(super) fn take_restored(&mut self) -> anyhow::Result<()> {
         // Not before the clocks are known: events would be taken for events from the
-        // future on a machine that is behind.
-        if self.engine.clocks().known() {
+        // future on a machine that is behind. Nor before the policies are: sessions would
+        // end by other rules than theirs.
+        if self.engine.clocks().known()
+            && let Some(policies) = self.engine.policies().cloned()
+        {
             for (partition, ticket) in std::mem::take(&mut self.waiting) {
-                self.submit_restore(partition, ticket);
+                self.submit_restore(partition, ticket, Arc::clone(&policies));
             }
         }
         while let Some(result) = self.parts.restores.result() {
@@ -33,12 +37,12 @@ impl Worker {
         }
     }
 
-    fn submit_restore(&self, partition: i32, ticket: Ticket) {
+    fn submit_restore(&self, partition: i32, ticket: Ticket, policies: Arc<PolicySet>) {
         let settings = RestoreSettings {
             partition,
             siblings: self.settings.partitions,
             table: self.settings.table.clone(),
-            policies: Arc::clone(self.engine.policies()),
+            policies,
             now: self.engine.clocks().upper(self.reading()),
         };
         self.parts.restores.submit(RestoreJob { ticket, settings });

@@ -1,0 +1,85 @@
+//! What the controller answers in a policy's status.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// What the controller has made of the policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionPolicyStatus {
+    /// The generation that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: valid and published to the trackers. `Distributed`: all live trackers run
+    /// this generation. `Ambiguous`: another policy of the same priority can match the
+    /// same sessions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+    /// How many of the live trackers run this generation, as in `2/3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub trackers: Option<String>,
+    /// Live sessions under the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub sessions: Option<u64>,
+}
+
+/// One aspect of the policy's state, after Kubernetes' `metav1.Condition`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Which aspect.
+    #[serde(rename = "type")]
+    #[schemars(with = "String", length(min = 1, max = 316))]
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// The generation that this was said of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub observed_generation: Option<i64>,
+    /// When `status` last changed, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
+    pub last_transition_time: String,
+    /// Why, in one CamelCase word for programs.
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: String,
+    /// Why, for people.
+    #[schemars(length(max = 32768))]
+    pub message: String,
+}
+
+/// The aspects of a policy's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionType {
+    /// Valid and published to the trackers.
+    Ready,
+    /// All live trackers run this generation.
+    Distributed,
+    /// Another policy of the same priority can match the same sessions.
+    Ambiguous,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It does.
+    True,
+    /// It does not.
+    False,
+    /// The controller cannot tell.
+    Unknown,
+}
+
+/// A map by type, so that others may add conditions of their own.
+fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": Condition::json_schema(generator),
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
+}

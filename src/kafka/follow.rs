@@ -1,0 +1,280 @@
+//! Follows a topic: everything that is in it from the beginning, then what is added.
+//!
+//! For what a process wants to know as a whole: the policies, what the other processes
+//! report. The reader belongs to no group and commits nothing. It has a thread of its
+//! own and outlives brokers that do not answer: it says so in the log and keeps trying.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::session::Timestamp;
+use crate::tracker::record::{SourceRecord, TimestampKind};
+
+/// How many records may wait for whoever follows; at the bound, reading pauses.
+const QUEUE: usize = 1_000;
+/// How much librdkafka may fetch ahead of that, in KiB.
+const FETCHED_KIB: &str = "16384";
+/// How long one question to the brokers may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait for a record before looking whether to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// How long to wait for room in the queue before looking whether to stop.
+const ROOM: Duration = Duration::from_millis(5);
+/// How long to wait before the brokers are asked again where the topic ends: this after
+/// the first failure, twice as long after each further one, up to the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a follower learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// A record, those of a partition in their order.
+    Record(FollowedRecord),
+    /// All that was in the topic when the brokers were first asked has been told: the
+    /// records that were committed by then. Told once.
+    CaughtUp,
+}
+
+/// A record of the topic that is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowedRecord {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp; [`Timestamp::MAX`] where it has none.
+    pub timestamp: Timestamp,
+    /// Whose time that is.
+    pub timestamp_kind: TimestampKind,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value; none in a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A thread that follows a topic.
+pub struct Follower {
+    consumer: BaseConsumer<FollowerContext>,
+    topic: String,
+    sender: Sender<Followed>,
+    stop: CancellationToken,
+    /// Where the partitions end whose end has not been reached; none once all have.
+    open: Option<BTreeMap<i32, i64>>,
+    /// What was last complained of, so that it is not said over and over.
+    told: Option<String>,
+}
+
+impl Follower {
+    /// Follows `topic`, read committed, from its first record on, until `stop` or until
+    /// the receiver is dropped. Brokers need not answer yet, nor the topic exist.
+    ///
+    /// Partitions that are added later are not followed. If the topic is made anew,
+    /// it is read from its beginning again.
+    ///
+    /// # Errors
+    /// If the client's configuration is not one that librdkafka accepts, or no thread can
+    /// be started.
+    pub fn start(
+        mut config: ClientConfig,
+        topic: &str,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Receiver<Followed>> {
+        config
+            // Named for the client's sake: it never joins.
+            .set("group.id", topic)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", FETCHED_KIB);
+        let context = FollowerContext {
+            topic: topic.to_owned(),
+        };
+        let (sender, receiver) = channel(QUEUE);
+        let follower = Self {
+            consumer: config.create_with_context(context)?,
+            topic: topic.to_owned(),
+            sender,
+            stop,
+            open: None,
+            told: None,
+        };
+        thread::Builder::new()
+            .name("follower".to_owned())
+            .spawn(move || follower.run())?;
+        Ok(receiver)
+    }
+
+    fn run(mut self) {
+        if self.assign().is_none() {
+            return;
+        }
+        self.tell_if_caught_up();
+        while !self.over() {
+            match self.poll() {
+                None => {}
+                Some(Ok(record)) => {
+                    let (partition, position) = (record.partition, record.offset + 1);
+                    self.told = None;
+                    self.tell(Followed::Record(record));
+                    self.reached(partition, position);
+                }
+                // Nothing is left of it, or only what readers of committed records skip.
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.reached(partition, i64::MAX),
+                Some(Err(error)) => self.complain(&error),
+            }
+        }
+    }
+
+    fn poll(&self) -> Option<KafkaResult<FollowedRecord>> {
+        let polled = self.consumer.poll(POLL)?;
+        Some(polled.map(|message| FollowedRecord::from(&message)))
+    }
+
+    /// Starts reading every partition from its beginning, and notes where they end. Asks
+    /// until there is an answer; nothing if told to stop before.
+    fn assign(&mut self) -> Option<()> {
+        let mut backoff = FIRST_BACKOFF;
+        while !self.over() {
+            match self.try_assign() {
+                Ok(open) => {
+                    self.open = Some(open);
+                    self.told = None;
+                    return Some(());
+                }
+                Err(error) => self.complain(&error),
+            }
+            self.sleep(backoff);
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+        None
+    }
+
+    fn try_assign(&self) -> KafkaResult<BTreeMap<i32, i64>> {
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), TIMEOUT)?;
+        let described = metadata.topics().first();
+        let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
+        let described = described.ok_or(unknown.clone())?;
+        if let Some(error) = described.error() {
+            return Err(KafkaError::MetadataFetch(error.into()));
+        }
+        let mut ends = TopicPartitionList::new();
+        let mut beginnings = TopicPartitionList::new();
+        for partition in described.partitions() {
+            ends.add_partition_offset(&self.topic, partition.id(), Offset::End)?;
+            beginnings.add_partition_offset(&self.topic, partition.id(), Offset::Beginning)?;
+        }
+        if ends.count() == 0 {
+            return Err(unknown);
+        }
+        // As a timestamp, -1 asks for the end; to a reader of committed records, that is
+        // the last stable offset.
+        let answer = self.consumer.offsets_for_times(ends, TIMEOUT)?;
+        let mut open = BTreeMap::new();
+        for element in answer.elements() {
+            element.error()?;
+            if let Offset::Offset(end) = element.offset()
+                && end > 0
+            {
+                open.insert(element.partition(), end);
+            }
+        }
+        self.consumer.assign(&beginnings)?;
+        Ok(open)
+    }
+
+    /// Everything of `partition` before `position` has been told.
+    fn reached(&mut self, partition: i32, position: i64) {
+        if let Some(open) = &mut self.open
+            && open.get(&partition).is_some_and(|end| *end <= position)
+        {
+            open.remove(&partition);
+            self.tell_if_caught_up();
+        }
+    }
+
+    fn tell_if_caught_up(&mut self) {
+        if self.open.as_ref().is_some_and(BTreeMap::is_empty) {
+            self.open = None;
+            self.tell(Followed::CaughtUp);
+        }
+    }
+
+    /// Waits for room in the queue, unless nobody wants to know any more.
+    fn tell(&self, mut followed: Followed) {
+        while !self.stop.is_cancelled() {
+            match self.sender.try_send(followed) {
+                Err(TrySendError::Full(back)) => followed = back,
+                Ok(()) | Err(TrySendError::Closed(_)) => return,
+            }
+            thread::sleep(ROOM);
+        }
+    }
+
+    fn complain(&mut self, error: &KafkaError) {
+        let error = error.to_string();
+        if self.told.as_ref() != Some(&error) {
+            tracing::warn!(topic = self.topic, error, "cannot be read; trying again");
+            self.told = Some(error);
+        }
+    }
+
+    fn sleep(&self, mut time: Duration) {
+        while !time.is_zero() && !self.over() {
+            let step = time.min(POLL);
+            thread::sleep(step);
+            time -= step;
+        }
+    }
+
+    fn over(&self) -> bool {
+        self.stop.is_cancelled() || self.sender.is_closed()
+    }
+}
+
+impl From<&BorrowedMessage<'_>> for FollowedRecord {
+    fn from(message: &BorrowedMessage<'_>) -> Self {
+        let (timestamp, timestamp_kind) = SourceRecord::timestamp(message);
+        Self {
+            partition: message.partition(),
+            offset: Message::offset(message),
+            timestamp,
+            timestamp_kind,
+            key: Message::key(message).map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+        }
+    }
+}
+
+/// Says when all brokers are gone; librdkafka tells that once each time.
+struct FollowerContext {
+    topic: String,
+}
+
+impl ClientContext for FollowerContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                tracing::warn!(
+                    topic = self.topic,
+                    reason,
+                    "no broker answers; trying again"
+                );
+            }
+            _ => tracing::debug!(topic = self.topic, %error, reason, "the follower goes on"),
+        }
+    }
+}
+
+impl ConsumerContext for FollowerContext {}

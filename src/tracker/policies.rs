@@ -1,0 +1,94 @@
+//! Where a tracker's policies come from: a file, or the topic that the controller and
+//! `sundown policy` write.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use rdkafka::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+use super::args::TrackerArgs;
+use crate::kafka::Topics;
+use crate::kafka::follow::Follower;
+use crate::metrics::tracker::TrackerMetrics;
+use crate::policy_file::{PolicyFile, PolicyFileError};
+use crate::policy_topic::{self, PolicyNews};
+use crate::session::{Policy, PolicySet};
+
+/// Where policies come from.
+pub(super) enum PolicySource {
+    /// A file, and what it holds.
+    File {
+        path: PathBuf,
+        file: PolicyFile,
+        policies: Arc<PolicySet>,
+    },
+    /// The topic, with this policy for the sessions that none of its matches.
+    Topic { fallback: Policy },
+}
+
+impl PolicySource {
+    /// What the flags ask for.
+    ///
+    /// # Errors
+    /// If there is a file and it cannot be used.
+    pub(super) fn open(args: &TrackerArgs) -> Result<Self, PolicyFileError> {
+        let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
+        let Some(path) = &args.policies else {
+            return Ok(Self::Topic { fallback });
+        };
+        let (file, policies) = PolicyFile::open(path, fallback)?;
+        let path = path.clone();
+        Ok(Self::File {
+            path,
+            file,
+            policies,
+        })
+    }
+
+    /// The topic that has to be there for it.
+    pub(super) fn topic<'a>(&self, topics: &'a Topics) -> Option<&'a str> {
+        match self {
+            Self::File { .. } => None,
+            Self::Topic { .. } => Some(&topics.policies),
+        }
+    }
+
+    /// Gives the policies as soon as they are known, and whenever they change.
+    ///
+    /// # Errors
+    /// If the topic's reader cannot be set up.
+    pub(super) fn start(
+        self,
+        config: &ClientConfig,
+        topics: &Topics,
+        metrics: &TrackerMetrics,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Receiver<Arc<PolicySet>>> {
+        let (sender, receiver) = channel();
+        // Nobody listens any more only when the process is going.
+        let give = move |policies| drop(sender.send(policies));
+        match self {
+            Self::File {
+                path,
+                file,
+                policies,
+            } => {
+                let topic = &topics.policies;
+                tracing::info!(path = %path.display(), topic, "the file's policies are in force, the topic's are not");
+                give(policies);
+                file.watch(stop.clone(), give)?;
+            }
+            Self::Topic { fallback } => {
+                let followed = Follower::start(config.clone(), &topics.policies, stop.clone())?;
+                let metrics = metrics.clone();
+                policy_topic::watch(followed, move |news| match news {
+                    PolicyNews::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
+                    PolicyNews::Refused => metrics.policy_refused(),
+                })?;
+            }
+        }
+        Ok(receiver)
+    }
+}
