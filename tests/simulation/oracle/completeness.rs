@@ -68,8 +68,7 @@ impl Oracle {
         }
         if timed_out(ending.reason) {
             // Within its life. A policy that came later may have cut that short.
-            return fact.earliest < ending.ended_at
-                || Some(fact.earliest) <= ending.last_activity;
+            return fact.earliest < ending.ended_at || Some(fact.earliest) <= ending.last_activity;
         }
         // The logout itself, or a record before it.
         let mut enders = self.enders(fact.partition, session);
