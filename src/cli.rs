@@ -6,16 +6,19 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckArgs;
+use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
+use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
+use crate::policy::PolicyCommand;
 use crate::produce::ProduceArgs;
 use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{demo, handler, shutdown, telemetry, tracker};
+use crate::{controller, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -69,9 +72,17 @@ pub enum Command {
     Handler(HandlerArgs),
     /// Send a session through and see it end.
     Check(CheckArgs),
+    /// Bring session policies from Kubernetes to the trackers, and measure the lag.
+    Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// List, show, retry or discard dead letters.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Write, show, check or try out session policies, without Kubernetes.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
     Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
@@ -104,11 +115,16 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
+        Command::Dlq(command) => crate::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
+        Command::Controller(args) => serve(&cli.global, async |stop| {
+            controller::run(&cli.global, args, stop).await
+        }),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {
             crate::schema::run(*subject);

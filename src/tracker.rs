@@ -67,17 +67,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let health = Health::default();
-    health.set_not_ready("kafka", "looking for the topics");
-    health.set_not_ready(
-        "group",
-        "waiting for the consumer group to assign partitions",
-    );
-    health.set_not_ready("policies", "reading the policies");
-    health.set_not_ready(
-        "clock",
-        "waiting for the first process report to be acknowledged",
-    );
+    let health = unready();
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
     let _server = admin::start(&args.admin, health.clone(), registry).await?;
@@ -138,6 +128,22 @@ pub async fn run(
         Worker::new(engine, parts, settings, clock, health, metrics).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
+}
+
+/// Not ready yet, each reason by its name.
+fn unready() -> Health {
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready(
+        "group",
+        "waiting for the consumer group to assign partitions",
+    );
+    health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready(
+        "clock",
+        "waiting for the first process report to be acknowledged",
+    );
+    health
 }
 
 /// Waits for the brokers; `None` if told to stop before they answered.

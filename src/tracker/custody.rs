@@ -87,16 +87,16 @@ impl<S: Surroundings> Custody<S> {
         self.engine.clocks().lower(reading).err()
     }
 
-    /// Applies a record of a partition. `now_upper` is [`Custody::now_upper`], asked for
-    /// at most a burst of records ago. Returns whether its key belongs on another
-    /// partition.
-    pub fn apply(
+    /// Applies records of one partition, in the order of their offsets. `now_upper` is
+    /// [`Custody::now_upper`], asked for at most a burst of records ago. Returns the
+    /// offset of one whose key belongs on another partition, if there is any.
+    pub fn apply<R: SourceRecord>(
         &mut self,
         partition: i32,
-        record: &impl SourceRecord,
+        records: &[R],
         now_upper: Timestamp,
-    ) -> bool {
-        self.engine.apply(partition, record, now_upper)
+    ) -> Option<i64> {
+        self.engine.apply(partition, records, now_upper)
     }
 
     /// Retention has deleted what was to be read next; that is dealt with in the next

@@ -31,8 +31,9 @@ use report::Identity;
 
 /// How long to wait for a record when there is none.
 const IDLE_POLL: Duration = Duration::from_millis(10);
-/// Records applied before anything else is looked at.
-const BURST: usize = 2_000;
+/// Records applied before anything else is looked at: few enough to stay in the
+/// processor's caches from the poll on.
+const BURST: usize = 256;
 /// How long a commit may hold up the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the loop may be stuck before the process counts as dead: longer than a
@@ -122,23 +123,12 @@ impl Worker {
     /// Applies the records that have arrived, up to a burst of them.
     fn apply_records(&mut self) -> anyhow::Result<()> {
         let now_upper = self.custody.now_upper();
+        let consumer = Arc::clone(&self.consumer);
+        let mut records = Vec::with_capacity(BURST);
         let mut patience = IDLE_POLL;
-        for _ in 0..BURST {
-            match self.consumer.poll(patience) {
-                Some(Ok(record)) => {
-                    if self.custody.apply(record.partition(), &record, now_upper)
-                        && !self.told_misrouted
-                    {
-                        self.told_misrouted = true;
-                        tracing::warn!(
-                            partition = record.partition(),
-                            offset = record.offset(),
-                            "the record's key belongs on another partition, or it has none: sessions whose events \
-                             are spread over partitions end early; write with the murmur2 partitioner and the \
-                             session id as key. Further ones are counted, not logged"
-                        );
-                    }
-                }
+        while records.len() < BURST {
+            match consumer.poll(patience) {
+                Some(Ok(record)) => records.push(record),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     anyhow::bail!(
                         "the consumer cannot go on: {code}; the process has to be restarted"
@@ -153,7 +143,26 @@ impl Worker {
             }
             patience = Duration::ZERO;
         }
+        for run in records.chunk_by(|a, b| a.partition() == b.partition()) {
+            let partition = run[0].partition();
+            if let Some(offset) = self.custody.apply(partition, run, now_upper) {
+                self.tell_misrouted(partition, offset);
+            }
+        }
         Ok(())
+    }
+
+    fn tell_misrouted(&mut self, partition: i32, offset: i64) {
+        if !self.told_misrouted {
+            self.told_misrouted = true;
+            tracing::warn!(
+                partition,
+                offset,
+                "the record's key belongs on another partition, or it has none: sessions whose events \
+                 are spread over partitions end early; write with the murmur2 partitioner and the \
+                 session id as key. Further ones are counted, not logged"
+            );
+        }
     }
 
     fn rebalance(&mut self, rebalance: &Rebalance) -> anyhow::Result<()> {

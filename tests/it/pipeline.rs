@@ -4,11 +4,11 @@
 //! [`population`] writes what users do, [`model`] reads what that has to come to,
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
-mod installation;
-mod model;
+pub mod installation;
+pub mod model;
 mod policies;
 mod population;
-mod tracker;
+pub mod tracker;
 
 mod bad_input;
 mod check;

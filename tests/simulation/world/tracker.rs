@@ -153,7 +153,7 @@ impl Tracker {
         for _ in 0..burst {
             match self.simulated().poll() {
                 Some(Polled::Record(partition, record)) => {
-                    self.custody.apply(partition, &record, now_upper);
+                    let _misrouted = self.custody.apply(partition, &[record], now_upper);
                 }
                 Some(Polled::OutOfRange) => self.custody.overtaken(),
                 None => break,
