@@ -18,6 +18,8 @@ pub(crate) struct Fact {
     /// moment that depends on when it was read.
     pub(crate) earliest: i64,
     pub(crate) latest: i64,
+    /// Whether it says something that a policy may depend on.
+    pub(crate) describes: bool,
     pub(crate) txn: Option<Txn>,
     /// Not a session event at all.
     pub(crate) garbage: bool,

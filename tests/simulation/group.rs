@@ -82,6 +82,14 @@ impl Group {
         expired.into_iter().for_each(|id| self.remove(id));
     }
 
+    /// Whether it has nothing more to do.
+    pub(crate) fn settled(&self) -> bool {
+        let mut seats = self.seats.values();
+        seats.all(|seat| {
+            seat.silent.is_none() && seat.changes.is_empty() && seat.revoking.is_empty()
+        })
+    }
+
     /// The member as the group knows it now, if it does.
     pub(crate) fn member(&self, id: u64) -> Option<Member> {
         let generation = self.generation;

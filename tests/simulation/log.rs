@@ -107,6 +107,10 @@ impl Log {
 
     /// Where such a reader stands who is at `from` and has been given all there is.
     pub(crate) fn position(&self, from: i64) -> i64 {
+        if from < self.start {
+            // What has been deleted is not stepped past.
+            return from;
+        }
         let next = self.next(from).map(|record| record.offset);
         next.unwrap_or_else(|| self.stable_end()).max(from)
     }

@@ -30,7 +30,7 @@ use schedule::Plan;
 use world::{Report, run};
 
 /// How many seeds are tried unless `SUNDOWN_SIM_SEEDS` says otherwise.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 3_000;
 
 #[test]
 fn whatever_goes_wrong_every_session_ends_once_and_nobody_active_does() {

@@ -25,8 +25,8 @@ pub(crate) struct Oracle {
     settings: Settings,
     facts: Vec<Fact>,
     endings: Vec<Ending>,
-    /// Warnings by their event ids.
-    warnings: BTreeSet<Uuid>,
+    /// Warnings: their event ids, and the generation of the policy.
+    warnings: BTreeSet<(Uuid, u64)>,
     /// Dead letters by where they come from.
     dead: BTreeMap<String, usize>,
     /// How far each of the tracker's topics has been read.
@@ -101,7 +101,8 @@ impl Oracle {
             let event = record.value.as_deref().unwrap_or_default();
             let event: SessionExpiring =
                 serde_json::from_slice(event).map_err(|error| error.to_string())?;
-            if !self.warnings.insert(event.event_id) {
+            let once = (event.event_id, event.policy.generation);
+            if !self.warnings.insert(once) && !self.may_be_warned_again(&event.session_id) {
                 return Err(format!("warned twice of the same deadline: {event:?}"));
             }
         }
@@ -127,6 +128,14 @@ impl Oracle {
             return Err(format!("an event id that no session has: {event:?}"));
         };
         Ok(Ending::new(event, start, seen_at))
+    }
+
+    /// Whether the session's deadline may have moved on and back again, by its falling
+    /// under one policy and then another.
+    fn may_be_warned_again(&self, session: &str) -> bool {
+        let about = |fact: &&Fact| fact.session.as_deref() == Some(session);
+        let mut facts = self.facts.iter().filter(about);
+        facts.any(|fact| fact.describes)
     }
 
     /// The facts about a session id of a partition, in the order of the log.

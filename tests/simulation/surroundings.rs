@@ -49,7 +49,9 @@ pub(crate) struct Simulated {
     asked: u64,
     answer: Option<EndOffsets>,
     restores: Vec<Restoring>,
-    restored: VecDeque<RestoreResult<String>>,
+    restored: VecDeque<(RestoreResult<String>, i64)>,
+    /// The partition of the one taken last, and when it was asked for.
+    taken: (i32, i64),
     pub(crate) producer: Producer,
     /// Restores that took sessions as active: partition, why, and when.
     pub(crate) degraded: Vec<(i32, Degraded, i64)>,
@@ -94,6 +96,7 @@ impl Simulated {
             answer: None,
             restores: Vec::new(),
             restored: VecDeque::new(),
+            taken: (0, 0),
             producer: Producer::default(),
             degraded: Vec::new(),
         }
@@ -224,17 +227,13 @@ impl Simulated {
             Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
         };
         let job = self.restores.remove(which);
-        if let RestoreOutcome::Restored(restored) = &outcome
-            && let Some(degraded) = restored.degraded
-        {
-            let now = job.settings.now.as_millis();
-            self.degraded.push((partition, degraded, now));
-        }
-        self.restored.push_back(RestoreResult {
+        let result = RestoreResult {
             ticket: job.ticket,
             partition,
             outcome,
-        });
+        };
+        let asked_at = job.settings.now.as_millis();
+        self.restored.push_back((result, asked_at));
     }
 
     /// Lets the commit get a little farther.
@@ -327,7 +326,9 @@ impl Seam for Simulated {
     }
 
     fn restored(&mut self) -> Option<RestoreResult<String>> {
-        self.restored.pop_front()
+        let (result, asked_at) = self.restored.pop_front()?;
+        self.taken = (result.partition, asked_at);
+        Some(result)
     }
 
     fn member(&self) -> Option<Member> {
@@ -367,5 +368,12 @@ impl Seam for Simulated {
         self.producer.result()
     }
 
-    fn tell(&mut self, _news: News<'_>) {}
+    fn tell(&mut self, news: News<'_>) {
+        if let News::Restored(restored) = news
+            && let Some(degraded) = restored.degraded
+        {
+            let (partition, asked_at) = self.taken;
+            self.degraded.push((partition, degraded, asked_at));
+        }
+    }
 }

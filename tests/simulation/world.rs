@@ -107,7 +107,7 @@ impl World {
         match step.what {
             What::Wait => {}
             What::Events => {
-                self.write(|applications, cluster| applications.events(cluster, rng, false))
+                self.write(|applications, cluster| applications.events(cluster, rng, false));
             }
             What::Chat => {
                 for _ in 0..rng.random_range(2..12) {
@@ -117,13 +117,13 @@ impl World {
                 }
             }
             What::LogOutEverywhere => {
-                self.write(|applications, cluster| applications.log_out_everywhere(cluster, rng))
+                self.write(|applications, cluster| applications.log_out_everywhere(cluster, rng));
             }
             What::Garbage => {
                 self.write(|applications, cluster| applications.garbage(cluster, rng));
             }
             What::OpenTransaction => {
-                self.write(|applications, cluster| applications.events(cluster, rng, true))
+                self.write(|applications, cluster| applications.events(cluster, rng, true));
             }
             What::EndTransaction => {
                 self.applications.end_one(&mut cluster.borrow_mut(), rng);

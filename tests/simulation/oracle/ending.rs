@@ -117,16 +117,14 @@ impl Oracle {
         };
         let in_time = ending.ended_at + self.settings.allowed_lateness;
         for fact in self.about(ending.partition, &ending.session) {
-            // What has been deleted counts no later than it was written.
-            let at = if fact.deleted {
-                fact.earliest.min(fact.appended)
-            } else {
-                fact.earliest
-            };
+            // What has been deleted is known to have happened before it was deleted, but
+            // not by how much an event's time was ahead of that.
+            let unknowable = fact.deleted && fact.earliest > fact.appended;
             let ignored = fact.is_activity()
                 && fact.offset > ending.start
                 && fact.appended < in_time
-                && (last + 1..ending.ended_at).contains(&at)
+                && (last + 1..ending.ended_at).contains(&fact.earliest)
+                && !unknowable
                 && !aborted(cluster, fact);
             // Unless a record before it had proved that the session was over.
             let proved = || {

@@ -30,8 +30,11 @@ impl World {
             }
         }
         let begin = cluster.borrow().now;
-        while !self.caught_up() {
+        // Not only at this moment: a commit may have failed that nobody has heard of yet.
+        let mut well = 0;
+        while well < 5 {
             self.moment()?;
+            well = if self.caught_up() { well + 1 } else { 0 };
             if cluster.borrow().now - begin > CATCH_UP {
                 return Err("does not catch up although all is well".to_owned());
             }
@@ -88,7 +91,8 @@ impl World {
         let trackers = || self.trackers.iter().flatten();
         let held: usize = trackers().map(super::tracker::Tracker::partitions).sum();
         let partitions = usize::try_from(self.settings.partitions).unwrap_or_default();
-        held == partitions && trackers().all(super::tracker::Tracker::caught_up)
+        let settled = self.cluster.borrow().group.settled();
+        settled && held == partitions && trackers().all(super::tracker::Tracker::caught_up)
     }
 
     fn at_rest(&self) -> bool {
