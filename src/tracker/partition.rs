@@ -13,6 +13,8 @@ use crate::wire::event::decode;
 /// The most sessions that one advance ends, and that one flush rewrites for being
 /// dirty: bounds a transaction. More wait for the next.
 const BURST: usize = 20_000;
+/// Why events that would start a session beyond the bound become dead letters.
+pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
 
 /// A partition that has been restored and is being read.
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Partition {
             .apply(event, offset, record_timestamp, &mut self.effects);
         if applied == Applied::Refused {
             let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
-            self.reject(record, "too_many_sessions", error);
+            self.reject(record, TOO_MANY_SESSIONS, error);
         }
         let misrouted = matches!(event.subject, Subject::Session { .. })
             && murmur2_partition(record.key(), self.siblings) != Some(self.number);

@@ -33,7 +33,6 @@ pub fn the_charts_role_is_enough(cluster: &Cluster) {
     let controller = Running::start(site.launch().env("KUBECONFIG", kubeconfig.path()));
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
-    // Two problems of one kind are one event, written twice.
     for text in ["ü", "ö"] {
         namespace.apply("p", &too_large(text));
         namespace.await_condition("p", "Ready", "False", "Invalid");
@@ -53,18 +52,19 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
         return;
     };
     let all = verbs(&rendered("any"));
-    assert!(all.len() >= 8, "{all:?}");
+    assert!(all.len() >= 7, "{all:?}");
     for (role, rule, verb) in all {
         let site = Site::new(cluster);
         let namespace = &site.namespace;
         let mut objects = rendered(&namespace.name);
-        let verbs = &mut objects[role]["rules"][rule]["verbs"];
-        let verbs = verbs.as_array_mut().expect("verbs");
+        let rules = objects[role]["rules"].as_array_mut().expect("rules");
+        let without = format!("{} without {verb}", rules[rule]["resources"]);
+        let verbs = rules[rule]["verbs"].as_array_mut().expect("verbs");
         verbs.retain(|given| given != &verb);
-        let without = format!(
-            "{} without {verb}",
-            objects[role]["rules"][rule]["resources"]
-        );
+        // A rule has to have verbs.
+        if verbs.is_empty() {
+            rules.remove(rule);
+        }
         let kubeconfig = install(&site, &objects);
         let controller = Running::start(site.launch().env("KUBECONFIG", kubeconfig.path()));
         let mut texts = ["ü", "ö"].into_iter().cycle();
@@ -137,7 +137,8 @@ fn install(site: &Site<'_>, objects: &[Value]) -> NamedTempFile {
     }
     let api: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), &site.namespace.name);
     let request = TokenRequest::default();
-    let asked = api.create_token_request(&account, &PostParams::default(), &request);
+    let params = PostParams::default();
+    let asked = api.create_token_request(&account, &params, &request);
     let answer = cluster.wait(asked).expect("a token");
     let token = answer.status.and_then(|status| status.token);
     with_token(site, &token.expect("a token"))
