@@ -1,13 +1,18 @@
 //! The command line.
 
+use std::pin::pin;
+
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::check::CheckArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
+use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
+use crate::policy::PolicyCommand;
 use crate::produce::ProduceArgs;
 use crate::session::EventKind;
 use crate::telemetry::LogArgs;
@@ -65,11 +70,19 @@ pub enum Command {
     Revoke(LogoutArgs),
     /// Act on sessions that are over: call webhooks, write logs.
     Handler(HandlerArgs),
+    /// Send a session through and see it end.
+    Check(CheckArgs),
     /// Bring session policies from Kubernetes to the trackers, and measure the lag.
     Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// List, show, retry or discard dead letters.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Write, show, check or try out session policies, without Kubernetes.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
     Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
@@ -96,15 +109,22 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     telemetry::init(&cli.global.log, log)?;
     match &cli.command {
         Command::Demo(args) => demo::run(args, &cli.global),
-        Command::Tracker(args) => serve(async |stop| tracker::run(&cli.global, args, stop).await),
+        Command::Tracker(args) => serve(&cli.global, async |stop| {
+            tracker::run(&cli.global, args, stop).await
+        }),
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
-        Command::Handler(args) => serve(async |stop| handler::run(&cli.global, args, stop).await),
-        Command::Controller(args) => {
-            serve(async |stop| controller::run(&cli.global, args, stop).await)
-        }
+        Command::Dlq(command) => crate::dlq::run(command, &cli.global),
+        Command::Handler(args) => serve(&cli.global, async |stop| {
+            handler::run(&cli.global, args, stop).await
+        }),
+        Command::Check(args) => crate::check::run(args, &cli.global),
+        Command::Controller(args) => serve(&cli.global, async |stop| {
+            controller::run(&cli.global, args, stop).await
+        }),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {
             crate::schema::run(*subject);
@@ -114,10 +134,29 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Runs a role until the process is asked to stop.
-fn serve(role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Runs a role until the process is asked to stop; has it start over, in the process, when
+/// the files with its credentials have changed.
+fn serve(
+    global: &GlobalArgs,
+    role: impl AsyncFn(CancellationToken) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let outcome = runtime.block_on(async { role(shutdown::on_signal()?).await });
+    let outcome = runtime.block_on(async {
+        let stop = shutdown::on_signal()?;
+        let credentials = global.connection.credential_files();
+        while !stop.is_cancelled() {
+            let round = stop.child_token();
+            let mut running = pin!(role(round.clone()));
+            tokio::select! {
+                outcome = &mut running => return outcome,
+                () = credentials.changed() => {}
+            }
+            tracing::info!("credentials have changed: connecting anew");
+            round.cancel();
+            running.await?;
+        }
+        Ok(())
+    });
     // A question that no broker answers must not hold the process up.
     runtime.shutdown_background();
     outcome

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod commit_thread;
+pub mod credentials;
 pub mod end_offsets;
 pub mod event_writer;
 pub mod follow;

@@ -1,17 +1,22 @@
 //! Sundown ends user sessions on time.
 
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod controller;
 pub mod crd;
 pub mod demo;
+pub mod dlq;
 pub mod handler;
 pub mod http;
 pub mod kafka;
 pub mod logout;
 pub mod metrics;
 pub mod output;
+pub mod policy;
+pub mod policy_actions;
+pub mod policy_documents;
 pub mod policy_file;
 pub mod policy_record;
 pub mod policy_topic;

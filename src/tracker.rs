@@ -37,7 +37,7 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{GroupConsumer, GroupContext};
+use crate::kafka::group::{GroupConsumer, GroupContext, Membership, member_config};
 use crate::kafka::restore::RestorePool;
 use crate::kafka::topics::{
     SourceTopic, TimestampType, TopicAdmin, TopicError, require_for_tracker,
@@ -46,7 +46,7 @@ use crate::kafka::transaction::Committer;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::Reporter;
 use crate::session::TableConfig;
-use args::{GroupProtocol, TrackerArgs};
+use args::TrackerArgs;
 use engine::Engine;
 use policies::PolicySource;
 use worker::report::Identity;
@@ -65,17 +65,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let health = Health::default();
-    health.set_not_ready("kafka", "looking for the topics");
-    health.set_not_ready(
-        "group",
-        "waiting for the consumer group to assign partitions",
-    );
-    health.set_not_ready("policies", "reading the policies");
-    health.set_not_ready(
-        "clock",
-        "waiting for the first process report to be acknowledged",
-    );
+    let health = unready();
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
     let _server = admin::start(&args.admin, health.clone(), registry).await?;
@@ -138,6 +128,22 @@ pub async fn run(
     tokio::task::spawn_blocking(worker).await?
 }
 
+/// Not ready yet, each reason by its name.
+fn unready() -> Health {
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready(
+        "group",
+        "waiting for the consumer group to assign partitions",
+    );
+    health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready(
+        "clock",
+        "waiting for the first process report to be acknowledged",
+    );
+    health
+}
+
 /// Waits for the brokers; `None` if told to stop before they answered.
 async fn find_topics(
     config: &ClientConfig,
@@ -165,42 +171,16 @@ async fn find_topics(
 }
 
 fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> ClientConfig {
-    let mut member = ClientConfig::new();
-    member
-        .set("group.id", group)
-        // Bounds what is fetched ahead of the loop, in KiB.
-        .set("queued.max.messages.kbytes", "65536")
-        // How long fetching pauses at that bound. By default a second, in which the loop
-        // would have worked off what there is several times over.
-        .set("fetch.queue.backoff.ms", "10");
-    match args.group_protocol {
-        GroupProtocol::Classic => {
-            member
-                .set("partition.assignment.strategy", "cooperative-sticky")
-                .set(
-                    "session.timeout.ms",
-                    args.session_timeout.as_millis().to_string(),
-                )
-                .set(
-                    "heartbeat.interval.ms",
-                    (args.session_timeout.as_millis() / 5).max(100).to_string(),
-                );
-        }
-        GroupProtocol::Consumer => {
-            member.set("group.protocol", "consumer");
-        }
-    }
-    // What the user set with -X wins, as far as sessions are safe with it.
-    for (key, value) in config.config_map() {
-        member.set(key, value);
-    }
-    member
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
+    let timeout = u64::try_from(args.session_timeout.as_millis()).unwrap_or_default();
+    let member = Membership {
+        group,
+        protocol: args.group_protocol,
+        session_timeout: Duration::from_millis(timeout),
+        prefetch_kib: 64 * 1024,
         // Whoever goes on elsewhere has not read what was in between.
-        .set("auto.offset.reset", "error");
-    member
+        offset_reset: "error",
+    };
+    member_config(config, &member)
 }
 
 fn table_config(args: &TrackerArgs) -> TableConfig {

@@ -20,13 +20,19 @@ const PAGE: &str = "docs/metrics.md";
 #[test]
 fn the_page_lists_what_the_roles_serve() {
     let page = read(PAGE);
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
     let mut expected = Vec::new();
     for registry in [tracker(), handler(), controller()] {
         expected.extend(registry.gather().iter().map(row));
     }
     // Every role has it; the page tells it once.
-    let build_info = expected.iter().find(|row| row.contains("build_info")).cloned();
+    let build_info = expected
+        .iter()
+        .find(|row| row.contains("build_info"))
+        .cloned();
     expected.retain(|row| Some(row) != build_info.as_ref());
     expected.insert(0, build_info.unwrap());
     assert!(

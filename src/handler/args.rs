@@ -1,14 +1,20 @@
 //! The handler's flags.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use rdkafka::ClientConfig;
 
 use super::config::Actions;
+use super::event::Occasion;
 use crate::admin::AdminArgs;
 use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
+use crate::kafka::group::{GroupProtocol, Membership, member_config};
+
+/// How long the group waits for a silent member before it gives its partitions to others.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Flags of `sundown handler`.
 #[derive(Args, Clone, Debug)]
@@ -28,6 +34,15 @@ pub struct HandlerArgs {
     )]
     pub group: String,
 
+    /// How the group rebalances; `consumer` is KIP-848 and needs Kafka 4.
+    #[arg(
+        long,
+        env = "SUNDOWN_GROUP_PROTOCOL",
+        default_value = "classic",
+        value_name = "PROTOCOL"
+    )]
+    pub group_protocol: GroupProtocol,
+
     /// How many attempts of actions may be under way at once. The events of one user are
     /// done one after the other all the same, in the order of the topic.
     #[arg(
@@ -38,6 +53,11 @@ pub struct HandlerArgs {
         value_parser = clap::value_parser!(u16).range(1..=4096)
     )]
     pub concurrency: u16,
+
+    /// Where to serve the public keys of actions that sign, at /.well-known/jwks.json and
+    /// nothing else, for relying parties to fetch. Without it, they are not served.
+    #[arg(long, env = "SUNDOWN_JWKS_LISTEN", value_name = "HOST:PORT")]
+    pub jwks_listen: Option<String>,
 
     /// The admin port.
     #[command(flatten)]
@@ -53,10 +73,14 @@ pub struct Settings {
     pub topics: Topics,
     /// The consumer group, prefix included.
     pub group: String,
+    /// How it rebalances.
+    pub group_protocol: GroupProtocol,
     /// The most attempts under way at once.
     pub concurrency: usize,
     /// What to do.
     pub actions: Actions,
+    /// Where to serve public keys, if anywhere.
+    pub jwks_listen: Option<String>,
 }
 
 impl Settings {
@@ -70,36 +94,49 @@ impl Settings {
             client: global.connection.client_config()?,
             topics: global.topics.topics(),
             group: global.topics.prefixed(&args.group),
+            group_protocol: args.group_protocol,
             concurrency: args.concurrency.into(),
             actions: actions.transpose()?.unwrap_or_else(Actions::only_log),
+            jwks_listen: args.jwks_listen.clone(),
         })
+    }
+
+    /// What there is an action for; endings in any case.
+    #[must_use]
+    pub fn occasions(&self) -> Vec<Occasion> {
+        let mut list = self.actions.list.iter();
+        if list.any(|action| action.on.include(Occasion::Warning)) {
+            vec![Occasion::Ending, Occasion::Warning]
+        } else {
+            vec![Occasion::Ending]
+        }
+    }
+
+    /// The topics that have to exist.
+    #[must_use]
+    pub fn required_topics(&self) -> Vec<&str> {
+        let topics = &self.topics;
+        let mut required = vec![
+            topics.expired_sessions.as_str(),
+            topics.expired_sessions_dlq.as_str(),
+            topics.policies.as_str(),
+        ];
+        if self.occasions().contains(&Occasion::Warning) {
+            required.push(&topics.expiring_sessions);
+        }
+        required
     }
 
     /// The configuration of a member of the group.
     #[must_use]
-    pub fn consumer(&self) -> ClientConfig {
-        let mut member = ClientConfig::new();
-        member
-            .set("group.id", &self.group)
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "earliest")
-            // Bounds what is fetched ahead, in KiB.
-            .set("queued.max.messages.kbytes", "8192")
-            // How long fetching pauses at that bound; the default is a second.
-            .set("fetch.queue.backoff.ms", "10");
-        // In the newer protocol these are the brokers' to say, and the client refuses them.
-        if self.client.get("group.protocol") != Some("consumer") {
-            member
-                .set("partition.assignment.strategy", "cooperative-sticky")
-                .set("session.timeout.ms", "10000")
-                .set("heartbeat.interval.ms", "2000");
-        }
-        // What the user set with -X wins.
-        for (key, value) in self.client.config_map() {
-            member.set(key, value);
-        }
-        member
+    pub fn member(&self, group: &str) -> ClientConfig {
+        let member = Membership {
+            group,
+            protocol: self.group_protocol,
+            session_timeout: SESSION_TIMEOUT,
+            prefetch_kib: 8 * 1024,
+            offset_reset: "earliest",
+        };
+        member_config(&self.client, &member)
     }
 }

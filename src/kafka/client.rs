@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use rdkafka::ClientConfig;
 
+use super::credentials::CredentialFiles;
+
 /// Where a broker listens that was set up without further thought.
 const LOCAL_BROKER: &str = "127.0.0.1:9092";
 
@@ -174,6 +176,18 @@ impl ConnectionArgs {
             config.set(key, value);
         }
         Ok(config)
+    }
+
+    /// The files that these flags name.
+    #[must_use]
+    pub fn credential_files(&self) -> CredentialFiles {
+        let files = [
+            &self.tls_ca_file,
+            &self.tls_cert_file,
+            &self.tls_key_file,
+            &self.sasl_password_file,
+        ];
+        CredentialFiles::new(files.into_iter().flatten().cloned().collect())
     }
 
     fn sasl_password(&self) -> Result<String, ConnectionError> {

@@ -9,18 +9,79 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use rdkafka::consumer::base_consumer::BaseConsumer;
 use rdkafka::consumer::{Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset};
+use rdkafka::{ClientConfig, ClientContext, Offset};
 
 /// A consumer that is a member of a group.
 pub type GroupConsumer = BaseConsumer<GroupContext>;
 
 /// How long the consumer may take to move to another offset.
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a consumer group rebalances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GroupProtocol {
+    /// By its members, cooperatively (KIP-429).
+    Classic,
+    /// By the brokers (KIP-848).
+    Consumer,
+}
+
+/// What makes one member of a group different from another.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership<'a> {
+    /// The group, prefix included.
+    pub group: &'a str,
+    /// How it rebalances.
+    pub protocol: GroupProtocol,
+    /// How long it waits for a silent member; with [`GroupProtocol::Consumer`], the
+    /// brokers decide.
+    pub session_timeout: Duration,
+    /// The most that is fetched ahead of the application, in KiB.
+    pub prefetch_kib: u32,
+    /// Where to begin in a partition without a committed offset: `earliest`, `error`.
+    pub offset_reset: &'static str,
+}
+
+/// The configuration of a member of a group. `client` says how to reach Kafka, and what
+/// the user has set with -X, which wins wherever that is safe.
+#[must_use]
+pub fn member_config(client: &ClientConfig, member: &Membership<'_>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("group.id", member.group)
+        .set(
+            "queued.max.messages.kbytes",
+            member.prefetch_kib.to_string(),
+        )
+        // How long fetching pauses at that bound. By default a second, in which the
+        // application would have worked off what there is several times over.
+        .set("fetch.queue.backoff.ms", "10");
+    let by_brokers = client.get("group.protocol") == Some("consumer");
+    if member.protocol == GroupProtocol::Consumer || by_brokers {
+        config.set("group.protocol", "consumer");
+    } else {
+        let timeout = member.session_timeout.as_millis();
+        config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", timeout.to_string())
+            .set("heartbeat.interval.ms", (timeout / 5).max(100).to_string());
+    }
+    for (key, value) in client.config_map() {
+        config.set(key, value);
+    }
+    config
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", member.offset_reset);
+    config
+}
 
 /// What a rebalance does. Each has to be answered with [`assign`] or [`unassign`].
 #[derive(Debug)]

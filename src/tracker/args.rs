@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::admin::AdminArgs;
+use crate::kafka::group::GroupProtocol;
 use crate::kafka::transaction::Delivery;
 use crate::session::Span;
 use crate::wire::duration;
@@ -97,15 +98,6 @@ pub struct TrackerArgs {
     /// Where the admin port is.
     #[command(flatten)]
     pub admin: AdminArgs,
-}
-
-/// How a consumer group rebalances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum GroupProtocol {
-    /// By its members, cooperatively (KIP-429).
-    Classic,
-    /// By the brokers (KIP-848).
-    Consumer,
 }
 
 impl TrackerArgs {

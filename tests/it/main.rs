@@ -14,8 +14,11 @@
 mod eventually;
 mod group;
 mod kafka;
+mod mail;
 mod process;
 mod receiver;
+mod redis;
+mod tls;
 mod topic;
 mod writer;
 
@@ -25,5 +28,6 @@ mod follow;
 mod handler;
 mod harness;
 mod pipeline;
+mod policies;
 mod produce;
 mod topics;

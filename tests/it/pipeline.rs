@@ -5,12 +5,13 @@
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
 pub mod installation;
-mod model;
+pub mod model;
 mod policies;
 mod population;
 pub mod tracker;
 
 mod bad_input;
+mod check;
 mod clocks;
 mod crashes;
 mod restarts;

@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use super::installation::{Installation, PARTITIONS, SHORT};
+use super::installation::{Installation, PARTITIONS, SHORT, SOON};
 use super::model::Limits;
 use super::population::Population;
 use super::tracker::Tracker;
 use crate::kafka::Kafka;
+use crate::process::Stream;
 
 /// Longer than the idle timeout and the allowed lateness together.
 const DOWNTIME: Duration = Duration::from_secs(6);
@@ -119,4 +120,19 @@ fn a_tracker_that_was_frozen_does_no_harm_when_it_goes_on() {
     frozen.stop();
     other.stop();
     expected.compare(installation.endings());
+}
+
+#[test]
+fn new_credentials_are_taken_up_without_a_restart() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let password = tempfile::NamedTempFile::new().expect("a file");
+    let path = password.path().to_str().expect("UTF-8");
+    let tracker = installation.tracker(&["--sasl-password-file", path]);
+    tracker.await_ready();
+    std::fs::write(path, "renewed").expect("written");
+    tracker.await_message("credentials have changed");
+    tracker.await_message("stopped");
+    let mut check = installation.sundown(&["check"]).start();
+    assert!(check.wait(SOON).success(), "{}", check.text(Stream::Stderr));
+    tracker.stop();
 }

@@ -1,0 +1,55 @@
+{{/*
+What each role may do in Kafka, and nothing wider. A topic's rules are its name and the
+operations; removing any single one makes the role fail.
+*/}}
+{{- define "sundown.acls" -}}
+{{- $prefix := .root.Values.kafka.topicPrefix -}}
+{{- $topics := dict
+  "tracker" (list
+    (dict "name" "session_logs" "operations" (list "Read" "DescribeConfigs"))
+    (dict "name" "session_logs.dlq" "operations" (list "Write"))
+    (dict "name" "expired_sessions" "operations" (list "Write"))
+    (dict "name" "expiring_sessions" "operations" (list "Write"))
+    (dict "name" "sundown.checkpoint" "operations" (list "Read" "Write"))
+    (dict "name" "sundown.policies" "operations" (list "Read"))
+    (dict "name" "sundown.processes" "operations" (list "Write"))
+  )
+  "handler" (list
+    (dict "name" "expired_sessions" "operations" (list "Read"))
+    (dict "name" "expiring_sessions" "operations" (list "Read"))
+    (dict "name" "expired_sessions.dlq" "operations" (list "Write"))
+    (dict "name" "sundown.policies" "operations" (list "Read"))
+    (dict "name" "sundown.processes" "operations" (list "Write"))
+  )
+  "controller" (list
+    (dict "name" "session_logs" "operations" (list "Read"))
+    (dict "name" "expired_sessions" "operations" (list "Read"))
+    (dict "name" "sundown.policies" "operations" (list "Read" "Write"))
+    (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
+  )
+  "check" (list
+    (dict "name" "session_logs" "operations" (list "Write"))
+    (dict "name" "expired_sessions" "operations" (list "Read"))
+  )
+-}}
+{{- range index $topics .role }}
+- resource: {type: topic, name: {{ printf "%s%s" $prefix .name | quote }}, patternType: literal}
+  operations: {{ .operations | toJson }}
+{{- end }}
+{{- if has .role (list "tracker" "handler") }}
+- resource: {type: group, name: {{ printf "%ssundown-%s" $prefix .role | quote }}, patternType: literal}
+  operations: [Read]
+{{- end }}
+{{- if eq .role "tracker" }}
+# One id a process, drawn at its start.
+- resource: {type: transactionalId, name: {{ printf "%ssundown-tracker-" $prefix | quote }}, patternType: prefix}
+  operations: [Write]
+{{- end }}
+{{- if eq .role "controller" }}
+# For the lag of both groups.
+- resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
+  operations: [Describe]
+- resource: {type: group, name: {{ printf "%ssundown-handler" $prefix | quote }}, patternType: literal}
+  operations: [Describe]
+{{- end }}
+{{- end -}}

@@ -1,0 +1,37 @@
+//! Helm, as installed on this machine.
+
+use std::process::{Command, Output};
+
+/// Where the chart is.
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sundown");
+
+/// Runs helm; `None`, and a line on stderr, if there is none here. With
+/// `SUNDOWN_TEST_REQUIRE_HELM` set its absence is a failure.
+pub(crate) fn helm(arguments: &[&str]) -> Option<Output> {
+    match Command::new("helm").args(arguments).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            assert!(
+                std::env::var_os("SUNDOWN_TEST_REQUIRE_HELM").is_none(),
+                "helm cannot be run: {error}"
+            );
+            eprintln!("SKIPPED: helm is not installed, so nothing is known of the chart");
+            None
+        }
+    }
+}
+
+/// What the chart renders with these `--set` values, or what helm says against it.
+pub(crate) fn template(values: &[&str]) -> Option<Result<String, String>> {
+    let mut arguments = vec!["template", "demo", CHART, "--namespace", "sessions"];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    let output = helm(&arguments)?;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Some(if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    })
+}

@@ -1,0 +1,11 @@
+//! The Helm chart: generated parts in step with the code, and what it renders.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says what it saw"
+)]
+
+mod cluster;
+mod generated;
+mod helm;
+mod rendered;

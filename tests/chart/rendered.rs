@@ -1,0 +1,134 @@
+//! What the chart renders, and what it refuses.
+
+use crate::helm::{CHART, helm, template};
+
+const BROKERS: &str = "kafka.bootstrapServers=kafka:9092";
+const STRIMZI: &str = "kafka.strimzi.cluster=my-cluster";
+
+#[test]
+fn helm_has_nothing_to_complain_of() {
+    for values in [BROKERS, STRIMZI] {
+        let Some(output) = helm(&["lint", "--strict", "--set", values, CHART]) else {
+            return;
+        };
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn renders_what_it_has_always_rendered() {
+    for (name, values) in [
+        ("brokers", &[BROKERS][..]),
+        (
+            "sasl",
+            &[
+                BROKERS,
+                "kafka.topicPrefix=eu.",
+                "kafka.properties.linger\\.ms=5",
+                "kafka.tls.caSecret=authority",
+                "kafka.sasl.mechanism=SCRAM-SHA-512",
+                "kafka.sasl.username=sundown",
+                "kafka.sasl.passwordSecret=sundown-kafka",
+                "controller.enabled=false",
+            ],
+        ),
+        ("strimzi", &[STRIMZI, "kafka.topicPrefix=eu."]),
+        (
+            "everything",
+            &[
+                STRIMZI,
+                "kafka.strimzi.authentication=scram-sha-512",
+                "autoscaling.tracker.mode=keda",
+                "autoscaling.handler.mode=hpa",
+                "monitoring.podMonitor.enabled=true",
+                "networkPolicy.enabled=true",
+                "controller.namespaces={sessions,other}",
+                "handler.actions.actions[0].name=tell",
+                "handler.actions.actions[0].type=log",
+                "handler.secrets={webhook}",
+            ],
+        ),
+    ] {
+        let Some(rendered) = template(values) else {
+            return;
+        };
+        insta::with_settings!({snapshot_path => "snapshots"}, {
+            insta::assert_snapshot!(name, rendered.unwrap());
+        });
+    }
+}
+
+#[test]
+fn no_more_replicas_than_partitions() {
+    for mode in ["keda", "hpa"] {
+        let mode = format!("autoscaling.tracker.mode={mode}");
+        let Some(rendered) = template(&[
+            STRIMZI,
+            "kafka.strimzi.topics.partitions=6",
+            "autoscaling.tracker.maxReplicas=40",
+            &mode,
+        ]) else {
+            return;
+        };
+        let rendered = rendered.unwrap();
+        let most = rendered
+            .lines()
+            .find(|line| line.trim_start().starts_with("maxReplica"))
+            .unwrap();
+        assert!(most.ends_with(": 6"), "{most}");
+        assert!(!rendered.contains("minReplicaCount: 0"), "{rendered}");
+    }
+}
+
+#[test]
+fn refuses_typos_and_contradictions_by_name() {
+    for (values, expected) in [
+        (
+            &[][..],
+            "kafka.bootstrapServers is empty: name your brokers",
+        ),
+        (
+            &[BROKERS, STRIMZI],
+            "kafka.bootstrapServers and kafka.strimzi.cluster are both set",
+        ),
+        (&[BROKERS, "trackers.replicas=3"], "trackers"),
+        (&[BROKERS, "tracker.replica=3"], "replica"),
+        (&[BROKERS, "tracker.replicas=0"], "minimum"),
+        (&[BROKERS, "tracker.idleTimeout=soon"], "idleTimeout"),
+        (&["kafka.bootstrapServers=kafka"], "kafka/bootstrapServers"),
+        (
+            &[BROKERS, "kafka.sasl.mechanism=PLAIN"],
+            "kafka.sasl.username and kafka.sasl.passwordSecret have to be, too",
+        ),
+        (
+            &[STRIMZI, "kafka.tls.enabled=true"],
+            "kafka.tls and kafka.sasl do not go with kafka.strimzi.cluster",
+        ),
+        (
+            &[STRIMZI, "kafka.strimzi.encrypted=false"],
+            "mutual TLS needs an encrypted listener",
+        ),
+        (
+            &[
+                BROKERS,
+                "handler.actions.actions[0].type=log",
+                "handler.actionsConfigMap=mine",
+            ],
+            "choose one",
+        ),
+        (
+            &[
+                BROKERS,
+                "controller.allNamespaces=true",
+                "controller.namespaces={a}",
+            ],
+            "choose one",
+        ),
+    ] {
+        let Some(rendered) = template(values) else {
+            return;
+        };
+        let refusal = rendered.unwrap_err();
+        assert!(refusal.contains(expected), "{values:?}: {refusal}");
+    }
+}
