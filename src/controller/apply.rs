@@ -134,17 +134,16 @@ impl Applier {
         let name = object.name_any();
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &namespace, &self.resource);
+        // With its uid, so that a namesake made since gets no status that is not its own.
         let patch = Patch::Apply(json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
-            // With its uid, so that a namesake made since gets no status that is not its own.
             "metadata": {"name": name, "uid": object.uid()},
             "status": status,
         }));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patched = api.patch_status(&name, &params, &patch);
-        let limit = self.leadership.write_limit();
-        let outcome = match tokio::time::timeout(limit, patched).await {
+        let outcome = match tokio::time::timeout(self.leadership.write_limit(), patched).await {
             Ok(Ok(object)) => Ok(object),
             Ok(Err(error)) => Err(ApplyError::Api(crate::output::chain(&error))),
             Err(_) => Err(ApplyError::Api(
@@ -248,12 +247,13 @@ impl Backoff {
         self.0.get(what).is_none_or(|(_, at)| *at <= now)
     }
 
-    /// `what` has failed at `now`.
-    pub fn failed(&mut self, what: &str, now: Duration) {
+    /// `what` has failed at `now`; whether that is the first time in a row.
+    pub fn failed(&mut self, what: &str, now: Duration) -> bool {
         let (failures, at) = self.0.entry(what.to_owned()).or_default();
         let pause = Self::FIRST.saturating_mul(1 << (*failures).min(10));
         *at = now + pause.min(Self::LONGEST);
         *failures += 1;
+        *failures == 1
     }
 
     /// `what` has succeeded, or is not there any more.

@@ -211,7 +211,10 @@ impl Election {
         let now = Some(self.now());
         let before = lease.spec.unwrap_or_default();
         let again = before.holder_identity.as_ref() == Some(&self.candidate.identity);
-        let transitions = before.lease_transitions.unwrap_or_default();
+        // The first holder is no transition.
+        let transitions = before
+            .lease_transitions
+            .map_or(0, |so_far| so_far + i32::from(!again));
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.candidate.lease.clone()),
@@ -226,7 +229,7 @@ impl Election {
                     now.clone()
                 },
                 renew_time: now,
-                lease_transitions: Some(transitions + i32::from(!again)),
+                lease_transitions: Some(transitions),
                 ..before
             }),
         }

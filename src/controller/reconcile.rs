@@ -204,7 +204,9 @@ impl Reconciler {
         let outcome = self.applier.write_records(&writes).await;
         match outcome {
             Ok(()) => self.backoff.forget(TOPIC),
-            Err(_) => self.backoff.failed(TOPIC, self.clock.elapsed()),
+            Err(_) => {
+                let _first = self.backoff.failed(TOPIC, self.clock.elapsed());
+            }
         }
         outcome
     }
@@ -238,7 +240,13 @@ impl Reconciler {
                 }
                 Err(ApplyError::NotLeading) => return Err(ApplyError::NotLeading),
                 Err(error) => {
-                    self.backoff.failed(&told.name, self.clock.elapsed());
+                    // An object that does not fit the definition, as it may have been
+                    // before a change of it, takes no status. An event it does.
+                    if self.backoff.failed(&told.name, self.clock.elapsed()) {
+                        self.applier
+                            .tell_problems(&told.object, &before, &told.status)
+                            .await;
+                    }
                     outcome = Err(error);
                 }
             }

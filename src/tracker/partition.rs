@@ -15,6 +15,8 @@ use crate::wire::event::{Decoded, decode};
 /// The most sessions that one advance ends, and that one flush rewrites for being
 /// dirty: bounds a transaction. More wait for the next.
 const BURST: usize = 20_000;
+/// Why events that would start a session beyond the bound become dead letters.
+pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
 /// Records that are read before the first of them is applied: few enough to stay in the
 /// processor's nearest caches until then.
 const GROUP: usize = 64;
@@ -123,7 +125,7 @@ impl Partition {
         self.table.apply_all(&events, &mut self.effects, outcome);
         for place in refused {
             let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
-            self.reject(read[place].0, "too_many_sessions", error);
+            self.reject(read[place].0, TOO_MANY_SESSIONS, error);
         }
         let mut misrouted = None;
         for ((record, _), Logged { event, offset, .. }) in read.iter().zip(&events) {

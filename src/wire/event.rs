@@ -56,6 +56,9 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// All of [`DecodeError::code`].
+    pub const CODES: [&str; 4] = ["no_value", "malformed", "missing_field", "invalid_field"];
+
     /// A short name for it, from a closed set: for headers and metrics.
     #[must_use]
     pub const fn code(&self) -> &'static str {

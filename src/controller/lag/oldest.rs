@@ -132,6 +132,8 @@ impl OldestUnread {
                 found.push((range, unread));
             }
         }
+        // A partition that is paused stays so from one assignment to the next.
+        self.reader.resume(&assignment)?;
         self.reader.unassign()?;
         Ok(found)
     }

@@ -76,12 +76,8 @@ pub fn what_is_invalid_never_replaces_what_is_valid(cluster: &Cluster) {
     assert!(message.contains("spec.match.attributes"), "{message}");
     assert!(message.contains("generation 1 stays in force"), "{message}");
     assert_eq!(site.published(), before);
-    eventually(SOON, "an event", || {
-        let api: Api<Event> = Api::namespaced(cluster.client.clone(), &namespace.name);
-        let events = cluster.wait(api.list(&Default::default())).ok()?;
-        let mut reasons = events.iter().filter_map(|event| event.reason.as_deref());
-        reasons.any(|reason| reason == "Invalid").then_some(())
-    });
+    let note = await_event(&site, "p", "Invalid");
+    assert_eq!(note, message);
     namespace.apply("p", &json!({"idleTimeout": "2h"}));
     namespace.await_published("p");
     assert_eq!(
@@ -175,8 +171,28 @@ pub fn a_malformed_object_keeps_nobody_else_from_being_published(cluster: &Clust
     namespace.await_published("before");
     namespace.apply("after", &json!({"idleTimeout": "1h", "priority": 1}));
     namespace.await_published("after");
-    let message = namespace.await_condition("malformed", "Ready", "False", "Invalid");
-    assert!(message.contains("apply the policy again"), "{message}");
+    // Nobody can write a status into it, so there is an event.
+    let note = await_event(&site, "malformed", "Invalid");
+    assert!(note.contains("apply the policy again"), "{note}");
+    let labels = format!("policy=\"{}\"", namespace.key("malformed"));
+    assert_eq!(controller.value("sundown_policy_ready", &labels), Some(0.0));
     assert_eq!(site.published().len(), 2);
     controller.stop();
+}
+
+/// Waits for an event about a policy; its note.
+fn await_event(site: &Site<'_>, policy: &str, reason: &str) -> String {
+    let namespace = &site.namespace;
+    eventually(SOON, &format!("{reason} of {policy}"), || {
+        let api: Api<Event> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
+        let events = namespace.cluster.wait(api.list(&Default::default())).ok()?;
+        let event = events.into_iter().find(|event| {
+            let about = event
+                .regarding
+                .as_ref()
+                .and_then(|object| object.name.as_deref());
+            event.reason.as_deref() == Some(reason) && about == Some(policy)
+        })?;
+        event.note
+    })
 }
