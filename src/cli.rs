@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckArgs;
+use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
@@ -17,7 +18,7 @@ use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{demo, handler, shutdown, telemetry, tracker};
+use crate::{controller, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -71,17 +72,19 @@ pub enum Command {
     Handler(HandlerArgs),
     /// Send a session through and see it end.
     Check(CheckArgs),
+    /// Bring session policies from Kubernetes to the trackers, and measure the lag.
+    Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
     /// List, show, retry or discard dead letters.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
-    Crd,
     /// Write, show, check or try out session policies, without Kubernetes.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
+    Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
@@ -117,9 +120,12 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
             handler::run(&cli.global, args, stop).await
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
+        Command::Controller(args) => serve(&cli.global, async |stop| {
+            controller::run(&cli.global, args, stop).await
+        }),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
-        Command::Crd => crate::crd::definition::run(),
         Command::Policy(command) => crate::policy::run(command, &cli.global),
+        Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {
             crate::schema::run(*subject);
             Ok(())

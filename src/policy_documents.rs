@@ -1,4 +1,7 @@
-//! Session policies as people write them: YAML, several documents in a text.
+//! Session policies as people write them: YAML, several documents in a text, each checked
+//! by the rules that hold in Kubernetes.
+
+mod rules;
 
 use std::collections::BTreeSet;
 
@@ -25,6 +28,14 @@ pub enum DocumentError {
     /// The policy contradicts itself.
     #[error(transparent)]
     Invalid(#[from] PolicyError),
+    /// Kubernetes would refuse it.
+    #[error("SessionPolicy '{policy}': {problem}")]
+    Refused {
+        /// The policy's full name.
+        policy: String,
+        /// Which field, and why.
+        problem: String,
+    },
     /// A policy of this name came before.
     #[error("there are two policies named '{0}': rename one")]
     Duplicate(String),
@@ -52,6 +63,16 @@ pub fn parse(text: &str, names: &mut BTreeSet<String>) -> Vec<Result<Checked, Do
 
 fn check(document: SessionPolicy, names: &mut BTreeSet<String>) -> Result<Checked, DocumentError> {
     let policy = document.to_policy()?;
+    let wrong_name = rules::wrong_name(&document.metadata.name);
+    let wrong_name = wrong_name.map(|problem| format!("metadata.name: {problem}"));
+    let mut problems = wrong_name
+        .into_iter()
+        .chain(rules::wrong_fields(&document.spec));
+    if let Some(problem) = problems.next() {
+        let problem = problems.fold(problem, |all, problem| format!("{all}; {problem}"));
+        let policy = policy.name;
+        return Err(DocumentError::Refused { policy, problem });
+    }
     if names.insert(policy.name.clone()) {
         Ok((document, policy))
     } else {

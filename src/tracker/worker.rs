@@ -32,8 +32,9 @@ use report::Identity;
 
 /// How long to wait for a record when there is none.
 const IDLE_POLL: Duration = Duration::from_millis(10);
-/// Records applied before anything else is looked at.
-const BURST: usize = 2_000;
+/// Records applied before anything else is looked at: few enough to stay in the
+/// processor's caches from the poll on.
+const BURST: usize = 256;
 /// How long a commit may hold up a rebalance. Its own calls give up before that.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a commit may hold up the end of the process.
@@ -148,23 +149,11 @@ impl Worker {
     fn apply_records(&mut self) -> anyhow::Result<()> {
         let now_upper = self.engine.clocks().upper(self.reading());
         let consumer = Arc::clone(&self.parts.consumer);
+        let mut records = Vec::with_capacity(BURST);
         let mut patience = IDLE_POLL;
-        for _ in 0..BURST {
+        while records.len() < BURST {
             match consumer.poll(patience) {
-                Some(Ok(record)) => {
-                    if self.engine.apply(record.partition(), &record, now_upper)
-                        && !self.told_misrouted
-                    {
-                        self.told_misrouted = true;
-                        tracing::warn!(
-                            partition = record.partition(),
-                            offset = record.offset(),
-                            "the record's key belongs on another partition, or it has none: sessions whose events \
-                             are spread over partitions end early; write with the murmur2 partitioner and the \
-                             session id as key. Further ones are counted, not logged"
-                        );
-                    }
-                }
+                Some(Ok(record)) => records.push(record),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     anyhow::bail!(
                         "the consumer cannot go on: {code}; the process has to be restarted"
@@ -179,7 +168,26 @@ impl Worker {
             }
             patience = Duration::ZERO;
         }
+        for run in records.chunk_by(|a, b| a.partition() == b.partition()) {
+            let partition = run[0].partition();
+            if let Some(offset) = self.engine.apply(partition, run, now_upper) {
+                self.tell_misrouted(partition, offset);
+            }
+        }
         Ok(())
+    }
+
+    fn tell_misrouted(&mut self, partition: i32, offset: i64) {
+        if !self.told_misrouted {
+            self.told_misrouted = true;
+            tracing::warn!(
+                partition,
+                offset,
+                "the record's key belongs on another partition, or it has none: sessions whose events \
+                 are spread over partitions end early; write with the murmur2 partitioner and the \
+                 session id as key. Further ones are counted, not logged"
+            );
+        }
     }
 
     fn take_policies(&mut self) {

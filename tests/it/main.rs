@@ -22,6 +22,7 @@ mod tls;
 mod topic;
 mod writer;
 
+mod controller;
 mod demo;
 mod follow;
 mod handler;
