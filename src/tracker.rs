@@ -4,6 +4,7 @@
 //! |---|---|
 //! | which partitions, what time, when to commit: plain code | `engine.rs` |
 //! | one partition: apply, advance, flush | `partition.rs` |
+//! | taking over, restoring, committing and giving up partitions | `custody.rs` |
 //! | which clock counts | `clocks.rs` |
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
@@ -12,6 +13,7 @@
 
 pub mod args;
 pub mod clocks;
+pub mod custody;
 pub mod engine;
 pub mod murmur2;
 pub mod offset_metadata;

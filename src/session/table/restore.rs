@@ -58,7 +58,8 @@ impl SessionTable {
     /// The offset of the record that the session started with, if it lives.
     #[must_use]
     pub fn start_offset(&self, session: &SessionId) -> Option<i64> {
-        self.find(session).map(|slot| self.slots[slot].start_offset)
+        let slot = self.find(&self.key(session.clone()))?;
+        Some(self.slots.details(slot).start_offset)
     }
 
     /// Has the next flush write what is so of the session, in place of a record that is
