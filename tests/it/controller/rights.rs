@@ -137,7 +137,8 @@ fn install(site: &Site<'_>, objects: &[Value]) -> NamedTempFile {
     }
     let api: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), &site.namespace.name);
     let request = TokenRequest::default();
-    let asked = api.create_token_request(&account, &PostParams::default(), &request);
+    let params = PostParams::default();
+    let asked = api.create_token_request(&account, &params, &request);
     let answer = cluster.wait(asked).expect("a token");
     let token = answer.status.and_then(|status| status.token);
     with_token(site, &token.expect("a token"))
