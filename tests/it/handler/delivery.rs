@@ -8,6 +8,7 @@ use sha2::Sha256;
 use sundown::clock::Clock;
 
 use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
+use crate::eventually::eventually;
 use crate::process::{Launch, Process, Stream};
 use crate::receiver::{Answer, Call, Receiver};
 
@@ -67,12 +68,15 @@ fn a_policy_chooses_among_the_actions() {
     let text = "apiVersion: sundown.dev/v1alpha1\nkind: SessionPolicy\n\
                 metadata: {name: default}\nspec: {idleTimeout: 1h, actions: [chosen]}\n";
     std::fs::write(&policy, text).unwrap();
-    let mut apply = Launch::sundown()
-        .args(["policy", "apply", "-b", installation.kafka.bootstrap()])
-        .args(["--topic-prefix", &installation.prefix, "-f"])
-        .arg(policy)
-        .start();
-    assert!(apply.wait(SOON).success(), "{}", apply.text(Stream::Stderr));
+    // A topic that has just been made is not known everywhere at once.
+    eventually(SOON, "the policy to be applied", || {
+        let mut apply = Launch::sundown()
+            .args(["policy", "apply", "-b", installation.kafka.bootstrap()])
+            .args(["--topic-prefix", &installation.prefix, "-f"])
+            .arg(&policy)
+            .start();
+        apply.wait(SOON).success().then_some(())
+    });
     let ending = Ending::of("user");
     installation.write(std::slice::from_ref(&ending));
     let actions = webhook("other", &other.url()) + &webhook("chosen", &chosen.url());
