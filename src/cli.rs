@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckArgs;
+use crate::console::args::ConsoleArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
@@ -15,7 +16,7 @@ use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{demo, handler, shutdown, telemetry, tracker};
+use crate::{console, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -67,6 +68,8 @@ pub enum Command {
     Revoke(LogoutArgs),
     /// Act on sessions that are over: call webhooks, write logs.
     Handler(HandlerArgs),
+    /// Show what goes on, in a browser.
+    Console(ConsoleArgs),
     /// Send a session through and see it end.
     Check(CheckArgs),
     /// Create, reset, plan or describe the topics.
@@ -106,6 +109,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
+        }),
+        Command::Console(args) => serve(&cli.global, async |stop| {
+            console::run(&cli.global, args, stop).await
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
         Command::Topics(command) => crate::topics::run(command, &cli.global),

@@ -35,6 +35,7 @@ use crate::clock::Clock;
 use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
 use crate::metrics::handler::HandlerMetrics;
+use crate::process_report::heartbeat::{self, Reporting};
 use args::{HandlerArgs, Settings};
 use config::NamedAction;
 use consumer::Reader;
@@ -66,7 +67,7 @@ pub async fn run(
     let health = Health::default();
     health.set_not_ready("kafka", "looking for the topics");
     let registry = crate::metrics::registry("handler")?;
-    let _server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
+    let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
     let (source, dead) = (
         &settings.topics.expired_sessions,
@@ -80,6 +81,13 @@ pub async fn run(
         return Ok(());
     }
     health.set_ready("kafka");
+    let reporting = Reporting {
+        role: "handler",
+        admin: Some(args.admin.advertised(server.address())),
+        health: health.clone(),
+    };
+    let reports = &settings.topics.processes;
+    heartbeat::start(reporting, settings.client.clone(), reports, stop.clone())?;
     serve(settings, &health, &registry, stop).await
 }
 
