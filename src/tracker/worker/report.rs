@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Worker, known};
 use crate::process_report::{Assignment, PolicyInForce, ProcessReport, ProcessState};
 use crate::session::Timestamp;
+use crate::telemetry;
 use crate::tracker::custody::{News, Surroundings};
 use crate::wire::time;
 
@@ -21,6 +22,8 @@ pub struct Identity {
     pub host: String,
     /// When the process started.
     pub started_at: Timestamp,
+    /// Where its admin port is, as others reach it.
+    pub admin: Option<String>,
 }
 
 impl Worker {
@@ -78,6 +81,9 @@ impl Worker {
                 .collect::<BTreeMap<_, _>>(),
             assignments: self.assignments(),
             policies: self.policies(),
+            admin: identity.admin.clone(),
+            totals: Some(self.metrics.totals()),
+            errors: telemetry::recent_errors(),
         }
     }
 
