@@ -37,11 +37,18 @@ impl Namespace {
             return None;
         };
         let namespace = Self { kubeconfig, name };
-        let manifest = format!(
-            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: \
-             {{pod-security.kubernetes.io/enforce: restricted, pod-security.kubernetes.io/warn: restricted}}}}}}"
-        );
-        namespace.kubectl(&["apply", "-f", "-"], &manifest);
+        let manifest = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": name,
+                "labels": {
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                    "pod-security.kubernetes.io/warn": "restricted",
+                },
+            },
+        });
+        namespace.kubectl(&["apply", "-f", "-"], &manifest.to_string());
         Some(namespace)
     }
 
@@ -138,10 +145,20 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
             "namespace: sessions",
             &format!("namespace: {}", namespace.name),
         );
-        let told = namespace.kubectl(&["apply", "--dry-run=server", "-f", "-"], &rendered);
+        let told = namespace.kubectl(
+            &[
+                "apply",
+                "--server-side",
+                "--force-conflicts",
+                "--dry-run=server",
+                "-f",
+                "-",
+            ],
+            &rendered,
+        );
         assert!(!told.contains("Warning"), "{told}");
         assert!(
-            told.contains("deployment.apps/demo-sundown-tracker created"),
+            told.contains("deployment.apps/demo-sundown-tracker serverside-applied"),
             "{told}"
         );
     }
