@@ -18,6 +18,7 @@ RUN mkdir -p src benches \
  && touch src/lib.rs \
  && cargo build --release --locked --bin sundown
 COPY src src
+COPY templates templates
 # Cargo goes by modification times, and those of the copies may be older.
 RUN find src -name '*.rs' -exec touch {} + \
  && cargo build --release --locked --bin sundown

@@ -56,6 +56,30 @@ pub struct AdminArgs {
         value_name = "HOST:PORT"
     )]
     pub admin_listen: String,
+
+    /// The host under which others reach the admin port: a pod's address, say. Without
+    /// it, the one it listens on, or else the machine's name.
+    #[arg(
+        long,
+        env = "SUNDOWN_ADMIN_HOST",
+        value_name = "HOST",
+        hide_short_help = true
+    )]
+    pub admin_host: Option<String>,
+}
+
+impl AdminArgs {
+    /// How others reach the admin port that listens on `address`.
+    #[must_use]
+    pub fn advertised(&self, address: SocketAddr) -> String {
+        match &self.admin_host {
+            Some(host) => format!("{host}:{}", address.port()),
+            None if address.ip().is_unspecified() => {
+                format!("{}:{}", crate::process_report::host(), address.port())
+            }
+            None => address.to_string(),
+        }
+    }
 }
 
 /// The admin port cannot be opened.
@@ -153,6 +177,7 @@ mod tests {
     async fn started(health: &Health) -> Server {
         let args = AdminArgs {
             admin_listen: "127.0.0.1:0".to_owned(),
+            admin_host: None,
         };
         let registry = crate::metrics::registry("handler").unwrap();
         start(&args, health.clone(), registry).await.unwrap()
@@ -197,6 +222,7 @@ mod tests {
         let server = started(&Health::default()).await;
         let args = AdminArgs {
             admin_listen: server.address().to_string(),
+            admin_host: None,
         };
         let refused = start(&args, Health::default(), Registry::new()).await;
         let message = refused.unwrap_err().to_string();

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckArgs;
+use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::dlq::DlqCommand;
@@ -18,7 +19,7 @@ use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{controller, demo, handler, shutdown, telemetry, tracker};
+use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -70,6 +71,8 @@ pub enum Command {
     Revoke(LogoutArgs),
     /// Act on sessions that are over: call webhooks, write logs.
     Handler(HandlerArgs),
+    /// Show what goes on, in a browser.
+    Console(ConsoleArgs),
     /// Send a session through and see it end.
     Check(CheckArgs),
     /// Bring session policies from Kubernetes to the trackers, and measure the lag.
@@ -118,6 +121,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Dlq(command) => crate::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
+        }),
+        Command::Console(args) => serve(&cli.global, async |stop| {
+            console::run(&cli.global, args, stop).await
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
         Command::Controller(args) => serve(&cli.global, async |stop| {

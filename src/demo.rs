@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::console::Console;
+use crate::console::args::ConsoleArgs;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::event_writer::EventWriter;
 use crate::kafka::topics::Layout;
@@ -28,7 +30,7 @@ use observer::Observer;
 use scene::Scene;
 
 /// What is logged unless told otherwise: the demo tells its own story.
-pub const LOG: &str = "warn";
+pub const LOG: &str = "warn,audit=info";
 
 /// How often to say where things stand.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -62,6 +64,15 @@ pub struct DemoArgs {
     #[arg(long, env = "SUNDOWN_PARTITIONS", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=100))]
     pub partitions: i32,
 
+    /// Where to serve the console; any free port of this machine if it is taken.
+    #[arg(
+        long,
+        env = "SUNDOWN_CONSOLE_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9292"
+    )]
+    pub console_listen: String,
+
     /// Stop after this time, written like 90s or 1h30m. Without it, at Ctrl-C.
     #[arg(long, env = "SUNDOWN_DURATION", value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Span>,
@@ -83,6 +94,9 @@ pub fn run(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let clock = Clock::default();
+    let console_args: ConsoleArgs = parse(&["--listen", &args.console_listen].map(str::to_owned))?;
+    let console = Console::bind_somewhere(&console_args).await?;
+    output::line(format_args!("Console at {}", console.url()));
     let broker = Broker::start(global, Layout::new(Some(args.partitions))).await?;
     let flags = tracker_flags(args, &broker);
     introduce(args, &broker, &flags);
@@ -93,7 +107,14 @@ async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         let over = over.clone();
         tokio::task::spawn_blocking(move || narrate(&observer, clock, &over))
     };
-    let cast = cast(args, &broker, &flags, &stop)?;
+    let mut cast = cast(args, &broker, &flags, &stop)?;
+    let (console_global, console_stop) = (broker.global.clone(), stop.clone());
+    cast.spawn(async move {
+        let result = console
+            .serve(&console_global, &console_args, console_stop)
+            .await;
+        result.context("the console of the demo ended")
+    });
     let result = wait_for_end(cast, args.duration, &stop).await;
     over.cancel();
     let scene = narrator.await?;

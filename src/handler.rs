@@ -41,6 +41,7 @@ use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
+use crate::process_report::heartbeat::{self, Reporting};
 use args::{HandlerArgs, Settings};
 use circuit::Circuit;
 use config::NamedAction;
@@ -74,7 +75,7 @@ pub async fn run(
     let health = Health::default();
     health.set_not_ready("kafka", "looking for the topics");
     let registry = crate::metrics::registry("handler")?;
-    let _server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
+    let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
     let topics = TopicAdmin::new(&settings.client)?;
     if require_patiently(&topics, &settings.required_topics(), &stop)
@@ -84,6 +85,13 @@ pub async fn run(
         return Ok(());
     }
     health.set_ready("kafka");
+    let reporting = Reporting {
+        role: "handler",
+        admin: Some(args.admin.advertised(server.address())),
+        health: health.clone(),
+    };
+    let reports = &settings.topics.processes;
+    heartbeat::start(reporting, settings.client.clone(), reports, stop.clone())?;
     serve(settings, &health, &registry, stop).await
 }
 

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod controller;
 pub mod crd;
 pub mod demo;

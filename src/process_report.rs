@@ -3,10 +3,12 @@
 //! The console and the controller read it. The tracker gets something back: the
 //! timestamp that a broker puts on a report is a sample of the brokers' clock.
 
+pub mod heartbeat;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
-
-use std::fmt;
 
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::session::Timestamp;
+use crate::telemetry::RecentError;
 use crate::tracker::clocks::BrokerSample;
 
 /// How often a process reports.
@@ -44,12 +47,58 @@ pub struct ProcessReport {
     /// `running`, or `stopped` in its last report.
     pub state: ProcessState,
     /// What it still waits for, by name, each with a reason.
-    pub not_ready: std::collections::BTreeMap<String, String>,
+    pub not_ready: BTreeMap<String, String>,
     /// The partitions that it has.
     pub assignments: Vec<Assignment>,
     /// The policies that it goes by, the most important first; none before it knows them.
     #[serde(default)]
     pub policies: Vec<PolicyInForce>,
+    /// Where its admin port is, as `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// What it has counted since it started; trackers alone count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
+    /// The latest warnings and errors of its log, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<RecentError>,
+}
+
+/// What a tracker has counted since it started: rates are the differences between two
+/// reports of one process, so a report that is lost costs no count.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Records read from the session event topic.
+    pub events: u64,
+    /// Sessions started.
+    pub started: u64,
+    /// Events dropped because their session would have been over already.
+    pub late: u64,
+    /// Events without a key, or whose key belongs on another partition.
+    pub misrouted: u64,
+    /// Sessions ended, by reason.
+    pub endings: BTreeMap<String, u64>,
+    /// Records sent to the dead-letter topic.
+    pub dead_letters: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions that came to nothing.
+    pub aborts: u64,
+    /// Rebalances that gave, took or lost partitions.
+    pub rebalances: u64,
+    /// How late sessions ended: per bound, how many were no later. The last bound is
+    /// below infinity; the sessions beyond it are in no bucket.
+    pub lateness: Vec<LatenessBucket>,
+}
+
+/// How many sessions ended no later than a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatenessBucket {
+    /// The bound, in seconds after the deadline and the allowed lateness.
+    pub le: f64,
+    /// How many, those of lower bounds included.
+    pub count: u64,
 }
 
 /// A policy that a process goes by.

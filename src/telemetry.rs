@@ -1,9 +1,16 @@
 //! Logs: text on a terminal, JSON otherwise, always on stderr.
 
+mod recent;
+
 use std::io::{IsTerminal, stderr};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use recent::Recent;
+pub use recent::{RecentError, recent_errors};
 
 /// What to log, and how.
 #[derive(Args, Clone, Debug)]
@@ -52,8 +59,13 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         .with_ansi(terminal);
     // A second call in one process (tests, the demo) keeps the first one's settings.
     let _already_set = match args.log_format.unwrap_or(default) {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_target(false).finish().with(Recent).try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(Recent)
+            .try_init(),
     };
     Ok(())
 }

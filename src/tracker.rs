@@ -4,6 +4,7 @@
 //! |---|---|
 //! | which partitions, what time, when to commit: plain code | `engine.rs` |
 //! | one partition: apply, advance, flush | `partition.rs` |
+//! | taking over, restoring, committing and giving up partitions | `custody.rs` |
 //! | which clock counts | `clocks.rs` |
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
@@ -12,6 +13,7 @@
 
 pub mod args;
 pub mod clocks;
+pub mod custody;
 pub mod engine;
 pub mod murmur2;
 pub mod offset_metadata;
@@ -68,7 +70,7 @@ pub async fn run(
     let health = unready();
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
-    let _server = admin::start(&args.admin, health.clone(), registry).await?;
+    let server = admin::start(&args.admin, health.clone(), registry).await?;
 
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
@@ -92,7 +94,7 @@ pub async fn run(
     let changes = policies.start(&config, &topics, &metrics, &stop)?;
 
     let group = global.topics.prefixed(&args.group);
-    let identity = identity(&clock);
+    let identity = identity(&clock, args.admin.advertised(server.address()));
     let transactional_id = format!("{group}-{}", identity.id);
     let args = args.clone();
     let worker = move || -> anyhow::Result<()> {
@@ -193,12 +195,13 @@ fn table_config(args: &TrackerArgs) -> TableConfig {
     }
 }
 
-fn identity(clock: &Clock) -> Identity {
+fn identity(clock: &Clock, admin: String) -> Identity {
     let host = crate::process_report::host();
     let unique = Uuid::new_v4().simple().to_string();
     Identity {
         id: format!("tracker-{host}-{}", &unique[..8]),
         host,
         started_at: clock.wall(),
+        admin: Some(admin),
     }
 }

@@ -90,7 +90,8 @@ impl Retries {
     ///
     /// The wait is exponential with full jitter: anything between nothing and a ceiling that
     /// doubles, so that events that failed together do not come back together. A target's
-    /// `Retry-After` is a minimum on top.
+    /// `Retry-After` is a minimum on top, up to the total: one answer that asks for a long
+    /// pause does not use an event up.
     pub fn after(&mut self, error: &ActionError, now: Duration, dice: f64) -> Verdict {
         self.tried = self.tried.saturating_add(1);
         let asked = match error {
@@ -100,6 +101,7 @@ impl Retries {
         };
         self.counted = self.counted.saturating_add(1);
         let ceiling = self.policy.next(&mut self.ceilings);
+        let asked = asked.min(self.policy.total);
         let wait = ceiling.mul_f64(dice.clamp(0.0, 1.0)).max(asked);
         let since = *self.failing_since.get_or_insert(now);
         let until = now.saturating_sub(since).saturating_add(wait);
@@ -237,6 +239,10 @@ mod tests {
         let beyond_the_total = Some(301 * SECOND);
         assert_eq!(
             retries.after(&busy(beyond_the_total), SECOND, 0.5),
+            Verdict::Again(300 * SECOND)
+        );
+        assert_eq!(
+            retries.after(&busy(beyond_the_total), 2 * SECOND, 0.5),
             Verdict::Exhausted
         );
     }
@@ -286,7 +292,7 @@ mod tests {
                 let first = *first.get_or_insert(now);
                 match retries.after(&busy(Some(asked)), now, dice) {
                     Verdict::Again(wait) => {
-                        prop_assert!(wait >= asked);
+                        prop_assert!(wait >= asked.min(policy.total));
                         now += wait;
                         prop_assert!(now - first <= policy.total);
                     }

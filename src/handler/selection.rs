@@ -77,3 +77,6 @@ fn redriven(work: &Work) -> Option<&str> {
         .find(|header| header.key == REDRIVE_ACTIONS)?;
     str::from_utf8(header.value?).ok()
 }
+
+#[cfg(test)]
+mod tests;

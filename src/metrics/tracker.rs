@@ -1,10 +1,13 @@
 //! The tracker's metrics.
 
+use prometheus::core::{Collector, Metric};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
+use crate::process_report::{LatenessBucket, Totals};
 use crate::session::{Effect, Reason, Span, Timestamp};
 use crate::tracker::engine::Batch;
 use crate::tracker::partition::{PartitionTally, TOO_MANY_SESSIONS};
@@ -181,6 +184,35 @@ impl TrackerMetrics {
         self.clocks_agree.set(i64::from(agree));
     }
 
+    /// All that process reports tell of it.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let endings = Reason::ALL.map(|reason| {
+            let count = self.endings.with_label_values(&[reason.as_str()]).get();
+            (reason.as_str().to_owned(), count)
+        });
+        let transactions = |result| self.transactions.with_label_values(&[result]).get();
+        let lateness = self.lateness.metric();
+        let buckets = lateness.get_histogram().get_bucket().iter();
+        Totals {
+            events: self.events.get(),
+            started: self.started.get(),
+            late: self.late.get(),
+            misrouted: self.misrouted.get(),
+            endings: endings.into(),
+            dead_letters: sum(&self.dead_letters),
+            commits: transactions("committed"),
+            aborts: transactions("aborted"),
+            rebalances: sum(&self.rebalances),
+            lateness: buckets
+                .map(|bucket| LatenessBucket {
+                    le: bucket.upper_bound(),
+                    count: bucket.cumulative_count(),
+                })
+                .collect(),
+        }
+    }
+
     /// A record of the policy topic could not be used.
     pub fn policy_refused(&self) {
         self.refused_policies.inc();
@@ -190,6 +222,19 @@ impl TrackerMetrics {
         self.transactions.with_label_values(&[result]).inc();
         self.transaction_seconds.observe(seconds);
     }
+}
+
+/// A counter over all its labels.
+fn sum(counters: &IntCounterVec) -> u64 {
+    let families = counters.collect();
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the library keeps counts as floats in this form"
+    )]
+    let counts = metrics.map(|metric| metric.get_counter().get_value() as u64);
+    counts.sum()
 }
 
 fn seconds_of(span: Span) -> f64 {

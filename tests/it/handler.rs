@@ -81,12 +81,12 @@ impl<'a> Installation<'a> {
             prefix: unique_prefix("handler"),
             files: TempDir::new().unwrap(),
         };
-        for topic in [installation.topic(), installation.dead_letter_topic()] {
-            installation.kafka.create_topic(&topic, partitions, &[]);
-        }
         let policies = format!("{}sundown.policies", installation.prefix);
         let compacted = [("cleanup.policy", "compact")];
         installation.kafka.create_topic(&policies, 1, &compacted);
+        for topic in [installation.topic(), installation.dead_letter_topic()] {
+            installation.kafka.create_topic(&topic, partitions, &[]);
+        }
         installation
     }
 

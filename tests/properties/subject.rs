@@ -90,17 +90,6 @@ impl Tracker {
         }
     }
 
-    /// How many sessions live under each policy, by its name; none is not mentioned.
-    pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
-        let mut counts = BTreeMap::new();
-        for (policy, sessions) in self.table.sessions_by_policy() {
-            if sessions > 0 {
-                *counts.entry(policy.name.as_str()).or_default() += sessions;
-            }
-        }
-        counts
-    }
-
     /// The same for acts that are all events or only one: events come in one burst.
     pub(crate) fn act_at_once(&mut self, acts: &[Act]) -> (Vec<Fate>, Vec<Output>) {
         if let [act] = acts {
@@ -130,6 +119,17 @@ impl Tracker {
             });
         self.log.extend(records);
         (fates, effects.into_iter().map(output).collect())
+    }
+
+    /// How many sessions live under each policy, by its name; none is not mentioned.
+    pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for (policy, sessions) in self.table.sessions_by_policy() {
+            if sessions > 0 {
+                *counts.entry(policy.name.as_str()).or_default() += sessions;
+            }
+        }
+        counts
     }
 
     /// Loses the table and builds it again from what was committed.

@@ -14,13 +14,18 @@ use crate::session::Timestamp;
 
 /// The content type of [`form`].
 pub const FORM: &str = "application/x-www-form-urlencoded";
-/// For one attempt, if the actions file does not say.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of an answer is read, in bytes. Of a longer one the rest is thrown away
 /// together with its connection.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 /// How much of what a target says about an error is passed on, in characters.
 const MAX_QUOTE: usize = 200;
+
+/// For one attempt, if the actions file does not say.
+#[must_use]
+pub fn default_timeout() -> Duration {
+    DEFAULT_TIMEOUT
+}
 
 /// Calls one URL.
 #[derive(Debug)]

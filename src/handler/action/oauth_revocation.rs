@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::caller::{Answer, Caller, DEFAULT_TIMEOUT, FORM, form};
+use super::caller::{Answer, Caller, FORM, default_timeout, form};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, ActionError, Attempt, Delivery, Jwk};
 use crate::handler::config::{ActionName, Invalid, Secret, SecretRef, duration, url};
@@ -226,10 +226,6 @@ impl Action for OauthRevocation {
             Proof::Basic(_) | Proof::Post(_) | Proof::None => Vec::new(),
         }
     }
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
 }
 
 #[cfg(test)]

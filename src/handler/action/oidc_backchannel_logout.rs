@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::caller::{Caller, DEFAULT_TIMEOUT, FORM, form};
+use super::caller::{Caller, FORM, default_timeout, form};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, ActionError, Attempt, Delivery, Jwk};
 use crate::handler::config::{ActionName, Invalid, duration, url};
@@ -145,10 +145,6 @@ impl Action for OidcBackchannelLogout {
     fn public_keys(&self) -> Vec<Jwk> {
         self.keys.public()
     }
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
 }
 
 #[cfg(test)]

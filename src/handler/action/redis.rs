@@ -16,7 +16,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
-use super::caller::DEFAULT_TIMEOUT;
+use super::caller::default_timeout;
 use super::{Action, ActionError, Attempt, Delivery};
 use crate::handler::config::{ActionName, Invalid, SecretRef, duration, innocent_url, parsed};
 use crate::handler::template::Template;
@@ -258,8 +258,4 @@ impl<'de> Deserialize<'de> for Server {
             innocent_url(text, ["rediss", "redis"], "rediss://host:6379").map(Self)
         })
     }
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::caller::{Caller, DEFAULT_TIMEOUT};
+use super::caller::{Caller, default_timeout};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, ActionError, Attempt, Delivery, Jwk};
 use crate::handler::config::{ActionName, Invalid, Secret, SecretRef, duration, url};
@@ -163,10 +163,6 @@ impl Action for SharedSignals {
     fn public_keys(&self) -> Vec<Jwk> {
         self.keys.public()
     }
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
 }
 
 #[cfg(test)]

@@ -2,18 +2,19 @@
 
 use std::error::Error as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::{fs, io};
 
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::{self, AsyncSmtpTransportBuilder};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::caller::DEFAULT_TIMEOUT;
+use super::caller::default_timeout;
 use super::{Action, ActionError, Attempt, Delivery};
 use crate::handler::config::{ActionName, Invalid, SecretRef, duration, parsed};
 use crate::handler::event::Occasions;
@@ -77,9 +78,10 @@ enum Encryption {
 }
 
 /// Writes mails.
-#[derive(Debug)]
 pub struct Smtp {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: AsyncSmtpTransportBuilder,
+    /// Made when it is first needed: its pool wants a runtime.
+    transport: OnceLock<AsyncSmtpTransport<Tokio1Executor>>,
     from: Mailbox,
     to: Template,
     subject: Template,
@@ -96,7 +98,7 @@ impl Smtp {
     pub fn new(config: Config) -> Result<Self, Invalid> {
         http::provide_tls();
         let name = &config.name;
-        let mut transport =
+        let mut server =
             AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.server.host)
                 .port(config.server.port)
                 .tls(encryption(&config)?)
@@ -110,13 +112,14 @@ impl Smtp {
             (Some(username), Some(password)) => {
                 let password = password.read_text_for(name, "password")?;
                 let password = password.expose_text().unwrap_or_default().to_owned();
-                transport = transport.credentials(Credentials::new(username.clone(), password));
+                server = server.credentials(Credentials::new(username.clone(), password));
             }
             (Some(_), None) => return Err(Invalid::field(name, "password", "is missing")),
             (None, Some(_)) => return Err(Invalid::field(name, "username", "is missing")),
         }
         Ok(Self {
-            transport: transport.build(),
+            server,
+            transport: OnceLock::new(),
             from: config.from,
             to: config.to,
             subject: config.subject,
@@ -127,7 +130,8 @@ impl Smtp {
 
     async fn send(&self, delivery: Delivery<'_>) -> Result<(), ActionError> {
         let mail = self.compose(delivery)?;
-        match tokio::time::timeout(self.timeout, self.transport.send(mail)).await {
+        let transport = self.transport.get_or_init(|| self.server.clone().build());
+        match tokio::time::timeout(self.timeout, transport.send(mail)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(explain(&error)),
             Err(_) => {
@@ -237,8 +241,4 @@ fn mailbox<'de, D: Deserializer<'de>>(field: D) -> Result<Mailbox, D::Error> {
         let mailbox = text.parse();
         mailbox.map_err(|error| format!("'{text}' is no mail address: {error}"))
     })
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
 }

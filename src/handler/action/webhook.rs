@@ -12,7 +12,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::caller::{Caller, DEFAULT_TIMEOUT};
+use super::caller::{Caller, default_timeout};
 use super::{Action, ActionError, Attempt, Delivery, signature};
 use crate::handler::config::{ActionName, Invalid, Secret, SecretRef, duration, url};
 use crate::handler::event::Occasions;
@@ -102,10 +102,6 @@ impl Action for Webhook {
     fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
         Box::pin(self.post(delivery))
     }
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
 }
 
 #[cfg(test)]

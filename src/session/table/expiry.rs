@@ -118,9 +118,10 @@ impl SessionTable {
         let mut buffer = [0; 36];
         let user = details.user.text(&mut buffer);
         let policy = self.policies.resolve(user, details.attributes.as_deref());
-        self.census.leave(self.slots[slot].policy);
+        let session = &mut self.slots[slot];
+        self.census.leave(session.policy);
         self.census.enter(policy);
-        self.slots[slot].policy = policy;
+        session.policy = policy;
         self.arm(slot);
     }
 

@@ -38,7 +38,6 @@ fn policies() -> Arc<PolicySet> {
 /// An engine that reads partition 0 from its beginning.
 fn engine() -> Engine {
     let mut engine = Engine::new(INTERVAL, Span::from_secs(10));
-    engine.set_policies(&policies());
     engine.sampled(BrokerSample {
         append_time: None,
         sent: Duration::ZERO,

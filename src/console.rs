@@ -1,0 +1,237 @@
+//! `sundown console`: what goes on, in a browser.
+//!
+//! | part | file |
+//! |---|---|
+//! | what is known, fed by topics | `live.rs` |
+//! | a page, and the JSON of the same things | `pages/` |
+//! | reading any record of the installation's topics | `explorer.rs` |
+//! | who may see and change what | `security.rs` |
+//! | ending sessions | `revocation.rs` |
+//!
+//! Pages are rendered here, by templates that are checked when they are compiled. A page
+//! that is open gets its parts again, over server-sent events, when they have changed.
+
+pub mod args;
+pub mod assets;
+pub mod chart;
+pub mod explorer;
+pub mod format;
+pub mod live;
+pub mod pages;
+pub mod problem;
+pub mod redact;
+pub mod revocation;
+pub mod routes;
+pub mod security;
+pub mod server;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Health};
+use crate::cli::GlobalArgs;
+use crate::clock::Clock;
+use crate::kafka::Topics;
+use crate::kafka::follow::Follower;
+use crate::process_report::heartbeat::{self, Reporting};
+use args::ConsoleArgs;
+use explorer::Explorer;
+use live::{Live, MAX_LETTERS, lag, tail};
+use redact::Redactor;
+use revocation::Revoker;
+use security::Security;
+
+/// What all requests share.
+pub type App = Arc<Shared>;
+
+/// Pages that update themselves at once; further ones stand still.
+const MAX_STREAMS: usize = 100;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What is known.
+    pub live: Live,
+    /// Who may see and change what.
+    pub security: Security,
+    /// Whether ids are shown.
+    pub redactor: Redactor,
+    /// The topics' names.
+    pub topics: Topics,
+    /// Reads records.
+    pub explorer: Explorer,
+    /// Ends sessions.
+    pub revoker: Revoker,
+    /// Places for pages that update themselves.
+    pub streams: Arc<Semaphore>,
+}
+
+/// A console that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Console {
+    listener: TcpListener,
+    address: SocketAddr,
+    security: Security,
+}
+
+/// The pages cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on '{listen}': {reason}; give --listen a free address as HOST:PORT")]
+pub struct ListenError {
+    listen: String,
+    reason: std::io::Error,
+}
+
+/// `sundown console`: runs until `stop`.
+///
+/// # Errors
+/// What keeps it from starting, with the remedy.
+pub async fn run(
+    global: &GlobalArgs,
+    args: &ConsoleArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let console = Console::bind(args).await?;
+    tracing::info!(url = console.url(), "the console is there");
+    console.serve(global, args, stop).await
+}
+
+impl Console {
+    /// Listens.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the address is taken; or [`security::SecurityError`] if it would
+    /// be open to everyone.
+    pub async fn bind(args: &ConsoleArgs) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(&args.listen).await;
+        let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|reason| ListenError {
+            listen: args.listen.clone(),
+            reason,
+        })?;
+        Ok(Self {
+            security: Security::new(args, address)?,
+            listener,
+            address,
+        })
+    }
+
+    /// Listens, on any free port of this machine if the one asked for is taken.
+    ///
+    /// # Errors
+    /// As [`Console::bind`].
+    pub async fn bind_somewhere(args: &ConsoleArgs) -> anyhow::Result<Self> {
+        let error = match Self::bind(args).await {
+            Err(error) => error,
+            bound => return bound,
+        };
+        let taken = error.downcast_ref::<ListenError>();
+        if taken.is_some_and(|error| error.reason.kind() == ErrorKind::AddrInUse) {
+            tracing::warn!(
+                listen = args.listen,
+                "taken; the console takes any free port"
+            );
+            let anywhere = ConsoleArgs {
+                listen: "127.0.0.1:0".to_owned(),
+                ..args.clone()
+            };
+            return Self::bind(&anywhere).await;
+        }
+        Err(error)
+    }
+
+    /// Where to look.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let port = self.address.port();
+        if self.address.ip().is_loopback() || self.address.ip().is_unspecified() {
+            format!("http://localhost:{port}/dashboard")
+        } else {
+            format!("http://{}/dashboard", self.address)
+        }
+    }
+
+    /// Answers until `stop`.
+    ///
+    /// # Errors
+    /// What keeps it from starting, with the remedy.
+    pub async fn serve(
+        self,
+        global: &GlobalArgs,
+        args: &ConsoleArgs,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let clock = Clock::default();
+        let health = Health::default();
+        let registry = crate::metrics::registry("console")?;
+        let admin = admin::start(&args.admin, health.clone(), registry).await?;
+        let topics = global.topics.topics();
+        let live = Live::new(clock);
+        feed(&live, global, args, &topics, &stop)?;
+        heartbeat::start(
+            Reporting {
+                role: "console",
+                admin: Some(args.admin.advertised(admin.address())),
+                health,
+            },
+            global.connection.producer_config()?,
+            &topics.processes,
+            stop.clone(),
+        )?;
+        let app = Arc::new(Shared {
+            live,
+            security: self.security,
+            redactor: Redactor::new(args.redact),
+            explorer: Explorer::new(global.connection.client_config()?)?,
+            revoker: Revoker::new(
+                global.connection.producer_config()?,
+                topics.session_logs.clone(),
+            )?,
+            topics,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        });
+        server::serve(self.listener, routes::router(app), stop).await;
+        Ok(())
+    }
+}
+
+/// Starts what keeps `live` up to date.
+fn feed(
+    live: &Live,
+    global: &GlobalArgs,
+    args: &ConsoleArgs,
+    topics: &Topics,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let config = global.connection.client_config()?;
+    let reports = Follower::start(config.clone(), &topics.processes, stop.clone())?;
+    let policies = Follower::start(config.clone(), &topics.policies, stop.clone())?;
+    let newest = vec![
+        topics.expired_sessions.clone(),
+        topics.session_logs_dlq.clone(),
+        topics.expired_sessions_dlq.clone(),
+    ];
+    let tails = tail::start(config.clone(), newest, MAX_LETTERS, stop.clone())?;
+    let groups = vec![
+        (
+            global.topics.prefixed(&args.tracker_group),
+            topics.session_logs.clone(),
+        ),
+        (
+            global.topics.prefixed(&args.handler_group),
+            topics.expired_sessions.clone(),
+        ),
+    ];
+    lag::start(&config, groups, live.clone(), stop.clone())?;
+    let (processes, book, newest, topics) =
+        (live.clone(), live.clone(), live.clone(), topics.clone());
+    tokio::spawn(async move { processes.follow_processes(reports).await });
+    tokio::spawn(async move { book.follow_policies(policies).await });
+    tokio::spawn(async move { newest.follow_tails(tails, topics).await });
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The processes: who is there, how it is doing, what it has.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use serde::Serialize;
+
+use super::View;
+use super::dashboard::Nothing;
+use crate::console::Shared;
+use crate::console::format::{self, Moment, ranges};
+use crate::console::live::State;
+use crate::console::live::history::report_lag;
+use crate::console::live::processes::{Process, Standing};
+use crate::session::Timestamp;
+
+/// The processes.
+#[derive(Template, Serialize)]
+#[template(path = "console/consumers.html")]
+pub struct Consumers {
+    trouble: Option<String>,
+    /// By role, then by id; those that are over last.
+    processes: Vec<Row>,
+}
+
+/// A process.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    id: String,
+    role: String,
+    version: String,
+    host: String,
+    pid: u32,
+    admin: Option<String>,
+    standing: Standing,
+    not_ready: BTreeMap<String, String>,
+    started: Option<Moment>,
+    reported: Moment,
+    /// Its partitions, as ranges.
+    partitions: String,
+    partition_count: usize,
+    restoring: usize,
+    sessions: usize,
+    events_per_second: Option<f64>,
+    lag: u64,
+    commits: Option<u64>,
+    aborts: Option<u64>,
+    rebalances: Option<u64>,
+    /// The highest generation of a policy that it goes by, by name.
+    policies: BTreeMap<String, u64>,
+}
+
+impl View for Consumers {
+    type Query = Nothing;
+    const TITLE: &'static str = "Consumers";
+    const PATH: &'static str = "/consumers";
+
+    fn build(_: &Shared, state: &State, now: Timestamp, _: &Nothing) -> Self {
+        let mut processes: Vec<_> = state.processes.iter().map(|one| row(one, now)).collect();
+        processes.sort_by_key(|row| {
+            let over = row.standing > Standing::Running;
+            (over, rank(&row.role), row.id.clone())
+        });
+        Self {
+            trouble: state.trouble.clone(),
+            processes,
+        }
+    }
+}
+
+fn rank(role: &str) -> usize {
+    let roles = ["tracker", "handler", "controller", "console"];
+    roles
+        .iter()
+        .position(|known| *known == role)
+        .unwrap_or(roles.len())
+}
+
+fn row(process: &Process, now: Timestamp) -> Row {
+    let report = process.report.clone();
+    let numbers = report.assignments.iter().map(|one| one.partition).collect();
+    let totals = report.totals.as_ref();
+    let standing = process.standing(now);
+    Row {
+        standing,
+        started: Moment::parse(&report.started_at, now),
+        reported: Moment::new(process.seen, now),
+        partitions: ranges(numbers),
+        partition_count: report.assignments.len(),
+        restoring: report
+            .assignments
+            .iter()
+            .filter(|one| one.restoring)
+            .count(),
+        sessions: report.assignments.iter().map(|one| one.sessions).sum(),
+        events_per_second: process
+            .events_per_second
+            .filter(|_| standing <= Standing::Running),
+        lag: report_lag(&report),
+        commits: totals.map(|totals| totals.commits),
+        aborts: totals.map(|totals| totals.aborts),
+        rebalances: totals.map(|totals| totals.rebalances),
+        policies: report
+            .policies
+            .into_iter()
+            .map(|policy| (policy.name, policy.generation))
+            .collect(),
+        id: report.id,
+        role: report.role,
+        version: report.version,
+        host: report.host,
+        pid: report.pid,
+        admin: report.admin,
+        not_ready: report.not_ready,
+    }
+}

@@ -1,0 +1,108 @@
+//! Pseudonyms in place of ids: stable within a process, and nobody outside can tell whose.
+
+use std::collections::BTreeMap;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+
+/// What stands for an attribute's value.
+const MASK: &str = "…";
+
+/// Replaces ids, or leaves them as they are.
+#[derive(Clone)]
+pub struct Redactor {
+    key: Option<[u8; 32]>,
+}
+
+impl Redactor {
+    /// Replaces them if `redact`, under a key that ends with the process.
+    #[must_use]
+    pub fn new(redact: bool) -> Self {
+        Self {
+            key: redact.then(rand::random),
+        }
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// An id, or its pseudonym: `~` and ten hexadecimal digits.
+    #[must_use]
+    pub fn id(&self, id: &str) -> String {
+        let Some(key) = &self.key else {
+            return id.to_owned();
+        };
+        #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key");
+        mac.update(id.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        format!("~{}", hex::encode(&digest[..5]))
+    }
+
+    /// Attributes, their values masked.
+    #[must_use]
+    pub fn attributes(&self, attributes: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut shown = attributes.clone();
+        if self.is_on() {
+            shown.values_mut().for_each(|value| MASK.clone_into(value));
+        }
+        shown
+    }
+
+    /// JSON in which ids are replaced and all that an application put there is masked.
+    pub fn json(&self, value: &mut Value) {
+        if !self.is_on() {
+            return;
+        }
+        match value {
+            Value::Object(fields) => {
+                fields
+                    .iter_mut()
+                    .for_each(|(name, value)| match (name.as_str(), &*value) {
+                        ("session_id" | "user_id", Value::String(id)) => {
+                            *value = Value::String(self.id(id));
+                        }
+                        ("session_id" | "user_id", Value::Number(id)) => {
+                            *value = Value::String(self.id(&id.to_string()));
+                        }
+                        ("attributes", Value::Object(_)) => *value = Value::String(MASK.to_owned()),
+                        _ => self.json(value),
+                    })
+            }
+            Value::Array(values) => values.iter_mut().for_each(|value| self.json(value)),
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redactor({})", if self.is_on() { "on" } else { "off" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ids_become_pseudonyms_that_stay_the_same() {
+        let redactor = Redactor::new(true);
+        assert_eq!(redactor.id("a"), redactor.id("a"));
+        assert_ne!(redactor.id("a"), redactor.id("b"));
+        assert_ne!(redactor.id("a"), Redactor::new(true).id("a"));
+        let mut event = json!({
+            "session_id": "a", "user_id": 7, "attributes": {"name": "joe"}, "event": "login",
+        });
+        redactor.json(&mut event);
+        let text = event.to_string();
+        assert!(text.contains(&redactor.id("a")) && text.contains(&redactor.id("7")));
+        assert!(text.contains("login") && !text.contains("joe"), "{text}");
+        assert_eq!(Redactor::new(false).id("a"), "a");
+    }
+}

@@ -1,0 +1,98 @@
+//! Ending sessions: writes `revoke` events, and says in the log who did.
+
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+
+use super::problem::Problem;
+use crate::clock::Clock;
+use crate::kafka::event_writer::{EventWriter, Target};
+use crate::kafka::topics::{TopicAdmin, require};
+use crate::session::EventKind;
+use crate::wire::session_event::{SessionEvent, user_id};
+
+/// Whose sessions to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// This session.
+    Session(String),
+    /// Every live session of this user; `string` if its id is a string though it reads as
+    /// a number.
+    User {
+        /// The user's id.
+        id: String,
+        /// Whether it is a string in any case.
+        string: bool,
+    },
+}
+
+/// Ends sessions.
+#[derive(Clone)]
+pub struct Revoker {
+    config: ClientConfig,
+    admin: TopicAdmin,
+    topic: Arc<str>,
+}
+
+impl Revoker {
+    /// Writes to `topic`.
+    ///
+    /// # Errors
+    /// If the client's configuration is not one that librdkafka accepts.
+    pub fn new(config: ClientConfig, topic: String) -> anyhow::Result<Self> {
+        Ok(Self {
+            admin: TopicAdmin::new(&config)?,
+            config,
+            topic: topic.into(),
+        })
+    }
+
+    /// Writes the event and waits until it is safe.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if the id cannot be one, [`Problem::Kafka`] if it is not written.
+    pub async fn revoke(&self, whom: &Whom) -> Result<(), Problem> {
+        let invalid = |error: &dyn std::fmt::Display| Problem::Invalid(error.to_string());
+        let kafka = |error: &dyn std::fmt::Display| Problem::Kafka(error.to_string());
+        let user = match whom {
+            Whom::User { id, string } => {
+                Some(user_id(id, *string).map_err(|error| invalid(&error))?)
+            }
+            Whom::Session(_) => None,
+        };
+        let event = SessionEvent {
+            user_id: user.as_deref(),
+            session_id: match whom {
+                Whom::Session(id) => Some(id),
+                Whom::User { .. } => None,
+            },
+            activity_timestamp: Clock::default().wall(),
+            kind: EventKind::Revoke,
+            attributes: None,
+        };
+        let value = event.to_json().map_err(|error| invalid(&error))?;
+        let target = Target::of(&value).map_err(|error| invalid(&error))?;
+        let existing = require(&self.admin, &[&self.topic]).await;
+        let existing = existing.map_err(|error| kafka(&error))?;
+        let partitions = existing[&*self.topic].partition_count();
+        let (config, topic) = (self.config.clone(), Arc::clone(&self.topic));
+        let written = tokio::task::spawn_blocking(move || {
+            let writer = EventWriter::new(config, &topic, partitions)?;
+            writer.send(&target, &value)?;
+            writer.finish()
+        });
+        match written.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(kafka(&error)),
+            Err(error) => Err(kafka(&error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Revoker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Revoker")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
