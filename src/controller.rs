@@ -22,7 +22,6 @@ pub mod lease;
 pub mod overlap;
 pub mod reconcile;
 pub mod records;
-pub mod report;
 pub mod validate;
 pub mod watch;
 
@@ -40,6 +39,7 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
 use crate::metrics::controller::ControllerMetrics;
+use crate::process_report::reports::{Reporting, Reports};
 use apply::Applier;
 use args::ControllerArgs;
 use fleet::Fleet;
@@ -47,7 +47,6 @@ use lag::{LagMeter, Subject};
 use lease::{Candidate, Election};
 use reconcile::{Inputs, Reconciler};
 use records::{PolicyWriter, Probe, Records};
-use report::Reports;
 use watch::Scope;
 
 /// A loop that has not come round for so long is stuck. A pass over a thousand policies,
@@ -70,7 +69,7 @@ pub async fn run(
     health.set_not_ready("kafka", "looking for the topics");
     let registry = crate::metrics::registry("controller")?;
     let metrics = ControllerMetrics::new(&registry)?;
-    let _server = admin::start(&args.admin, health.clone(), registry).await?;
+    let server = admin::start(&args.admin, health.clone(), registry).await?;
 
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
@@ -79,7 +78,12 @@ pub async fn run(
         "no way to the Kubernetes API server: run in a pod with a service account, or set KUBECONFIG",
     )?;
     let scope = scope(args, &client);
-    let reports = Reports::new(producer.clone(), &topics.processes, clock, health.clone())?;
+    let reporting = Reporting {
+        role: "controller",
+        admin: Some(args.admin.advertised(server.address())),
+        health: health.clone(),
+    };
+    let reports = Reports::new(reporting, producer.clone(), &topics.processes, clock)?;
     tracing::info!(identity = reports.id(), ?scope, "starting");
 
     let own = client.default_namespace().to_owned();

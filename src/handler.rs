@@ -41,7 +41,7 @@ use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
-use crate::process_report::heartbeat::{self, Reporting};
+use crate::process_report::reports::{Reporting, Reports};
 use args::{HandlerArgs, Settings};
 use circuit::Circuit;
 use config::NamedAction;
@@ -90,18 +90,24 @@ pub async fn run(
         admin: Some(args.admin.advertised(server.address())),
         health: health.clone(),
     };
-    let reports = &settings.topics.processes;
-    heartbeat::start(reporting, settings.client.clone(), reports, stop.clone())?;
-    serve(settings, &health, &registry, stop).await
+    let policies = follow_policies(&settings, &stop)?;
+    let in_force = policies.clone();
+    let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
+    let reports = Reports::new(reporting, producer, topic, Clock::default())?
+        .with_policies(move || in_force.in_force());
+    let over = stop.child_token();
+    let reporting = tokio::spawn(reports.run(over.clone()));
+    let outcome = serve(settings, policies, &health, &registry, stop).await;
+    over.cancel();
+    reporting.await?;
+    outcome
 }
 
 /// Acts on terminal events, and on warnings if there is an action for them, until `stop`;
 /// the topics have to exist.
-///
-/// # Errors
-/// What keeps it from starting, or from going on.
-pub async fn serve(
+async fn serve(
     settings: Settings,
+    policies: PolicyActions,
     health: &Health,
     registry: &Registry,
     stop: CancellationToken,
@@ -114,9 +120,9 @@ pub async fn serve(
         None => None,
     };
     let stop = stop.child_token();
-    let Some(policies) = policies(&settings, health, &stop).await? else {
+    if !known(&policies, health, &stop).await {
         return Ok(());
-    };
+    }
     let crew = Crew::new(&settings, policies, health, &metrics);
     let mut readers = JoinSet::new();
     for occasion in settings.occasions() {
@@ -145,22 +151,21 @@ pub async fn serve(
     Ok(())
 }
 
-/// Which actions policies name, once that is known; `None` if told to stop before.
-async fn policies(
-    settings: &Settings,
-    health: &Health,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<PolicyActions>> {
-    health.set_not_ready("policies", "reading the policies");
+fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
     let (config, topic) = (settings.client.clone(), &settings.topics.policies);
     let refused = || tracing::warn!("a policy that cannot be read was passed over");
-    let policies = PolicyActions::start(config, topic, stop.clone(), refused)?;
+    PolicyActions::start(config, topic, stop.clone(), refused)
+}
+
+/// Waits until the policies are known; they are not if told to stop before.
+async fn known(policies: &PolicyActions, health: &Health, stop: &CancellationToken) -> bool {
+    health.set_not_ready("policies", "reading the policies");
     let known = tokio::select! {
         known = policies.known() => known,
         () = stop.cancelled() => false,
     };
     health.set_ready("policies");
-    Ok(known.then_some(policies))
+    known
 }
 
 /// What the readers share: actions and their circuits, places, counters.

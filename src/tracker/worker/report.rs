@@ -82,7 +82,7 @@ impl Worker {
             assignments: self.assignments(),
             policies: self.policies(),
             admin: identity.admin.clone(),
-            totals: Some(self.metrics.totals()),
+            totals: Some(surroundings.metrics.totals()),
             errors: telemetry::recent_errors(),
         }
     }
