@@ -1,14 +1,16 @@
 //! Trackers obey what is in the topic: at once, and not before they know it.
 
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
+use sundown::clock::Clock;
 
 use super::{activity, apply, policy, reports, run, tenant};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::pipeline::installation::{Installation, SOON};
-use crate::pipeline::model::Limits;
+use crate::pipeline::model::{Limits, millis};
 use crate::pipeline::tracker::Tracker;
-use crate::topic::NewRecord;
+use crate::topic::{BROKER_TIMEOUT, NewRecord};
 
 /// Sessions without a policy of their own end soon.
 const LIMITS: Limits = Limits {
@@ -34,11 +36,15 @@ fn await_ending(installation: &Installation<'_>, session: &str) -> Value {
 }
 
 /// Waits until a session of this tenant that starts now is over: so much time has passed for all
-/// other sessions, too.
+/// other sessions of its partition, 1, too.
 fn await_end_of_new_session(installation: &Installation<'_>, tenant: &str) -> Value {
-    let session = installation.key_on(0);
+    let session = installation.key_on(1);
     produce(installation, [activity(&session, tenant)]);
     await_ending(installation, &session)
+}
+
+fn millis_of_end(ending: &Value) -> i64 {
+    millis(ending["ended_at"].as_str().expect("an end"))
 }
 
 /// Waits until as many trackers go by this generation of the policy; how many sessions live under
@@ -66,7 +72,7 @@ fn await_generation(
 fn edits_reach_running_sessions_both_ways_and_deletions_too() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
     let both = |acme: &str, umbrella: &str| tenant("acme", acme) + &tenant("umbrella", umbrella);
-    apply(&installation, &both("1h", "3s")).succeeded();
+    apply(&installation, &both("1h", "12s")).succeeded();
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     let [acme, umbrella] = [0, 1].map(|partition| installation.key_on(partition));
@@ -74,6 +80,7 @@ fn edits_reach_running_sessions_both_ways_and_deletions_too() {
         &installation,
         [activity(&acme, "acme"), activity(&umbrella, "umbrella")],
     );
+    let started = Clock::default().wall().as_millis();
     installation.await_checkpoint(&umbrella);
 
     // Sooner for one, later for the other, and neither started again.
@@ -82,12 +89,12 @@ fn edits_reach_running_sessions_both_ways_and_deletions_too() {
     assert_eq!(ended["reason"], "idle_timeout");
     assert_eq!(ended["policy"]["name"], "acme");
     assert_eq!(ended["policy"]["generation"], 2);
-    await_end_of_new_session(&installation, "nobody");
-    await_end_of_new_session(&installation, "nobody");
+    let due = started + 12_000;
+    while millis_of_end(&await_end_of_new_session(&installation, "nobody")) < due {}
     assert_eq!(
         ending(&installation, &umbrella),
         None,
-        "more than 3 s have passed; an hour has not"
+        "more than 12 s have passed; an hour has not"
     );
 
     // Without its policy, it falls under the built-in one.
@@ -103,7 +110,7 @@ fn what_cannot_be_used_changes_nothing_and_is_counted() {
     apply(&installation, &tenant("acme", "1h")).succeeded();
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
-    let acme = installation.key_on(0);
+    let acme = installation.key_on(1);
     produce(&installation, [activity(&acme, "acme")]);
     let contradiction = r#"{"apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
         "metadata": {"name": "acme", "generation": 2}, "spec": {"idleTimeout": "0s"}}"#;
@@ -131,17 +138,36 @@ fn a_restarted_tracker_ends_nothing_by_other_rules() {
     apply(&installation, &tenant("acme", "1h")).succeeded();
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
-    // On one partition, so that one look at the clock decides on both.
-    let [acme, other] = [0, 0].map(|partition| installation.key_on(partition));
-    produce(
-        &installation,
-        [activity(&acme, "acme"), activity(&other, "nobody")],
-    );
+    let acme = installation.key_on(1);
+    produce(&installation, [activity(&acme, "acme")]);
     installation.await_checkpoint(&acme);
-    tracker.kill();
+    // By the built-in rules, its end is overdue from here on.
+    await_end_of_new_session(&installation, "nobody");
+    tracker.stop();
 
+    // A transaction keeps the topic from being read to its end.
+    let topic = installation.topic("sundown.policies");
+    let writer: BaseProducer = installation
+        .kafka
+        .client()
+        .set("transactional.id", &topic)
+        .create()
+        .expect("a producer");
+    writer
+        .init_transactions(BROKER_TIMEOUT)
+        .expect("a fresh start");
+    writer.begin_transaction().expect("a transaction");
+    writer
+        .send(BaseRecord::<str, str>::to(&topic).key("other"))
+        .expect("a tombstone on its way");
+    writer.flush(BROKER_TIMEOUT).expect("a tombstone written");
     let tracker = installation.tracker(&[]);
-    await_ending(&installation, &other);
+    tracker.await_message("assigned");
+    tracker.await_unready("policies", "reading the policies");
+    tracker.await_unready("restore", "partitions are being restored");
+    assert_eq!(ending(&installation, &acme), None, "no rules, no endings");
+    writer.commit_transaction(BROKER_TIMEOUT).expect("a commit");
+    await_end_of_new_session(&installation, "nobody");
     assert_eq!(ending(&installation, &acme), None, "an hour has not passed");
     assert_eq!(await_generation_of(&installation, &tracker, "acme"), (1, 1));
     tracker.stop();
