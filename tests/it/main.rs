@@ -19,6 +19,7 @@ mod receiver;
 mod topic;
 mod writer;
 
+mod console;
 mod demo;
 mod follow;
 mod handler;

@@ -4,7 +4,7 @@
 //! [`population`] writes what users do, [`model`] reads what that has to come to,
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
-mod installation;
+pub mod installation;
 mod model;
 mod policies;
 mod population;
