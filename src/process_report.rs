@@ -25,6 +25,10 @@ pub const INTERVAL: Duration = Duration::from_secs(3);
 /// How long a report is tried; an older one is worth nothing.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// No broker has put an earlier time on a record: 2011, the year of the first release. The
+/// embedded broker of the demo always answers 1234, and means none.
+const FIRST_KAFKA: i64 = 1_293_840_000_000;
+
 /// A process, as it sees itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessReport {
@@ -236,10 +240,10 @@ impl ProducerContext for Acknowledgements {
         match result {
             Ok(message) => {
                 let append_time = match message.timestamp() {
-                    rdkafka::Timestamp::LogAppendTime(millis) => {
+                    rdkafka::Timestamp::LogAppendTime(millis) if millis >= FIRST_KAFKA => {
                         Some(Timestamp::from_millis(millis))
                     }
-                    rdkafka::Timestamp::CreateTime(_) | rdkafka::Timestamp::NotAvailable => None,
+                    _ => None,
                 };
                 let _gone = self.samples.send(BrokerSample {
                     append_time,

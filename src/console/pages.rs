@@ -143,11 +143,6 @@ pub fn frame(
         body,
         follows,
         theme: visit.theme,
-        other_theme: if visit.theme == "dark" {
-            "light"
-        } else {
-            "dark"
-        },
         here: &visit.here,
         caller: &visit.caller,
         can_log_in: app.security.logins.is_some(),
@@ -178,7 +173,6 @@ struct Frame<'a> {
     body: &'a str,
     follows: bool,
     theme: &'static str,
-    other_theme: &'static str,
     here: &'a str,
     caller: &'a Caller,
     can_log_in: bool,

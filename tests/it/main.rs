@@ -22,6 +22,7 @@ mod tls;
 mod topic;
 mod writer;
 
+mod console;
 mod controller;
 mod demo;
 mod follow;

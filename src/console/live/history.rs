@@ -33,6 +33,8 @@ pub struct Step {
     pub sessions: f64,
     /// Session events not yet read.
     pub lag: f64,
+    /// How many trackers were there; none before the first was heard of.
+    pub trackers: u32,
 }
 
 /// The last steps.
@@ -63,6 +65,7 @@ impl History {
         let first = from.max(to - HOLD_MILLIS).div_euclid(STEP_MILLIS) + 1;
         for number in first..=to.div_euclid(STEP_MILLIS) {
             if let Some(step) = self.step(number) {
+                step.trackers += 1;
                 step.sessions += sessions;
                 step.lag += lag;
             }

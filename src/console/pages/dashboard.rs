@@ -109,7 +109,10 @@ fn charts(history: &History, first: i64, steps: &[Step]) -> Vec<Chart> {
     let per_second = 1_000.0 / STEP_MILLIS as f64;
     let series = |name, value: &dyn Fn(&Step) -> f64| Series {
         name,
-        values: steps.iter().map(|step| Some(value(step))).collect(),
+        values: steps
+            .iter()
+            .map(|step| (step.trackers > 0).then(|| value(step)))
+            .collect(),
     };
     let late = |name, share: f64| Series {
         name,

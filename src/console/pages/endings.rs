@@ -75,12 +75,16 @@ impl View for Endings {
         let wanted = state.endings.iter().filter(|(_, ended)| {
             filter.reason.is_empty() || ended.reason.as_str() == filter.reason
         });
+        // Partitions come one after the other when the console starts.
+        let mut wanted: Vec<_> = wanted.collect();
+        wanted.sort_by_key(|(record, _)| std::cmp::Reverse(record.timestamp));
         Self {
             trouble: state.trouble.clone(),
             reasons: Reason::ALL
                 .map(|reason| (reason.as_str(), with(reason.as_str())))
                 .into(),
             endings: wanted
+                .into_iter()
                 .take(SHOWN)
                 .map(|(record, ended)| row(record, ended, &app.redactor, now))
                 .collect(),

@@ -1,0 +1,95 @@
+//! A client that speaks HTTP as plainly as can be.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// For any answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+pub struct Client {
+    port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header, by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            (found == name).then(|| value.trim())
+        })
+    }
+}
+
+impl Client {
+    pub fn new(port: u16) -> Self {
+        Self { port }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "")
+    }
+
+    pub fn json(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// Posts a form.
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], form: &str) -> Answer {
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        self.send("POST", path, &[&kind, headers].concat(), form)
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut answer = String::new();
+        let mut stream = self.open(method, path, headers, body);
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).expect("a status");
+        Answer {
+            status: status.parse().expect("a number"),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// The lines of a page that updates itself, without end.
+    pub fn follow(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        let accept = [("accept", "text/event-stream")];
+        let stream = self.open("GET", path, &accept, "");
+        BufReader::new(stream)
+            .lines()
+            .map(|line| line.expect("a line"))
+    }
+
+    fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head += &format!("host: localhost:{}\r\n", self.port);
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("content-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(head.as_bytes()).expect("it is sent");
+        stream
+    }
+}
