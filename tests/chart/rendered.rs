@@ -42,6 +42,7 @@ fn renders_what_it_has_always_rendered() {
                 "autoscaling.handler.mode=hpa",
                 "monitoring.podMonitor.enabled=true",
                 "networkPolicy.enabled=true",
+                "console.authTokenSecret=console",
                 "controller.namespaces={sessions,other}",
                 "handler.actions.actions[0].name=tell",
                 "handler.actions.actions[0].type=log",

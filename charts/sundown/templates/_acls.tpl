@@ -27,6 +27,16 @@ operations; removing any single one makes the role fail.
     (dict "name" "sundown.policies" "operations" (list "Read" "Write"))
     (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
   )
+  "console" (list
+    (dict "name" "session_logs" "operations" (ternary (list "Read" "Write") (list "Read") (not (empty .root.Values.console.authTokenSecret))))
+    (dict "name" "session_logs.dlq" "operations" (list "Read"))
+    (dict "name" "expired_sessions" "operations" (list "Read"))
+    (dict "name" "expired_sessions.dlq" "operations" (list "Read"))
+    (dict "name" "expiring_sessions" "operations" (list "Read"))
+    (dict "name" "sundown.checkpoint" "operations" (list "Read"))
+    (dict "name" "sundown.policies" "operations" (list "Read"))
+    (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
+  )
   "check" (list
     (dict "name" "session_logs" "operations" (list "Write"))
     (dict "name" "expired_sessions" "operations" (list "Read"))
@@ -50,7 +60,7 @@ operations; removing any single one makes the role fail.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-tracker-" $prefix | quote }}, patternType: prefix}
   operations: [Write]
 {{- end }}
-{{- if eq .role "controller" }}
+{{- if has .role (list "controller" "console") }}
 # For the lag of both groups.
 - resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Describe]

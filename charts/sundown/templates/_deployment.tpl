@@ -1,6 +1,6 @@
 {{/*
 A role's Deployment. Takes root, role, and what only this role has:
-  env, mounts, volumes   lists
+  env, mounts, volumes, ports   lists
   grace                  seconds between SIGTERM and SIGKILL
   checksum               of what it reads at its start only
 */}}
@@ -67,6 +67,9 @@ spec:
             {{- include "sundown.kafkaEnv" . | nindent 12 }}
             - name: SUNDOWN_ADMIN_LISTEN
               value: "0.0.0.0:{{ .root.Values.admin.port }}"
+            # Where others, such as the console, find it.
+            - name: SUNDOWN_ADMIN_HOST
+              valueFrom: {fieldRef: {fieldPath: status.podIP}}
             - name: SUNDOWN_LOG
               value: {{ .root.Values.log.filter | quote }}
             {{- with .env }}
@@ -74,6 +77,9 @@ spec:
             {{- end }}
           ports:
             - {name: admin, containerPort: {{ .root.Values.admin.port }}}
+            {{- with .ports }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
           # No brokers, no readiness; but to restart a process that waits for its brokers
           # would help nobody, so liveness asks whether its loops move.
           startupProbe:

@@ -61,5 +61,8 @@ app.kubernetes.io/component: {{ .role }}
 {{- if .Values.controller.enabled -}}
 {{- $roles = append $roles "controller" -}}
 {{- end -}}
+{{- if .Values.console.enabled -}}
+{{- $roles = append $roles "console" -}}
+{{- end -}}
 {{- dict "roles" $roles | toJson -}}
 {{- end -}}
