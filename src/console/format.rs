@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn moments_are_relative_to_now_either_way() {
         let now = Timestamp::from_millis(1_000_000);
-        let at = |millis| Moment::new(Timestamp::from_millis(1_000_000 + millis), now).relative;
+        let at =
+            |millis: i64| Moment::new(Timestamp::from_millis(1_000_000 + millis), now).relative;
         assert_eq!(at(0), "just now");
         assert_eq!(at(-65_000), "1 min 5 s ago");
         assert_eq!(at(300_000), "in 5 min");
