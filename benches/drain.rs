@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
+#[path = "support/kafka.rs"]
+mod kafka;
+
 const SUNDOWN: &str = env!("CARGO_BIN_EXE_sundown");
 const PARTITIONS: i32 = 3;
 
@@ -43,7 +46,7 @@ fn main() {
             .map_or(default, |value| value.parse().expect("a number"))
     };
     let (events, rounds) = (flag("--events", 3_000_000), flag("--rounds", 3));
-    let bootstrap = bootstrap();
+    let bootstrap = kafka::bootstrap();
     println!("{events} events, {PARTITIONS} partitions, {rounds} rounds, medians\n");
     println!("| events a session | reader | records/s | CPU µs a record | peak MiB | ratio |");
     println!("|---|---|---|---|---|---|");
@@ -257,26 +260,6 @@ fn stop(child: &mut Child) {
     let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     child.wait().unwrap();
-}
-
-fn bootstrap() -> String {
-    std::env::var("SUNDOWN_TEST_BOOTSTRAP").unwrap_or_else(|_| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/kafka");
-        let directory = std::env::temp_dir().join(format!("sundown-bench-{}", std::process::id()));
-        let output = Command::new(script)
-            .args(["up", "--owner", &std::process::id().to_string(), "--dir"])
-            .arg(directory)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "tests/kafka/kafka up");
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .lines()
-            .last()
-            .unwrap()
-            .to_owned()
-    })
 }
 
 /// User and system time of a process and its threads so far (proc(5), fields 14 and 15).

@@ -7,16 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckArgs;
 use crate::console::args::ConsoleArgs;
+use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
+use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
+use crate::policy::PolicyCommand;
 use crate::produce::ProduceArgs;
 use crate::session::EventKind;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
-use crate::{console, demo, handler, shutdown, telemetry, tracker};
+use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -72,9 +75,17 @@ pub enum Command {
     Console(ConsoleArgs),
     /// Send a session through and see it end.
     Check(CheckArgs),
+    /// Bring session policies from Kubernetes to the trackers, and measure the lag.
+    Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// List, show, retry or discard dead letters.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Write, show, check or try out session policies, without Kubernetes.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
     Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
@@ -107,6 +118,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
+        Command::Dlq(command) => crate::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
         }),
@@ -114,7 +126,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
             console::run(&cli.global, args, stop).await
         }),
         Command::Check(args) => crate::check::run(args, &cli.global),
+        Command::Controller(args) => serve(&cli.global, async |stop| {
+            controller::run(&cli.global, args, stop).await
+        }),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {
             crate::schema::run(*subject);

@@ -38,7 +38,7 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
-use crate::process_report::heartbeat::{self, Reporting};
+use crate::process_report::reports::{Reporting, Reports};
 use args::ConsoleArgs;
 use explorer::Explorer;
 use live::{Live, MAX_LETTERS, lag, tail};
@@ -173,16 +173,14 @@ impl Console {
         let topics = global.topics.topics();
         let live = Live::new(clock);
         feed(&live, global, args, &topics, &stop)?;
-        heartbeat::start(
-            Reporting {
-                role: "console",
-                admin: Some(args.admin.advertised(admin.address())),
-                health,
-            },
-            global.connection.producer_config()?,
-            &topics.processes,
-            stop.clone(),
-        )?;
+        let reporting = Reporting {
+            role: "console",
+            admin: Some(args.admin.advertised(admin.address())),
+            health,
+        };
+        let producer = global.connection.producer_config()?;
+        let reports = Reports::new(reporting, producer, &topics.processes, clock)?;
+        let reporting = tokio::spawn(reports.run(stop.clone()));
         let app = Arc::new(Shared {
             live,
             security: self.security,
@@ -196,7 +194,7 @@ impl Console {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         });
         server::serve(self.listener, routes::router(app), stop).await;
-        Ok(())
+        Ok(reporting.await?)
     }
 }
 

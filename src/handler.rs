@@ -7,15 +7,19 @@
 
 pub mod action;
 pub mod args;
+pub mod circuit;
 pub mod claim;
 pub mod config;
 pub mod consumer;
 pub mod dead_letters;
+pub mod event;
+pub mod jwks;
 pub mod lanes;
 pub mod ledger;
 pub mod partitions;
-pub mod reachability;
 pub mod retry;
+pub mod selection;
+pub mod template;
 pub mod work;
 pub mod worker;
 
@@ -27,6 +31,7 @@ use prometheus::Registry;
 use rdkafka::consumer::Consumer;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Health};
@@ -35,14 +40,17 @@ use crate::clock::Clock;
 use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
 use crate::metrics::handler::HandlerMetrics;
-use crate::process_report::heartbeat::{self, Reporting};
+use crate::policy_actions::PolicyActions;
+use crate::process_report::reports::{Reporting, Reports};
 use args::{HandlerArgs, Settings};
+use circuit::Circuit;
 use config::NamedAction;
 use consumer::Reader;
 use dead_letters::{DeadLetters, Reason};
+use event::Occasion;
 use lanes::Lanes;
 use partitions::{Limits, Partitions};
-use reachability::Reachability;
+use selection::ActionsOfPolicy;
 use work::{Returned, Work};
 use worker::{Station, Worker};
 
@@ -69,12 +77,8 @@ pub async fn run(
     let registry = crate::metrics::registry("handler")?;
     let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
-    let (source, dead) = (
-        &settings.topics.expired_sessions,
-        &settings.topics.expired_sessions_dlq,
-    );
     let topics = TopicAdmin::new(&settings.client)?;
-    if require_patiently(&topics, &[source, dead], &stop)
+    if require_patiently(&topics, &settings.required_topics(), &stop)
         .await?
         .is_none()
     {
@@ -86,17 +90,24 @@ pub async fn run(
         admin: Some(args.admin.advertised(server.address())),
         health: health.clone(),
     };
-    let reports = &settings.topics.processes;
-    heartbeat::start(reporting, settings.client.clone(), reports, stop.clone())?;
-    serve(settings, &health, &registry, stop).await
+    let policies = follow_policies(&settings, &stop)?;
+    let in_force = policies.clone();
+    let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
+    let reports = Reports::new(reporting, producer, topic, Clock::default())?
+        .with_policies(move || in_force.in_force());
+    let over = stop.child_token();
+    let reporting = tokio::spawn(reports.run(over.clone()));
+    let outcome = serve(settings, policies, &health, &registry, stop).await;
+    over.cancel();
+    reporting.await?;
+    outcome
 }
 
-/// Acts on terminal events until `stop`; the topics have to exist.
-///
-/// # Errors
-/// What keeps it from starting, or from going on.
-pub async fn serve(
+/// Acts on terminal events, and on warnings if there is an action for them, until `stop`;
+/// the topics have to exist.
+async fn serve(
     settings: Settings,
+    policies: PolicyActions,
     health: &Health,
     registry: &Registry,
     stop: CancellationToken,
@@ -104,66 +115,164 @@ pub async fn serve(
     let names = settings.actions.list.iter();
     let names = names.map(|named| named.name.as_str());
     let metrics = HandlerMetrics::new(registry, names, &Reason::ALL)?;
-    let member = settings.member(&settings.group);
-    let consumer: GroupConsumer = member.create_with_context(GroupContext::default())?;
-    let topic = settings.topics.expired_sessions.clone();
-    consumer.subscribe(&[&topic])?;
-    let limits = Limits {
-        events: settings.concurrency * EVENTS_PER_PLACE,
-        bytes: MAX_IN_FLIGHT_BYTES,
+    let _keys = match &settings.jwks_listen {
+        Some(listen) => Some(jwks::start(listen, settings.actions.public_keys()).await?),
+        None => None,
     };
-    let worker = worker(settings, health, &metrics)?;
-    let (give_back, returned) = mpsc::channel();
-    let reader = Reader {
-        consumer,
-        topic,
-        partitions: Partitions::new(limits),
-        dispatch: dispatcher(worker, give_back),
-        returned,
-        stop: stop.clone(),
-        health: health.clone(),
-        metrics,
-        clock: Clock::default(),
+    let stop = stop.child_token();
+    if !known(&policies, health, &stop).await {
+        return Ok(());
+    }
+    let crew = Crew::new(&settings, policies, health, &metrics);
+    let mut readers = JoinSet::new();
+    for occasion in settings.occasions() {
+        let reader = reader(occasion, &settings, &crew, stop.clone())?;
+        readers.spawn(read(reader));
+    }
+    let end = async {
+        // The first that fails ends the rest.
+        while let Some(ended) = readers.join_next().await {
+            if let failed @ Err(_) = ended? {
+                stop.cancel();
+                return failed;
+            }
+        }
+        Ok(())
     };
-    let (ended, mut end) = oneshot::channel();
-    // Nobody listens any more if the exit limit has passed.
-    let read = move || drop(ended.send(reader.run()));
-    thread::Builder::new()
-        .name("handler".to_owned())
-        .spawn(read)?;
+    tokio::pin!(end);
     tokio::select! {
-        result = &mut end => return Ok(result??),
+        result = &mut end => return result,
         () = stop.cancelled() => {}
     }
     if let Ok(result) = tokio::time::timeout(EXIT_LIMIT, end).await {
-        return Ok(result??);
+        return result;
     }
     tracing::warn!("leaving without the brokers' word; some events may be done again");
     Ok(())
 }
 
-fn worker(settings: Settings, health: &Health, metrics: &HandlerMetrics) -> anyhow::Result<Worker> {
-    let station = |named: NamedAction| Station {
-        reachability: Reachability::new(named.name.clone(), health.clone(), metrics.clone()),
-        named,
+fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
+    let (config, topic) = (settings.client.clone(), &settings.topics.policies);
+    let refused = || tracing::warn!("a policy that cannot be read was passed over");
+    PolicyActions::start(config, topic, stop.clone(), refused)
+}
+
+/// Waits until the policies are known; they are not if told to stop before.
+async fn known(policies: &PolicyActions, health: &Health, stop: &CancellationToken) -> bool {
+    health.set_not_ready("policies", "reading the policies");
+    let known = tokio::select! {
+        known = policies.known() => known,
+        () = stop.cancelled() => false,
     };
-    Ok(Worker {
-        stations: settings.actions.list.into_iter().map(station).collect(),
-        retry: settings.actions.retry,
-        slots: Semaphore::new(settings.concurrency),
-        dead_letters: DeadLetters::new(
-            settings.client,
-            settings.topics.expired_sessions_dlq,
-            health.clone(),
-            metrics.clone(),
-        )?,
-        metrics: metrics.clone(),
+    health.set_ready("policies");
+    known
+}
+
+/// What the readers share: actions and their circuits, places, counters.
+struct Crew {
+    stations: Arc<[Station]>,
+    slots: Arc<Semaphore>,
+    actions_of: Arc<ActionsOfPolicy>,
+    health: Health,
+    metrics: HandlerMetrics,
+}
+
+impl Crew {
+    fn new(
+        settings: &Settings,
+        policies: PolicyActions,
+        health: &Health,
+        metrics: &HandlerMetrics,
+    ) -> Self {
+        let retry = settings.actions.retry;
+        let station = |named: &NamedAction| Station {
+            circuit: Circuit::new(named.name.clone(), retry, health.clone(), metrics.clone()),
+            named: named.clone(),
+        };
+        Self {
+            stations: settings.actions.list.iter().map(station).collect(),
+            slots: Arc::new(Semaphore::new(settings.concurrency)),
+            actions_of: Arc::new(move |policy| policies.of(policy)),
+            health: health.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    fn worker(&self, occasion: Occasion, settings: &Settings) -> anyhow::Result<Worker> {
+        let dead_letters = || {
+            DeadLetters::new(
+                settings.client.clone(),
+                settings.topics.expired_sessions_dlq.clone(),
+                self.health.clone(),
+                self.metrics.clone(),
+            )
+        };
+        Ok(Worker {
+            stations: Arc::clone(&self.stations),
+            retry: settings.actions.retry,
+            slots: Arc::clone(&self.slots),
+            actions_of: Arc::clone(&self.actions_of),
+            dead_letters: match occasion {
+                Occasion::Ending => Some(dead_letters()?),
+                Occasion::Warning => None,
+            },
+            metrics: self.metrics.clone(),
+            clock: Clock::default(),
+        })
+    }
+}
+
+/// A reader of the events of one kind. Warnings have a group of their own, so that a mail
+/// server that is down holds up no logout.
+fn reader(
+    occasion: Occasion,
+    settings: &Settings,
+    crew: &Crew,
+    stop: CancellationToken,
+) -> anyhow::Result<Reader<impl Fn(Work) + Send + use<>>> {
+    let (topic, group) = match occasion {
+        Occasion::Ending => (&settings.topics.expired_sessions, settings.group.clone()),
+        Occasion::Warning => (
+            &settings.topics.expiring_sessions,
+            format!("{}-warnings", settings.group),
+        ),
+    };
+    let member = settings.member(&group);
+    let consumer: GroupConsumer = member.create_with_context(GroupContext::default())?;
+    consumer.subscribe(&[topic])?;
+    let limits = Limits {
+        events: settings.concurrency * EVENTS_PER_PLACE,
+        bytes: MAX_IN_FLIGHT_BYTES,
+    };
+    let (give_back, returned) = mpsc::channel();
+    let worker = crew.worker(occasion, settings)?;
+    Ok(Reader {
+        consumer,
+        topic: topic.clone(),
+        occasion,
+        partitions: Partitions::new(limits),
+        dispatch: dispatcher(worker, give_back),
+        returned,
+        stop,
+        health: crew.health.clone(),
+        metrics: crew.metrics.clone(),
         clock: Clock::default(),
     })
 }
 
+/// Runs a reader on a thread of its own.
+async fn read(reader: Reader<impl Fn(Work) + Send + 'static>) -> anyhow::Result<()> {
+    let (ended, end) = oneshot::channel();
+    // Nobody listens any more if the exit limit has passed.
+    let read = move || drop(ended.send(reader.run()));
+    thread::Builder::new()
+        .name("handler".to_owned())
+        .spawn(read)?;
+    Ok(end.await??)
+}
+
 /// Work goes into its user's lane; its ticket comes back when it is done.
-fn dispatcher(worker: Worker, give_back: mpsc::Sender<Returned>) -> impl Fn(Work) + Send {
+fn dispatcher(worker: Worker, give_back: mpsc::Sender<Returned>) -> impl Fn(Work) + Send + use<> {
     let worker = Arc::new(worker);
     let lanes = Lanes::new(Handle::current(), move |work: Work| {
         let (worker, give_back) = (Arc::clone(&worker), give_back.clone());

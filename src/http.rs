@@ -1,26 +1,39 @@
 //! HTTP calls to others: the one place where clients are made.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, redirect};
+use anyhow::Context;
+use reqwest::{Certificate, Client, redirect};
 
 /// A client that gives each call `timeout` in all, of which at most half to connect, so
-/// that a target that cannot be reached can be told from one that is slow.
+/// that a target that cannot be reached can be told from one that is slow. It trusts the
+/// authorities in the PEM file `authorities`, or else those that the system trusts.
 ///
 /// It does not follow redirects: they would carry credentials and the details of sessions
 /// to wherever the target, or somebody in its place, points.
 ///
 /// # Errors
 /// If the certificates of the authorities to trust cannot be loaded.
-pub fn client(timeout: Duration) -> reqwest::Result<Client> {
-    // Fails if there is a provider already, which is just as well.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Client::builder()
+pub fn client(timeout: Duration, authorities: Option<&Path>) -> anyhow::Result<Client> {
+    provide_tls();
+    let mut builder = Client::builder()
         .user_agent(concat!("sundown/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .timeout(timeout)
-        .connect_timeout(timeout / 2)
-        .build()
+        .connect_timeout(timeout / 2);
+    if let Some(path) = authorities {
+        let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
+    }
+    Ok(builder.build()?)
+}
+
+/// Gives the process its cryptography; every TLS client needs that before it is made.
+pub fn provide_tls() {
+    // Fails if there is a provider already, which is just as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// What went wrong in a call, with all its causes; the URL is left out, because what is

@@ -2,6 +2,7 @@
 //!
 //! Names start with `sundown_`; labels come from closed sets.
 
+pub mod controller;
 pub mod handler;
 pub mod tracker;
 

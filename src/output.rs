@@ -21,12 +21,19 @@ pub fn note(text: impl std::fmt::Display) {
 /// What made the command fail, with all its causes, on one line. A cause that a message
 /// already tells, with the remedy behind it, is not told again.
 pub fn error(error: &anyhow::Error) {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    eprintln!("error: {}", chain(error.as_ref()));
+}
+
+/// An error with all its causes, on one line. A cause that a message already tells is not
+/// told again.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
         if !text.contains(&cause) {
-            let separator = if text.is_empty() { "" } else { ": " };
-            text = format!("{text}{separator}{cause}");
+            text = format!("{text}: {cause}");
         }
     }
-    eprintln!("error: {text}");
+    text
 }

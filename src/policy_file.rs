@@ -1,15 +1,14 @@
 //! Session policies from a YAML file, read again whenever it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io, thread};
 
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::crd::{PolicyError, SessionPolicy};
+use crate::policy_documents::{DocumentError, parse};
 use crate::session::policy::TooManyPolicies;
 use crate::session::{Policy, PolicySet};
 
@@ -30,31 +29,13 @@ pub enum PolicyFileError {
         /// Why not.
         source: io::Error,
     },
-    /// It is not YAML, or not of the form of session policies.
-    #[error("{}: document {number}: {source}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Which of its documents, from 1.
-        number: usize,
-        /// What is wrong with it.
-        source: serde_yaml::Error,
-    },
-    /// A policy contradicts itself.
+    /// One of its policies cannot be used.
     #[error("{}: {source}", path.display())]
-    Invalid {
+    Document {
         /// The file.
         path: PathBuf,
         /// Which policy, and why.
-        source: PolicyError,
-    },
-    /// Two policies of the same name.
-    #[error("{}: there are two policies named '{name}': rename one", path.display())]
-    Duplicate {
-        /// The file.
-        path: PathBuf,
-        /// The name.
-        name: String,
+        source: DocumentError,
     },
     /// More policies than can be in force.
     #[error("{}: {source}", path.display())]
@@ -154,29 +135,15 @@ impl PolicyFile {
     fn load(&mut self, text: &str) -> Result<Arc<PolicySet>, PolicyFileError> {
         let path = || self.path.clone();
         let mut policies = BTreeMap::new();
-        for (number, document) in (1..).zip(serde_yaml::Deserializer::from_str(text)) {
-            let document = Option::<SessionPolicy>::deserialize(document).map_err(|source| {
-                PolicyFileError::Malformed {
-                    path: path(),
-                    number,
-                    source,
-                }
+        for document in parse(text, &mut BTreeSet::new()) {
+            let (document, mut policy) = document.map_err(|source| PolicyFileError::Document {
+                path: path(),
+                source,
             })?;
-            // Two `---` in a row, or a comment after the last one.
-            let Some(document) = document else { continue };
-            let mut policy = document
-                .to_policy()
-                .map_err(|source| PolicyFileError::Invalid {
-                    path: path(),
-                    source,
-                })?;
             if document.metadata.generation.is_none() {
                 policy.generation = self.next_generation(&policy);
             }
-            let name = policy.name.clone();
-            if policies.insert(name.clone(), policy).is_some() {
-                return Err(PolicyFileError::Duplicate { path: path(), name });
-            }
+            policies.insert(policy.name.clone(), policy);
         }
         let set = PolicySet::new(policies.values().cloned().collect(), self.fallback.clone())
             .map_err(|source| PolicyFileError::TooMany {

@@ -3,7 +3,7 @@
 //! The console and the controller read it. The tracker gets something back: the
 //! timestamp that a broker puts on a report is a sample of the brokers' clock.
 
-pub mod heartbeat;
+pub mod reports;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | which partitions, what time, when to commit: plain code | `engine.rs` |
 //! | one partition: apply, advance, flush | `partition.rs` |
+//! | taking over, restoring, committing and giving up partitions | `custody.rs` |
 //! | which clock counts | `clocks.rs` |
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
@@ -12,6 +13,7 @@
 
 pub mod args;
 pub mod clocks;
+pub mod custody;
 pub mod engine;
 pub mod murmur2;
 pub mod offset_metadata;
@@ -65,17 +67,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let health = Health::default();
-    health.set_not_ready("kafka", "looking for the topics");
-    health.set_not_ready(
-        "group",
-        "waiting for the consumer group to assign partitions",
-    );
-    health.set_not_ready("policies", "reading the policies");
-    health.set_not_ready(
-        "clock",
-        "waiting for the first process report to be acknowledged",
-    );
+    let health = unready();
     let registry = crate::metrics::registry("tracker")?;
     let metrics = TrackerMetrics::new(&registry)?;
     let server = admin::start(&args.admin, health.clone(), registry).await?;
@@ -136,6 +128,22 @@ pub async fn run(
         Worker::new(engine, parts, settings, clock, health, metrics).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
+}
+
+/// Not ready yet, each reason by its name.
+fn unready() -> Health {
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready(
+        "group",
+        "waiting for the consumer group to assign partitions",
+    );
+    health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready(
+        "clock",
+        "waiting for the first process report to be acknowledged",
+    );
+    health
 }
 
 /// Waits for the brokers; `None` if told to stop before they answered.

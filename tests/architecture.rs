@@ -18,7 +18,7 @@ const PURE_CRATES: [&str; 5] = [
 ];
 
 /// What of `std` reaches nothing outside the process.
-const PURE_STD: [&str; 14] = [
+const PURE_STD: [&str; 15] = [
     "std::borrow",
     "std::boxed",
     "std::cmp",
@@ -26,6 +26,7 @@ const PURE_STD: [&str; 14] = [
     "std::convert",
     "std::fmt",
     "std::hash",
+    "std::hint",
     "std::iter",
     "std::mem",
     "std::num",

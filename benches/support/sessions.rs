@@ -6,7 +6,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::table::TableConfig;
 use sundown::session::{
-    Effect, Event, EventKind, Policy, PolicySet, SessionTable, Span, Subject, Timestamp, UserRef,
+    Effect, Event, EventKind, Logged, Policy, PolicySet, SessionTable, Span, Subject, Timestamp,
+    UserRef,
 };
 use uuid::Uuid;
 
@@ -14,6 +15,8 @@ use uuid::Uuid;
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 /// Every session starts within this time.
 const RUSH: i64 = 3_600_000;
+/// How many events the tracker applies at once.
+const BURST: usize = 64;
 
 /// Session ids one behind the other, as a consumer's buffer holds them.
 #[derive(Clone)]
@@ -91,22 +94,38 @@ fn apply_all(
     at: impl Fn(i64) -> Timestamp,
 ) {
     let mut effects = Vec::new();
-    for (index, id) in (0..).zip(ids.iter()) {
+    let mut burst = Vec::with_capacity(BURST);
+    let mut events = (0..).zip(ids.iter()).map(|(index, id)| {
         let at = at(index);
-        let user = UserRef {
-            text: "123456",
-            number: true,
-        };
-        let event = Event {
-            subject: Subject::Session {
-                id,
-                user: Some(user),
-            },
-            at,
-            kind: EventKind::Activity,
-            attributes: None,
-        };
-        table.apply(event, first_offset + index, at, &mut effects);
+        Logged {
+            event: activity(id, at),
+            offset: first_offset + index,
+            record_timestamp: at,
+        }
+    });
+    loop {
+        burst.clear();
+        burst.extend(events.by_ref().take(BURST));
+        if burst.is_empty() {
+            break;
+        }
+        table.apply_all(&burst, &mut effects, |_, _| {});
     }
     assert!(effects.is_empty(), "nothing ends");
+}
+
+fn activity(id: &str, at: Timestamp) -> Event<'_> {
+    let user = UserRef {
+        text: "123456",
+        number: true,
+    };
+    Event {
+        subject: Subject::Session {
+            id,
+            user: Some(user),
+        },
+        at,
+        kind: EventKind::Activity,
+        attributes: None,
+    }
 }

@@ -30,7 +30,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub(super) fn start(listener: TcpListener, address: SocketAddr, router: Router) -> Self {
+    pub(crate) fn start(listener: TcpListener, address: SocketAddr, router: Router) -> Self {
         let task = tokio::spawn(accept(listener, router));
         Self {
             address,
@@ -63,7 +63,7 @@ async fn accept(listener: TcpListener, router: Router) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the admin port cannot accept a connection");
+                tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -111,7 +111,7 @@ impl Live {
             // shows; of what was there before, their time is all there is.
             let now = self.now();
             let at = if live { now } else { record.timestamp.min(now) };
-            self.update(|state| state.reported(report, at, now));
+            self.update(|state| state.reported(&report, at, now));
         }
     }
 
@@ -141,10 +141,10 @@ impl Live {
 }
 
 impl State {
-    fn reported(&mut self, report: ProcessReport, at: Timestamp, now: Timestamp) {
+    fn reported(&mut self, report: &ProcessReport, at: Timestamp, now: Timestamp) {
         let before = self.processes.take(report.clone(), at);
         let before = before.as_ref().map(|before| (&before.report, before.seen));
-        self.history.take(before, &report, at);
+        self.history.take(before, report, at);
         self.processes.forget(now);
     }
 

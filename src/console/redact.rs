@@ -60,9 +60,8 @@ impl Redactor {
         }
         match value {
             Value::Object(fields) => {
-                fields
-                    .iter_mut()
-                    .for_each(|(name, value)| match (name.as_str(), &*value) {
+                for (name, value) in fields.iter_mut() {
+                    match (name.as_str(), &*value) {
                         ("session_id" | "user_id", Value::String(id)) => {
                             *value = Value::String(self.id(id));
                         }
@@ -71,7 +70,8 @@ impl Redactor {
                         }
                         ("attributes", Value::Object(_)) => *value = Value::String(MASK.to_owned()),
                         _ => self.json(value),
-                    })
+                    }
+                }
             }
             Value::Array(values) => values.iter_mut().for_each(|value| self.json(value)),
             _ => {}

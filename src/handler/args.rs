@@ -7,6 +7,7 @@ use clap::Args;
 use rdkafka::ClientConfig;
 
 use super::config::Actions;
+use super::event::Occasion;
 use crate::admin::AdminArgs;
 use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
@@ -53,6 +54,11 @@ pub struct HandlerArgs {
     )]
     pub concurrency: u16,
 
+    /// Where to serve the public keys of actions that sign, at /.well-known/jwks.json and
+    /// nothing else, for relying parties to fetch. Without it, they are not served.
+    #[arg(long, env = "SUNDOWN_JWKS_LISTEN", value_name = "HOST:PORT")]
+    pub jwks_listen: Option<String>,
+
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
@@ -73,6 +79,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// What to do.
     pub actions: Actions,
+    /// Where to serve public keys, if anywhere.
+    pub jwks_listen: Option<String>,
 }
 
 impl Settings {
@@ -89,7 +97,34 @@ impl Settings {
             group_protocol: args.group_protocol,
             concurrency: args.concurrency.into(),
             actions: actions.transpose()?.unwrap_or_else(Actions::only_log),
+            jwks_listen: args.jwks_listen.clone(),
         })
+    }
+
+    /// What there is an action for; endings in any case.
+    #[must_use]
+    pub fn occasions(&self) -> Vec<Occasion> {
+        let mut list = self.actions.list.iter();
+        if list.any(|action| action.on.include(Occasion::Warning)) {
+            vec![Occasion::Ending, Occasion::Warning]
+        } else {
+            vec![Occasion::Ending]
+        }
+    }
+
+    /// The topics that have to exist.
+    #[must_use]
+    pub fn required_topics(&self) -> Vec<&str> {
+        let topics = &self.topics;
+        let mut required = vec![
+            topics.expired_sessions.as_str(),
+            topics.expired_sessions_dlq.as_str(),
+            topics.policies.as_str(),
+        ];
+        if self.occasions().contains(&Occasion::Warning) {
+            required.push(&topics.expiring_sessions);
+        }
+        required
     }
 
     /// The configuration of a member of the group.

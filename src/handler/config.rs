@@ -4,17 +4,20 @@ mod fields;
 mod file;
 mod secret;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
-use super::action::{Action, log, webhook};
+use jsonwebtoken::jwk::Jwk;
+
+use super::action::{Action, log};
+use super::event::Occasions;
 use super::retry::RetryPolicy;
 
 use file::{ActionConfig, File};
 
-pub use fields::{ActionName, duration, url};
+pub use fields::{ActionName, duration, innocent_url, parsed, url};
 pub use secret::{Secret, SecretError, SecretRef};
 
 /// What the handler does, and how patiently.
@@ -33,6 +36,8 @@ pub struct NamedAction {
     pub name: ActionName,
     /// What it does.
     pub action: Arc<dyn Action>,
+    /// When it does it.
+    pub on: Occasions,
 }
 
 /// An actions file that cannot be used.
@@ -85,6 +90,17 @@ pub enum Invalid {
     },
 }
 
+impl Invalid {
+    /// `field` of `action` is wrong in this way.
+    pub fn field(action: &ActionName, field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Field {
+            action: action.clone(),
+            field,
+            problem: problem.into(),
+        }
+    }
+}
+
 impl Actions {
     /// Reads an actions file, and the secrets that it refers to.
     ///
@@ -111,16 +127,31 @@ impl Actions {
         let name = ActionName::of_kind("log");
         let action = Arc::new(log::Log::new(name.clone()));
         Self {
-            list: vec![NamedAction { name, action }],
+            list: vec![NamedAction {
+                name,
+                action,
+                on: Occasions::default(),
+            }],
             retry: RetryPolicy::default(),
         }
+    }
+
+    /// The public keys of all actions, each once.
+    #[must_use]
+    pub fn public_keys(&self) -> Vec<Jwk> {
+        let keys = self
+            .list
+            .iter()
+            .flat_map(|named| named.action.public_keys());
+        let by_id: BTreeMap<_, _> = keys.map(|key| (key.common.key_id.clone(), key)).collect();
+        by_id.into_values().collect()
     }
 
     fn build(file: File) -> Result<Self, Invalid> {
         if file.actions.is_empty() {
             return Err(Invalid::NoActions);
         }
-        let list = file.actions.into_iter().map(NamedAction::new);
+        let list = file.actions.into_iter().map(ActionConfig::build);
         let list = list.collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         match list.iter().find(|action| !names.insert(&action.name)) {
@@ -130,19 +161,6 @@ impl Actions {
                 retry: file.retry,
             }),
         }
-    }
-}
-
-impl NamedAction {
-    fn new(config: ActionConfig) -> Result<Self, Invalid> {
-        let (name, action): (_, Arc<dyn Action>) = match config {
-            ActionConfig::Log(config) => (config.name.clone(), Arc::new(log::Log::from(config))),
-            ActionConfig::Webhook(config) => (
-                config.name.clone(),
-                Arc::new(webhook::Webhook::new(config)?),
-            ),
-        };
-        Ok(Self { name, action })
     }
 }
 

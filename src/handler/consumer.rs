@@ -1,4 +1,4 @@
-//! The thread that reads terminal events, hands them out, and commits what is finished.
+//! The thread that reads events, hands them out, and commits what is finished.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
@@ -10,6 +10,7 @@ use rdkafka::message::OwnedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
+use super::event::Occasion;
 use super::partitions::Partitions;
 use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
@@ -32,15 +33,14 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 const MAX_SILENCE: Duration = Duration::from_secs(45);
 /// What an event takes beside its value: key, headers, the decoded form.
 const OVERHEAD_BYTES: usize = 1024;
-/// What the process is not ready for until it has been told what is its own.
-const CONDITION: &str = "group";
-
 /// The thread's state.
 pub struct Reader<D> {
     /// Subscribed.
     pub consumer: GroupConsumer,
     /// What is read.
     pub topic: String,
+    /// What its events are about.
+    pub occasion: Occasion,
     /// What is owned.
     pub partitions: Partitions,
     /// Where work goes.
@@ -65,10 +65,13 @@ impl<D: Fn(Work)> Reader<D> {
     /// If the consumer has failed for good.
     pub fn run(mut self) -> Result<(), KafkaError> {
         self.health
-            .set_not_ready(CONDITION, "waiting to be given partitions");
-        let pulse = self.health.heartbeat("consumer", MAX_SILENCE);
+            .set_not_ready(condition(self.occasion), "waiting to be given partitions");
+        let pulse = self
+            .health
+            .heartbeat(format!("consumer of {}", self.topic), MAX_SILENCE);
         let outcome = self.read(&pulse);
-        self.health.set_not_ready(CONDITION, "leaving");
+        self.health
+            .set_not_ready(condition(self.occasion), "leaving");
         let owned = self.partitions.owned();
         self.settle(&owned, STOP_LIMIT);
         // Dropping the consumer closes it, and closing it revokes what it has.
@@ -105,8 +108,9 @@ impl<D: Fn(Work)> Reader<D> {
         let bytes = record.payload().map_or(0, <[u8]>::len) + OVERHEAD_BYTES;
         let (partition, offset) = (record.partition(), record.offset());
         if let Some((ticket, claim)) = self.partitions.start(partition, offset, bytes) {
-            self.metrics.in_flight(self.partitions.in_flight());
-            (self.dispatch)(Work::new(ticket, record, claim));
+            self.metrics
+                .in_flight(self.occasion, self.partitions.in_flight());
+            (self.dispatch)(Work::new(self.occasion, ticket, record, claim));
         }
     }
 
@@ -118,8 +122,10 @@ impl<D: Fn(Work)> Reader<D> {
             self.partitions.end(returned);
         }
         while self.partitions.full() && self.take_back(deadline) {}
-        self.metrics.in_flight(self.partitions.in_flight());
+        self.metrics
+            .in_flight(self.occasion, self.partitions.in_flight());
         let change = self.partitions.repause();
+        self.metrics.paused(self.occasion, self.partitions.paused());
         if !change.pause.is_empty() {
             tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
             self.consumer.pause(&self.list(&change.pause))?;
@@ -152,7 +158,7 @@ impl<D: Fn(Work)> Reader<D> {
                     // A pause outlives the assignment that it was meant for.
                     self.consumer.resume(&list)?;
                 }
-                self.health.set_ready(CONDITION);
+                self.health.set_ready(condition(self.occasion));
             }
             Rebalance::Revoked(list) => {
                 let ids = ids(&list);
@@ -163,7 +169,7 @@ impl<D: Fn(Work)> Reader<D> {
             Rebalance::Lost(list) => {
                 tracing::warn!(partitions = ?ids(&list), "lost");
                 self.health
-                    .set_not_ready(CONDITION, "expelled; joining again");
+                    .set_not_ready(condition(self.occasion), "expelled; joining again");
                 self.let_go(&list)?;
             }
         }
@@ -222,6 +228,14 @@ impl<D: Fn(Work)> Reader<D> {
             list.add_partition(&self.topic, partition);
         }
         list
+    }
+}
+
+/// What the process is not ready for until it has been told what is its own.
+fn condition(occasion: Occasion) -> &'static str {
+    match occasion {
+        Occasion::Ending => "group",
+        Occasion::Warning => "group of warnings",
     }
 }
 

@@ -117,6 +117,28 @@ impl Letter {
 }
 
 impl GivenUp {
+    /// Somebody, a policy or a redrive, asks for an action that there is not.
+    #[must_use]
+    pub fn unknown(action: &str) -> Self {
+        Self {
+            action: action.to_owned(),
+            reason: Reason::Refused,
+            error: "the actions file has no action of this name".to_owned(),
+            attempts: 0,
+        }
+    }
+
+    /// What was to be warned of has happened.
+    #[must_use]
+    pub fn too_late(action: &str, attempts: u32) -> Self {
+        Self {
+            action: action.to_owned(),
+            reason: Reason::Exhausted,
+            error: "the session is over by now".to_owned(),
+            attempts,
+        }
+    }
+
     /// A panic is a defect, but no reason to lose the event or to stop at it for ever.
     #[must_use]
     pub fn panicked(action: &str) -> Self {

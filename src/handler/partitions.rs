@@ -151,6 +151,12 @@ impl Partitions {
         self.events
     }
 
+    /// How many partitions are not read for the time being.
+    #[must_use]
+    pub fn paused(&self) -> usize {
+        self.owned.values().filter(|owned| owned.paused).count()
+    }
+
     /// Whether there is no room for another event.
     #[must_use]
     pub fn full(&self) -> bool {

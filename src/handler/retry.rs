@@ -25,7 +25,6 @@ pub struct RetryPolicy {
 #[derive(Debug)]
 pub struct Retries {
     policy: RetryPolicy,
-    /// How long to wait at most before the next attempt: doubles up to the maximum, endless.
     ceilings: ExponentialBackoff,
     tried: u32,
     counted: u32,
@@ -45,16 +44,28 @@ pub enum Verdict {
 }
 
 impl RetryPolicy {
-    /// Starts counting for one action on one event.
+    /// How long to wait at most before one attempt after the other: doubles up to the
+    /// longest backoff, endless.
     #[must_use]
-    pub fn start(&self) -> Retries {
+    pub fn ceilings(&self) -> ExponentialBackoff {
         let ceilings = ExponentialBuilder::new()
             .with_min_delay(self.initial_backoff)
             .with_max_delay(self.max_backoff)
             .without_max_times();
+        ceilings.build()
+    }
+
+    /// The next of `ceilings`.
+    pub fn next(&self, ceilings: &mut ExponentialBackoff) -> Duration {
+        ceilings.next().unwrap_or(self.max_backoff)
+    }
+
+    /// Starts counting for one action on one event.
+    #[must_use]
+    pub fn start(&self) -> Retries {
         Retries {
             policy: *self,
-            ceilings: ceilings.build(),
+            ceilings: self.ceilings(),
             tried: 0,
             counted: 0,
             failing_since: None,
@@ -79,33 +90,36 @@ impl Retries {
     ///
     /// The wait is exponential with full jitter: anything between nothing and a ceiling that
     /// doubles, so that events that failed together do not come back together. A target's
-    /// `Retry-After` is a minimum on top. An unreachable target uses up neither attempts nor
-    /// time: that is no fault of the event's, and a dead-letter topic is no place to wait.
+    /// `Retry-After` is a minimum on top, up to the total: one answer that asks for a long
+    /// pause does not use an event up.
     pub fn after(&mut self, error: &ActionError, now: Duration, dice: f64) -> Verdict {
         self.tried = self.tried.saturating_add(1);
-        let ceiling = self.ceilings.next().unwrap_or(self.policy.max_backoff);
-        let wait = ceiling.mul_f64(dice.clamp(0.0, 1.0));
-        match error {
-            ActionError::Permanent { .. } => Verdict::Refused,
-            ActionError::Unreachable { .. } => {
-                self.failing_since = None;
-                Verdict::Again(wait)
-            }
-            ActionError::Retryable { retry_after, .. } => {
-                self.counted = self.counted.saturating_add(1);
-                let wait = wait.max(retry_after.unwrap_or_default());
-                let since = *self.failing_since.get_or_insert(now);
-                let until = now.saturating_sub(since).saturating_add(wait);
-                if self.counted >= self.policy.attempts || until > self.policy.total {
-                    Verdict::Exhausted
-                } else {
-                    Verdict::Again(wait)
-                }
-            }
+        let asked = match error {
+            ActionError::Permanent { .. } => return Verdict::Refused,
+            ActionError::Retryable { retry_after, .. } => retry_after.unwrap_or_default(),
+            ActionError::Unreachable { .. } => Duration::ZERO,
+        };
+        self.counted = self.counted.saturating_add(1);
+        let ceiling = self.policy.next(&mut self.ceilings);
+        let asked = asked.min(self.policy.total);
+        let wait = ceiling.mul_f64(dice.clamp(0.0, 1.0)).max(asked);
+        let since = *self.failing_since.get_or_insert(now);
+        let until = now.saturating_sub(since).saturating_add(wait);
+        if self.counted >= self.policy.attempts || until > self.policy.total {
+            Verdict::Exhausted
+        } else {
+            Verdict::Again(wait)
         }
     }
 
-    /// How many attempts have failed, those that found nobody included.
+    /// A failure that is the target's, not the event's, uses up neither attempts nor time:
+    /// a dead-letter topic is no place to wait.
+    pub fn spare(&mut self) {
+        self.tried = self.tried.saturating_add(1);
+        self.failing_since = None;
+    }
+
+    /// How many attempts have failed, the spared ones included.
     #[must_use]
     pub fn tried(&self) -> u32 {
         self.tried
@@ -177,15 +191,14 @@ mod tests {
         }
     }
 
-    fn unreachable() -> ActionError {
-        let reason = "connection refused".to_owned();
-        ActionError::Unreachable { reason }
-    }
-
     #[test]
     fn the_ceiling_of_the_wait_doubles_up_to_the_maximum() {
-        let mut retries = RetryPolicy::default().start();
-        let waits = std::iter::repeat_with(|| retries.after(&unreachable(), SECOND, 1.0)).take(10);
+        let patient = RetryPolicy {
+            attempts: 100,
+            ..RetryPolicy::default()
+        };
+        let mut retries = patient.start();
+        let waits = std::iter::repeat_with(|| retries.after(&busy(None), SECOND, 1.0)).take(10);
         let millis = [
             200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000,
         ];
@@ -226,6 +239,10 @@ mod tests {
         let beyond_the_total = Some(301 * SECOND);
         assert_eq!(
             retries.after(&busy(beyond_the_total), SECOND, 0.5),
+            Verdict::Again(300 * SECOND)
+        );
+        assert_eq!(
+            retries.after(&busy(beyond_the_total), 2 * SECOND, 0.5),
             Verdict::Exhausted
         );
     }
@@ -239,18 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_target_uses_up_neither_attempts_nor_time() {
+    fn what_is_spared_uses_up_neither_attempts_nor_time() {
         let mut retries = RetryPolicy::default().start();
         assert!(matches!(
             retries.after(&busy(None), SECOND, 0.0),
             Verdict::Again(_)
         ));
         for hour in 1..1_000 {
-            let now = hour * 3_600 * SECOND;
-            assert!(matches!(
-                retries.after(&unreachable(), now, 0.5),
-                Verdict::Again(_)
-            ));
+            assert_eq!(retries.tried(), hour);
+            retries.spare();
         }
         // It is back, and busy: the time counts from now, the attempts go on.
         let now = 1_000 * 3_600 * SECOND;
@@ -278,7 +292,7 @@ mod tests {
                 let first = *first.get_or_insert(now);
                 match retries.after(&busy(Some(asked)), now, dice) {
                     Verdict::Again(wait) => {
-                        prop_assert!(wait >= asked);
+                        prop_assert!(wait >= asked.min(policy.total));
                         now += wait;
                         prop_assert!(now - first <= policy.total);
                     }

@@ -8,17 +8,19 @@ use rdkafka::message::OwnedMessage;
 
 use super::action::Delivery;
 use super::claim::Claim;
-use crate::wire::ending::SessionEnded;
+use super::event::{Event, Occasion};
 
-/// A record of the topic of terminal events, and what became of reading it.
+/// A record of an event, and what became of reading it.
 #[derive(Debug)]
 pub struct Work {
     /// Under which it was handed out.
     pub ticket: Ticket,
     /// The record as it was read.
     pub record: OwnedMessage,
+    /// What events of its topic are about.
+    pub occasion: Occasion,
     /// What it says.
-    pub event: Result<SessionEnded, Malformed>,
+    pub event: Result<Event, Malformed>,
     /// Whether it is this process's to do.
     pub claim: Arc<Claim>,
 }
@@ -45,14 +47,14 @@ pub struct Returned {
     pub finished: bool,
 }
 
-/// A record that is no terminal event.
+/// A record that is no such event.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
     /// It has no value.
     #[error("the record has no value")]
     NoValue,
     /// Not JSON, or not an object with the right fields.
-    #[error("not a terminal event: {0}")]
+    #[error("not such an event: {0}")]
     NotTheRightJson(#[from] serde_json::Error),
 }
 
@@ -70,10 +72,16 @@ pub enum OrderKey {
 impl Work {
     /// Reads a record.
     #[must_use]
-    pub fn new(ticket: Ticket, record: OwnedMessage, claim: Arc<Claim>) -> Self {
+    pub fn new(
+        occasion: Occasion,
+        ticket: Ticket,
+        record: OwnedMessage,
+        claim: Arc<Claim>,
+    ) -> Self {
         let event = record.payload().ok_or(Malformed::NoValue);
-        let event = event.and_then(|value| Ok(serde_json::from_slice(value)?));
+        let event = event.and_then(|value| Ok(occasion.read(value)?));
         Self {
+            occasion,
             ticket,
             record,
             event,
@@ -86,9 +94,9 @@ impl Work {
     pub fn order_key(&self) -> OrderKey {
         match &self.event {
             Err(_) => OrderKey::Record(self.record.key().map(<[u8]>::to_vec)),
-            Ok(event) => match &event.user_id {
-                Some(user) => OrderKey::User(user.get().to_owned()),
-                None => OrderKey::Session(event.session_id.clone()),
+            Ok(event) => match event.user() {
+                Some(user) => OrderKey::User(user.to_owned()),
+                None => OrderKey::Session(event.session_id().to_owned()),
             },
         }
     }

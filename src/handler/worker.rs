@@ -2,29 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::action::{ActionError, Delivery};
+use super::circuit::Circuit;
 use super::config::NamedAction;
 use super::dead_letters::{DeadLetters, GivenUp, Letter, Reason, Released};
-use super::reachability::Reachability;
+use super::event::Event;
 use super::retry::{RetryPolicy, Verdict};
+use super::selection::{ActionsOfPolicy, Selection};
 use super::work::Work;
 use crate::clock::Clock;
 use crate::metrics::handler::{AttemptResult, EventResult, HandlerMetrics};
+use crate::wire::time;
 
 /// Does what has to be done about events.
 pub struct Worker {
     /// The actions of this deployment.
-    pub stations: Vec<Station>,
+    pub stations: Arc<[Station]>,
     /// How patient to be with each of them.
     pub retry: RetryPolicy,
     /// A place for each attempt under way; those that wait for their next one take none.
-    pub slots: Semaphore,
-    /// Where events go that nobody could finish.
-    pub dead_letters: DeadLetters,
+    pub slots: Arc<Semaphore>,
+    /// Which actions policies ask for.
+    pub actions_of: Arc<ActionsOfPolicy>,
+    /// Where events go that nobody could finish; warnings go nowhere.
+    pub dead_letters: Option<DeadLetters>,
     /// What is counted.
     pub metrics: HandlerMetrics,
     /// Times attempts and retries.
@@ -36,8 +42,8 @@ pub struct Worker {
 pub struct Station {
     /// The action.
     pub named: NamedAction,
-    /// Whether its target can be reached.
-    pub reachability: Reachability,
+    /// Whether its target works.
+    pub circuit: Circuit,
 }
 
 /// How an action ended on an event.
@@ -48,42 +54,61 @@ enum Outcome {
     Released,
 }
 
+/// How an attempt went.
+struct Attempted {
+    result: Result<(), ActionError>,
+    /// Whether a failure is the target's, not the event's.
+    targets_fault: bool,
+}
+
 impl Worker {
     /// Does everything about an event. Whether it is finished: its actions have succeeded,
-    /// or it is in the dead-letter topic.
+    /// or there is nothing more to be done about it.
     pub async fn finish(self: &Arc<Self>, work: &Arc<Work>) -> bool {
         let result = self.conclude(work).await;
         let result = result.unwrap_or(EventResult::Released);
-        self.metrics.event(result);
+        self.metrics.event(work.occasion, result);
         result != EventResult::Released
     }
 
     async fn conclude(self: &Arc<Self>, work: &Arc<Work>) -> Result<EventResult, Released> {
+        let actions = self.stations.iter().map(|station| &station.named);
+        let selection = Selection::of(work, &actions, self.actions_of.as_ref());
+        if let Ok(event) = &work.event
+            && self.is_too_late(event)
+        {
+            return Ok(EventResult::Dropped);
+        }
         let letter = match &work.event {
-            Ok(_) => self.act(work).await?,
+            Ok(_) => self.act(work, selection).await?,
             Err(malformed) => {
-                let names = self.selection(work).map(|index| self.name(index));
+                let names = selection.known.iter().map(|&index| self.name(index));
                 Some(Letter::malformed(malformed, names))
             }
         };
-        let Some(letter) = letter else {
-            return Ok(EventResult::Done);
-        };
-        self.dead_letters.write(work, &letter).await?;
-        Ok(EventResult::DeadLettered)
-    }
-
-    /// Which actions an event asks for, by index: all of them.
-    fn selection(&self, _work: &Work) -> impl Iterator<Item = usize> {
-        0..self.stations.len()
+        match (letter, &self.dead_letters) {
+            (None, _) => Ok(EventResult::Done),
+            (Some(letter), Some(dead_letters)) => {
+                dead_letters.write(work, &letter).await?;
+                Ok(EventResult::DeadLettered)
+            }
+            (Some(letter), None) => {
+                tracing::warn!(?letter, "a warning was dropped");
+                Ok(EventResult::Dropped)
+            }
+        }
     }
 
     /// Runs the actions side by side, each with retries of its own: what is done is not
     /// done again because something else is not. The letter names those that were given up.
-    async fn act(self: &Arc<Self>, work: &Arc<Work>) -> Result<Option<Letter>, Released> {
+    async fn act(
+        self: &Arc<Self>,
+        work: &Arc<Work>,
+        selection: Selection,
+    ) -> Result<Option<Letter>, Released> {
         let mut outcomes = BTreeMap::new();
         let mut running = JoinSet::new();
-        for index in self.selection(work) {
+        for index in selection.known {
             // Stands if the task panics, and never says anything else.
             outcomes.insert(index, Outcome::GivenUp(GivenUp::panicked(self.name(index))));
             let (worker, work) = (Arc::clone(self), Arc::clone(work));
@@ -102,6 +127,7 @@ impl Worker {
                 Outcome::Released => return Err(Released),
             }
         }
+        given_up.extend(selection.unknown.iter().map(|name| GivenUp::unknown(name)));
         Ok(Letter::given_up(&given_up))
     }
 
@@ -113,16 +139,26 @@ impl Worker {
         };
         let mut retries = self.retry.start();
         loop {
-            let Some(result) = self.attempt(station, work, delivery).await else {
+            if self.is_too_late(delivery.event) {
+                return Outcome::GivenUp(GivenUp::too_late(self.name(index), retries.tried()));
+            }
+            let Some(attempted) = self.attempt(station, work, delivery).await else {
+                station.circuit.close();
                 return Outcome::Released;
             };
-            let Err(error) = result else {
+            let Err(error) = attempted.result else {
                 return Outcome::Done;
             };
-            let verdict = retries.after(&error, self.clock.elapsed(), rand::random());
+            let verdict = if attempted.targets_fault {
+                retries.spare();
+                // The circuit sets the pace.
+                Verdict::Again(Duration::ZERO)
+            } else {
+                retries.after(&error, self.clock.elapsed(), rand::random())
+            };
             tracing::debug!(
                 action = %station.named.name,
-                event_id = %delivery.event.event_id,
+                event_id = %delivery.event.id(),
                 %error,
                 ?verdict,
                 "attempt failed"
@@ -132,7 +168,7 @@ impl Worker {
                 Verdict::Exhausted => Reason::Exhausted,
                 Verdict::Again(wait) if work.pause(wait).await => continue,
                 Verdict::Again(_) => {
-                    station.reachability.clear();
+                    station.circuit.close();
                     return Outcome::Released;
                 }
             };
@@ -152,13 +188,22 @@ impl Worker {
         station: &Station,
         work: &Work,
         delivery: Delivery<'_>,
-    ) -> Option<Result<(), ActionError>> {
+    ) -> Option<Attempted> {
         let offset = work.ticket.offset;
-        let slot = tokio::select! {
+        let turn = async {
+            loop {
+                let pass = station.circuit.admit().await;
+                // Never closed.
+                let slot = self.slots.acquire().await.ok()?;
+                if station.circuit.honours(&pass) {
+                    return Some((pass, slot));
+                }
+            }
+        };
+        let (pass, slot) = tokio::select! {
             biased;
             () = work.claim.lost(offset) => return None,
-            // Never closed.
-            slot = self.slots.acquire() => slot.ok()?,
+            turn = turn => turn?,
         };
         if !work.claim.begin(offset) {
             return None;
@@ -175,8 +220,21 @@ impl Worker {
         };
         self.metrics
             .attempt(station.named.name.as_str(), label, took);
-        station.reachability.note(&result);
-        Some(result)
+        let targets_fault = station.circuit.note(&pass, &result, rand::random());
+        Some(Attempted {
+            result,
+            targets_fault,
+        })
+    }
+
+    /// A warning of what has happened by now.
+    fn is_too_late(&self, event: &Event) -> bool {
+        match event {
+            Event::Ended(_) => false,
+            Event::Expiring(event) => {
+                time::parse(&event.expires_at).is_some_and(|at| at <= self.clock.wall())
+            }
+        }
     }
 
     fn name(&self, index: usize) -> &str {

@@ -9,24 +9,14 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::transaction::{CommitError, Committer};
 use crate::clock::Clock;
+use crate::tracker::custody::Committed;
 use crate::tracker::engine::Batch;
-
-/// A batch that has been dealt with.
-#[derive(Debug)]
-pub struct Committed {
-    /// The batch.
-    pub batch: Batch,
-    /// Whether it counts.
-    pub outcome: Result<(), CommitError>,
-    /// How long that took.
-    pub took: Duration,
-}
 
 /// A thread that commits one batch at a time.
 #[derive(Debug)]
 pub struct CommitThread {
     batches: Option<SyncSender<(Batch, ConsumerGroupMetadata)>>,
-    results: Receiver<Committed>,
+    results: Receiver<Committed<CommitError>>,
     thread: Option<JoinHandle<()>>,
     busy: bool,
 }
@@ -78,7 +68,7 @@ impl CommitThread {
     }
 
     /// The batch that has been dealt with, if one has; waits for it up to `patience`.
-    pub fn result(&mut self, patience: Duration) -> Option<Committed> {
+    pub fn result(&mut self, patience: Duration) -> Option<Committed<CommitError>> {
         if !self.busy {
             return None;
         }

@@ -5,8 +5,8 @@
 //! own and outlives brokers that do not answer: it says so in the log and keeps trying.
 
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::Duration;
+use std::{fmt, thread};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -39,8 +39,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 pub enum Followed {
     /// A record, those of a partition in their order.
     Record(FollowedRecord),
-    /// All that was in the topic when the brokers were first asked has been told: the
-    /// records that were committed by then. Told once.
+    /// All that was in the topic when the brokers were first asked has been told;
+    /// transactions that were open then have been waited for. Told once.
     CaughtUp,
 }
 
@@ -64,6 +64,8 @@ pub struct FollowedRecord {
 /// A thread that follows a topic.
 pub struct Follower {
     consumer: BaseConsumer<FollowerContext>,
+    /// Sees the high watermark rather than the last stable offset.
+    asker: BaseConsumer<FollowerContext>,
     topic: String,
     sender: Sender<Followed>,
     stop: CancellationToken,
@@ -97,12 +99,15 @@ impl Follower {
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", FETCHED_KIB);
-        let context = FollowerContext {
+        let context = || FollowerContext {
             topic: topic.to_owned(),
         };
+        let consumer = config.create_with_context(context())?;
+        config.set("isolation.level", "read_uncommitted");
         let (sender, receiver) = channel(QUEUE);
         let follower = Self {
-            consumer: config.create_with_context(context)?,
+            consumer,
+            asker: config.create_with_context(context())?,
             topic: topic.to_owned(),
             sender,
             stop,
@@ -129,7 +134,8 @@ impl Follower {
                     self.tell(Followed::Record(record));
                     self.reached(partition, position);
                 }
-                // Nothing is left of it, or only what readers of committed records skip.
+                // Reading began once everything up to the noted end was stable, so this is
+                // behind it.
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached(partition, i64::MAX),
                 Some(Err(error)) => self.complain(&error),
             }
@@ -147,12 +153,11 @@ impl Follower {
         let mut backoff = FIRST_BACKOFF;
         while !self.over() {
             match self.try_assign() {
-                Ok(open) => {
-                    self.open = Some(open);
+                Ok(()) => {
                     self.told = None;
                     return Some(());
                 }
-                Err(error) => self.complain(&error),
+                Err(reason) => self.complain(&reason),
             }
             self.sleep(backoff);
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
@@ -160,37 +165,42 @@ impl Follower {
         None
     }
 
-    fn try_assign(&self) -> KafkaResult<BTreeMap<i32, i64>> {
+    fn try_assign(&mut self) -> Result<(), NotYet> {
+        let partitions = self.partitions()?;
+        let open = match self.open.take() {
+            Some(open) => open,
+            // The high watermark: what lies between it and the last stable offset may have
+            // been committed already.
+            None => ends(&self.asker, &self.topic, &partitions)?,
+        };
+        let stable = ends(&self.consumer, &self.topic, &partitions)?;
+        let behind = |(partition, end): (&i32, &i64)| stable.get(partition) < Some(end);
+        let unstable = open.iter().any(behind);
+        self.open = Some(open);
+        if unstable {
+            return Err(NotYet::Transactions);
+        }
+        let mut beginnings = TopicPartitionList::new();
+        for partition in partitions {
+            beginnings.add_partition_offset(&self.topic, partition, Offset::Beginning)?;
+        }
+        Ok(self.consumer.assign(&beginnings)?)
+    }
+
+    fn partitions(&self) -> KafkaResult<Vec<i32>> {
         let metadata = self.consumer.fetch_metadata(Some(&self.topic), TIMEOUT)?;
         let described = metadata.topics().first();
-        let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let described = described.ok_or(unknown.clone())?;
-        if let Some(error) = described.error() {
+        let error = described.and_then(rdkafka::metadata::MetadataTopic::error);
+        if let Some(error) = error {
             return Err(KafkaError::MetadataFetch(error.into()));
         }
-        let mut ends = TopicPartitionList::new();
-        let mut beginnings = TopicPartitionList::new();
-        for partition in described.partitions() {
-            ends.add_partition_offset(&self.topic, partition.id(), Offset::End)?;
-            beginnings.add_partition_offset(&self.topic, partition.id(), Offset::Beginning)?;
+        let partitions = described.into_iter().flat_map(|topic| topic.partitions());
+        let partitions: Vec<_> = partitions.map(|partition| partition.id()).collect();
+        if partitions.is_empty() {
+            let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
+            return Err(KafkaError::MetadataFetch(unknown));
         }
-        if ends.count() == 0 {
-            return Err(unknown);
-        }
-        // As a timestamp, -1 asks for the end; to a reader of committed records, that is
-        // the last stable offset.
-        let answer = self.consumer.offsets_for_times(ends, TIMEOUT)?;
-        let mut open = BTreeMap::new();
-        for element in answer.elements() {
-            element.error()?;
-            if let Offset::Offset(end) = element.offset()
-                && end > 0
-            {
-                open.insert(element.partition(), end);
-            }
-        }
-        self.consumer.assign(&beginnings)?;
-        Ok(open)
+        Ok(partitions)
     }
 
     /// Everything of `partition` before `position` has been told.
@@ -221,7 +231,7 @@ impl Follower {
         }
     }
 
-    fn complain(&mut self, error: &KafkaError) {
+    fn complain(&mut self, error: &dyn fmt::Display) {
         let error = error.to_string();
         if self.told.as_ref() != Some(&error) {
             tracing::warn!(topic = self.topic, error, "cannot be read; trying again");
@@ -240,6 +250,39 @@ impl Follower {
     fn over(&self) -> bool {
         self.stop.is_cancelled() || self.sender.is_closed()
     }
+}
+
+/// Why reading cannot begin.
+#[derive(Debug, thiserror::Error)]
+enum NotYet {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error("a transaction is open on it: is its writer stuck?")]
+    Transactions,
+}
+
+/// Where the partitions end that have had records, as `client` sees it.
+fn ends(
+    client: &BaseConsumer<FollowerContext>,
+    topic: &str,
+    partitions: &[i32],
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut question = TopicPartitionList::new();
+    for partition in partitions {
+        // As a timestamp, -1 asks for the end.
+        question.add_partition_offset(topic, *partition, Offset::End)?;
+    }
+    let answer = client.offsets_for_times(question, TIMEOUT)?;
+    let mut ends = BTreeMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(end) = element.offset()
+            && end > 0
+        {
+            ends.insert(element.partition(), end);
+        }
+    }
+    Ok(ends)
 }
 
 impl From<&BorrowedMessage<'_>> for FollowedRecord {

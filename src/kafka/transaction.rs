@@ -30,6 +30,33 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
+/// One stage of committing a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Begin a transaction.
+    Begin,
+    /// Write the records, and wait until they have arrived.
+    Write,
+    /// Add the source offsets to the transaction.
+    AddOffsets,
+    /// Commit the transaction.
+    Commit,
+    /// Commit the source offsets by themselves.
+    CommitOffsets,
+}
+
+impl Delivery {
+    /// The stages of committing a batch, in their order.
+    #[must_use]
+    pub const fn stages(self) -> &'static [Stage] {
+        match self {
+            Self::ExactlyOnce => &[Stage::Begin, Stage::Write, Stage::AddOffsets, Stage::Commit],
+            // What an offset covers has to be there before it.
+            Self::AtLeastOnce => &[Stage::Write, Stage::CommitOffsets],
+        }
+    }
+}
+
 /// How long the brokers wait for a silent producer before they abort its transaction.
 /// Until then every reader of committed records waits with it.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,17 +192,22 @@ impl Committer {
         };
         let consumer = Arc::clone(&self.consumer);
         let producer = self.producer()?;
-        let write = || {
-            outbox::write(batch, &topics, manner, |record| send(producer, record))
-                .and_then(|()| drain(producer))
-        };
-        let outcome = match manner.delivery {
-            Delivery::ExactlyOnce => transaction(producer, write, &offsets, group),
-            Delivery::AtLeastOnce => write().and_then(|()| {
+        let mut stages = manner.delivery.stages().iter();
+        let outcome = stages.try_for_each(|stage| match stage {
+            Stage::Begin => at("begin the transaction", producer.begin_transaction()),
+            Stage::Write => outbox::write(batch, &topics, manner, |record| send(producer, record))
+                .and_then(|()| drain(producer)),
+            Stage::AddOffsets => retry("add offsets to the transaction", || {
+                producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
+            }),
+            Stage::Commit => retry("commit the transaction", || {
+                producer.commit_transaction(CALL_TIMEOUT)
+            }),
+            Stage::CommitOffsets => {
                 let committed = consumer.commit(&offsets, CommitMode::Sync);
                 at("commit offsets", committed)
-            }),
-        };
+            }
+        });
         if let Err(error) = &outcome {
             let ends_transaction = manner.delivery == Delivery::ExactlyOnce;
             if requires_new_producer(error) || ends_transaction && abort(producer).is_err() {
@@ -221,23 +253,6 @@ impl Committer {
         producer.context().forget();
         Ok(self.producer.insert(producer))
     }
-}
-
-/// Commits what `write` writes together with `offsets`.
-fn transaction(
-    producer: &BatchProducer,
-    write: impl FnOnce() -> Step<()>,
-    offsets: &TopicPartitionList,
-    group: &ConsumerGroupMetadata,
-) -> Step<()> {
-    at("begin the transaction", producer.begin_transaction())?;
-    write()?;
-    retry("add offsets to the transaction", || {
-        producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT)
-    })?;
-    retry("commit the transaction", || {
-        producer.commit_transaction(CALL_TIMEOUT)
-    })
 }
 
 fn abort(producer: &BatchProducer) -> Step<()> {

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use prometheus::{
-    HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    HistogramVec, IntCounterVec, IntGaugeVec, Registry,
     register_histogram_vec_with_registry as histograms,
     register_int_counter_vec_with_registry as counters,
-    register_int_gauge_vec_with_registry as gauges, register_int_gauge_with_registry as gauge,
+    register_int_gauge_vec_with_registry as gauges,
 };
+
+use crate::handler::event::Occasion;
 
 /// From a local call to the longest timeout that makes sense, in seconds.
 const DURATION_BUCKETS: [f64; 11] = [
@@ -20,9 +22,10 @@ pub struct HandlerMetrics {
     events: IntCounterVec,
     attempts: IntCounterVec,
     durations: HistogramVec,
-    unreachable: IntGaugeVec,
+    circuits: IntGaugeVec,
     dead_letters: IntCounterVec,
-    in_flight: IntGauge,
+    in_flight: IntGaugeVec,
+    paused: IntGaugeVec,
 }
 
 /// What became of an event.
@@ -32,6 +35,9 @@ pub enum EventResult {
     Done,
     /// It is in the dead-letter topic.
     DeadLettered,
+    /// A warning that came too late, or that could not be passed on: the session is over,
+    /// or soon will be, and nobody is helped by hearing of it later.
+    Dropped,
     /// Its partition went away, or the process stops: it is delivered again elsewhere.
     Released,
 }
@@ -63,8 +69,8 @@ impl HandlerMetrics {
         let metrics = Self {
             events: counters!(
                 "sundown_handler_events_total",
-                "Terminal events by what became of them.",
-                &["result"],
+                "Terminal events and warnings by what became of them.",
+                &["occasion", "result"],
                 registry
             )?,
             attempts: counters!(
@@ -80,9 +86,9 @@ impl HandlerMetrics {
                 DURATION_BUCKETS.to_vec(),
                 registry
             )?,
-            unreachable: gauges!(
-                "sundown_handler_action_unreachable",
-                "1 while the action's target cannot be reached and events wait for it.",
+            circuits: gauges!(
+                "sundown_handler_circuit_open",
+                "1 while the action's target fails and events wait for it.",
                 &["action"],
                 registry
             )?,
@@ -92,14 +98,27 @@ impl HandlerMetrics {
                 &["reason"],
                 registry
             )?,
-            in_flight: gauge!(
+            in_flight: gauges!(
                 "sundown_handler_in_flight_events",
-                "Terminal events read and not finished.",
+                "Events read and not finished.",
+                &["occasion"],
+                registry
+            )?,
+            paused: gauges!(
+                "sundown_handler_paused_partitions",
+                "Partitions that are not read because too much is in flight.",
+                &["occasion"],
                 registry
             )?,
         };
-        for result in EventResult::ALL {
-            metrics.events.with_label_values(&[result.as_str()]);
+        for occasion in [Occasion::Ending, Occasion::Warning].map(Occasion::as_str) {
+            for result in EventResult::ALL {
+                metrics
+                    .events
+                    .with_label_values(&[occasion, result.as_str()]);
+            }
+            metrics.in_flight.with_label_values(&[occasion]);
+            metrics.paused.with_label_values(&[occasion]);
         }
         for action in actions {
             for result in AttemptResult::ALL {
@@ -108,7 +127,7 @@ impl HandlerMetrics {
                     .with_label_values(&[action, result.as_str()]);
             }
             metrics.durations.with_label_values(&[action]);
-            metrics.unreachable.with_label_values(&[action]);
+            metrics.circuits.with_label_values(&[action]);
         }
         for reason in dead_letter_reasons {
             metrics.dead_letters.with_label_values(&[reason]);
@@ -117,8 +136,9 @@ impl HandlerMetrics {
     }
 
     /// An event is finished.
-    pub fn event(&self, result: EventResult) {
-        self.events.with_label_values(&[result.as_str()]).inc();
+    pub fn event(&self, occasion: Occasion, result: EventResult) {
+        let labels = [occasion.as_str(), result.as_str()];
+        self.events.with_label_values(&labels).inc();
     }
 
     /// An attempt of an action is over.
@@ -130,10 +150,10 @@ impl HandlerMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Whether the target of an action can be reached.
-    pub fn unreachable(&self, action: &str, unreachable: bool) {
-        let gauge = self.unreachable.with_label_values(&[action]);
-        gauge.set(i64::from(unreachable));
+    /// Whether events wait for the target of an action.
+    pub fn circuit_open(&self, action: &str, open: bool) {
+        let gauge = self.circuits.with_label_values(&[action]);
+        gauge.set(i64::from(open));
     }
 
     /// A dead letter has been written.
@@ -142,19 +162,31 @@ impl HandlerMetrics {
     }
 
     /// How many events are being worked on.
-    pub fn in_flight(&self, events: usize) {
-        self.in_flight
-            .set(i64::try_from(events).unwrap_or(i64::MAX));
+    pub fn in_flight(&self, occasion: Occasion, events: usize) {
+        let gauge = self.in_flight.with_label_values(&[occasion.as_str()]);
+        gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// How many partitions are paused.
+    pub fn paused(&self, occasion: Occasion, partitions: usize) {
+        let gauge = self.paused.with_label_values(&[occasion.as_str()]);
+        gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }
 
 impl EventResult {
-    const ALL: [Self; 3] = [Self::Done, Self::DeadLettered, Self::Released];
+    const ALL: [Self; 4] = [
+        Self::Done,
+        Self::DeadLettered,
+        Self::Dropped,
+        Self::Released,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::DeadLettered => "dead_lettered",
+            Self::Dropped => "dropped",
             Self::Released => "released",
         }
     }

@@ -10,7 +10,8 @@ use prometheus::{
 use crate::process_report::{LatenessBucket, Totals};
 use crate::session::{Effect, Reason, Span, Timestamp};
 use crate::tracker::engine::Batch;
-use crate::tracker::partition::PartitionTally;
+use crate::tracker::partition::{PartitionTally, TOO_MANY_SESSIONS};
+use crate::wire::event::DecodeError;
 
 /// From ten milliseconds to five minutes.
 const LATENESS_BUCKETS: [f64; 13] = [
@@ -80,8 +81,16 @@ impl TrackerMetrics {
         for reason in Reason::ALL {
             metrics.endings.with_label_values(&[reason.as_str()]);
         }
-        for result in ["committed", "aborted"] {
-            metrics.transactions.with_label_values(&[result]);
+        for (counters, values) in [
+            (&metrics.transactions, &["committed", "aborted"][..]),
+            (&metrics.checkpoint_writes, &["state", "tombstone"]),
+            (&metrics.rebalances, &["assigned", "revoked", "lost"]),
+            (&metrics.dead_letters, &DecodeError::CODES),
+            (&metrics.dead_letters, &[TOO_MANY_SESSIONS]),
+        ] {
+            for value in values {
+                counters.with_label_values(&[value]);
+            }
         }
         Ok(metrics)
     }

@@ -22,9 +22,9 @@ pub struct Packed(Repr);
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     /// 8-4-4-4-12 lower-case hexadecimal digits (RFC 9562, section 4).
-    Uuid([u8; 16]),
+    Uuid(Words),
     /// 32 lower-case hexadecimal digits.
-    Hex([u8; 16]),
+    Hex(Words),
     /// Up to [`INLINE`] bytes; the rest is zero.
     Inline {
         len: u8,
@@ -34,6 +34,9 @@ enum Repr {
 }
 
 const _: () = assert!(size_of::<Packed>() == 24);
+
+/// What 32 digits stand for, the first byte lowest.
+type Words = [u64; 2];
 
 /// What names a session: unique among the live sessions of one partition.
 pub type SessionId = Packed;
@@ -46,20 +49,13 @@ impl Packed {
     #[must_use]
     pub fn new(text: &str) -> Self {
         let bytes = text.as_bytes();
-        Self(match bytes.len() {
-            len @ 0..=INLINE => {
-                let mut inline = [0; INLINE];
-                inline[..len].copy_from_slice(bytes);
-                #[expect(clippy::cast_possible_truncation, reason = "at most INLINE")]
-                let len = len as u8;
-                Repr::Inline { len, bytes: inline }
-            }
-            32 => unhex(bytes).map_or_else(|| Repr::Heap(text.into()), Repr::Hex),
-            36 => unhyphen(bytes)
-                .and_then(|digits| unhex(&digits))
-                .map_or_else(|| Repr::Heap(text.into()), Repr::Uuid),
-            _ => Repr::Heap(text.into()),
-        })
+        let packed = match bytes.len() {
+            len @ 0..=INLINE => Some(inline(bytes, len)),
+            32 => bytes.try_into().ok().and_then(unhex).map(Repr::Hex),
+            36 => bytes.try_into().ok().and_then(unhyphen).map(Repr::Uuid),
+            _ => None,
+        };
+        Self(packed.unwrap_or_else(|| Repr::Heap(text.into())))
     }
 
     /// The text, unpacked into `buffer` where it is not held as it is.
@@ -68,12 +64,12 @@ impl Packed {
         let bytes = match &self.0 {
             Repr::Heap(text) => return text,
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Repr::Hex(raw) => {
-                hex_digits(raw, buffer, &[]);
+            Repr::Hex(words) => {
+                hex_digits(*words, buffer, &[]);
                 &buffer[..32]
             }
-            Repr::Uuid(raw) => {
-                hex_digits(raw, buffer, &[4, 6, 8, 10]);
+            Repr::Uuid(words) => {
+                hex_digits(*words, buffer, &[4, 6, 8, 10]);
                 &buffer[..]
             }
         };
@@ -96,7 +92,10 @@ impl Packed {
     pub(super) fn keyed_hash(&self, key: (u64, u64)) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
         match &self.0 {
-            Repr::Uuid(raw) | Repr::Hex(raw) => hasher.write(raw),
+            Repr::Uuid([first, second]) | Repr::Hex([first, second]) => {
+                hasher.write_u64(*first);
+                hasher.write_u64(*second);
+            }
             Repr::Inline { len, bytes } => hasher.write(&bytes[..usize::from(*len)]),
             Repr::Heap(text) => hasher.write(text.as_bytes()),
         }
@@ -152,48 +151,60 @@ impl UserRef<'_> {
     }
 }
 
-/// The value of a lower-case hexadecimal digit; above 15 for anything else.
-const NIBBLE: [u8; 256] = {
-    let mut table = [0xff; 256];
-    let mut value = 0;
-    while value < 16 {
-        table[b"0123456789abcdef"[value as usize] as usize] = value;
-        value += 1;
-    }
-    table
-};
-
-fn unhex(digits: &[u8]) -> Option<[u8; 16]> {
-    let mut raw = [0; 16];
-    let mut invalid = 0;
-    for (byte, pair) in raw.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (NIBBLE[usize::from(pair[0])], NIBBLE[usize::from(pair[1])]);
-        invalid |= high | low;
-        *byte = high << 4 | (low & 0x0f);
-    }
-    (invalid < 16).then_some(raw)
+fn inline(text: &[u8], len: usize) -> Repr {
+    let mut bytes = [0; INLINE];
+    bytes[..len].copy_from_slice(text);
+    #[expect(clippy::cast_possible_truncation, reason = "at most INLINE")]
+    let len = len as u8;
+    Repr::Inline { len, bytes }
 }
 
-/// The 32 digits of a hyphenated UUID, not yet checked to be digits.
-fn unhyphen(text: &[u8]) -> Option<[u8; 32]> {
-    let hyphens = [8, 13, 18, 23];
-    if hyphens.iter().any(|&at| text[at] != b'-') {
-        return None;
-    }
-    let mut digits = [0; 32];
-    digits[..8].copy_from_slice(&text[..8]);
-    digits[8..12].copy_from_slice(&text[9..13]);
-    digits[12..16].copy_from_slice(&text[14..18]);
-    digits[16..20].copy_from_slice(&text[19..23]);
-    digits[20..].copy_from_slice(&text[24..]);
-    Some(digits)
+/// The bytes that 8-4-4-4-12 lower-case hexadecimal digits stand for.
+fn unhyphen(text: &[u8; 36]) -> Option<Words> {
+    let word = |first, second| four(text, first) | four(text, second) << 32;
+    let words = unhex_words([word(0, 4), word(9, 14), word(19, 24), word(28, 32)])?;
+    let hyphens = [text[8], text[13], text[18], text[23]];
+    (hyphens == [b'-'; 4]).then_some(words)
 }
 
-/// Writes the digits of `raw`, with a hyphen before each byte that `hyphens` names.
-fn hex_digits(raw: &[u8; 16], out: &mut TextBuffer, hyphens: &[usize]) {
+/// The bytes that 32 lower-case hexadecimal digits stand for.
+fn unhex(text: &[u8; 32]) -> Option<Words> {
+    unhex_words([0, 8, 16, 24].map(|at| four(text, at) | four(text, at + 4) << 32))
+}
+
+fn four(text: &[u8], at: usize) -> u64 {
+    let mut digits = [0; 4];
+    digits.copy_from_slice(&text[at..at + 4]);
+    u64::from(u32::from_le_bytes(digits))
+}
+
+/// The bytes that eight digits in each of four words stand for, the first digit lowest.
+///
+/// Every event has an id to pack, so this takes a word at a time, without branches. The
+/// top bit of each byte tells whether the byte is in a range: with `0x80 - first` added
+/// it is set from `first` on.
+fn unhex_words(words: [u64; 4]) -> Option<Words> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x80 * ONES;
+    let mut valid = TOPS;
+    let [first, second, third, fourth] = words.map(|word| {
+        let from = |first: u8| (word & !TOPS) + ONES * u64::from(0x80 - first);
+        let decimal = from(b'0') & !from(b'9' + 1);
+        let letter = from(b'a') & !from(b'f' + 1) & TOPS;
+        valid &= (decimal | letter) & !word;
+        let nibbles = (word & (0x0f * ONES)) + (letter >> 7) * 9;
+        let bytes = (nibbles << 4 | nibbles >> 8) & 0x00ff_00ff_00ff_00ff;
+        let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+        (pairs | pairs >> 16) & 0xffff_ffff
+    });
+    (valid == TOPS).then_some([first | second << 32, third | fourth << 32])
+}
+
+/// Writes the digits of `words`, with a hyphen before each byte that `hyphens` names.
+fn hex_digits(words: Words, out: &mut TextBuffer, hyphens: &[usize]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut at = 0;
-    for (index, byte) in raw.iter().enumerate() {
+    for (index, byte) in words.into_iter().flat_map(u64::to_le_bytes).enumerate() {
         if hyphens.contains(&index) {
             out[at] = b'-';
             at += 1;

@@ -18,36 +18,35 @@ const NONE: u32 = u32::MAX;
 /// The number of a slot.
 pub(super) type SlotId = u32;
 
-/// One live session. Sized for the bar of 128 bytes a session, index included.
+/// What activity needs of a live session: one cache line, which is all that an event
+/// has to fetch from memory besides the index.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Slot {
     pub(super) id: Packed,
-    pub(super) user: Packed,
     pub(super) started_at: Timestamp,
     pub(super) last_activity: Timestamp,
-    pub(super) start_offset: i64,
     /// The first offset that the session's checkpoint record does not cover;
     /// meaningful while the slot is in the list of the dirty.
     pub(super) dirty_offset: i64,
-    pub(super) attributes: Option<Box<Attributes>>,
-    links: [Links; 2],
+    dirty_links: Links,
     pub(super) policy: PolicyIndex,
     /// The wheel's bucket that the slot's timer lies in.
     pub(super) bucket: u16,
     pub(super) flags: Flags,
 }
 
-const _: () = assert!(size_of::<Slot>() == 112);
-
-impl Slot {
-    /// The user id as it came in.
-    pub(super) fn user_id(&self) -> UserId {
-        UserId {
-            text: self.user.clone(),
-            number: self.flags.has(Flags::USER_IS_NUMBER),
-        }
-    }
+/// The rest of a live session.
+#[derive(Debug)]
+pub(super) struct Details {
+    pub(super) user: Packed,
+    pub(super) start_offset: i64,
+    pub(super) attributes: Option<Box<Attributes>>,
+    timer_links: Links,
 }
+
+/// With the index, no more than 128 bytes a session.
+const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Details>() == 48);
 
 /// What is so of a session, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +94,8 @@ impl Links {
 /// All slots of a table, live and free.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    chunks: Vec<Box<[Slot]>>,
+    slots: Vec<Box<[Slot]>>,
+    details: Vec<Box<[Details]>>,
     free: List<TIMERS>,
     live: usize,
 }
@@ -107,37 +107,58 @@ impl Slots {
     }
 
     /// Puts a session into a free slot; the caller fills in the rest of it.
-    pub(super) fn insert(&mut self, id: Packed, user: UserId, policy: PolicyIndex) -> SlotId {
+    pub(super) fn insert(&mut self, id: Packed, user: UserId) -> SlotId {
         let slot = self.pop_free();
         let mut flags = Flags::LIVE;
         flags.set(Flags::USER_IS_NUMBER, user.number);
         self[slot] = Slot {
             id,
-            user: user.text,
-            policy,
             flags,
-            ..vacant()
+            ..Slot::default()
         };
+        self.details_mut(slot).user = user.text;
         self.live += 1;
         slot
     }
 
     /// Empties a slot, which must be in no list any more, and gives what it held.
-    pub(super) fn remove(&mut self, slot: SlotId) -> Slot {
-        let session = std::mem::replace(&mut self[slot], vacant());
+    pub(super) fn remove(&mut self, slot: SlotId) -> (Slot, Details) {
+        let session = std::mem::take(&mut self[slot]);
+        let details = std::mem::take(self.details_mut(slot));
         let mut free = std::mem::take(&mut self.free);
         free.push_back(self, slot);
         self.free = free;
         self.live -= 1;
-        session
+        (session, details)
     }
 
     /// The live slots, by number.
-    pub(super) fn live(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
-        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
-        (0..)
+    pub(super) fn live(&self) -> impl Iterator<Item = SlotId> {
+        let slots = self.slots.iter().flatten();
+        let live = (0..)
             .zip(slots)
-            .filter(|(_, slot)| slot.flags.has(Flags::LIVE))
+            .filter(|(_, slot)| slot.flags.has(Flags::LIVE));
+        live.map(|(number, _)| number)
+    }
+
+    /// The details of the session in `slot`.
+    pub(super) fn details(&self, slot: SlotId) -> &Details {
+        let (chunk, at) = place(slot);
+        &self.details[chunk][at]
+    }
+
+    /// The details of the session in `slot`.
+    pub(super) fn details_mut(&mut self, slot: SlotId) -> &mut Details {
+        let (chunk, at) = place(slot);
+        &mut self.details[chunk][at]
+    }
+
+    /// The user id as it came in.
+    pub(super) fn user_id(&self, slot: SlotId) -> UserId {
+        UserId {
+            text: self.details(slot).user.clone(),
+            number: self[slot].flags.has(Flags::USER_IS_NUMBER),
+        }
     }
 
     fn pop_free(&mut self) -> SlotId {
@@ -147,8 +168,11 @@ impl Slots {
                 clippy::cast_possible_truncation,
                 reason = "tables are bounded well below 2^32"
             )]
-            let first = (self.chunks.len() * CHUNK) as SlotId;
-            self.chunks.push((0..CHUNK).map(|_| vacant()).collect());
+            let first = (self.slots.len() * CHUNK) as SlotId;
+            self.slots
+                .push((0..CHUNK).map(|_| Slot::default()).collect());
+            self.details
+                .push((0..CHUNK).map(|_| Details::default()).collect());
             for slot in (first..).take(CHUNK).skip(1) {
                 free.push_back(self, slot);
             }
@@ -157,35 +181,59 @@ impl Slots {
         self.free = free;
         slot
     }
+
+    fn links_mut(&mut self, link: usize, slot: SlotId) -> &mut Links {
+        if link == DIRTY {
+            &mut self[slot].dirty_links
+        } else {
+            &mut self.details_mut(slot).timer_links
+        }
+    }
 }
 
 impl Index<SlotId> for Slots {
     type Output = Slot;
 
     fn index(&self, slot: SlotId) -> &Slot {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        let (chunk, at) = place(slot);
+        &self.slots[chunk][at]
     }
 }
 
 impl IndexMut<SlotId> for Slots {
     fn index_mut(&mut self, slot: SlotId) -> &mut Slot {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        let (chunk, at) = place(slot);
+        &mut self.slots[chunk][at]
     }
 }
 
-fn vacant() -> Slot {
-    Slot {
-        id: Packed::new(""),
-        user: Packed::new(""),
-        started_at: Timestamp::MIN,
-        last_activity: Timestamp::MIN,
-        start_offset: 0,
-        dirty_offset: 0,
-        attributes: None,
-        links: [Links::UNLINKED; 2],
-        policy: PolicyIndex::default(),
-        bucket: u16::MAX,
-        flags: Flags::default(),
+fn place(slot: SlotId) -> (usize, usize) {
+    (slot as usize / CHUNK, slot as usize % CHUNK)
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            id: Packed::new(""),
+            started_at: Timestamp::MIN,
+            last_activity: Timestamp::MIN,
+            dirty_offset: 0,
+            dirty_links: Links::UNLINKED,
+            policy: PolicyIndex::default(),
+            bucket: u16::MAX,
+            flags: Flags::default(),
+        }
+    }
+}
+
+impl Default for Details {
+    fn default() -> Self {
+        Self {
+            user: Packed::new(""),
+            start_offset: 0,
+            attributes: None,
+            timer_links: Links::UNLINKED,
+        }
     }
 }
 
@@ -216,13 +264,13 @@ impl<const LINK: usize> List<LINK> {
     }
 
     pub(super) fn push_back(&mut self, slots: &mut Slots, slot: SlotId) {
-        slots[slot].links[LINK] = Links {
+        *slots.links_mut(LINK, slot) = Links {
             prev: self.tail,
             next: NONE,
         };
         match self.tail {
             NONE => self.head = slot,
-            tail => slots[tail].links[LINK].next = slot,
+            tail => slots.links_mut(LINK, tail).next = slot,
         }
         self.tail = slot;
     }
@@ -235,14 +283,14 @@ impl<const LINK: usize> List<LINK> {
 
     /// Takes `slot`, which must be in this list, out of it.
     pub(super) fn unlink(&mut self, slots: &mut Slots, slot: SlotId) {
-        let Links { prev, next } = std::mem::replace(&mut slots[slot].links[LINK], Links::UNLINKED);
+        let Links { prev, next } = std::mem::replace(slots.links_mut(LINK, slot), Links::UNLINKED);
         match prev {
             NONE => self.head = next,
-            prev => slots[prev].links[LINK].next = next,
+            prev => slots.links_mut(LINK, prev).next = next,
         }
         match next {
             NONE => self.tail = prev,
-            next => slots[next].links[LINK].prev = prev,
+            next => slots.links_mut(LINK, next).prev = prev,
         }
     }
 }

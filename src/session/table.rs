@@ -7,10 +7,12 @@
 //! | part | file |
 //! |---|---|
 //! | what an event does to a session | `table/events.rs` |
+//! | many events at once, at the speed of memory | `table/burst.rs` |
 //! | what the passing of time does | `table/expiry.rs` |
 //! | what goes to the checkpoint topic, and when | `table/flush.rs` |
 //! | how a table is built again from there | `table/restore.rs` |
 
+mod burst;
 mod events;
 mod expiry;
 mod flush;
@@ -21,10 +23,12 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+pub use burst::Logged;
+
 use super::effect::Reason;
 use super::id::{SessionId, UserId};
 use super::policy::{Census, Policy, PolicyIndex, PolicySet};
-use super::slots::{DIRTY, List, Slot, SlotId, Slots};
+use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
 
@@ -93,6 +97,9 @@ pub struct SessionTable {
     index: HashTable<SlotId>,
     wheel: Wheel,
     watermark: Timestamp,
+    /// Sessions that have fallen due and were over the limit of an advance, in order.
+    /// Some may have ended or moved on since: those the wheel does not hold any more.
+    overdue: VecDeque<expiry::Due>,
     /// Sessions whose checkpoint record is out of date, the longest first.
     dirty: List<DIRTY>,
     /// When which offset had been reached, to tell how long a session is dirty.
@@ -102,6 +109,13 @@ pub struct SessionTable {
     /// Ended sessions of which the checkpoint topic still holds a record.
     forgotten: Vec<SessionId>,
     tally: Tally,
+}
+
+/// A session id as the index looks for it.
+#[derive(Debug)]
+struct Key {
+    id: SessionId,
+    hash: u64,
 }
 
 impl SessionTable {
@@ -117,6 +131,7 @@ impl SessionTable {
             index: HashTable::new(),
             wheel: Wheel::new(watermark),
             watermark,
+            overdue: VecDeque::new(),
             dirty: List::default(),
             marks: VecDeque::new(),
             pending: Vec::new(),
@@ -154,27 +169,29 @@ impl SessionTable {
         std::mem::take(&mut self.tally)
     }
 
-    fn find(&self, id: &SessionId) -> Option<SlotId> {
+    fn key(&self, id: SessionId) -> Key {
         let hash = id.keyed_hash(self.config.hash_key);
+        Key { id, hash }
+    }
+
+    fn find(&self, key: &Key) -> Option<SlotId> {
         self.index
-            .find(hash, |&slot| self.slots[slot].id == *id)
+            .find(key.hash, |&slot| self.slots[slot].id == key.id)
             .copied()
     }
 
     /// Takes a slot for a session that is not in the table yet.
-    fn occupy(&mut self, id: SessionId, user: UserId) -> SlotId {
-        let key = self.config.hash_key;
-        let hash = id.keyed_hash(key);
-        let slot = self.slots.insert(id, user, PolicyIndex::default());
+    fn occupy(&mut self, key: &Key, user: UserId) -> SlotId {
+        let slot = self.slots.insert(key.id.clone(), user);
         self.census.enter(PolicyIndex::default());
-        let slots = &self.slots;
+        let (slots, secret) = (&self.slots, self.config.hash_key);
         self.index
-            .insert_unique(hash, slot, |&slot| slots[slot].id.keyed_hash(key));
+            .insert_unique(key.hash, slot, |&slot| slots[slot].id.keyed_hash(secret));
         slot
     }
 
     /// Takes the session of `slot` out of every list.
-    fn vacate(&mut self, slot: SlotId) -> Slot {
+    fn vacate(&mut self, slot: SlotId) -> (Slot, Details) {
         let hash = self.slots[slot].id.keyed_hash(self.config.hash_key);
         if let Ok(entry) = self.index.find_entry(hash, |&found| found == slot) {
             entry.remove();

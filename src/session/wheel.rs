@@ -19,7 +19,10 @@ const BUCKETS: usize = 1 << LEVEL_BITS;
 const LEVELS: usize = 5;
 /// The bucket for what lies farther ahead than the levels reach.
 const OVERFLOW: usize = LEVELS * BUCKETS;
+/// In no bucket.
 const DISARMED: u16 = u16::MAX;
+/// In no bucket either: it has fallen due, and the caller keeps it.
+const HELD: u16 = u16::MAX - 1;
 
 #[derive(Debug)]
 pub(super) struct Wheel {
@@ -49,10 +52,25 @@ impl Wheel {
         }
     }
 
+    /// Notes that `slot`, which has been drained, waits with the caller.
+    pub(super) fn hold(slots: &mut Slots, slot: SlotId) {
+        slots[slot].bucket = HELD;
+    }
+
+    /// Whether `slot` still waits with the caller: it does not if it has been armed or
+    /// disarmed since. From now on it does not.
+    pub(super) fn release(slots: &mut Slots, slot: SlotId) -> bool {
+        let held = slots[slot].bucket == HELD;
+        if held {
+            slots[slot].bucket = DISARMED;
+        }
+        held
+    }
+
     /// Disarms the timer of `slot`, if it is armed.
     pub(super) fn disarm(&mut self, slots: &mut Slots, slot: SlotId) {
         let bucket = std::mem::replace(&mut slots[slot].bucket, DISARMED);
-        if bucket != DISARMED {
+        if bucket != DISARMED && bucket != HELD {
             self.buckets[usize::from(bucket)].unlink(slots, slot);
         }
     }
@@ -117,7 +135,6 @@ fn position(tick: i64, level: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::super::id::{Packed, UserRef};
-    use super::super::policy::PolicyIndex;
     use super::*;
     use proptest::prelude::*;
 
@@ -135,7 +152,7 @@ mod tests {
             let user = UserRef { text: "u", number: false };
             let mut waiting: Vec<(SlotId, i64)> = dues
                 .iter()
-                .map(|&due| (slots.insert(Packed::new("s"), user.to_owned(), PolicyIndex::default()), due))
+                .map(|&due| (slots.insert(Packed::new("s"), user.to_owned()), due))
                 .collect();
             for &(slot, due) in &waiting {
                 wheel.arm(&mut slots, slot, at(due));

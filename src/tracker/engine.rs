@@ -1,6 +1,9 @@
 //! The tracker's logic around the partitions: which of them it has, what time it is,
 //! and when to commit. Plain code, without Kafka, threads or clocks.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,8 @@ use crate::session::{Policy, PolicySet, Span, Timestamp};
 const MAX_OUTPUTS: usize = 20_000;
 /// Records that fill it: each of them may have started a session.
 const MAX_RECORDS: u64 = 200_000;
+/// Records still to be read that make a tracker one that catches up.
+const BACKLOG: i64 = 10_000;
 /// Bytes of dead letters that fill it.
 const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
 
@@ -30,6 +35,8 @@ pub struct Engine {
     /// Records applied since the last batch.
     records: u64,
     last_batch: Duration,
+    /// It has been far behind, and has not committed since it caught up.
+    catching_up: bool,
 }
 
 /// A partition that the group has assigned to this tracker.
@@ -75,6 +82,7 @@ impl Engine {
             tickets: 0,
             records: 0,
             last_batch: Duration::ZERO,
+            catching_up: false,
         }
     }
 
@@ -127,19 +135,20 @@ impl Engine {
             .collect()
     }
 
-    /// Applies a record of a partition; ignores it while that is being restored.
-    /// Returns whether its key belongs on another partition.
-    pub fn apply(
+    /// Applies records of one partition, in the order of their offsets; ignores them
+    /// while that is being restored. Returns the offset of one whose key belongs on
+    /// another partition, if there is any.
+    pub fn apply<R: SourceRecord>(
         &mut self,
         partition: i32,
-        record: &impl SourceRecord,
+        records: &[R],
         now_upper: Timestamp,
-    ) -> bool {
+    ) -> Option<i64> {
         let Some(Assigned::Live(partition)) = self.partitions.get_mut(&partition) else {
-            return false;
+            return None;
         };
-        self.records += 1;
-        partition.apply(record, now_upper)
+        self.records += records.len() as u64;
+        partition.apply(records, now_upper)
     }
 
     /// The consumer's position in a partition, everything before it having been applied.
@@ -160,6 +169,7 @@ impl Engine {
             if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) {
                 partition.seen_append_time(asked_at);
                 partition.seen_end(end, asked_at);
+                self.catching_up |= partition.backlog() >= BACKLOG;
             }
         }
         Ok(())
@@ -215,15 +225,21 @@ impl Engine {
     }
 
     /// Whether it is time for a transaction.
+    ///
+    /// A tracker that has caught up with a backlog does not wait for the rest of its
+    /// interval: what others wait for is done. Since that takes a backlog first, few
+    /// records at a time do not become as many transactions.
     #[must_use]
     pub fn due(&self, elapsed: Duration) -> bool {
-        elapsed.saturating_sub(self.last_batch) >= self.commit_interval || self.full()
+        let interval_over = elapsed.saturating_sub(self.last_batch) >= self.commit_interval;
+        interval_over || self.full() || self.catching_up && self.caught_up()
     }
 
     /// Takes what has to be written now; `None` if there is nothing.
     pub fn take_batch(&mut self, now: Reading) -> Option<Batch> {
         self.last_batch = now.elapsed;
         self.records = 0;
+        self.catching_up &= !self.caught_up();
         let elapsed = i64::try_from(now.elapsed.as_millis()).unwrap_or(i64::MAX);
         let elapsed = Timestamp::from_millis(elapsed);
         let partitions: Vec<PartitionBatch> = self
@@ -247,6 +263,11 @@ impl Engine {
     /// What happened on each partition since the last call.
     pub fn take_tallies(&mut self) -> impl Iterator<Item = PartitionTally> {
         self.live_mut().map(Partition::take_tally)
+    }
+
+    /// Whether nothing is left to be read, by what the brokers last said.
+    fn caught_up(&self) -> bool {
+        self.live().all(|partition| partition.backlog() == 0)
     }
 
     fn live(&self) -> impl Iterator<Item = &Partition> {

@@ -6,13 +6,20 @@ use std::sync::Arc;
 use super::murmur2::murmur2_partition;
 use super::offset_metadata::OffsetMetadata;
 use super::record::{DeadLetter, SourceRecord, TimestampKind};
-use crate::session::{Applied, Effect, Policy, PolicySet, SessionTable, Subject, Tally, Timestamp};
+use crate::session::{
+    Applied, Effect, Logged, Policy, PolicySet, SessionTable, Subject, Tally, Timestamp,
+};
 use crate::wire::dead_letter::Cause;
-use crate::wire::event::decode;
+use crate::wire::event::{Decoded, decode};
 
 /// The most sessions that one advance ends, and that one flush rewrites for being
 /// dirty: bounds a transaction. More wait for the next.
 const BURST: usize = 20_000;
+/// Why events that would start a session beyond the bound become dead letters.
+pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
+/// Records that are read before the first of them is applied: few enough to stay in the
+/// processor's nearest caches until then.
+const GROUP: usize = 64;
 
 /// A partition that has been restored and is being read.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub struct Partition {
     dead_letter_bytes: usize,
     misrouted: u64,
     events: u64,
+    /// Where the partition ended when the brokers were last asked.
+    end: i64,
 }
 
 /// What one partition contributes to a transaction.
@@ -76,18 +85,66 @@ impl Partition {
             dead_letter_bytes: 0,
             misrouted: 0,
             events: 0,
+            end: position,
         }
     }
 
-    /// Applies a record. `now_upper` bounds how late it can be (see
+    /// Applies records, in the order of their offsets. `now_upper` bounds how late it can be (see
     /// [`Clocks::upper`](super::clocks::Clocks::upper)).
     ///
-    /// Returns whether its key belongs on another partition.
-    pub fn apply(&mut self, record: &impl SourceRecord, now_upper: Timestamp) -> bool {
+    /// Returns the offset of one whose key belongs on another partition, if there is any.
+    pub fn apply<R: SourceRecord>(&mut self, records: &[R], now_upper: Timestamp) -> Option<i64> {
+        let mut misrouted = None;
+        for group in records.chunks(GROUP) {
+            misrouted = self.apply_group(group, now_upper).or(misrouted);
+        }
+        misrouted
+    }
+
+    fn apply_group<R: SourceRecord>(&mut self, records: &[R], now_upper: Timestamp) -> Option<i64> {
+        let mut read = Vec::with_capacity(records.len());
+        for record in records {
+            if let Some(decoded) = self.read(record) {
+                read.push((record, decoded));
+            }
+        }
+        let events: Vec<Logged<'_>> = read
+            .iter()
+            .map(|(record, decoded)| Logged {
+                event: decoded.event(),
+                offset: record.offset(),
+                record_timestamp: record.timestamp().0.min(now_upper),
+            })
+            .collect();
+        let mut refused = Vec::new();
+        let outcome = |place, applied| {
+            if applied == Applied::Refused {
+                refused.push(place);
+            }
+        };
+        self.table.apply_all(&events, &mut self.effects, outcome);
+        for place in refused {
+            let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
+            self.reject(read[place].0, TOO_MANY_SESSIONS, error);
+        }
+        let mut misrouted = None;
+        for ((record, _), Logged { event, offset, .. }) in read.iter().zip(&events) {
+            if matches!(event.subject, Subject::Session { .. })
+                && murmur2_partition(record.key(), self.siblings) != Some(self.number)
+            {
+                self.misrouted += 1;
+                misrouted = Some(*offset);
+            }
+        }
+        misrouted
+    }
+
+    /// Reads the next record; `None` if it has been applied before, or cannot be used.
+    fn read<'a>(&mut self, record: &'a impl SourceRecord) -> Option<Decoded<'a>> {
         let offset = record.offset();
         if offset < self.position {
-            // Fetched before a seek; it has been applied.
-            return false;
+            // Fetched before a seek.
+            return None;
         }
         self.position = offset + 1;
         self.events += 1;
@@ -95,26 +152,9 @@ impl Partition {
         if kind == TimestampKind::LogAppendTime {
             self.append_time = self.append_time.max(Some(timestamp));
         }
-        let decoded = match decode(record.value()) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                self.reject(record, error.code(), error.to_string());
-                return false;
-            }
-        };
-        let event = decoded.event();
-        let record_timestamp = timestamp.min(now_upper);
-        let applied = self
-            .table
-            .apply(event, offset, record_timestamp, &mut self.effects);
-        if applied == Applied::Refused {
-            let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
-            self.reject(record, "too_many_sessions", error);
-        }
-        let misrouted = matches!(event.subject, Subject::Session { .. })
-            && murmur2_partition(record.key(), self.siblings) != Some(self.number);
-        self.misrouted += u64::from(misrouted);
-        misrouted
+        decode(record.value())
+            .inspect_err(|error| self.reject(record, error.code(), error.to_string()))
+            .ok()
     }
 
     /// The consumer is at `position`, everything before it having been applied: it may
@@ -127,7 +167,8 @@ impl Partition {
     /// had passed before they were asked. If all of that has been read, nothing that
     /// was appended before `asked_at` is unread.
     pub fn seen_end(&mut self, end: i64, asked_at: Timestamp) {
-        if self.position >= end {
+        self.end = end;
+        if self.backlog() == 0 {
             self.advance(asked_at);
         }
     }
@@ -183,6 +224,13 @@ impl Partition {
     #[must_use]
     pub fn position(&self) -> i64 {
         self.position
+    }
+
+    /// How many offsets lie between the position and where the partition last was known
+    /// to end.
+    #[must_use]
+    pub fn backlog(&self) -> i64 {
+        (self.end - self.position).max(0)
     }
 
     /// The time up to which everything appended has been read.

@@ -50,8 +50,28 @@ pub trait RestoreLog {
     /// If it cannot be had.
     fn source_start(&mut self) -> Result<i64, Self::Error>;
 
-    /// Reads the checkpoint partition, keys and values, up to the high watermark that
-    /// it has when this is called, committed records only.
+    /// The high watermark of the checkpoint partition: where its records end, those of
+    /// open transactions included.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    fn checkpoint_end(&mut self) -> Result<i64, Self::Error>;
+
+    /// The last stable offset of the checkpoint partition: where the records end that
+    /// [`RestoreLog::read_checkpoint`] can see.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    fn checkpoint_stable_end(&mut self) -> Result<i64, Self::Error>;
+
+    /// Waits a little.
+    ///
+    /// # Errors
+    /// If there is no time to wait.
+    fn pause(&mut self) -> Result<(), Self::Error>;
+
+    /// Reads the checkpoint partition, keys and values, up to its last stable offset,
+    /// committed records only.
     ///
     /// # Errors
     /// If it cannot be read to that point, or `visit` fails.
@@ -158,6 +178,10 @@ pub fn restore<L: RestoreLog>(
         .max(start);
     let table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
     let mut rebuild = Rebuild::new(table, position);
+    let end = log.checkpoint_end()?;
+    while log.checkpoint_stable_end()? < end {
+        log.pause()?;
+    }
     log.read_checkpoint(|record| rebuild.read(record))?;
     let (mut table, records) = rebuild.finish();
     let mut replayed = 0;
@@ -170,13 +194,9 @@ pub fn restore<L: RestoreLog>(
             None
         }
         (Some(_), Some(metadata)) => {
-            // Records beyond the committed offset may be gone as well; then nothing
-            // short of the present is known to be late enough.
-            let unread_lost = committed
-                .as_ref()
-                .is_some_and(|committed| committed.offset < start);
-            let active_at = watermark.filter(|_| !unread_lost).unwrap_or(now);
-            table.assume_active(active_at, metadata.replay_from);
+            // Not the watermark: what had been read when it was committed may have
+            // happened after it.
+            table.assume_active(now, metadata.replay_from);
             let replay_from = metadata.replay_from;
             Some(Degraded::ReplayDeleted { replay_from, start })
         }

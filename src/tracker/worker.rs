@@ -1,45 +1,43 @@
 //! The tracker's loop: polls, applies, commits. One thread, which alone touches the
 //! engine and the consumer.
 
-mod committing;
-mod membership;
+mod on_kafka;
 pub mod report;
-mod restoring;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::clocks::{ClockTrouble, Reading};
-use super::engine::{Engine, Ticket};
+use super::custody::{Change, Custody};
+use super::engine::Engine;
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::GroupConsumer;
+use crate::kafka::group::{GroupConsumer, Rebalance};
 use crate::kafka::restore::RestorePool;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::Reporter;
 use crate::session::{PolicySet, TableConfig, Timestamp};
+use on_kafka::OnKafka;
 use report::Identity;
 
 /// How long to wait for a record when there is none.
 const IDLE_POLL: Duration = Duration::from_millis(10);
-/// Records applied before anything else is looked at.
-const BURST: usize = 2_000;
-/// How long a commit may hold up a rebalance. Its own calls give up before that.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+/// Records applied before anything else is looked at: few enough to stay in the
+/// processor's caches from the poll on.
+const BURST: usize = 256;
 /// How long a commit may hold up the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-/// How long the loop may be stuck before the process counts as dead: longer than
-/// anything above.
+/// How long the loop may be stuck before the process counts as dead: longer than a
+/// rebalance waits for a commit.
 const MAX_STALL: Duration = Duration::from_secs(90);
 
 /// What the loop works with.
@@ -73,20 +71,9 @@ pub struct Settings {
 
 /// The loop.
 pub struct Worker {
-    engine: Engine,
-    parts: Parts,
-    settings: Settings,
-    clock: Clock,
-    health: Health,
+    custody: Custody<OnKafka>,
+    consumer: Arc<GroupConsumer>,
     heartbeat: Heartbeat,
-    metrics: TrackerMetrics,
-    /// Partitions whose restore has not begun.
-    waiting: Vec<(i32, Ticket)>,
-    /// The latest answer about each partition's end, for reports.
-    last_ends: Vec<(i32, i64)>,
-    last_report: Option<Duration>,
-    /// Retention has deleted what was to be read next.
-    overtaken: bool,
     told_misrouted: bool,
 }
 
@@ -103,18 +90,13 @@ impl Worker {
         metrics: TrackerMetrics,
     ) -> Self {
         let heartbeat = health.heartbeat("tracker", MAX_STALL);
+        let consumer = Arc::clone(&parts.consumer);
+        let (partitions, table) = (settings.partitions, settings.table.clone());
+        let surroundings = OnKafka::new(parts, settings, clock, health, metrics);
         Self {
-            engine,
-            parts,
-            settings,
-            clock,
-            health,
+            custody: Custody::new(engine, surroundings, partitions, table),
+            consumer,
             heartbeat,
-            metrics,
-            waiting: Vec::new(),
-            last_ends: Vec::new(),
-            last_report: None,
-            overtaken: false,
             told_misrouted: false,
         }
     }
@@ -128,16 +110,10 @@ impl Worker {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
             self.apply_records()?;
-            while let Some(rebalance) = self.parts.consumer.context().next_rebalance() {
-                self.rebalance(rebalance)?;
+            while let Some(rebalance) = self.consumer.context().next_rebalance() {
+                self.rebalance(&rebalance)?;
             }
-            self.take_policies();
-            self.take_restored()?;
-            self.take_samples();
-            self.take_ends();
-            self.take_commit(Duration::ZERO);
-            self.restore_if_overtaken();
-            self.commit_if_due();
+            self.custody.round()?;
             self.report_if_due();
         }
         self.finish();
@@ -146,25 +122,13 @@ impl Worker {
 
     /// Applies the records that have arrived, up to a burst of them.
     fn apply_records(&mut self) -> anyhow::Result<()> {
-        let now_upper = self.engine.clocks().upper(self.reading());
-        let consumer = Arc::clone(&self.parts.consumer);
+        let now_upper = self.custody.now_upper();
+        let consumer = Arc::clone(&self.consumer);
+        let mut records = Vec::with_capacity(BURST);
         let mut patience = IDLE_POLL;
-        for _ in 0..BURST {
+        while records.len() < BURST {
             match consumer.poll(patience) {
-                Some(Ok(record)) => {
-                    if self.engine.apply(record.partition(), &record, now_upper)
-                        && !self.told_misrouted
-                    {
-                        self.told_misrouted = true;
-                        tracing::warn!(
-                            partition = record.partition(),
-                            offset = record.offset(),
-                            "the record's key belongs on another partition, or it has none: sessions whose events \
-                             are spread over partitions end early; write with the murmur2 partitioner and the \
-                             session id as key. Further ones are counted, not logged"
-                        );
-                    }
-                }
+                Some(Ok(record)) => records.push(record),
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     anyhow::bail!(
                         "the consumer cannot go on: {code}; the process has to be restarted"
@@ -172,94 +136,69 @@ impl Worker {
                 }
                 Some(Err(error)) if is_out_of_range(&error) => {
                     tracing::error!(%error, "events were deleted before they were read; restoring all partitions");
-                    self.overtaken = true;
+                    self.custody.overtaken();
                 }
                 Some(Err(error)) => tracing::warn!(%error, "the consumer goes on after an error"),
                 None => break,
             }
             patience = Duration::ZERO;
         }
+        for run in records.chunk_by(|a, b| a.partition() == b.partition()) {
+            let partition = run[0].partition();
+            if let Some(offset) = self.custody.apply(partition, run, now_upper) {
+                self.tell_misrouted(partition, offset);
+            }
+        }
         Ok(())
     }
 
-    fn take_policies(&mut self) {
-        while let Ok(policies) = self.parts.policies.try_recv() {
-            self.engine.set_policies(&policies);
-            self.health.set_ready("policies");
-            // Who edits a policy waits to see that it has arrived.
-            self.last_report = None;
+    fn tell_misrouted(&mut self, partition: i32, offset: i64) {
+        if !self.told_misrouted {
+            self.told_misrouted = true;
+            tracing::warn!(
+                partition,
+                offset,
+                "the record's key belongs on another partition, or it has none: sessions whose events \
+                 are spread over partitions end early; write with the murmur2 partitioner and the \
+                 session id as key. Further ones are counted, not logged"
+            );
         }
     }
 
-    fn take_samples(&mut self) {
-        while let Some(sample) = self.parts.reporter.sample() {
-            if !self.engine.clocks().known() && sample.append_time.is_none() {
-                let topic = &self.settings.topics.processes;
-                tracing::warn!(
-                    topic,
-                    "the topic keeps producers' timestamps: this machine's clock cannot be checked against the brokers'"
-                );
-            }
-            self.engine.sampled(sample);
-        }
-    }
-
-    /// Ends what the brokers' answer proves to be over.
-    fn take_ends(&mut self) {
-        let Some(answer) = self.parts.ends.answer() else {
-            return;
+    fn rebalance(&mut self, rebalance: &Rebalance) -> anyhow::Result<()> {
+        let (name, change) = match rebalance {
+            Rebalance::Assigned(list) => ("assigned", Change::Assigned(numbers(list))),
+            Rebalance::Revoked(list) => ("revoked", Change::Revoked(numbers(list))),
+            Rebalance::Lost(list) => ("lost", Change::Lost(numbers(list))),
         };
-        self.step_past_control_records();
-        let trouble = self.engine.seen_ends(&answer).err();
-        self.last_ends = answer.ends;
-        self.tell_clocks(trouble);
-    }
-
-    /// Says, on the admin port and as a metric, whether sessions may end now.
-    fn tell_clocks(&self, trouble: Option<ClockTrouble>) {
-        match trouble {
-            None => self.health.set_ready("clock"),
-            Some(trouble) => self.health.set_not_ready("clock", trouble.to_string()),
-        }
-        self.metrics.clocks_agree(trouble.is_none());
-    }
-
-    /// The consumer's position is behind transaction markers and aborted records, which
-    /// it never delivers. All that it did deliver has been applied.
-    fn step_past_control_records(&mut self) {
-        match self.parts.consumer.position() {
-            Ok(positions) => {
-                for element in positions.elements() {
-                    if let Offset::Offset(position) = element.offset() {
-                        self.engine.reached(element.partition(), position);
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(%error, "no position"),
-        }
+        self.custody.rebalance(&change)?;
+        let assigned = self.custody.engine().assigned();
+        let assigned = assigned.map(|(number, _)| number).collect();
+        self.custody.surroundings_mut().rebalanced(name, assigned);
+        Ok(())
     }
 
     fn finish(mut self) {
-        self.health
+        self.custody
+            .surroundings()
+            .health
             .set_not_ready("stopping", "the process has been asked to stop");
-        self.commit_now(STOP_PATIENCE);
+        self.custody.commit_now(STOP_PATIENCE);
         self.write_last_report();
-        let Parts {
-            consumer, commits, ..
-        } = self.parts;
-        consumer.context().close();
-        commits.stop();
+        self.consumer.context().close();
+        self.custody.into_surroundings().stop();
         // Leaves the group: the last owner's drop closes the consumer.
-        drop(consumer);
+        drop(self.consumer);
         tracing::info!("stopped");
     }
+}
 
-    fn reading(&self) -> Reading {
-        Reading {
-            wall: self.clock.wall(),
-            elapsed: self.clock.elapsed(),
-        }
-    }
+fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
+    let elements = partitions.elements();
+    elements
+        .iter()
+        .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+        .collect()
 }
 
 /// Whether there is nothing in a partition any more where it would be read next.

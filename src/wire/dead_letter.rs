@@ -1,9 +1,12 @@
 //! Dead letters: the source record's bytes untouched, and headers that say why.
 
 use rdkafka::message::{Header, OwnedHeaders};
+use serde::{Deserialize, Serialize};
 
 use crate::session::Timestamp;
 
+/// What the names of all headers begin with that only dead letters have.
+pub const PREFIX: &str = "sundown-dlq-";
 /// Why, from a closed set: `malformed`, `missing_field`, …
 pub const REASON: &str = "sundown-dlq-reason";
 /// The same for people, at most [`MAX_ERROR_BYTES`] bytes.
@@ -21,6 +24,18 @@ pub const ATTEMPTS: &str = "sundown-dlq-attempts";
 /// Which actions are still undone, their names joined by commas; on terminal events only.
 pub const UNDONE: &str = "sundown-dlq-undone";
 
+/// On a record that was brought back from a dead-letter topic: which actions are to run, as
+/// in [`UNDONE`].
+pub const REDRIVE_ACTIONS: &str = "sundown-redrive-actions";
+/// On such a record: what went wrong before, a JSON array, the latest last.
+pub const REDRIVE_HISTORY: &str = "sundown-redrive-history";
+
+/// On a marker, a record without a value in a dead-letter topic: the offset of the letter in
+/// the same partition that has been dealt with.
+pub const SETTLED: &str = "sundown-dlq-settled";
+/// On a marker: how, `retried` or `discarded`.
+pub const SETTLED_AS: &str = "sundown-dlq-settled-as";
+
 /// How many bytes key, value and headers had that are not here, because the dead-letter
 /// topic does not take so many. They are where the other headers say.
 pub const OMITTED: &str = "sundown-dlq-omitted-bytes";
@@ -37,6 +52,22 @@ pub struct Cause {
     pub error: String,
     /// See [`ATTEMPTS`].
     pub attempts: u32,
+}
+
+/// What went wrong with a record before it was tried again: an element of
+/// [`REDRIVE_HISTORY`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// See [`REASON`].
+    pub reason: String,
+    /// See [`ERROR`].
+    pub error: String,
+    /// See [`ATTEMPTS`].
+    pub attempts: u32,
+    /// When it became a dead letter, RFC 3339.
+    pub at: String,
+    /// Where it was read: topic, partition and offset, joined by slashes.
+    pub source: String,
 }
 
 /// Where a record was read from.

@@ -203,7 +203,8 @@ fn event_id(source: Source<'_>, start_offset: i64, what: &str) -> Uuid {
     Uuid::new_v5(&EVENT_IDS, name.as_bytes())
 }
 
-fn user_literal(user: &UserId) -> Option<Box<RawValue>> {
+/// A user id as the application wrote it.
+pub(crate) fn user_literal(user: &UserId) -> Option<Box<RawValue>> {
     let text = user.text.to_string();
     let literal = if user.number {
         text

@@ -3,6 +3,7 @@
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -55,6 +56,9 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// All of [`DecodeError::code`].
+    pub const CODES: [&str; 4] = ["no_value", "malformed", "missing_field", "invalid_field"];
+
     /// A short name for it, from a closed set: for headers and metrics.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -85,6 +89,18 @@ struct Wire<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// The fields of a session event, unchecked.
+#[derive(Debug, Default, PartialEq)]
+struct Fields<'a> {
+    session_id: Option<Cow<'a, str>>,
+    /// As it is written.
+    user_id: Option<&'a str>,
+    /// As it is written.
+    activity_timestamp: Option<&'a str>,
+    event: Option<Cow<'a, str>>,
+    attributes: Option<BTreeMap<String, String>>,
+}
+
 /// Reads the value of a record of the session event topic.
 ///
 /// # Errors
@@ -92,24 +108,19 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// dead-letter topic.
 pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
     let value = value.ok_or(DecodeError::NoValue)?;
-    if !value.trim_ascii_start().starts_with(b"{") {
-        // Serde would take an array of the fields as well.
-        return Err(DecodeError::Malformed("not a JSON object".to_owned()));
-    }
-    let wire: Wire<'_> =
-        serde_json::from_slice(value).map_err(|error| DecodeError::Malformed(error.to_string()))?;
-    let at = wire
+    let fields = usual::read(value).map_or_else(|| read(value), Ok)?;
+    let at = fields
         .activity_timestamp
         .ok_or(DecodeError::Missing("activity_timestamp"))
         .and_then(timestamp)?;
-    let kind = wire
+    let kind = fields
         .event
-        .map_or(Ok(EventKind::Activity), |name| kind(&name.0))?;
-    let session = wire.session_id.map(|id| id.0);
+        .map_or(Ok(EventKind::Activity), |name| kind(&name))?;
+    let session = fields.session_id;
     if let Some(id) = &session {
         check_id("session_id", id)?;
     }
-    let user = wire.user_id.map(user).transpose()?;
+    let user = fields.user_id.map(user).transpose()?;
     let ends = matches!(kind, EventKind::Logout | EventKind::Revoke);
     match (&session, &user) {
         (None, None) => return Err(DecodeError::Missing("session_id")),
@@ -117,7 +128,7 @@ pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
         (Some(_), None) if !ends => return Err(DecodeError::Missing("user_id")),
         _ => {}
     }
-    let attributes = wire.attributes.map(Attributes::new).transpose();
+    let attributes = fields.attributes.map(Attributes::new).transpose();
     let attributes = attributes.map_err(|error| DecodeError::Invalid {
         field: "attributes",
         problem: format!("cannot be kept: {error}").into(),
@@ -156,6 +167,23 @@ impl Decoded<'_> {
     }
 }
 
+/// The fields of any session event.
+fn read(value: &[u8]) -> Result<Fields<'_>, DecodeError> {
+    if !value.trim_ascii_start().starts_with(b"{") {
+        // Serde would take an array of the fields as well.
+        return Err(DecodeError::Malformed("not a JSON object".to_owned()));
+    }
+    let wire: Wire<'_> =
+        serde_json::from_slice(value).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    Ok(Fields {
+        session_id: wire.session_id.map(|id| id.0),
+        user_id: wire.user_id.map(RawValue::get),
+        activity_timestamp: wire.activity_timestamp.map(RawValue::get),
+        event: wire.event.map(|name| name.0),
+        attributes: wire.attributes,
+    })
+}
+
 fn check_id(field: &'static str, id: &str) -> Result<(), DecodeError> {
     let problem = if id.is_empty() {
         "is empty".into()
@@ -180,8 +208,7 @@ fn kind(name: &str) -> Result<EventKind, DecodeError> {
     }
 }
 
-fn user(raw: &RawValue) -> Result<User<'_>, DecodeError> {
-    let literal = raw.get();
+fn user(literal: &str) -> Result<User<'_>, DecodeError> {
     let (text, number) = match literal.as_bytes()[0] {
         b'"' => (string("user_id", literal)?, false),
         b'-' | b'0'..=b'9' => (Cow::Borrowed(literal), true),
@@ -196,8 +223,7 @@ fn user(raw: &RawValue) -> Result<User<'_>, DecodeError> {
     Ok(User { text, number })
 }
 
-fn timestamp(raw: &RawValue) -> Result<Timestamp, DecodeError> {
-    let literal = raw.get();
+fn timestamp(literal: &str) -> Result<Timestamp, DecodeError> {
     let at = if literal.starts_with('"') {
         time::parse(&string("activity_timestamp", literal)?)
     } else {

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on panics, and says what it saw"
 )]
 
+mod cluster;
 mod generated;
 mod helm;
 mod rendered;

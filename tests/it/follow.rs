@@ -75,7 +75,7 @@ fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
             on(0, "a", None),
         ],
     );
-    // The end of partition 1 is a transaction that came to nothing.
+    // Partition 1 ends with a transaction that is open until the follower has been started.
     let producer: BaseProducer = kafka
         .client()
         .set("transactional.id", &topic)
@@ -86,9 +86,9 @@ fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
     let record = BaseRecord::to(&topic).partition(1).key("b").payload("no");
     producer.send(record).unwrap();
     producer.flush(BROKER_TIMEOUT).unwrap();
+    let mut following = Following::start(kafka, &topic);
     producer.abort_transaction(BROKER_TIMEOUT).unwrap();
 
-    let mut following = Following::start(kafka, &topic);
     let mut before = [(); 3].map(|()| following.record());
     before.sort_by_key(|record| (record.partition, record.offset));
     let told = before.each_ref().map(|record| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -70,6 +70,19 @@ impl Kafka {
                 (partition, end - position)
             })
             .collect()
+    }
+
+    /// Commits positions of a group that nobody is in: partitions and offsets.
+    pub fn commit(&self, group: &str, topic: &str, positions: &[(i32, i64)]) {
+        let mut committed = TopicPartitionList::new();
+        for (partition, offset) in positions {
+            committed
+                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                .expect("offset");
+        }
+        self.group_reader(group)
+            .commit(&committed, CommitMode::Sync)
+            .unwrap_or_else(|error| panic!("positions of group {group}: {error}"));
     }
 
     /// A consumer that asks for the group's offsets without joining it.

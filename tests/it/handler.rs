@@ -1,8 +1,15 @@
 //! `sundown handler` on a real cluster.
 
+mod circuit;
+mod crowd;
 mod delivery;
+mod dlq;
 mod failure;
 mod group;
+mod mails;
+mod signing;
+mod stores;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,6 +81,9 @@ impl<'a> Installation<'a> {
             prefix: unique_prefix("handler"),
             files: TempDir::new().unwrap(),
         };
+        let policies = format!("{}sundown.policies", installation.prefix);
+        let compacted = [("cleanup.policy", "compact")];
+        installation.kafka.create_topic(&policies, 1, &compacted);
         for topic in [installation.topic(), installation.dead_letter_topic()] {
             installation.kafka.create_topic(&topic, partitions, &[]);
         }

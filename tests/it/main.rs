@@ -14,16 +14,21 @@
 mod eventually;
 mod group;
 mod kafka;
+mod mail;
 mod process;
 mod receiver;
+mod redis;
+mod tls;
 mod topic;
 mod writer;
 
 mod console;
+mod controller;
 mod demo;
 mod follow;
 mod handler;
 mod harness;
 mod pipeline;
+mod policies;
 mod produce;
 mod topics;

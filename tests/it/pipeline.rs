@@ -5,10 +5,10 @@
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
 pub mod installation;
-mod model;
+pub mod model;
 mod policies;
 mod population;
-mod tracker;
+pub mod tracker;
 
 mod bad_input;
 mod check;

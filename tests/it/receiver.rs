@@ -1,6 +1,6 @@
 //! A receiver of webhooks that notes every call and answers as told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Receiver {
 struct Shared {
     answer: Box<dyn Fn(&Call) -> Answer + Send + Sync>,
     calls: Mutex<Vec<(Call, Answer)>>,
+    /// By key.
+    attempts: Mutex<HashMap<String, usize>>,
 }
 
 impl Receiver {
@@ -63,6 +65,7 @@ impl Receiver {
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
             calls: Mutex::default(),
+            attempts: Mutex::default(),
         });
         let router = Router::new().route("/hook", post(receive));
         let router = router.with_state(Arc::clone(&shared));
@@ -82,6 +85,11 @@ impl Receiver {
     pub fn calls(&self) -> Vec<Call> {
         let calls = self.shared.calls.lock().unwrap();
         calls.iter().map(|(call, _)| call.clone()).collect()
+    }
+
+    /// How many calls there have been.
+    pub fn count(&self) -> usize {
+        self.shared.calls.lock().unwrap().len()
     }
 
     /// How often each key was answered with success, or will be.
@@ -109,11 +117,11 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         .map(|value| value.to_str().unwrap().to_owned());
     let key = key.unwrap_or_default();
     let answer = {
+        let mut attempts = shared.attempts.lock().unwrap();
+        let attempt = attempts.entry(key.clone()).or_default();
+        *attempt += 1;
+        let attempt = *attempt;
         let mut calls = shared.calls.lock().unwrap();
-        let attempt = 1 + calls
-            .iter()
-            .filter(|(earlier, _)| earlier.key == key)
-            .count();
         let call = Call {
             key,
             attempt,

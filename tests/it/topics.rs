@@ -116,7 +116,7 @@ fn topics_that_exist_are_left_and_their_differences_told() {
     kafka.create_topic(&endings, 2, &[("retention.ms", "1000")]);
 
     let (success, _, hint) = topics(kafka, &prefix, &["create"]);
-    assert!(success);
+    assert!(success, "{hint}");
     assert!(hint.contains("Existing topics are never changed"), "{hint}");
 
     let planned = json(kafka, &prefix, &["plan"]);

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on panics, and says what it saw"
 )]
 
+mod bursts;
 mod economy;
 mod generate;
 mod model;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sundown::session::table::TableConfig;
 use sundown::session::{
-    Applied, Attributes, Checkpoint, Effect, Event, Matcher, Packed, Policy, PolicySet,
+    Applied, Attributes, Checkpoint, Effect, Event, Logged, Matcher, Packed, Policy, PolicySet,
     SessionTable, Span, Subject, Timestamp, UserId, UserRef,
 };
 use wildmatch::WildMatch;
@@ -90,6 +90,37 @@ impl Tracker {
         }
     }
 
+    /// The same for acts that are all events or only one: events come in one burst.
+    pub(crate) fn act_at_once(&mut self, acts: &[Act]) -> (Vec<Fate>, Vec<Output>) {
+        if let [act] = acts {
+            let Outcome { fate, outputs } = self.act(act);
+            return (fate.into_iter().collect(), outputs);
+        }
+        let record = |act| match act {
+            Act::Event(record) => record,
+            other => panic!("{other:?} in a burst of events"),
+        };
+        let records: Vec<Record> = acts.iter().cloned().map(record).collect();
+        let attributes: Vec<_> = records.iter().map(|r| attributes_of(&r.event)).collect();
+        let events: Vec<Logged<'_>> = records
+            .iter()
+            .zip(&attributes)
+            .map(|(record, attributes)| Logged {
+                event: borrow(&record.event, attributes.as_ref()),
+                offset: record.offset,
+                record_timestamp: Timestamp::from_millis(record.timestamp),
+            })
+            .collect();
+        let (mut effects, mut fates) = (Vec::new(), Vec::new());
+        self.table
+            .apply_all(&events, &mut effects, |place, applied| {
+                assert_eq!(place, fates.len());
+                fates.push(fate(applied));
+            });
+        self.log.extend(records);
+        (fates, effects.into_iter().map(output).collect())
+    }
+
     /// How many sessions live under each policy, by its name; none is not mentioned.
     pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
@@ -153,11 +184,7 @@ impl Tracker {
             &mut effects,
         );
         Outcome {
-            fate: Some(match applied {
-                Applied::Accepted => Fate::Accepted,
-                Applied::Late => Fate::Late,
-                Applied::Refused => Fate::Refused,
-            }),
+            fate: Some(fate(applied)),
             outputs: effects.into_iter().map(output).collect(),
         }
     }
@@ -270,6 +297,14 @@ fn checkpoint_record(effect: Effect) -> (String, Option<Vec<u8>>) {
         }
         Effect::Forget(id) => (id.to_string(), None),
         other => panic!("a flush writes checkpoints alone, not {other:?}"),
+    }
+}
+
+fn fate(applied: Applied) -> Fate {
+    match applied {
+        Applied::Accepted => Fate::Accepted,
+        Applied::Late => Fate::Late,
+        Applied::Refused => Fate::Refused,
     }
 }
 

@@ -40,6 +40,11 @@ operations; removing any single one makes the role fail.
 - resource: {type: group, name: {{ printf "%ssundown-%s" $prefix .role | quote }}, patternType: literal}
   operations: [Read]
 {{- end }}
+{{- if eq .role "handler" }}
+# Warnings are read by a group of their own.
+- resource: {type: group, name: {{ printf "%ssundown-handler-warnings" $prefix | quote }}, patternType: literal}
+  operations: [Read]
+{{- end }}
 {{- if eq .role "tracker" }}
 # One id a process, drawn at its start.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-tracker-" $prefix | quote }}, patternType: prefix}

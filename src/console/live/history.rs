@@ -15,6 +15,8 @@ pub const STEP_MILLIS: i64 = 3_000;
 pub const STEPS: usize = 300;
 /// The newest steps still miss the reports of some processes.
 const INCOMPLETE: i64 = 2;
+/// Steps that are kept: those that are shown, and those not complete on either side.
+const KEPT: usize = STEPS + 4;
 /// For how long a process's last gauges hold when its next report is late.
 const HOLD_MILLIS: i64 = 10_000;
 
@@ -141,7 +143,7 @@ impl History {
         while self.newest < number {
             self.newest += 1;
             self.steps.push_back(Step::default());
-            if self.steps.len() > STEPS + 2 * INCOMPLETE as usize {
+            if self.steps.len() > KEPT {
                 self.steps.pop_front();
             }
         }

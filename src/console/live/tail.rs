@@ -125,13 +125,8 @@ impl Tail {
                 None => {}
                 Some(Ok(record)) => {
                     // On a thread of its own it may wait; the receiver ends with the console.
-                    if self
-                        .sender
-                        .blocking_send(TailRecord::from(&record))
-                        .is_err()
-                    {
-                        return;
-                    }
+                    let sent = self.sender.blocking_send(TailRecord::from(&record));
+                    let Ok(()) = sent else { return };
                 }
                 Some(Err(error)) => tracing::debug!(%error, "the tail goes on"),
             }

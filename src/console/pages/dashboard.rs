@@ -13,7 +13,8 @@ use crate::console::live::processes::{Process, Standing};
 use crate::session::{Reason, Timestamp};
 
 /// Steps in a minute.
-const MINUTE: usize = 60_000 / STEP_MILLIS as usize;
+const MINUTE: usize = 20;
+const _: () = assert!(STEP_MILLIS * 20 == 60_000);
 /// Steps over which lateness is taken together.
 const SMOOTHED: usize = 5;
 

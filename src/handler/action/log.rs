@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 
 use super::{Action, Attempt, Delivery};
 use crate::handler::config::ActionName;
+use crate::handler::event::{Event, Occasions};
 
 /// What stands in the place of an id.
 const REDACTED: &str = "(redacted)";
@@ -20,6 +21,9 @@ pub struct Config {
     /// Write session and user ids. Off unless said otherwise: logs travel far.
     #[serde(default)]
     show_ids: bool,
+    /// When to run.
+    #[serde(default)]
+    pub on: Occasions,
 }
 
 /// Writes events to the log.
@@ -46,26 +50,36 @@ impl From<Config> for Log {
 
 impl Action for Log {
     fn run<'a>(&'a self, Delivery { event, .. }: Delivery<'a>) -> Attempt<'a> {
-        let ids = (
-            event.session_id.as_str(),
-            event.user_id.as_ref().map_or("null", |user| user.get()),
-        );
         let (session, user) = if self.show_ids {
-            ids
+            (event.session_id(), event.user().unwrap_or("null"))
         } else {
             (REDACTED, REDACTED)
         };
-        tracing::info!(
-            action = %self.name,
-            event_id = %event.event_id,
-            reason = event.reason.as_str(),
-            policy = event.policy.name,
-            ended_at = event.ended_at,
-            detected_at = event.detected_at,
-            session,
-            user,
-            "session ended"
-        );
+        let (action, event_id) = (&self.name, event.id());
+        let (reason, policy) = (event.reason().as_str(), event.policy().name.as_str());
+        match event {
+            Event::Ended(ended) => tracing::info!(
+                %action,
+                %event_id,
+                reason,
+                policy,
+                ended_at = ended.ended_at,
+                detected_at = ended.detected_at,
+                session,
+                user,
+                "session ended"
+            ),
+            Event::Expiring(expiring) => tracing::info!(
+                %action,
+                %event_id,
+                reason,
+                policy,
+                expires_at = expiring.expires_at,
+                session,
+                user,
+                "session ends soon"
+            ),
+        }
         Box::pin(std::future::ready(Ok(())))
     }
 }

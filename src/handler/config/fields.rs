@@ -59,7 +59,7 @@ impl FromStr for ActionName {
 
 impl<'de> Deserialize<'de> for ActionName {
     fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
-        field.deserialize_str(Parsed("a name", str::parse))
+        parsed(field, "a name", str::parse)
     }
 }
 
@@ -68,13 +68,13 @@ impl<'de> Deserialize<'de> for ActionName {
 /// # Errors
 /// The deserializer's, with what is wrong and how it is written.
 pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Error> {
-    field.deserialize_str(Parsed("a duration like 90s or 1h30m", |text| {
+    parsed(field, "a duration like 90s or 1h30m", |text| {
         let span = wire::duration::parse(text).map_err(|error| error.to_string())?;
         match u64::try_from(span.as_millis()) {
             Ok(millis @ 1..) => Ok(Duration::from_millis(millis)),
             _ => Err("must be longer than 0s".to_owned()),
         }
-    }))
+    })
 }
 
 /// Where calls go: `http` or `https`, and no password in it.
@@ -82,26 +82,46 @@ pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Erro
 /// # Errors
 /// The deserializer's, with what is wrong.
 pub fn url<'de, D: Deserializer<'de>>(field: D) -> Result<Url, D::Error> {
-    // The text itself is left out of messages: there may be a password in it.
-    field.deserialize_str(Parsed("a URL", |text| {
-        let url = Url::parse(text)
-            .map_err(|error| format!("not a URL: {error}; write it like https://host/path"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            let scheme = url.scheme();
-            return Err(format!(
-                "must start with https:// or http://, not {scheme}:"
-            ));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            let reason = "must not hold a user name or password: this file is no place for secrets";
-            return Err(reason.to_owned());
-        }
-        Ok(url)
-    }))
+    parsed(field, "a URL", |text| {
+        innocent_url(text, ["https", "http"], "https://host/path")
+    })
+}
+
+/// A URL with one of two schemes and no password in it. The text itself is left out of
+/// messages: there may be a password in it.
+///
+/// # Errors
+/// What is wrong, and how it is written.
+pub fn innocent_url(text: &str, schemes: [&str; 2], example: &str) -> Result<Url, String> {
+    let url =
+        Url::parse(text).map_err(|error| format!("not a URL: {error}; write it like {example}"))?;
+    if !schemes.contains(&url.scheme()) {
+        let [one, other] = schemes;
+        let scheme = url.scheme();
+        return Err(format!(
+            "must start with {one}:// or {other}://, not {scheme}:"
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let reason = "must not hold a user name or password: this file is no place for secrets";
+        return Err(reason.to_owned());
+    }
+    Ok(url)
 }
 
 /// Parses text while it is being read: an error that comes any later would no longer name
-/// the field and its line.
+/// the field and its line. `expected` completes "expected …" where there is no text at all.
+///
+/// # Errors
+/// The deserializer's, with what `parse` says.
+pub fn parsed<'de, T, D: Deserializer<'de>>(
+    field: D,
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    field.deserialize_str(Parsed(expected, parse))
+}
+
 struct Parsed<T>(&'static str, fn(&str) -> Result<T, String>);
 
 impl<T> Visitor<'_> for Parsed<T> {

@@ -5,11 +5,16 @@
 //! and field. (Serde's own tagged enums read into a buffer, which knows of neither.)
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::handler::action::{log, webhook};
+use super::{Invalid, NamedAction};
+use crate::handler::action::{
+    Action, log, oauth_revocation, oidc_backchannel_logout, redis, shared_signals, smtp, webhook,
+};
+use crate::handler::event::Occasions;
 use crate::handler::retry::RetryPolicy;
 
 /// The file.
@@ -23,7 +28,53 @@ pub(super) struct File {
 #[derive(Debug)]
 pub(super) enum ActionConfig {
     Log(log::Config),
-    Webhook(webhook::Config),
+    Webhook(Box<webhook::Config>),
+    OauthRevocation(Box<oauth_revocation::Config>),
+    OidcBackchannelLogout(Box<oidc_backchannel_logout::Config>),
+    SharedSignals(Box<shared_signals::Config>),
+    Redis(Box<redis::Config>),
+    Smtp(Box<smtp::Config>),
+}
+
+impl ActionConfig {
+    /// Makes the action ready to run.
+    pub(super) fn build(self) -> Result<NamedAction, Invalid> {
+        let ending = Occasions::default();
+        let (name, on, action): (_, _, Arc<dyn Action>) = match self {
+            Self::Log(config) => {
+                let on = config.on.clone();
+                (config.name.clone(), on, Arc::new(log::Log::from(config)))
+            }
+            Self::Webhook(config) => {
+                let (name, on) = (config.name.clone(), config.on.clone());
+                (name, on, Arc::new(webhook::Webhook::new(*config)?))
+            }
+            Self::OauthRevocation(config) => {
+                let name = config.name.clone();
+                let action = oauth_revocation::OauthRevocation::new(*config)?;
+                (name, ending, Arc::new(action))
+            }
+            Self::OidcBackchannelLogout(config) => {
+                let name = config.name.clone();
+                let action = oidc_backchannel_logout::OidcBackchannelLogout::new(*config)?;
+                (name, ending, Arc::new(action))
+            }
+            Self::SharedSignals(config) => {
+                let name = config.name.clone();
+                let action = shared_signals::SharedSignals::new(*config)?;
+                (name, ending, Arc::new(action))
+            }
+            Self::Redis(config) => {
+                let name = config.name.clone();
+                (name, ending, Arc::new(redis::Redis::new(*config)?))
+            }
+            Self::Smtp(config) => {
+                let (name, on) = (config.name.clone(), config.on.clone());
+                (name, on, Arc::new(smtp::Smtp::new(*config)?))
+            }
+        };
+        Ok(NamedAction { name, action, on })
+    }
 }
 
 impl File {
@@ -57,6 +108,11 @@ struct Head {
 enum Kind {
     Log,
     Webhook,
+    OauthRevocation,
+    OidcBackchannelLogout,
+    SharedSignals,
+    Redis,
+    Smtp,
 }
 
 impl<'de> DeserializeSeed<'de> for Kind {
@@ -66,6 +122,15 @@ impl<'de> DeserializeSeed<'de> for Kind {
         Ok(match self {
             Self::Log => ActionConfig::Log(Deserialize::deserialize(action)?),
             Self::Webhook => ActionConfig::Webhook(Deserialize::deserialize(action)?),
+            Self::OauthRevocation => {
+                ActionConfig::OauthRevocation(Deserialize::deserialize(action)?)
+            }
+            Self::OidcBackchannelLogout => {
+                ActionConfig::OidcBackchannelLogout(Deserialize::deserialize(action)?)
+            }
+            Self::SharedSignals => ActionConfig::SharedSignals(Deserialize::deserialize(action)?),
+            Self::Redis => ActionConfig::Redis(Deserialize::deserialize(action)?),
+            Self::Smtp => ActionConfig::Smtp(Deserialize::deserialize(action)?),
         })
     }
 }

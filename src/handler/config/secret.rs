@@ -5,6 +5,8 @@ use std::{env, fmt, fs};
 
 use serde::Deserialize;
 
+use super::{ActionName, Invalid};
+
 /// A secret's bytes; not to be seen in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
@@ -52,6 +54,12 @@ impl Secret {
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
+
+    /// The bytes as text, if they are that.
+    #[must_use]
+    pub fn expose_text(&self) -> Option<&str> {
+        str::from_utf8(&self.0).ok()
+    }
 }
 
 impl From<Vec<u8>> for Secret {
@@ -67,6 +75,31 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretRef {
+    /// Fetches a secret that has to be text, in a field of an action.
+    ///
+    /// # Errors
+    /// [`Invalid`] if there is none, or it is not text.
+    pub fn read_text_for(
+        &self,
+        action: &ActionName,
+        field: &'static str,
+    ) -> Result<Secret, Invalid> {
+        let secret = self.read_for(action, field)?;
+        match secret.expose_text() {
+            Some(_) => Ok(secret),
+            None => Err(Invalid::field(action, field, "it is not UTF-8 text")),
+        }
+    }
+
+    /// Fetches the secret in a field of an action.
+    ///
+    /// # Errors
+    /// [`Invalid`] if there is none.
+    pub fn read_for(&self, action: &ActionName, field: &'static str) -> Result<Secret, Invalid> {
+        let secret = self.read();
+        secret.map_err(|error| Invalid::field(action, field, error.to_string()))
+    }
+
     /// Fetches the secret. Line ends at the end of a file do not belong to it: editors and
     /// `echo` leave them there.
     ///

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::handler::action::testing::signing_key;
 
 /// What loading this text says, or the names of the actions in it.
 fn load(text: &str) -> Result<Vec<String>, String> {
@@ -41,6 +42,40 @@ retry: {{attempts: 8, initialBackoff: 200ms, maxBackoff: 30s, total: 5m}}
         secret.display()
     );
     assert_eq!(load(&text).unwrap(), ["notify-backend", "audit"]);
+}
+
+#[test]
+fn every_example_of_the_documentation_loads() {
+    let page = include_str!("../../../docs/actions.md");
+    let folder = TempDir::new().unwrap();
+    let mut kinds = BTreeSet::new();
+    for example in page.split("```yaml\n").skip(1) {
+        let (text, _) = example.split_once("```").unwrap();
+        // A variable that is set everywhere, and keys that there are.
+        let mut text = with_word_behind(text, "env: ", "PATH");
+        for algorithm in ["es256", "rs256"] {
+            let name = algorithm.to_uppercase();
+            signing_key(&folder, &name);
+            let file = folder.path().join(format!("{name}.pem"));
+            text = text.replace(&format!("{algorithm}.pem"), file.to_str().unwrap());
+        }
+        let lines = text.lines();
+        let types = lines.filter_map(|line| line.trim().strip_prefix("type: "));
+        kinds.extend(types.map(str::to_owned));
+        assert!(load(&text).is_ok_and(|names| !names.is_empty()), "{text}");
+    }
+    assert_eq!(kinds.len(), 7, "an example for each kind: {kinds:?}");
+}
+
+/// `text` with every word behind `mark` replaced.
+fn with_word_behind(text: &str, mark: &str, word: &str) -> String {
+    let mut parts = text.split(mark);
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find('}').expect("the word ends");
+        replaced += &format!("{mark}{word}{}", &part[end..]);
+    }
+    replaced
 }
 
 /// The error of a webhook with these lines instead of, or behind, the right ones.
@@ -83,6 +118,14 @@ fn what_is_wrong_is_named_with_line_and_field() {
             wrong_webhook("secret: {valueFrom: {env: SUNDOWN_NO_SUCH_VARIABLE}}"),
             wrong_webhook("secret: {valueFrom: {file: /no/such/file}}"),
             wrong_webhook("retries: 5"),
+            wrong_webhook("body: '{{ session_id'"),
+            wrong_webhook("on: []"),
+            wrong_webhook("on: [ending, birth]"),
+            wrong_webhook("caFile: /no/such/file"),
+            wrong("actions:\n- {name: a, type: redis, servers: ['http://host'], keys: [k]}"),
+            wrong("actions:\n- {name: a, type: redis, servers: ['redis://:word@host'], keys: [k]}"),
+            wrong("actions:\n- {name: a, type: redis, servers: ['redis://a', 'redis://b'], keys: [k]}"),
+            wrong("actions:\n- {name: a, type: smtp, server: host, from: a@b, to: a, subject: a, body: a}"),
             wrong(&format!("{log}retry: {{attempts: 0}}")),
             wrong(&format!("{log}retry:\n  total: 5")),
             wrong(&format!("{log}retry: {{initialBackoff: 2s, maxBackoff: 1s}}")),
@@ -92,8 +135,8 @@ fn what_is_wrong_is_named_with_line_and_field() {
         @r#"
     missing field `actions`
     it names no actions; leave out --actions to only log what ends
-    actions[0]: unknown field `colour`, expected one of `name`, `type`, `showIds` at line 2 column 24
-    actions[0].type: unknown variant `tapdance`, expected `log` or `webhook` at line 2 column 19
+    actions[0]: unknown field `colour`, expected one of `name`, `type`, `showIds`, `on` at line 2 column 24
+    actions[0].type: unknown variant `tapdance`, expected one of `log`, `webhook`, `oauth-revocation`, `oidc-backchannel-logout`, `shared-signals`, `redis`, `smtp` at line 2 column 19
     actions[0]: missing field `name` at line 2 column 3
     actions[0].name: 'A_b' cannot be an action's name: use up to 63 lower-case letters, digits and inner hyphens at line 2 column 10
     two actions are called 'a'; rename one of them
@@ -106,7 +149,15 @@ fn what_is_wrong_is_named_with_line_and_field() {
     actions[0].secret: valueFrom takes one of env and file at line 5 column 11
     action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or name another one
     action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or name another file
-    actions[0]: unknown field `retries`, expected one of `name`, `type`, `url`, `secret`, `timeout` at line 6 column 3
+    actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `url`, `secret`, `body`, `contentType`, `timeout`, `caFile` at line 6 column 3
+    actions[0].body: not a template: syntax error: unexpected end of input, expected end of variable block (in template:1) at line 6 column 9
+    actions[0]: on: names no occasion, so the action would never run; leave it out at line 2 column 3
+    actions[0].on[1]: unknown variant `birth`, expected `ending` or `warning` at line 6 column 16
+    action 'a', caFile: cannot read /no/such/file: No such file or directory (os error 2)
+    actions[0].servers[0]: must start with rediss:// or redis://, not http: at line 2 column 36
+    actions[0].servers[0]: must not hold a user name or password: this file is no place for secrets at line 2 column 36
+    action 'a', servers: needs exactly one server, or with cluster: true one or more
+    actions[0].server: 'host' is not of the form HOST:PORT at line 2 column 33
     retry: attempts must be from 1 to 1000
     retry.total: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 4 column 10
     retry: initialBackoff must not be longer than maxBackoff

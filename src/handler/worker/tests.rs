@@ -10,6 +10,7 @@ use super::*;
 use crate::admin::Health;
 use crate::handler::action::{Action, Attempt};
 use crate::handler::claim::Claim;
+use crate::handler::event::{Occasion, Occasions};
 use crate::handler::work::Ticket;
 
 const TOPIC: &str = "expired_sessions.dlq";
@@ -40,9 +41,14 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
     let metrics = HandlerMetrics::new(&registry, [], &Reason::ALL).unwrap();
     let station = |(name, action): (&str, Arc<dyn Action>)| {
         let name: crate::handler::config::ActionName = name.parse().unwrap();
+        let patience = RetryPolicy::default();
         Station {
-            reachability: Reachability::new(name.clone(), health.clone(), metrics.clone()),
-            named: NamedAction { name, action },
+            circuit: Circuit::new(name.clone(), patience, health.clone(), metrics.clone()),
+            named: NamedAction {
+                name,
+                action,
+                on: Occasions::default(),
+            },
         }
     };
     let topic = TOPIC.to_owned();
@@ -51,8 +57,9 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
     Arc::new(Worker {
         stations: actions.into_iter().map(station).collect(),
         retry: RetryPolicy::default(),
-        slots: Semaphore::new(1),
-        dead_letters,
+        slots: Arc::new(Semaphore::new(1)),
+        actions_of: Arc::new(|_| None),
+        dead_letters: Some(dead_letters),
         metrics,
         clock: Clock::default(),
     })
@@ -68,7 +75,7 @@ fn work(claim: Arc<Claim>) -> Arc<Work> {
     let time = Timestamp::CreateTime(0);
     let topic = "expired_sessions".to_owned();
     let record = OwnedMessage::new(Some(ENDING.to_vec()), None, topic, time, 0, 7, None);
-    Arc::new(Work::new(ticket, record, claim))
+    Arc::new(Work::new(Occasion::Ending, ticket, record, claim))
 }
 
 fn first_dead_letter(config: &ClientConfig) -> OwnedMessage {

@@ -65,6 +65,19 @@ impl KafkaLog {
         })
     }
 
+    /// Where the checkpoint partition begins and, to `client`, ends.
+    fn checkpoint_range(
+        &self,
+        client: &BaseConsumer<ReaderContext>,
+    ) -> Result<(i64, i64), RestoreError> {
+        let topic = &self.topics.checkpoint;
+        let range = client.fetch_watermarks(topic, self.partition, TIMEOUT);
+        range.map_err(|source| RestoreError::Kafka {
+            step: "ask where the checkpoint partition ends",
+            source,
+        })
+    }
+
     fn check_stop(&self) -> Result<(), RestoreError> {
         if self.stop.is_cancelled() {
             Err(RestoreError::Stopped)
@@ -141,28 +154,30 @@ impl RestoreLog for KafkaLog {
         Ok(self.source_range()?.0)
     }
 
+    fn checkpoint_end(&mut self) -> Result<i64, RestoreError> {
+        Ok(self.checkpoint_range(&self.ends)?.1)
+    }
+
+    fn checkpoint_stable_end(&mut self) -> Result<i64, RestoreError> {
+        // To a reader of committed records the end is the last stable offset.
+        Ok(self.checkpoint_range(&self.reader)?.1)
+    }
+
+    fn pause(&mut self) -> Result<(), RestoreError> {
+        self.check_stop()?;
+        thread::sleep(PAUSE);
+        Ok(())
+    }
+
     fn read_checkpoint(
         &mut self,
         mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), RestoreError> {
-        let topic = self.topics.checkpoint.clone();
-        let ask = |client: &BaseConsumer<ReaderContext>| {
-            client
-                .fetch_watermarks(&topic, self.partition, TIMEOUT)
-                .map_err(|source| RestoreError::Kafka {
-                    step: "ask where the checkpoint partition ends",
-                    source,
-                })
-        };
-        let (start, end) = ask(&self.ends)?;
+        let (start, end) = self.checkpoint_range(&self.reader)?;
         if start == end {
             return Ok(());
         }
-        // To a reader of committed records the end is the last stable offset.
-        while ask(&self.reader)?.1 < end {
-            self.check_stop()?;
-            thread::sleep(PAUSE);
-        }
+        let topic = self.topics.checkpoint.clone();
         self.read(&topic, start, |message| {
             if let Some(key) = message.key() {
                 visit(CheckpointRecord {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Applied, SessionTable};
+use super::{Applied, Key, Logged, SessionTable};
 use crate::session::attributes::Attributes;
 use crate::session::effect::{Effect, Ending, Reason};
 use crate::session::event::{Event, EventKind, Subject};
-use crate::session::id::{Packed, SessionId, UserRef};
+use crate::session::id::UserRef;
 use crate::session::slots::{Flags, SlotId};
 use crate::session::time::Timestamp;
 
@@ -35,24 +35,49 @@ impl SessionTable {
         record_timestamp: Timestamp,
         out: &mut Vec<Effect>,
     ) -> Applied {
-        let at = self.clamp(event.at, record_timestamp);
+        let key = self.key_of(event.subject);
+        let logged = Logged {
+            event,
+            offset,
+            record_timestamp,
+        };
+        self.apply_keyed(&logged, &key, out)
+    }
+
+    /// The key of the session that an event is about; one that is about many needs none,
+    /// and gets any.
+    pub(super) fn key_of(&self, subject: Subject<'_>) -> Key {
+        match subject {
+            Subject::Session { id, .. } => self.key(id.into()),
+            Subject::EverySessionOf(_) => self.key("".into()),
+        }
+    }
+
+    /// Applies an event whose session has this key.
+    pub(super) fn apply_keyed(
+        &mut self,
+        logged: &Logged<'_>,
+        key: &Key,
+        out: &mut Vec<Effect>,
+    ) -> Applied {
+        let event = &logged.event;
+        let at = self.clamp(event.at, logged.record_timestamp);
         // A clamped time is the latest that is possible. While the tracker is behind, that
         // may be long after the event: no proof that a session was idle until then.
         let exact = at == event.at;
         match event.subject {
-            Subject::Session { id, user } => {
+            Subject::Session { user, .. } => {
                 let happening = Happening {
                     user,
                     at,
                     exact,
                     kind: event.kind,
                     attributes: event.attributes,
-                    offset,
+                    offset: logged.offset,
                 };
-                let id = Packed::new(id);
-                match self.find(&id) {
-                    Some(slot) => self.apply_to_live(slot, id, happening, out),
-                    None => self.apply_to_unknown(id, happening, out),
+                match self.find(key) {
+                    Some(slot) => self.apply_to_live(slot, key, happening, out),
+                    None => self.apply_to_unknown(key, happening, out),
                 }
             }
             Subject::EverySessionOf(user) => {
@@ -76,14 +101,14 @@ impl SessionTable {
     fn apply_to_live(
         &mut self,
         slot: SlotId,
-        id: SessionId,
+        key: &Key,
         event: Happening<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
         let (deadline, reason) = self.deadline(slot);
         if event.exact && event.at >= deadline {
             self.end(slot, reason, deadline, out);
-            return self.apply_to_unknown(id, event, out);
+            return self.apply_to_unknown(key, event, out);
         }
         match event.kind {
             EventKind::Activity if self.has_attributes_of(slot, event) => {
@@ -99,7 +124,7 @@ impl SessionTable {
     /// Whether the event says nothing of the session that was not known.
     fn has_attributes_of(&self, slot: SlotId, event: Happening<'_>) -> bool {
         event.attributes.is_none_or(|attributes| {
-            let known = self.slots[slot].attributes.as_deref();
+            let known = self.slots.details(slot).attributes.as_deref();
             known == Some(attributes).filter(|all| !all.is_empty())
         })
     }
@@ -134,11 +159,11 @@ impl SessionTable {
             session.started_at = session.started_at.max(event.at);
             if let Some(user) = event.user.map(UserRef::to_owned) {
                 session.flags.set(Flags::USER_IS_NUMBER, user.number);
-                session.user = user.text;
+                self.slots.details_mut(slot).user = user.text;
             }
         }
         if let Some(attributes) = event.attributes {
-            session.attributes = boxed(attributes);
+            self.slots.details_mut(slot).attributes = boxed(attributes);
         }
         self.mark_pending(slot);
         self.resolve_policy(slot);
@@ -147,7 +172,7 @@ impl SessionTable {
 
     fn apply_to_unknown(
         &mut self,
-        id: SessionId,
+        key: &Key,
         event: Happening<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
@@ -160,13 +185,13 @@ impl SessionTable {
             return Applied::Late;
         }
         let reason = match event.kind {
-            EventKind::Activity | EventKind::Login => return self.start(id, event),
+            EventKind::Activity | EventKind::Login => return self.start(key, event),
             EventKind::Logout => Reason::Logout,
             EventKind::Revoke => Reason::Revoked,
         };
         // A token may exist that no event told of: end it all the same.
         out.push(Effect::Ended(Box::new(Ending {
-            session: id,
+            session: key.id.clone(),
             user: event.user.map(UserRef::to_owned),
             reason,
             policy: Arc::clone(policy),
@@ -179,7 +204,7 @@ impl SessionTable {
         Applied::Accepted
     }
 
-    fn start(&mut self, id: SessionId, event: Happening<'_>) -> Applied {
+    fn start(&mut self, key: &Key, event: Happening<'_>) -> Applied {
         if self.slots.len() >= self.config.max_sessions {
             self.tally.refused += 1;
             return Applied::Refused;
@@ -188,12 +213,13 @@ impl SessionTable {
             text: "",
             number: false,
         });
-        let slot = self.occupy(id, user.to_owned());
+        let slot = self.occupy(key, user.to_owned());
         let session = &mut self.slots[slot];
         session.started_at = event.at;
         session.last_activity = event.at;
-        session.start_offset = event.offset;
-        session.attributes = event.attributes.and_then(boxed);
+        let details = self.slots.details_mut(slot);
+        details.start_offset = event.offset;
+        details.attributes = event.attributes.and_then(boxed);
         self.mark_pending(slot);
         self.resolve_policy(slot);
         self.tally.started += 1;
@@ -217,10 +243,8 @@ impl SessionTable {
         let mut found: Vec<(i64, SlotId)> = self
             .slots
             .live()
-            .filter(|(_, session)| {
-                session.user == user.text && session.flags.has(Flags::USER_IS_NUMBER) == user.number
-            })
-            .map(|(slot, session)| (session.start_offset, slot))
+            .filter(|&slot| self.slots.user_id(slot) == user)
+            .map(|slot| (self.slots.details(slot).start_offset, slot))
             .collect();
         found.sort_unstable();
         for (_, slot) in found {
@@ -242,20 +266,21 @@ impl SessionTable {
         out: &mut Vec<Effect>,
     ) {
         let policy = Arc::clone(self.policy(slot));
-        let session = self.vacate(slot);
+        let user = self.slots.user_id(slot);
+        let (session, details) = self.vacate(slot);
         if session.flags.has(Flags::STORED) {
             self.forgotten.push(session.id.clone());
         }
         out.push(Effect::Ended(Box::new(Ending {
-            user: Some(session.user_id()),
+            user: Some(user),
             session: session.id,
             reason,
             policy,
             started_at: Some(session.started_at),
             last_activity: Some(session.last_activity),
             ended_at,
-            start_offset: session.start_offset,
-            attributes: session.attributes.map(|all| *all),
+            start_offset: details.start_offset,
+            attributes: details.attributes.map(|all| *all),
         })));
     }
 }

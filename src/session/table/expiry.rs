@@ -6,9 +6,11 @@ use super::{SessionTable, Timestamp};
 use crate::session::effect::{Effect, Expiring};
 use crate::session::policy::{Census, PolicyIndex, PolicySet};
 use crate::session::slots::{Flags, SlotId};
+use crate::session::wheel::Wheel;
 
 /// A session whose timer has gone off, in the order in which effects are written.
-struct Due {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
     at: Timestamp,
     start_offset: i64,
     slot: SlotId,
@@ -25,31 +27,52 @@ impl SessionTable {
     /// been taken care of. A watermark never goes back: an earlier one changes nothing.
     pub fn advance(&mut self, watermark: Timestamp, limit: usize, out: &mut Vec<Effect>) -> bool {
         self.watermark = self.watermark.max(watermark);
+        self.collect_due();
+        let mut batch = Vec::new();
+        while batch.len() < limit
+            && let Some(due) = self.overdue.pop_front()
+        {
+            // It may have ended since it fell due, or been active.
+            if Wheel::release(&mut self.slots, due.slot) {
+                batch.extend(self.due_or_armed(due.slot));
+            }
+        }
+        batch.sort_unstable();
+        for due in batch {
+            self.fire(due.slot, out);
+        }
+        !self.overdue.is_empty()
+    }
+
+    /// Puts what has fallen due since the last time behind what is left from then.
+    fn collect_due(&mut self) {
         let mut drained = Vec::new();
         self.wheel
             .drain(&mut self.slots, self.watermark, &mut drained);
-        let mut due = Vec::new();
+        let mut due: Vec<Due> = Vec::new();
         for slot in drained {
-            let at = self.timer(slot);
-            if at <= self.watermark {
-                let start_offset = self.slots[slot].start_offset;
-                due.push(Due {
-                    at,
-                    start_offset,
-                    slot,
-                });
-            } else {
-                self.wheel.arm(&mut self.slots, slot, at);
-            }
+            due.extend(self.due_or_armed(slot));
         }
-        due.sort_unstable_by_key(|due| (due.at, due.start_offset));
-        for left in due.iter().skip(limit) {
-            self.wheel.arm(&mut self.slots, left.slot, left.at);
+        due.sort_unstable();
+        for due in &due {
+            Wheel::hold(&mut self.slots, due.slot);
         }
-        for due in due.iter().take(limit) {
-            self.fire(due.slot, out);
+        self.overdue.extend(due);
+    }
+
+    /// The session if its time has come; otherwise its timer is set.
+    fn due_or_armed(&mut self, slot: SlotId) -> Option<Due> {
+        let at = self.timer(slot);
+        if at > self.watermark {
+            self.wheel.arm(&mut self.slots, slot, at);
+            return None;
         }
-        due.len() > limit
+        let start_offset = self.slots.details(slot).start_offset;
+        Some(Due {
+            at,
+            start_offset,
+            slot,
+        })
     }
 
     /// Puts other policies into force, for running sessions as for new ones: each is
@@ -63,7 +86,7 @@ impl SessionTable {
         let slots: Vec<(SlotId, Timestamp)> = self
             .slots
             .live()
-            .map(|(slot, _)| (slot, self.deadline(slot).0))
+            .map(|slot| (slot, self.deadline(slot).0))
             .collect();
         self.census = Census::new(&policies);
         self.policies = policies;
@@ -91,10 +114,11 @@ impl SessionTable {
 
     /// Finds the policy of the session anew, and sets its timer by it.
     pub(super) fn resolve_policy(&mut self, slot: SlotId) {
-        let session = &mut self.slots[slot];
+        let details = self.slots.details(slot);
         let mut buffer = [0; 36];
-        let user = session.user.text(&mut buffer);
-        let policy = self.policies.resolve(user, session.attributes.as_deref());
+        let user = details.user.text(&mut buffer);
+        let policy = self.policies.resolve(user, details.attributes.as_deref());
+        let session = &mut self.slots[slot];
         self.census.leave(session.policy);
         self.census.enter(policy);
         session.policy = policy;
@@ -128,16 +152,16 @@ impl SessionTable {
             self.end(slot, reason, deadline, out);
             return;
         }
-        let session = &self.slots[slot];
+        let (session, details) = (&self.slots[slot], self.slots.details(slot));
         out.push(Effect::Expiring(Box::new(Expiring {
             session: session.id.clone(),
-            user: session.user_id(),
+            user: self.slots.user_id(slot),
             policy: Arc::clone(self.policy(slot)),
             reason,
             last_activity: session.last_activity,
             deadline,
-            start_offset: session.start_offset,
-            attributes: session.attributes.as_deref().cloned(),
+            start_offset: details.start_offset,
+            attributes: details.attributes.as_deref().cloned(),
         })));
         self.slots[slot].flags.set(Flags::WARNED, true);
         // Stored with the warning, so that a restore does not repeat it.

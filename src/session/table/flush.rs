@@ -35,8 +35,9 @@ impl SessionTable {
         for session in std::mem::take(&mut self.forgotten) {
             // An id that is live again has just been stored above, its record being
             // the new session's.
-            if self.find(&session).is_none() {
-                out.push(Effect::Forget(session));
+            let key = self.key(session);
+            if self.find(&key).is_none() {
+                out.push(Effect::Forget(key.id));
             }
         }
         let overdue = self.reached_before(now, position);
@@ -92,14 +93,15 @@ impl SessionTable {
         let session = &mut self.slots[slot];
         session.flags.set(Flags::PENDING, false);
         session.flags.set(Flags::STORED, true);
+        let (session, details) = (&self.slots[slot], self.slots.details(slot));
         out.push(Effect::Store(Box::new(Checkpoint {
             session: session.id.clone(),
-            user: session.user_id(),
+            user: self.slots.user_id(slot),
             started_at: session.started_at,
             last_activity: session.last_activity,
-            start_offset: session.start_offset,
+            start_offset: details.start_offset,
             warned_of: Some(deadline).filter(|_| session.flags.has(Flags::WARNED)),
-            attributes: session.attributes.as_deref().cloned(),
+            attributes: details.attributes.as_deref().cloned(),
         })));
     }
 

@@ -10,21 +10,25 @@
 use super::{SessionTable, Timestamp};
 use crate::session::checkpoint::Checkpoint;
 use crate::session::event::{Event, EventKind, Subject};
-use crate::session::id::{Packed, SessionId};
+use crate::session::id::SessionId;
 use crate::session::slots::{Flags, SlotId};
 
 impl SessionTable {
     /// Takes over a session from its checkpoint record, in place of an older record
     /// of the same session.
     pub fn restore(&mut self, checkpoint: Checkpoint) {
-        self.discard(&checkpoint.session);
-        let slot = self.occupy(checkpoint.session, checkpoint.user);
+        let key = self.key(checkpoint.session);
+        if let Some(slot) = self.find(&key) {
+            self.vacate(slot);
+        }
+        let slot = self.occupy(&key, checkpoint.user);
         let session = &mut self.slots[slot];
         session.started_at = checkpoint.started_at;
         session.last_activity = checkpoint.last_activity;
-        session.start_offset = checkpoint.start_offset;
-        session.attributes = checkpoint.attributes.map(Box::new);
         session.flags.set(Flags::STORED, true);
+        let details = self.slots.details_mut(slot);
+        details.start_offset = checkpoint.start_offset;
+        details.attributes = checkpoint.attributes.map(Box::new);
         self.resolve_policy(slot);
         // Policies may have changed since: a deadline that moved on by that needs a
         // warning of its own.
@@ -40,7 +44,7 @@ impl SessionTable {
 
     /// Drops a session whose checkpoint record has been removed: it is over.
     pub fn discard(&mut self, session: &SessionId) {
-        if let Some(slot) = self.find(session) {
+        if let Some(slot) = self.find(&self.key(session.clone())) {
             self.vacate(slot);
         }
     }
@@ -48,15 +52,23 @@ impl SessionTable {
     /// Whether the session lives.
     #[must_use]
     pub fn contains(&self, session: &SessionId) -> bool {
-        self.find(session).is_some()
+        self.find(&self.key(session.clone())).is_some()
+    }
+
+    /// The offset of the record that the session started with, if it lives.
+    #[must_use]
+    pub fn start_offset(&self, session: &SessionId) -> Option<i64> {
+        let slot = self.find(&self.key(session.clone()))?;
+        Some(self.slots.details(slot).start_offset)
     }
 
     /// Has the next flush write what is so of the session, in place of a record that is
     /// wrong: its state, or that it is not there.
     pub fn restate(&mut self, session: SessionId) {
-        match self.find(&session) {
+        let key = self.key(session);
+        match self.find(&key) {
             Some(slot) => self.mark_pending(slot),
-            None => self.forgotten.push(session),
+            None => self.forgotten.push(key.id),
         }
     }
 
@@ -70,8 +82,8 @@ impl SessionTable {
             return;
         }
         let at = self.clamp(event.at, record_timestamp);
-        if let Some(slot) = self.find(&Packed::new(id))
-            && self.slots[slot].start_offset <= offset
+        if let Some(slot) = self.find(&self.key(id.into()))
+            && self.slots.details(slot).start_offset <= offset
         {
             // Warnings and their withdrawal are stored at once: nothing to bring back.
             self.raise_activity(slot, at, offset);
@@ -85,7 +97,7 @@ impl SessionTable {
     /// dirty from there until they have been stored, so that a restore before that
     /// finds the same gap and comes to the same conclusion.
     pub fn assume_active(&mut self, at: Timestamp, lost_from: i64) {
-        let slots: Vec<SlotId> = self.slots.live().map(|(slot, _)| slot).collect();
+        let slots: Vec<SlotId> = self.slots.live().collect();
         for slot in slots {
             self.touch(slot, at, lost_from);
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Worker, known};
-use crate::process_report::{self, Assignment, PolicyInForce, ProcessReport, ProcessState};
+use crate::process_report::{Assignment, PolicyInForce, ProcessReport, ProcessState};
 use crate::session::Timestamp;
 use crate::telemetry;
+use crate::tracker::custody::{News, Surroundings};
 use crate::wire::time;
 
 /// How long the last report may hold up the end of the process.
@@ -28,44 +29,43 @@ pub struct Identity {
 impl Worker {
     /// Reports every few seconds, and at once after a rebalance.
     pub(super) fn report_if_due(&mut self) {
-        let now = self.clock.elapsed();
-        let due = self
-            .last_report
-            .is_none_or(|last| now.saturating_sub(last) >= process_report::INTERVAL);
-        if due {
-            self.last_report = Some(now);
+        if self.custody.surroundings_mut().report_is_due() {
             // While no broker answers, nothing else would.
-            self.tell_clocks(self.engine.clocks().lower(self.reading()).err());
-            self.parts
-                .reporter
-                .write(&self.report(ProcessState::Running));
+            let trouble = self.custody.clock_trouble();
+            let surroundings = self.custody.surroundings_mut();
+            surroundings.tell(News::Clocks(trouble));
+            let report = self.report(ProcessState::Running);
+            let surroundings = self.custody.surroundings_mut();
+            surroundings.parts.reporter.write(&report);
             self.update_metrics();
         }
     }
 
     pub(super) fn write_last_report(&mut self) {
         self.update_metrics();
-        self.parts
-            .reporter
-            .write(&self.report(ProcessState::Stopped));
-        self.parts.reporter.flush(LAST_REPORT_PATIENCE);
+        let report = self.report(ProcessState::Stopped);
+        let reporter = &mut self.custody.surroundings_mut().parts.reporter;
+        reporter.write(&report);
+        reporter.flush(LAST_REPORT_PATIENCE);
     }
 
     fn update_metrics(&mut self) {
-        for tally in self.engine.take_tallies() {
-            self.metrics.tally(&tally);
+        let tallies: Vec<_> = self.custody.engine_mut().take_tallies().collect();
+        let metrics = &self.custody.surroundings().metrics;
+        for tally in &tallies {
+            metrics.tally(tally);
         }
-        self.metrics
-            .assignment(self.engine.assigned().map(|(number, partition)| {
-                let state =
-                    partition.map(|partition| (partition.sessions(), partition.watermark()));
-                (number, state)
-            }));
+        let assigned = self.custody.engine().assigned();
+        metrics.assignment(assigned.map(|(number, partition)| {
+            let state = partition.map(|partition| (partition.sessions(), partition.watermark()));
+            (number, state)
+        }));
     }
 
     fn report(&self, state: ProcessState) -> ProcessReport {
-        let identity = &self.settings.identity;
-        let not_ready = self.health.not_ready().into_iter();
+        let surroundings = self.custody.surroundings();
+        let identity = &surroundings.settings.identity;
+        let not_ready = surroundings.health.not_ready().into_iter();
         ProcessReport {
             v: 1,
             id: identity.id.clone(),
@@ -74,7 +74,7 @@ impl Worker {
             host: identity.host.clone(),
             pid: std::process::id(),
             started_at: time::format(identity.started_at),
-            reported_at: time::format(self.clock.wall()),
+            reported_at: time::format(surroundings.clock.wall()),
             state,
             not_ready: not_ready
                 .map(|(name, reason)| (name.into_owned(), reason))
@@ -82,13 +82,13 @@ impl Worker {
             assignments: self.assignments(),
             policies: self.policies(),
             admin: identity.admin.clone(),
-            totals: Some(self.metrics.totals()),
+            totals: Some(surroundings.metrics.totals()),
             errors: telemetry::recent_errors(),
         }
     }
 
     fn policies(&self) -> Vec<PolicyInForce> {
-        let counts = self.engine.sessions_by_policy().into_iter();
+        let counts = self.custody.engine().sessions_by_policy().into_iter();
         counts
             .map(|(policy, sessions)| PolicyInForce {
                 name: policy.name.clone(),
@@ -99,16 +99,18 @@ impl Worker {
     }
 
     fn assignments(&self) -> Vec<Assignment> {
+        let surroundings = self.custody.surroundings();
         let end_of = |number| {
-            self.last_ends
+            surroundings
+                .last_ends
                 .iter()
                 .find(|end| end.0 == number)
                 .map(|end| end.1)
         };
-        let assigned = self.engine.assigned();
+        let assigned = self.custody.engine().assigned();
         assigned
             .map(|(number, partition)| Assignment {
-                topic: self.settings.topics.session_logs.clone(),
+                topic: surroundings.settings.topics.session_logs.clone(),
                 partition: number,
                 restoring: partition.is_none(),
                 position: partition.map(|partition| partition.position()),

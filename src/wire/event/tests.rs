@@ -289,6 +289,34 @@ fn times_are_rfc_3339_or_milliseconds() {
     }
 }
 
+#[test]
+fn usual_events_are_read_without_the_general_parser() {
+    for usual in [
+        r#"{"user_id":123,"session_id":"abc123","activity_timestamp":"2025-02-07T12:00:00Z"}"#,
+        r#"{ "session_id" : "", "user_id" : "ann" , "activity_timestamp" : -0, "event": "login" } "#,
+        r#"{"event":"logout"}"#,
+    ] {
+        let fields = usual::read(usual.as_bytes());
+        assert!(fields.is_some(), "{usual}");
+        assert_eq!(fields, read(usual.as_bytes()).ok(), "{usual}");
+    }
+    for other in [
+        r#"{"session_id":null}"#,
+        r#"{"session_id":"é"}"#,
+        r#"{"session_id":"\u0061"}"#,
+        r#"{"session_id":"a","session_id":"b"}"#,
+        r#"{"activity_timestamp":1.5}"#,
+        r#"{"user_id":01}"#,
+        r#"{"user_id":-}"#,
+        r#"{"device":"phone"}"#,
+        r#"{"event":"login"} {}"#,
+        r#"{"event":"login",}"#,
+        r#"{"event":"login""#,
+    ] {
+        assert_eq!(usual::read(other.as_bytes()), None, "{other}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_give_an_event_or_an_error(value in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -302,11 +330,16 @@ proptest! {
         removed in 0..8_usize,
         inserted in "[\"\\\\{}:,0-9a-z\u{0}é]{0,4}",
     ) {
-        let mut value = minimal_with("attributes", r#"{"tenant": "acme"}"#).into_bytes();
-        let start = at.min(value.len());
-        let end = (start + removed).min(value.len());
-        value.splice(start..end, inserted.into_bytes());
-        let _ = decode(Some(&value));
+        for (field, literal) in [("attributes", r#"{"tenant": "acme"}"#), ("event", r#""login""#)] {
+            let mut value = minimal_with(field, literal).into_bytes();
+            let start = at.min(value.len());
+            let end = (start + removed).min(value.len());
+            value.splice(start..end, inserted.bytes());
+            let _ = decode(Some(&value));
+            if let Some(fields) = usual::read(&value) {
+                prop_assert_eq!(Ok(fields), read(&value), "both ways of reading agree");
+            }
+        }
     }
 
     #[test]

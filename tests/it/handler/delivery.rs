@@ -8,7 +8,8 @@ use sha2::Sha256;
 use sundown::clock::Clock;
 
 use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
-use crate::process::{Process, Stream};
+use crate::eventually::eventually;
+use crate::process::{Launch, Process, Stream};
 use crate::receiver::{Answer, Call, Receiver};
 
 /// What the documentation tells receivers to do.
@@ -56,6 +57,33 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
     let calls = receiver.wait_for(SOON, endings.len() + 1);
     assert_eq!(calls.last().unwrap().key, another.id);
     installation.wait_until_drained();
+    stop(handler);
+}
+
+#[test]
+fn a_policy_chooses_among_the_actions() {
+    let installation = Installation::new(1);
+    let [chosen, other] = [(); 2].map(|()| Receiver::start(|_| Answer::Status(200)));
+    let policy = installation.files.path().join("policy.yaml");
+    let text = "apiVersion: sundown.dev/v1alpha1\nkind: SessionPolicy\n\
+                metadata: {name: default}\nspec: {idleTimeout: 1h, actions: [chosen]}\n";
+    std::fs::write(&policy, text).unwrap();
+    // A topic that has just been made is not known everywhere at once.
+    eventually(SOON, "the policy to be applied", || {
+        let mut apply = Launch::sundown()
+            .args(["policy", "apply", "-b", installation.kafka.bootstrap()])
+            .args(["--topic-prefix", &installation.prefix, "-f"])
+            .arg(&policy)
+            .start();
+        apply.wait(SOON).success().then_some(())
+    });
+    let ending = Ending::of("user");
+    installation.write(std::slice::from_ref(&ending));
+    let actions = webhook("other", &other.url()) + &webhook("chosen", &chosen.url());
+    let handler = installation.start(&actions, "");
+    installation.wait_until_drained();
+    assert_eq!(chosen.accepted(), once(&[ending]));
+    assert_eq!(other.calls().len(), 0);
     stop(handler);
 }
 

@@ -1,12 +1,16 @@
 //! What fails, and what becomes of it.
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::process::{Process, Stream};
 use crate::receiver::{Answer, Receiver};
+use crate::tls::Identity;
 use crate::topic::{NewRecord, Record};
 
 /// The headers that the handler has added, without those that tell of a time.
@@ -168,7 +172,7 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
     });
     assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
     let metrics = probe(admin, "/metrics");
-    let gauge = r#"sundown_handler_action_unreachable{action="notify"} 1"#;
+    let gauge = r#"sundown_handler_circuit_open{action="notify"} 1"#;
     assert!(metrics.contains(gauge), "{metrics}");
 
     let receiver = Receiver::start_at(address, |_| Answer::Status(200));
@@ -179,6 +183,42 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
     let ready = probe(admin, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     stop(handler);
+}
+
+#[test]
+fn a_receiver_whose_certificate_nobody_vouches_for_gets_nothing() {
+    let installation = Installation::new(1);
+    let (heard, hearing) = mpsc::channel();
+    let (identity, place) = (Identity::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = place.local_addr().unwrap();
+    let config = identity.server();
+    thread::spawn(move || {
+        for mut stream in place.incoming().map_while(Result::ok) {
+            let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut first = [0];
+            let mut stream = rustls::Stream::new(&mut connection, &mut stream);
+            // Fails where the client hangs up.
+            let _ = heard.send(stream.read_exact(&mut first).is_ok());
+        }
+    });
+    installation.write(&[Ending::of("user")]);
+    let url = format!("https://localhost:{}/hook", address.port());
+    let untrusting = installation.start(&webhook("notify", &url), "attempts: 1");
+    untrusting.wait_for_line(SOON, |line| line.text.contains("circuit open"));
+    assert!(
+        !hearing.recv_timeout(SOON).unwrap(),
+        "it was told something"
+    );
+    assert_eq!(installation.dead_letters(), []);
+    stop(untrusting);
+
+    // The same with its certificate: what it then hears is the call.
+    while hearing.try_recv().is_ok() {}
+    let trusting = format!("caFile: {}, timeout", identity.certificate().display());
+    let action = webhook("notify", &url).replace("timeout", &trusting);
+    let trusting = installation.start(&action, "");
+    assert!(hearing.recv_timeout(SOON).unwrap());
+    stop(trusting);
 }
 
 #[test]
@@ -256,7 +296,7 @@ fn admin_address(handler: &Process) -> SocketAddr {
 }
 
 fn probe(admin: SocketAddr, path: &str) -> String {
-    use std::io::{Read, Write};
+    use std::io::Write;
     let mut stream = std::net::TcpStream::connect(admin).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -39,7 +39,8 @@ fn missing_topics_are_named_with_the_command_that_creates_them() {
         &prefix,
     ];
     let logs = format!("{prefix}session_logs");
-    let words = ["missing topics", &logs, "sundown topics create"];
+    let policies = format!("{prefix}sundown.policies");
+    let words = ["missing topics", &logs, &policies, "sundown topics create"];
     assert_refusal(Launch::sundown().args(tracker), 1, &words);
 }
 

@@ -58,6 +58,19 @@ impl Tracker {
             .sum()
     }
 
+    /// A gauge; `labels` is a part of its labels.
+    pub fn value(&self, name: &str, labels: &str) -> Option<f64> {
+        let metrics = self.get("/metrics")?;
+        let mut lines = metrics.lines();
+        let line = lines.find(|line| line.starts_with(name) && line.contains(labels))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.text(Stream::Stderr)
+    }
+
     /// Waits until that sum is at least `value`.
     pub fn await_metric(&self, name: &str, labels: &str, value: u64) {
         eventually(SOON, &format!("{name} {labels} of {value}"), || {

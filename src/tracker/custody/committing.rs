@@ -1,20 +1,18 @@
-//! When the loop commits, and what it does with the outcome.
+//! When to commit, and what to do with the outcome.
 
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use super::membership::COMMIT_PATIENCE;
+use super::{Committed, Custody, News, Surroundings};
 
-use super::{COMMIT_PATIENCE, Worker};
-use crate::kafka::commit_thread::Committed;
-
-impl Worker {
-    /// Hands a batch to the commit thread when its time has come.
+impl<S: Surroundings> Custody<S> {
+    /// Hands a batch over when its time has come.
     pub(super) fn commit_if_due(&mut self) {
-        let now = self.reading();
+        let now = self.surroundings.reading();
         if !self.engine.due(now.elapsed) {
             return;
         }
-        if self.parts.commits.busy() {
+        if self.surroundings.committing() {
             // The next batch goes on growing, but not for ever.
             if self.engine.full() {
                 self.take_commit(COMMIT_PATIENCE);
@@ -26,13 +24,13 @@ impl Worker {
 
     fn submit_batch(&mut self) {
         // Asked for first: a batch that is taken has to be committed.
-        let Some(group) = self.parts.consumer.group_metadata() else {
+        let Some(member) = self.surroundings.member() else {
             return;
         };
         self.step_past_control_records();
-        let now = self.reading();
+        let now = self.surroundings.reading();
         if let Some(batch) = self.engine.take_batch(now) {
-            self.parts.commits.submit(batch, group);
+            self.surroundings.commit(batch, member);
         }
     }
 
@@ -42,28 +40,24 @@ impl Worker {
             batch,
             outcome,
             took,
-        }) = self.parts.commits.result(patience)
+        }) = self.surroundings.committed(patience)
         else {
             return;
         };
         match outcome {
-            Ok(()) => {
-                let lateness = self.settings.table.allowed_lateness;
-                self.metrics
-                    .committed(&batch, self.clock.wall(), lateness, took.as_secs_f64());
-            }
+            Ok(()) => self.surroundings.tell(News::Committed(&batch, took)),
             Err(error) => {
-                self.metrics.aborted(took.as_secs_f64());
+                self.surroundings.tell(News::Aborted(took));
                 tracing::warn!(%error, "the transaction came to nothing; restoring all partitions");
                 self.restore_everything();
             }
         }
     }
 
-    /// Commits everything now, and waits for it.
-    pub(super) fn commit_now(&mut self, patience: Duration) {
+    /// Commits everything now, and waits for it up to `patience`.
+    pub fn commit_now(&mut self, patience: Duration) {
         self.take_commit(patience);
-        if !self.parts.commits.busy() {
+        if !self.surroundings.committing() {
             self.submit_batch();
             self.take_commit(patience);
         }

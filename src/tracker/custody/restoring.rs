@@ -1,16 +1,14 @@
-//! How the loop gets a partition's state, and reads on from there.
+//! How to get a partition's state, and to read on from there.
 
 use std::sync::Arc;
 
-use super::Worker;
-use crate::kafka::group;
-use crate::kafka::restore::{RestoreError, RestoreJob, RestoreResult};
+use super::{Custody, News, RestoreOutcome, RestoreResult, Surroundings};
 use crate::session::PolicySet;
 use crate::tracker::engine::Ticket;
-use crate::tracker::restore::RestoreSettings;
+use crate::tracker::restore::{RestoreSettings, Restored};
 
-impl Worker {
-    /// Hands partitions to the restorers, and takes those that they have finished.
+impl<S: Surroundings> Custody<S> {
+    /// Has partitions restored, and takes those that have been.
     pub(super) fn take_restored(&mut self) -> anyhow::Result<()> {
         // Not before the clocks are known: events would be taken for events from the
         // future on a machine that is behind. Nor before the policies are: sessions would
@@ -19,10 +17,10 @@ impl Worker {
             && let Some(policies) = self.engine.policies().cloned()
         {
             for (partition, ticket) in std::mem::take(&mut self.waiting) {
-                self.submit_restore(partition, ticket, Arc::clone(&policies));
+                self.begin_restore(partition, ticket, Arc::clone(&policies));
             }
         }
-        while let Some(result) = self.parts.restores.result() {
+        while let Some(result) = self.surroundings.restored() {
             self.restored(result)?;
         }
         Ok(())
@@ -31,24 +29,24 @@ impl Worker {
     /// Goes on where the log begins by now. Not while a commit is under way: a restore
     /// that runs beside it could see its checkpoints without its offset.
     pub(super) fn restore_if_overtaken(&mut self) {
-        if self.overtaken && !self.parts.commits.busy() {
+        if self.overtaken && !self.surroundings.committing() {
             self.overtaken = false;
             self.restore_everything();
         }
     }
 
-    fn submit_restore(&self, partition: i32, ticket: Ticket, policies: Arc<PolicySet>) {
+    fn begin_restore(&mut self, partition: i32, ticket: Ticket, policies: Arc<PolicySet>) {
         let settings = RestoreSettings {
             partition,
-            siblings: self.settings.partitions,
-            table: self.settings.table.clone(),
+            siblings: self.siblings,
+            table: self.table.clone(),
             policies,
-            now: self.engine.clocks().upper(self.reading()),
+            now: self.now_upper(),
         };
-        self.parts.restores.submit(RestoreJob { ticket, settings });
+        self.surroundings.restore(ticket, settings);
     }
 
-    fn restored(&mut self, result: RestoreResult) -> anyhow::Result<()> {
+    fn restored(&mut self, result: RestoreResult<S::Error>) -> anyhow::Result<()> {
         let RestoreResult {
             ticket,
             partition,
@@ -57,29 +55,25 @@ impl Worker {
         if self.engine.restoring(partition) != Some(ticket) {
             return Ok(());
         }
-        let restored = match outcome {
-            Ok(restored) => restored,
-            Err(RestoreError::Stopped) => return Ok(()),
-            Err(error @ RestoreError::Checkpoint(_)) => {
-                let topic = &self.settings.topics.checkpoint;
-                return Err(anyhow::Error::new(error).context(format!(
-                    "cannot restore from {topic}, partition {partition}"
-                )));
-            }
-            Err(error @ (RestoreError::Kafka { .. } | RestoreError::Truncated { .. })) => {
+        match outcome {
+            RestoreOutcome::Restored(restored) => self.go_live(ticket, partition, *restored),
+            RestoreOutcome::Failed(error) => {
                 tracing::warn!(partition, %error, "restoring again");
                 self.waiting.push((partition, ticket));
-                return Ok(());
             }
-        };
+            RestoreOutcome::Impossible(error) => return Err(error),
+            RestoreOutcome::Stopped => {}
+        }
+        Ok(())
+    }
+
+    fn go_live(&mut self, ticket: Ticket, partition: i32, restored: Restored) {
         let position = restored.partition.position();
-        let topic = &self.settings.topics.session_logs;
-        let consumer = &self.parts.consumer;
-        if let Err(error) = group::read_from(consumer, topic, partition, position) {
+        if let Err(error) = self.surroundings.read_from(partition, position) {
             tracing::warn!(partition, position, %error, "cannot read on where the restore ended; restoring again");
             let ticket = self.engine.assign(partition);
             self.waiting.push((partition, ticket));
-            return Ok(());
+            return;
         }
         if let Some(degraded) = &restored.degraded {
             tracing::error!(partition, reason = %degraded, "took every session of the partition as active: they end late rather than wrongly");
@@ -92,14 +86,9 @@ impl Worker {
             replayed = restored.replayed,
             "restored"
         );
-        self.metrics.restored(
-            restored.records,
-            restored.replayed,
-            restored.degraded.is_some(),
-        );
+        self.surroundings.tell(News::Restored(&restored));
         self.engine
             .restored(ticket, partition, Box::new(restored.partition));
         self.tell_restoring();
-        Ok(())
     }
 }

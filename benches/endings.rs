@@ -1,0 +1,144 @@
+//! Has the handler call a webhook for every one of many endings.
+//!
+//!     cargo bench --bench endings                       100,000 endings, 64 at once
+//!     cargo bench --bench endings -- --endings 20000 --concurrency 16
+//!
+//! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP. The
+//! receiver answers at once, on the same machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a benchmark measures time, prints, and panics when it cannot go on"
+)]
+#![allow(missing_docs, reason = "not a library")]
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+#[path = "support/kafka.rs"]
+mod kafka;
+
+const SUNDOWN: &str = env!("CARGO_BIN_EXE_sundown");
+/// Without progress for so long, the handler has stopped.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() {
+    let flag = |name: &str, default: u64| {
+        let mut arguments = std::env::args().skip_while(|argument| argument != name);
+        let value = arguments.nth(1);
+        value.map_or(default, |value| value.parse().expect("a number"))
+    };
+    let (endings, concurrency) = (flag("--endings", 100_000), flag("--concurrency", 64));
+    let bootstrap = kafka::bootstrap();
+    let prefix = format!("endings-{}-", std::process::id());
+    fill(&bootstrap, &prefix, endings);
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let calls = Arc::new(AtomicU64::new(0));
+    let address = runtime.block_on(sink(Arc::clone(&calls)));
+    let folder = TempDir::new().unwrap();
+    let actions = folder.path().join("actions.yaml");
+    let text = format!(
+        "actions:\n- {{name: notify, type: webhook, url: 'http://{address}/hook', \
+         secret: {{valueFrom: {{env: PATH}}}}}}\n"
+    );
+    std::fs::write(&actions, text).unwrap();
+    let mut handler = Command::new(SUNDOWN)
+        .args(["handler", "-b", &bootstrap, "--topic-prefix", &prefix])
+        .args(["--concurrency", &concurrency.to_string(), "--actions"])
+        .arg(&actions)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    println!("| endings | at once | endings/s | peak MiB at a tenth | peak MiB at the end |");
+    println!("|---|---|---|---|---|");
+    await_calls(&calls, 1);
+    let begun = Instant::now();
+    await_calls(&calls, endings / 10);
+    let early = peak_mib(&handler);
+    await_calls(&calls, endings);
+    let rate = endings as f64 / begun.elapsed().as_secs_f64();
+    let peak = peak_mib(&handler);
+    println!("| {endings} | {concurrency} | {rate:.0} | {early:.0} | {peak:.0} |");
+    handler.kill().unwrap();
+    handler.wait().unwrap();
+}
+
+/// Waits until there have been so many calls.
+fn await_calls(calls: &AtomicU64, count: u64) {
+    let (mut last, mut at) = (0, Instant::now());
+    loop {
+        let now = calls.load(Ordering::Relaxed);
+        if now >= count {
+            return;
+        }
+        if now > last {
+            (last, at) = (now, Instant::now());
+        }
+        assert!(at.elapsed() < PATIENCE, "the handler has stopped at {now}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+async fn sink(calls: Arc<AtomicU64>) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let receive = move || {
+        calls.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(StatusCode::NO_CONTENT)
+    };
+    let router = Router::new().route("/hook", post(receive));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+fn fill(bootstrap: &str, prefix: &str, endings: u64) {
+    let created = Command::new(SUNDOWN)
+        .args([
+            "topics",
+            "create",
+            "-b",
+            bootstrap,
+            "--topic-prefix",
+            prefix,
+        ])
+        .stdout(Stdio::null())
+        .status();
+    assert!(created.unwrap().success());
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("queue.buffering.max.messages", "10000000")
+        .create()
+        .unwrap();
+    let topic = format!("{prefix}expired_sessions");
+    for number in 0..endings {
+        let (id, session) = (Uuid::new_v4(), Uuid::new_v4().to_string());
+        let ending = format!(
+            r#"{{"event_id":"{id}","session_id":"{session}","user_id":{number},"reason":"idle_timeout","policy":{{"name":"default","generation":1}},"started_at":"2025-02-07T11:00:00.000Z","last_activity":"2025-02-07T12:00:00.000Z","ended_at":"2025-02-07T13:00:00.000Z","detected_at":"2025-02-07T13:00:05.000Z","attributes":{{}}}}"#
+        );
+        let record = BaseRecord::to(&topic).key(&session).payload(&ending);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+fn peak_mib(process: &Child) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<f64>().unwrap() / 1024.0
+}

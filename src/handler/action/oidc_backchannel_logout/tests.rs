@@ -1,0 +1,113 @@
+use tempfile::TempDir;
+use wiremock::ResponseTemplate;
+
+use super::*;
+use crate::handler::action::testing::{
+    EVENT_ID, form, only_call, receiver, run, signing_key, verified,
+};
+
+fn action(url: &str, whom: &str, keys: &str) -> Result<OidcBackchannelLogout, Invalid> {
+    let text = format!(
+        "{{name: tell, type: oidc-backchannel-logout, url: '{url}', \
+         issuer: 'https://id.example', audience: shop, {whom} signingKeys: [{keys}]}}"
+    );
+    OidcBackchannelLogout::new(serde_yaml::from_str(&text).unwrap())
+}
+
+const BOTH: &str = "sub: '{{ user_id }}', sid: '{{ attributes.sid }}',";
+
+#[tokio::test]
+async fn the_logout_token_is_what_the_specification_asks_for() {
+    let folder = TempDir::new().unwrap();
+    for algorithm in ["RS256", "ES256", "EdDSA"] {
+        let relying_party = receiver(ResponseTemplate::new(204)).await;
+        let key = signing_key(&folder, algorithm);
+        let action = action(&relying_party.uri(), BOTH, &key).unwrap();
+        run(&action).await.unwrap();
+        let fields = form(&only_call(&relying_party).await);
+        let [(name, token)] = &fields[..] else {
+            panic!("{fields:?}")
+        };
+        assert_eq!(name, "logout_token");
+        let (header, claims) = verified(token, &action);
+        assert_eq!(header.algorithm(), Some(algorithm));
+        assert_eq!(header.token_type(), Some("logout+jwt"));
+        assert_eq!(claims.issuer(), Some("https://id.example"));
+        assert_eq!(claims.audience(), Some(vec!["shop"]));
+        assert_eq!(claims.jwt_id(), Some(EVENT_ID));
+        assert_eq!(claims.subject(), Some("42"));
+        assert_eq!(claims.claim("sid"), Some(&json!("sid-1")));
+        assert_eq!(claims.claim("events"), Some(&json!({ EVENT: {} })));
+        assert_eq!(claims.claim("nonce"), None);
+        let (issued, expires) = (claims.issued_at().unwrap(), claims.expires_at().unwrap());
+        let life = expires.duration_since(issued).unwrap();
+        assert!(life <= Duration::from_secs(120), "{life:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_relying_party_does_not_know_is_left_out() {
+    let folder = TempDir::new().unwrap();
+    let relying_party = receiver(ResponseTemplate::new(200)).await;
+    let key = signing_key(&folder, "ES256");
+    let only_sid = "sid: '{{ attributes.sid }}',";
+    let action = action(&relying_party.uri(), only_sid, &key).unwrap();
+    run(&action).await.unwrap();
+    let fields = form(&only_call(&relying_party).await);
+    let (_, claims) = verified(&fields[0].1, &action);
+    assert_eq!(claims.subject(), None);
+}
+
+#[tokio::test]
+async fn a_relying_party_that_cannot_log_out_is_quoted() {
+    let folder = TempDir::new().unwrap();
+    let body = json!({"error": "invalid_request", "error_description": "unknown sid"});
+    let relying_party = receiver(ResponseTemplate::new(400).set_body_json(body)).await;
+    let key = signing_key(&folder, "ES256");
+    let action = action(&relying_party.uri(), BOTH, &key).unwrap();
+    let reason = "the receiver answered 400 Bad Request: invalid_request (unknown sid)";
+    assert_eq!(run(&action).await, Err(ActionError::permanent(reason)));
+}
+
+#[tokio::test]
+async fn an_event_without_what_the_token_needs_is_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let relying_party = receiver(ResponseTemplate::new(200)).await;
+    let key = signing_key(&folder, "ES256");
+    let other = "sid: '{{ attributes.session_state }}',";
+    let action = action(&relying_party.uri(), other, &key).unwrap();
+    let lacking = ActionError::permanent("the event has no attributes.session_state");
+    assert_eq!(run(&action).await, Err(lacking));
+    assert_eq!(relying_party.received_requests().await.unwrap().len(), 0);
+}
+
+#[test]
+fn what_would_name_nothing_or_sign_nothing_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let key = signing_key(&folder, "ES256");
+    let wrong = key.replace("{algorithm: ES256", "{algorithm: RS256");
+    for (whom, keys, field) in [
+        ("", key.as_str(), "sid"),
+        (BOTH, "", "signingKeys"),
+        (BOTH, wrong.as_str(), "signingKeys"),
+    ] {
+        let error = action("https://host", whom, keys).unwrap_err().to_string();
+        assert!(error.contains(field), "{error}");
+    }
+}
+
+#[test]
+fn all_keys_are_published_under_stable_ids() {
+    let folder = TempDir::new().unwrap();
+    let keys = [signing_key(&folder, "ES256"), signing_key(&folder, "RS256")].join(", ");
+    let ids = || {
+        let keys = action("https://host", BOTH, &keys).unwrap().public_keys();
+        let ids = keys.into_iter().map(|key| key.common.key_id.unwrap());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(ids().len(), 2);
+    assert_eq!(ids(), ids());
+    let public = action("https://host", BOTH, &keys).unwrap().public_keys();
+    let text = serde_json::to_string(&public).unwrap();
+    assert!(!text.contains("\"d\""), "a private part is published");
+}

@@ -1,0 +1,129 @@
+//! Keys that sign tokens, and their public halves for those who check them.
+
+use std::fmt;
+
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
+
+use super::ActionError;
+use crate::handler::config::{ActionName, Invalid, SecretRef};
+
+/// A key in the actions file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KeyConfig {
+    algorithm: KeyAlgorithm,
+    /// The private key, PEM.
+    key: SecretRef,
+}
+
+/// How to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum KeyAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+/// The keys of an action. The first signs; the others are only published, so that keys can
+/// be exchanged: a new one is known before it is used, an old one until nobody asks for it.
+pub struct SigningKeys {
+    first: SigningKey,
+    others: Vec<SigningKey>,
+}
+
+struct SigningKey {
+    algorithm: Algorithm,
+    private: EncodingKey,
+    public: Jwk,
+    /// RFC 7638: the thumbprint of the public key, the same wherever it is worked out.
+    id: String,
+}
+
+impl SigningKeys {
+    /// Reads keys, and tries each.
+    ///
+    /// # Errors
+    /// [`Invalid`] if there is none, or one that cannot be used.
+    pub fn read(action: &ActionName, configs: &[KeyConfig]) -> Result<Self, Invalid> {
+        let read = |config| SigningKey::read(action, config);
+        let keys = configs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut keys = keys.into_iter();
+        let Some(first) = keys.next() else {
+            return Err(Invalid::field(action, FIELD, "needs at least one key"));
+        };
+        let others = keys.collect();
+        Ok(Self { first, others })
+    }
+
+    /// A token of the type `kind` (`typ`) that says `claims`.
+    ///
+    /// # Errors
+    /// [`ActionError::Permanent`] if it cannot be signed.
+    pub fn sign(&self, kind: &str, claims: &impl Serialize) -> Result<String, ActionError> {
+        let signed = self.first.sign(kind, claims);
+        signed.map_err(|error| ActionError::permanent(format!("cannot sign a token: {error}")))
+    }
+
+    /// The public halves.
+    #[must_use]
+    pub fn public(&self) -> Vec<Jwk> {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        all.map(|key| key.public.clone()).collect()
+    }
+}
+
+const FIELD: &str = "signingKeys";
+
+impl SigningKey {
+    fn read(action: &ActionName, config: &KeyConfig) -> Result<Self, Invalid> {
+        let secret = config.key.read_for(action, FIELD)?;
+        let ready = Self::new(config.algorithm, secret.expose());
+        ready.map_err(|error| {
+            let algorithm = config.algorithm;
+            let problem = format!(
+                "not a private key for {algorithm:?}: {error}; it has to be PEM, PKCS #8 \
+                 (`openssl pkcs8 -topk8 -nocrypt` makes it so), RSA of 2048 bits or more"
+            );
+            Invalid::field(action, FIELD, problem)
+        })
+    }
+
+    fn new(algorithm: KeyAlgorithm, pem: &[u8]) -> jsonwebtoken::errors::Result<Self> {
+        let (algorithm, private) = match algorithm {
+            KeyAlgorithm::RS256 => (Algorithm::RS256, EncodingKey::from_rsa_pem(pem)?),
+            KeyAlgorithm::ES256 => (Algorithm::ES256, EncodingKey::from_ec_pem(pem)?),
+            KeyAlgorithm::EdDSA => (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)?),
+        };
+        let mut public = Jwk::from_encoding_key(&private, algorithm)?;
+        let id = public.thumbprint(ThumbprintHash::SHA256)?;
+        public.common.key_id = Some(id.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        let key = Self {
+            algorithm,
+            private,
+            public,
+            id,
+        };
+        // What is wrong with a key shows only when it is used.
+        key.sign("JWT", &serde_json::json!({}))?;
+        Ok(key)
+    }
+
+    fn sign(&self, kind: &str, claims: &impl Serialize) -> jsonwebtoken::errors::Result<String> {
+        let mut header = Header::new(self.algorithm);
+        header.typ = Some(kind.to_owned());
+        header.kid = Some(self.id.clone());
+        jsonwebtoken::encode(&header, claims, &self.private)
+    }
+}
+
+impl fmt::Debug for SigningKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SigningKeys").field(&self.first.id).finish()
+    }
+}

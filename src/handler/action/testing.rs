@@ -1,0 +1,93 @@
+//! What the tests of actions have in common: an event, keys, and a receiver whose tokens
+//! are checked by a library other than the one that made them.
+
+use std::fs;
+
+use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
+use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
+use josekit::jwk::alg::rsa::RsaKeyPair;
+use josekit::jwk::{Jwk as PublicKey, KeyPair};
+use josekit::jws::{ES256, EdDSA, JwsHeader, JwsVerifier, RS256};
+use josekit::jwt::{self, JwtPayload};
+use tempfile::TempDir;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::{Action, ActionError, Delivery};
+use crate::handler::event::Occasion;
+
+/// The id of the event.
+pub(in crate::handler) const EVENT_ID: &str = "6f9619ff-8b86-5d01-b42d-00cf4fc964ff";
+
+const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s-1",
+    "user_id":42,"reason":"idle_timeout","policy":{"name":"default","generation":3},
+    "started_at":null,"last_activity":null,"ended_at":"2025-02-07T12:00:00.250Z",
+    "detected_at":"2025-02-07T12:00:06.000Z",
+    "attributes":{"sid":"sid-1","token":"a b&c","email":"user@example.com"}}"#;
+
+/// Runs an action on an event.
+pub(in crate::handler) async fn run(action: &impl Action) -> Result<(), ActionError> {
+    let event = Occasion::Ending.read(ENDING.as_bytes()).unwrap();
+    let body = ENDING.as_bytes();
+    let event = &event;
+    action.run(Delivery { event, body }).await
+}
+
+/// A receiver that gives every call this answer.
+pub(in crate::handler) async fn receiver(answer: ResponseTemplate) -> MockServer {
+    let receiver = MockServer::start().await;
+    let any = Mock::given(wiremock::matchers::method("POST"));
+    any.respond_with(answer).mount(&receiver).await;
+    receiver
+}
+
+/// The only call that it got.
+pub(in crate::handler) async fn only_call(receiver: &MockServer) -> Request {
+    let mut calls = receiver.received_requests().await.unwrap();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    calls.remove(0)
+}
+
+/// The fields of a form.
+pub(in crate::handler) fn form(call: &Request) -> Vec<(String, String)> {
+    assert_eq!(
+        call.headers["content-type"],
+        "application/x-www-form-urlencoded"
+    );
+    form_urlencoded::parse(&call.body).into_owned().collect()
+}
+
+/// A new private key in a file, as it is written in the actions file.
+pub(in crate::handler) fn signing_key(folder: &TempDir, algorithm: &str) -> String {
+    let pem = match algorithm {
+        "RS256" => RsaKeyPair::generate(2048).unwrap().to_pem_private_key(),
+        "ES256" => EcKeyPair::generate(EcCurve::P256)
+            .unwrap()
+            .to_pem_private_key(),
+        _ => EdKeyPair::generate(EdCurve::Ed25519)
+            .unwrap()
+            .to_pem_private_key(),
+    };
+    let file = folder.path().join(format!("{algorithm}.pem"));
+    fs::write(&file, pem).unwrap();
+    let file = file.display();
+    format!("{{algorithm: {algorithm}, key: {{valueFrom: {{file: '{file}'}}}}}}")
+}
+
+/// What a token says, if its signature is right by the action's published key.
+pub(in crate::handler) fn verified(token: &str, action: &impl Action) -> (JwsHeader, JwtPayload) {
+    let header = jwt::decode_header(token).unwrap();
+    let id = header.claim("kid").unwrap().as_str().unwrap();
+    let keys = action.public_keys();
+    let key = keys
+        .iter()
+        .find(|key| key.common.key_id.as_deref() == Some(id));
+    let key = serde_json::to_vec(key.expect("the key is published")).unwrap();
+    let key = PublicKey::from_bytes(key).unwrap();
+    let verifier: Box<dyn JwsVerifier> = match header.claim("alg").unwrap().as_str().unwrap() {
+        "RS256" => Box::new(RS256.verifier_from_jwk(&key).unwrap()),
+        "ES256" => Box::new(ES256.verifier_from_jwk(&key).unwrap()),
+        _ => Box::new(EdDSA.verifier_from_jwk(&key).unwrap()),
+    };
+    let (payload, header) = jwt::decode_with_verifier(token, verifier.as_ref()).unwrap();
+    (header, payload)
+}

@@ -1,0 +1,86 @@
+use rdkafka::Timestamp;
+use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+
+use super::*;
+use crate::handler::action::log::Log;
+use crate::handler::config::ActionName;
+use crate::handler::event::{Occasion, Occasions};
+use crate::handler::work::Ticket;
+
+const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",
+    "user_id":1,"reason":"logout","policy":{"name":"acme","generation":0},
+    "started_at":null,"last_activity":null,"ended_at":"2025-02-07T12:00:00.000Z",
+    "detected_at":"2025-02-07T12:00:00.000Z"}"#;
+
+fn work(value: &str, redriven: Option<&str>) -> Work {
+    let ticket = Ticket {
+        partition: 0,
+        assignment: 1,
+        offset: 7,
+        bytes: 1,
+    };
+    let headers = redriven.map(|names| {
+        OwnedHeaders::new().insert(Header {
+            key: REDRIVE_ACTIONS,
+            value: Some(names),
+        })
+    });
+    let value = Some(value.as_bytes().to_vec());
+    let time = Timestamp::CreateTime(0);
+    let record = OwnedMessage::new(value, None, "t".to_owned(), time, 0, 7, headers);
+    Work::new(Occasion::Ending, ticket, record, Arc::default())
+}
+
+/// `a` and `c` run for endings, `b` only for warnings.
+fn selected(work: &Work, policy: Option<&[&str]>) -> (Vec<usize>, Vec<String>) {
+    let action = |(name, on): (&str, Vec<Occasion>)| {
+        let name: ActionName = name.parse().unwrap();
+        let action = Arc::new(Log::new(name.clone()));
+        let on = Occasions::try_from(on).unwrap();
+        NamedAction { name, action, on }
+    };
+    let (ending, warning) = (Occasion::Ending, Occasion::Warning);
+    let actions = [
+        ("a", vec![ending, warning]),
+        ("b", vec![warning]),
+        ("c", vec![ending]),
+    ];
+    let actions = actions.map(action);
+    let names: Option<Vec<String>> =
+        policy.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    let selection = Selection::of(work, &actions.iter(), &move |policy| {
+        assert_eq!(policy, "acme");
+        names.as_deref().map(Arc::from)
+    });
+    (selection.known, selection.unknown)
+}
+
+fn unknown(name: &str) -> Vec<String> {
+    vec![name.to_owned()]
+}
+
+#[test]
+fn a_policy_that_names_none_asks_for_all_that_run_on_the_occasion() {
+    assert_eq!(selected(&work(ENDING, None), None), (vec![0, 2], vec![]));
+    assert_eq!(selected(&work("{}", None), None), (vec![0, 2], vec![]));
+}
+
+#[test]
+fn a_policy_asks_for_what_it_names() {
+    let work = work(ENDING, None);
+    assert_eq!(selected(&work, Some(&["c", "b"])), (vec![2], vec![]));
+    assert_eq!(selected(&work, Some(&[])), (vec![], vec![]));
+    assert_eq!(
+        selected(&work, Some(&["nosuch", "a", "a"])),
+        (vec![0], unknown("nosuch"))
+    );
+}
+
+#[test]
+fn a_redriven_event_asks_for_what_was_undone_whatever_its_policy_says() {
+    let redriven = work(ENDING, Some("c,gone"));
+    assert_eq!(
+        selected(&redriven, Some(&["a"])),
+        (vec![2], unknown("gone"))
+    );
+}

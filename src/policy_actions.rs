@@ -1,0 +1,87 @@
+//! Which actions the policies in force name: what a handler has to know of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rdkafka::ClientConfig;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::kafka::follow::Follower;
+use crate::policy_topic::{self, PolicyBook, PolicyNews};
+use crate::process_report::PolicyInForce;
+
+/// The actions that each policy names, as `sundown.policies` has it by now. Clones share
+/// one view.
+#[derive(Clone, Debug)]
+pub struct PolicyActions(watch::Receiver<Option<View>>);
+
+#[derive(Clone, Debug, Default)]
+struct View {
+    actions: BTreeMap<String, Arc<[String]>>,
+    in_force: Vec<PolicyInForce>,
+}
+
+impl PolicyActions {
+    /// Follows `topic` until `stop`; `refused` is called for each record of it that cannot
+    /// be used.
+    ///
+    /// # Errors
+    /// If the reader cannot be set up.
+    pub fn start(
+        config: ClientConfig,
+        topic: &str,
+        stop: CancellationToken,
+        refused: impl Fn() + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let followed = Follower::start(config, topic, stop)?;
+        let (sender, receiver) = watch::channel(None);
+        policy_topic::watch(followed, move |news| match news {
+            PolicyNews::InForce(book) => drop(sender.send_replace(Some(View::new(book)))),
+            PolicyNews::Refused => refused(),
+        })?;
+        Ok(Self(receiver))
+    }
+
+    /// Waits until the topic has been read to its end. Before, no policy is known.
+    /// Whether it has been; not if told to stop first.
+    pub async fn known(&self) -> bool {
+        let mut view = self.0.clone();
+        view.wait_for(Option::is_some).await.is_ok()
+    }
+
+    /// The names of the actions for sessions that ended under `policy`. `None` stands for
+    /// all: the policy names none, or is not in force any more. Rather a token revoked
+    /// that might have stayed than one left that should not.
+    #[must_use]
+    pub fn of(&self, policy: &str) -> Option<Arc<[String]>> {
+        self.0.borrow().as_ref()?.actions.get(policy).cloned()
+    }
+
+    /// The policies in force, for process reports.
+    #[must_use]
+    pub fn in_force(&self) -> Vec<PolicyInForce> {
+        let view = self.0.borrow();
+        view.as_ref()
+            .map(|view| view.in_force.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl View {
+    fn new(book: &PolicyBook) -> Self {
+        let actions = book.documents().filter_map(|(name, document)| {
+            let actions = document.spec.actions.as_deref()?;
+            Some((name.to_owned(), actions.into()))
+        });
+        let in_force = book.policies().map(|policy| PolicyInForce {
+            name: policy.name.clone(),
+            generation: policy.generation,
+            sessions: None,
+        });
+        Self {
+            actions: actions.collect(),
+            in_force: in_force.collect(),
+        }
+    }
+}

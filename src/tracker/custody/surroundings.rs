@@ -1,0 +1,122 @@
+//! What [`Custody`](super::Custody) works with: Kafka and clocks, or a simulation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::session::PolicySet;
+use crate::tracker::clocks::{BrokerSample, ClockTrouble, Reading};
+use crate::tracker::engine::{Batch, EndOffsets, Ticket};
+use crate::tracker::restore::{RestoreSettings, Restored};
+
+/// A member of the consumer group, a producer, restores that run beside it, clocks.
+/// Nothing in here waits unless it says so.
+pub trait Surroundings {
+    /// Why something came to nothing.
+    type Error: fmt::Display;
+    /// As whom the group knows this member at some moment: a commit on behalf of a
+    /// member that has been replaced since is refused.
+    type Member;
+
+    /// The clocks.
+    fn reading(&self) -> Reading;
+
+    /// Policies, if they have become known or have changed.
+    fn policies(&mut self) -> Option<Arc<PolicySet>>;
+    /// A sample of the brokers' clock, if there is one that has not been taken.
+    fn sample(&mut self) -> Option<BrokerSample>;
+    /// The brokers' latest answer where partitions end, if it has not been taken.
+    fn ends(&mut self) -> Option<EndOffsets>;
+
+    /// Has the consumer take over partitions that the group has given, without reading
+    /// them yet.
+    ///
+    /// # Errors
+    /// If it refuses; the process cannot go on.
+    fn take_over(&mut self, partitions: &[i32]) -> anyhow::Result<()>;
+    /// Tells the group that the partitions it takes away are free.
+    ///
+    /// # Errors
+    /// If the consumer refuses; the process cannot go on.
+    fn give_back(&mut self, partitions: &[i32]) -> anyhow::Result<()>;
+    /// Has the consumer stop reading partitions.
+    fn pause(&mut self, partitions: &[i32]);
+    /// Has the consumer read a partition from `offset` on.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), Self::Error>;
+    /// Partitions and the consumer's positions in them.
+    fn positions(&self) -> Vec<(i32, i64)>;
+
+    /// Begins to restore a partition.
+    fn restore(&mut self, ticket: Ticket, settings: RestoreSettings);
+    /// A restore that is done, if there is one.
+    fn restored(&mut self) -> Option<RestoreResult<Self::Error>>;
+
+    /// The member that this is of its group, if it is one now.
+    fn member(&self) -> Option<Self::Member>;
+    /// Whether a batch is being committed; another one has to wait.
+    fn committing(&self) -> bool;
+    /// Begins to commit a batch.
+    fn commit(&mut self, batch: Batch, member: Self::Member);
+    /// The batch that has been dealt with, if one has; waits for it up to `patience`.
+    fn committed(&mut self, patience: Duration) -> Option<Committed<Self::Error>>;
+
+    /// For metrics and the admin port.
+    fn tell(&mut self, news: News<'_>);
+}
+
+/// A batch that has been dealt with.
+#[derive(Debug)]
+pub struct Committed<E> {
+    /// The batch.
+    pub batch: Batch,
+    /// Whether it counts.
+    pub outcome: Result<(), E>,
+    /// How long that took.
+    pub took: Duration,
+}
+
+/// A restore that is done.
+#[derive(Debug)]
+pub struct RestoreResult<E> {
+    /// Whose it was.
+    pub ticket: Ticket,
+    /// Which partition.
+    pub partition: i32,
+    /// The partition, or why not.
+    pub outcome: RestoreOutcome<E>,
+}
+
+/// How a restore went.
+#[derive(Debug)]
+pub enum RestoreOutcome<E> {
+    /// The partition can be read.
+    Restored(Box<Restored>),
+    /// Worth trying again.
+    Failed(E),
+    /// Trying again will not help.
+    Impossible(anyhow::Error),
+    /// The process is stopping.
+    Stopped,
+}
+
+/// What has come about.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// Policies are in force, or others than before.
+    Policies,
+    /// The brokers do not tell their time: this machine's clock cannot be checked.
+    Unchecked,
+    /// Whether sessions may end by the clocks, or why not.
+    Clocks(Option<ClockTrouble>),
+    /// A batch has been committed, in this time.
+    Committed(&'a Batch, Duration),
+    /// A batch came to nothing, in this time.
+    Aborted(Duration),
+    /// A partition has been restored.
+    Restored(&'a Restored),
+    /// So many partitions are being restored.
+    Restoring(usize),
+}

@@ -1,0 +1,99 @@
+use super::*;
+use crate::session::{Policy, SessionTable, TableConfig};
+use crate::tracker::record::{RecordHeader, TimestampKind};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+
+/// A record of a log that exists in these tests alone.
+struct Event(i64);
+
+impl SourceRecord for Event {
+    fn offset(&self) -> i64 {
+        self.0
+    }
+
+    fn timestamp(&self) -> (Timestamp, TimestampKind) {
+        (START, TimestampKind::LogAppendTime)
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        Some(br#"{"session_id":"s","user_id":1,"activity_timestamp":"2025-11-24T16:00:00Z"}"#)
+    }
+
+    fn headers(&self) -> Vec<RecordHeader> {
+        Vec::new()
+    }
+}
+
+fn policies() -> Arc<PolicySet> {
+    let hour = Policy::built_in(Span::from_secs(3_600), None);
+    Arc::new(PolicySet::new(Vec::new(), hour).unwrap())
+}
+
+/// An engine that reads partition 0 from its beginning.
+fn engine() -> Engine {
+    let mut engine = Engine::new(INTERVAL, Span::from_secs(10));
+    engine.sampled(BrokerSample {
+        append_time: None,
+        sent: Duration::ZERO,
+        acknowledged: Duration::ZERO,
+    });
+    let ticket = engine.assign(0);
+    let table = SessionTable::new(TableConfig::default(), policies(), START);
+    assert!(engine.restored(ticket, 0, Box::new(Partition::new(0, 1, table, 0))));
+    engine
+}
+
+fn reading(millis: u64) -> Reading {
+    Reading {
+        wall: START,
+        elapsed: Duration::from_millis(millis),
+    }
+}
+
+fn read_to(engine: &mut Engine, end: i64) {
+    let (_, partition) = engine.assigned().next().unwrap();
+    let events: Vec<Event> = (partition.unwrap().position()..end).map(Event).collect();
+    assert_eq!(engine.apply(0, &events, START), Some(end - 1), "no key");
+}
+
+fn seen_end(engine: &mut Engine, end: i64) {
+    let answer = EndOffsets {
+        asked_at: reading(0),
+        ends: vec![(0, end)],
+    };
+    engine.seen_ends(&answer).unwrap();
+}
+
+#[test]
+fn a_backlog_is_committed_as_soon_as_it_is_worked_off() {
+    let mut engine = engine();
+    seen_end(&mut engine, BACKLOG);
+    read_to(&mut engine, BACKLOG - 1);
+    assert!(!engine.due(Duration::from_millis(2)), "one record is left");
+    assert!(engine.due(INTERVAL), "the interval counts all the same");
+    engine.take_batch(reading(1_000)).unwrap();
+
+    read_to(&mut engine, BACKLOG);
+    assert!(engine.due(Duration::from_millis(1_001)));
+    let batch = engine.take_batch(reading(1_001)).unwrap();
+    assert_eq!(batch.partitions[0].position, BACKLOG);
+    assert!(!engine.due(Duration::from_millis(1_002)), "once");
+}
+
+#[test]
+fn a_trickle_waits_for_the_commit_interval() {
+    let mut engine = engine();
+    for step in 1..10 {
+        seen_end(&mut engine, step * 100);
+        read_to(&mut engine, step * 100);
+        seen_end(&mut engine, step * 100);
+        assert!(!engine.due(Duration::from_millis(999)));
+    }
+    assert!(engine.due(INTERVAL));
+}

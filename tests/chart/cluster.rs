@@ -1,0 +1,165 @@
+//! What a real API server says of what the chart renders: the one of `SUNDOWN_TEST_KUBECONFIG`.
+//!
+//! Strimzi's, KEDA's and prometheus-operator's definitions have to be installed there for the
+//! parts that use them.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use crate::helm::template;
+
+const KINDS_OF_OTHERS: [&str; 5] = [
+    "kafkatopics.kafka.strimzi.io",
+    "kafkausers.kafka.strimzi.io",
+    "scaledobjects.keda.sh",
+    "triggerauthentications.keda.sh",
+    "podmonitors.monitoring.coreos.com",
+];
+
+/// A namespace of a test's own in which pods have to meet the level `restricted`.
+struct Namespace {
+    kubeconfig: OsString,
+    name: &'static str,
+}
+
+impl Namespace {
+    /// None, and a line on stderr, if there is no cluster.
+    fn create(name: &'static str) -> Option<Self> {
+        let Some(kubeconfig) = std::env::var_os("SUNDOWN_TEST_KUBECONFIG") else {
+            assert!(
+                std::env::var_os("SUNDOWN_TEST_REQUIRE_CLUSTER").is_none(),
+                "SUNDOWN_TEST_KUBECONFIG is not set"
+            );
+            eprintln!(
+                "SKIPPED: no cluster (SUNDOWN_TEST_KUBECONFIG), so no server has seen the chart"
+            );
+            return None;
+        };
+        let namespace = Self { kubeconfig, name };
+        let manifest = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": name,
+                "labels": {
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                    "pod-security.kubernetes.io/warn": "restricted",
+                },
+            },
+        });
+        namespace.kubectl(&["apply", "-f", "-"], &manifest.to_string());
+        Some(namespace)
+    }
+
+    /// What kubectl says, which has to succeed.
+    fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.run(arguments, input);
+        let (told, complaints) = (
+            String::from_utf8(stdout).unwrap(),
+            String::from_utf8(stderr).unwrap(),
+        );
+        assert!(status.success(), "kubectl {arguments:?}: {complaints}");
+        told + &complaints
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut kubectl = Command::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        kubectl
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        kubectl.wait_with_output().unwrap()
+    }
+
+    /// Whether the cluster knows the kinds of Strimzi, KEDA and prometheus-operator.
+    fn knows_kinds_of_others(&self) -> bool {
+        KINDS_OF_OTHERS.iter().all(|kind| {
+            let known = self.run(&["get", "crd", kind], "").status.success();
+            if !known {
+                eprintln!("SKIPPED: the cluster has no {kind}");
+            }
+            known
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _gone = self.run(&["delete", "namespace", self.name, "--wait=false"], "");
+    }
+}
+
+#[test]
+fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
+    let Some(namespace) = Namespace::create("sundown-chart-accepted") else {
+        return;
+    };
+    let mut installations = vec![vec![
+        "kafka.bootstrapServers=kafka:9092",
+        "autoscaling.tracker.mode=hpa",
+        "networkPolicy.enabled=true",
+        "handler.actions.actions[0].name=tell",
+        "handler.actions.actions[0].type=log",
+    ]];
+    if namespace.knows_kinds_of_others() {
+        for (authentication, trigger) in [
+            (
+                "kafka.strimzi.authentication=tls",
+                "autoscaling.handler.trigger=kafka",
+            ),
+            (
+                "kafka.strimzi.authentication=scram-sha-512",
+                "autoscaling.handler.trigger=prometheus",
+            ),
+        ] {
+            installations.push(vec![
+                "kafka.strimzi.cluster=my-cluster",
+                authentication,
+                "autoscaling.tracker.mode=keda",
+                "autoscaling.handler.mode=keda",
+                trigger,
+                "monitoring.podMonitor.enabled=true",
+            ]);
+        }
+    }
+    for values in installations {
+        let Some(rendered) = template(&values) else {
+            return;
+        };
+        let rendered = rendered.unwrap().replace(
+            "namespace: sessions",
+            &format!("namespace: {}", namespace.name),
+        );
+        let told = namespace.kubectl(
+            &[
+                "apply",
+                "--server-side",
+                "--force-conflicts",
+                "--dry-run=server",
+                "-f",
+                "-",
+            ],
+            &rendered,
+        );
+        assert!(!told.contains("Warning"), "{told}");
+        assert!(
+            told.contains("deployment.apps/demo-sundown-tracker serverside-applied"),
+            "{told}"
+        );
+    }
+}

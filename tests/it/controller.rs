@@ -1,0 +1,70 @@
+//! `sundown controller` between a real API server and a real Kafka.
+//!
+//! The API server is the one of the kubeconfig that `SUNDOWN_TEST_KUBECONFIG` names; without
+//! it, these tests are skipped, each with a line on stderr and [`count`] with their number.
+//! With `SUNDOWN_TEST_REQUIRE_CLUSTER=1` they fail instead. They install the definition of
+//! session policies if it is not there, and leave it; all else is in namespaces of their own,
+//! which they delete.
+
+mod cluster;
+mod site;
+
+mod definition;
+mod lag;
+mod leaders;
+mod outages;
+mod publishing;
+mod rights;
+mod status;
+
+use std::io::Write;
+
+use cluster::{Cluster, Sharing};
+
+/// Makes a test of each scenario, and knows how many there are.
+macro_rules! cluster_tests {
+    ($($sharing:ident: $module:ident::$name:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                if let Some(cluster) = Cluster::open(stringify!($name), Sharing::$sharing) {
+                    $module::$name(&cluster);
+                }
+            }
+        )*
+        const TESTS: usize = [$(stringify!($name)),*].len();
+    };
+}
+
+cluster_tests! {
+    Shared: definition::policies_that_keep_the_rules_are_accepted,
+    Shared: definition::each_rule_refuses_and_says_what_to_do,
+    Shared: publishing::what_is_applied_edited_and_deleted_is_in_the_topic,
+    Shared: publishing::what_is_invalid_never_replaces_what_is_valid,
+    Shared: publishing::drift_is_repaired_at_the_start_and_while_it_runs,
+    Alone: publishing::a_malformed_object_keeps_nobody_else_from_being_published,
+    Shared: status::policies_that_compete_say_so,
+    Shared: status::trackers_and_sessions_are_counted,
+    Shared: leaders::a_killed_leader_is_succeeded_and_nothing_is_written_twice,
+    Shared: leaders::a_leader_that_was_frozen_writes_nothing_when_it_thaws,
+    Shared: outages::while_kafka_is_down_conditions_say_so,
+    Alone: outages::an_api_server_that_restarts_is_waited_for,
+    Shared: lag::lag_is_that_of_real_records,
+    Shared: rights::the_charts_role_is_enough,
+    Shared: rights::each_verb_of_the_role_is_needed,
+}
+
+/// The summary of what was skipped.
+#[test]
+fn count() {
+    if cluster::kubeconfig().is_none() {
+        skipped(&format!(
+            "{TESTS} tests in all that need a Kubernetes API server; set SUNDOWN_TEST_KUBECONFIG"
+        ));
+    }
+}
+
+/// Straight to stderr: the test harness keeps what tests print to itself.
+fn skipped(what: &str) {
+    let _closed = writeln!(std::io::stderr(), "SKIPPED {what}");
+}

@@ -1,0 +1,62 @@
+//! Consumer lag, of records and not of offsets.
+
+use serde_json::json;
+
+use super::cluster::{Cluster, SOON};
+use super::site::Site;
+use crate::eventually::eventually;
+use crate::topic::NewRecord;
+
+pub fn lag_is_that_of_real_records(cluster: &Cluster) {
+    let site = Site::new(cluster);
+    let kafka = site.installation.kafka;
+    let endings = site.installation.topic("expired_sessions");
+    let group = site.installation.topic("sundown-handler");
+    // Partition 0 ends in markers and an aborted record, partition 1 in a real one.
+    let record = |partition: i32| NewRecord {
+        partition: Some(partition),
+        timestamp: Some(1_000),
+        ..NewRecord::new("session", json!({}).to_string())
+    };
+    let writer = kafka.transactional_writer(&site.installation.topic("upstream"));
+    writer.begin();
+    writer.write(&endings, [record(0), record(1)]);
+    writer.commit();
+    writer.begin();
+    writer.write(&endings, [record(0)]);
+    writer.abort();
+    kafka.commit(&group, &endings, &[(0, 1), (1, 0)]);
+
+    let controller = site.controller();
+    let lag = |of: &str, partition: i32| {
+        let name = format!("kafka_consumergroup_lag{of}{{");
+        let labels = format!("consumergroup=\"{group}\",partition=\"{partition}\"");
+        controller.value(&name, &labels)
+    };
+    eventually(SOON, "lag of partition 1 alone", || {
+        let expected = [Some(0.0), Some(2.0), Some(0.0)];
+        ([0, 1, 2].map(|partition| lag("", partition)) == expected).then_some(())
+    });
+    assert_eq!(lag("_seconds", 0), Some(0.0));
+    // The record is of 1970.
+    assert!(lag("_seconds", 1).is_some_and(|seconds| seconds > 1e9));
+    kafka.commit(&group, &endings, &[(1, 1)]);
+    eventually(SOON, "no lag", || {
+        (lag("", 1) == Some(0.0) && lag("_seconds", 1) == Some(0.0)).then_some(())
+    });
+    // The trackers' group has committed nothing: it has all before it.
+    let logs = site.installation.session_logs();
+    kafka.produce(
+        &logs,
+        [NewRecord {
+            partition: Some(2),
+            ..NewRecord::new("a", "{}")
+        }],
+    );
+    let group = site.installation.group();
+    let labels = format!("consumergroup=\"{group}\",partition=\"2\"");
+    eventually(SOON, "lag of the trackers", || {
+        (controller.value("kafka_consumergroup_lag{", &labels) == Some(1.0)).then_some(())
+    });
+    controller.stop();
+}

@@ -1,0 +1,61 @@
+//! Servers that go and come back.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::cluster::{Cluster, SOON};
+use super::site::Site;
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+
+pub fn while_kafka_is_down_conditions_say_so(cluster: &Cluster) {
+    let kafka = Kafka::own(1);
+    let site = Site::on(cluster, &kafka);
+    let namespace = &site.namespace;
+    let controller = site.controller();
+    namespace.apply("p", &json!({"idleTimeout": "1h"}));
+    namespace.await_published("p");
+    kafka.kill(1);
+    controller.await_unready("kafka", "sundown.policies");
+    namespace.await_condition("p", "Distributed", "Unknown", "KafkaUnavailable");
+    // What was published is published.
+    namespace.await_published("p");
+    namespace.apply("p", &json!({"idleTimeout": "2h"}));
+    namespace.await_condition("p", "Ready", "False", "KafkaUnavailable");
+    kafka.start(1);
+    namespace.await_published("p");
+    namespace.await_condition("p", "Distributed", "Unknown", "NoTrackers");
+    controller.await_ready();
+    assert_eq!(
+        site.published()[&namespace.key("p")]["spec"]["idleTimeout"],
+        "2h"
+    );
+    assert_eq!(site.records().len(), 2);
+    controller.stop();
+}
+
+/// With the command that `SUNDOWN_TEST_APISERVER_RESTART` gives; without, it is skipped.
+pub fn an_api_server_that_restarts_is_waited_for(cluster: &Cluster) {
+    let Ok(restart) = std::env::var("SUNDOWN_TEST_APISERVER_RESTART") else {
+        super::skipped(
+            "an_api_server_that_restarts_is_waited_for: no SUNDOWN_TEST_APISERVER_RESTART",
+        );
+        return;
+    };
+    let site = Site::new(cluster);
+    let namespace = &site.namespace;
+    let controller = site.controller();
+    namespace.apply("p", &json!({"idleTimeout": "1h"}));
+    namespace.await_published("p");
+    let restarted = Command::new("sh").args(["-c", &restart]).status();
+    assert!(restarted.expect("a shell").success(), "{restart}");
+    eventually(SOON, "the API server", || {
+        cluster.wait(namespace.api().get("p")).ok()
+    });
+    namespace.apply("p", &json!({"idleTimeout": "2h"}));
+    namespace.await_published("p");
+    controller.await_ready();
+    assert_eq!(site.records().len(), 2);
+    controller.stop();
+}

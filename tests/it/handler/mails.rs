@@ -1,0 +1,73 @@
+//! Mails to users.
+
+use super::{Ending, Installation, SOON, stop};
+use crate::mail::MailServer;
+use crate::tls::Identity;
+
+fn smtp(server: &MailServer, more: &str) -> String {
+    format!(
+        "  - name: mail\n    type: smtp\n    server: localhost:{}\n    \
+         from: 'Sundown <noreply@example.com>'\n    to: '{{{{ user_id }}}}@example.com'\n    \
+         subject: 'Session at {{{{ attributes.tenant }}}} over'\n    \
+         body: 'It ended because of {{{{ reason }}}}.'\n    {more}\n",
+        server.port()
+    )
+}
+
+#[test]
+fn a_mail_travels_encrypted_and_names_the_event() {
+    let installation = Installation::new(1);
+    let identity = Identity::new();
+    let server = MailServer::start(Some(identity.server()), |_| "250 ok");
+    let ending = Ending::of("somebody");
+    installation.write(std::slice::from_ref(&ending));
+    let trusting = format!("caFile: {}", identity.certificate().display());
+    let handler = installation.start(&smtp(&server, &trusting), "");
+    let mails = server.wait_for(SOON, 1);
+    installation.wait_until_drained();
+    assert!(mails[0].encrypted);
+    assert!(mails[0].to.contains("<somebody@example.com>"), "{mails:?}");
+    let text = &mails[0].text;
+    let id = format!("Message-ID: <{}@example.com>", ending.id);
+    assert!(text.contains(&id), "{text}");
+    assert!(text.contains("It ended because of idle_timeout."), "{text}");
+    assert!(text.contains("Subject: Session at"), "{text}");
+    stop(handler);
+}
+
+#[test]
+fn a_server_without_encryption_gets_nothing_and_keeps_events_waiting() {
+    let installation = Installation::new(1);
+    let server = MailServer::start(None, |_| "250 ok");
+    installation.write(&[Ending::of("somebody")]);
+    let handler = installation.start(&smtp(&server, ""), "attempts: 1");
+    handler.wait_for_line(SOON, |line| line.text.contains("circuit open"));
+    assert!(server.mails().is_empty());
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+}
+
+#[test]
+fn a_recipient_who_is_refused_is_a_dead_letter_and_a_busy_one_is_not() {
+    let installation = Installation::new(1);
+    let times = std::sync::atomic::AtomicUsize::new(0);
+    let server = MailServer::start(None, move |to| {
+        if to.contains("nobody") {
+            "550 no such user"
+        } else if times.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2 {
+            "450 greylisted"
+        } else {
+            "250 ok"
+        }
+    });
+    installation.write(&[Ending::of("nobody"), Ending::of("somebody")]);
+    let handler = installation.start(&smtp(&server, "tls: none"), "initialBackoff: 10ms");
+    let letters = installation.wait_for_dead_letters(1);
+    let mails = server.wait_for(SOON, 1);
+    installation.wait_until_drained();
+    assert!(mails[0].to.contains("somebody"), "{mails:?}");
+    assert_eq!(letters[0].header("sundown-dlq-reason"), Some("refused"));
+    let error = letters[0].header("sundown-dlq-error").unwrap();
+    assert!(error.contains("no such user"), "{error}");
+    stop(handler);
+}

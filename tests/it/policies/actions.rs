@@ -1,0 +1,57 @@
+//! What handlers are told of policies.
+
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use sundown::policy_actions::PolicyActions;
+use tokio_util::sync::CancellationToken;
+
+use super::{apply, policy, run};
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+use crate::pipeline::installation::{Installation, SHORT, SOON};
+use crate::topic::NewRecord;
+
+#[test]
+fn a_policys_actions_are_those_it_names_by_now() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let named = policy("named", "{idleTimeout: 1h, actions: [audit, revoke]}");
+    apply(
+        &installation,
+        &(named + &policy("all", "{idleTimeout: 1h}")),
+    )
+    .succeeded();
+    let topic = installation.topic("sundown.policies");
+    let stop = CancellationToken::new();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let config = installation.kafka.client();
+    let actions = PolicyActions::start(config, &topic, stop.clone(), move || {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let actions = actions.expect("a follower");
+    assert!(futures_executor::block_on(actions.known()));
+    let of = |policy: &str| actions.of(policy).map(|names| names.to_vec());
+    assert_eq!(of("named"), Some(vec!["audit".into(), "revoke".into()]));
+    assert_eq!((of("all"), of("unknown")), (None, None));
+    assert_eq!(
+        serde_json::to_value(actions.in_force()).expect("JSON"),
+        json!([{"name": "all", "generation": 1}, {"name": "named", "generation": 1}])
+    );
+
+    installation
+        .kafka
+        .produce(&topic, [NewRecord::new("named", "{")]);
+    apply(
+        &installation,
+        &policy("named", "{idleTimeout: 1h, actions: [audit]}"),
+    )
+    .succeeded();
+    eventually(SOON, "the edit", || {
+        (of("named") == Some(vec!["audit".into()])).then_some(())
+    });
+    assert_eq!(refused.load(Ordering::Relaxed), 1);
+    run(&installation, &["delete", "named"]).succeeded();
+    eventually(SOON, "the deletion", || of("named").is_none().then_some(()));
+    stop.cancel();
+}

@@ -1,0 +1,195 @@
+//! `sundown policy` writes, shows, checks and deletes.
+
+use serde_json::{Value, json};
+
+use super::{Output, apply, file, policy, run, tenant};
+use crate::kafka::Kafka;
+use crate::pipeline::installation::{Installation, SHORT};
+use crate::process::Launch;
+use crate::topic::NewRecord;
+
+const DEFAULT: &str = "{idleTimeout: 1h, absoluteTimeout: 12h, warnBefore: 5m}";
+const MOBILE: &str = "
+  idleTimeout: 15m
+  priority: 10
+  match: {attributes: {tenant: acme, client: mobile}, userIds: ['svc-*', root]}
+  actions: [audit, revoke-tokens]
+  suspend: true";
+
+/// Key, generation and idle timeout of all records in the topic; a deleted policy has none.
+fn records(installation: &Installation<'_>) -> Vec<(String, Option<(u64, String)>)> {
+    let records = installation.read("sundown.policies").into_iter();
+    let told = records.map(|record| {
+        let key = String::from_utf8(record.key.clone().expect("a key")).expect("UTF-8");
+        let value = record.value.is_some().then(|| {
+            let document = record.json();
+            let idle = document["spec"]["idleTimeout"].as_str().expect("a timeout");
+            (
+                document["metadata"]["generation"]
+                    .as_u64()
+                    .expect("a generation"),
+                idle.to_owned(),
+            )
+        });
+        (key, value)
+    });
+    told.collect()
+}
+
+#[test]
+fn apply_writes_what_has_changed_and_counts_generations() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let applied = apply(
+        &installation,
+        &(policy("default", DEFAULT) + &tenant("acme", "15m")),
+    );
+    assert_eq!(
+        applied.succeeded(),
+        "sessionpolicy.sundown.dev/default created\nsessionpolicy.sundown.dev/acme created\n"
+    );
+    let applied = apply(
+        &installation,
+        &(policy("default", DEFAULT) + &tenant("acme", "20m")),
+    );
+    assert_eq!(
+        applied.succeeded(),
+        "sessionpolicy.sundown.dev/default unchanged\nsessionpolicy.sundown.dev/acme configured\n"
+    );
+    let record =
+        |name: &str, generation, idle: &str| (name.to_owned(), Some((generation, idle.to_owned())));
+    let written = [
+        record("default", 1, "1h"),
+        record("acme", 1, "15m"),
+        record("acme", 2, "20m"),
+    ];
+    assert_eq!(records(&installation), written);
+
+    // One that cannot be used, and nothing is written; everything that is wrong is told.
+    let applied = apply(
+        &installation,
+        &(policy("new", "{idleTimeout: 1h}") + &tenant("acme", "0s") + &tenant("b", "soon")),
+    );
+    applied.failed(&[
+        "SessionPolicy 'acme': spec.idleTimeout: must be more than zero",
+        "'soon' is not a duration",
+        "error: 2 policies cannot be used: correct them; nothing has been written",
+    ]);
+    assert_eq!(records(&installation), written);
+}
+
+#[test]
+fn get_shows_what_apply_takes() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let none = run(&installation, &["get"]);
+    assert!(none.stderr.contains("No policies"), "{}", none.stderr);
+    assert_eq!(none.succeeded(), "");
+    apply(
+        &installation,
+        &(policy("default", DEFAULT) + &policy("mobile", MOBILE)),
+    )
+    .succeeded();
+    // What the controller writes has a namespace.
+    let document = json!({
+        "apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
+        "metadata": {"name": "web", "namespace": "shop", "generation": 7},
+        "spec": {"idleTimeout": "30m"},
+    });
+    let topic = installation.topic("sundown.policies");
+    let record = NewRecord::new("shop/web", document.to_string());
+    installation.kafka.produce(&topic, [record]);
+
+    assert_eq!(
+        run(&installation, &["get"]).succeeded(),
+        "\
+NAME      GENERATION  IDLE  ABSOLUTE  WARN  PRIORITY  MATCH                                      ACTIONS              SUSPENDED
+default   1           1h    12h       5m    0         all                                        -                    -
+mobile    1           15m   -         -     10        client=mobile,tenant=acme,user=svc-*|root  audit,revoke-tokens  yes
+shop/web  7           30m   -         -     0         all                                        -                    -
+"
+    );
+    let one = run(&installation, &["get", "shop/web", "-o", "json"]).succeeded();
+    let one: Value = serde_json::from_str(&one).expect("JSON");
+    assert_eq!(one["metadata"], document["metadata"]);
+    let all = run(&installation, &["get", "-o", "json"]).succeeded();
+    let all: Value = serde_json::from_str(&all).expect("JSON");
+    assert_eq!(all.as_array().map(Vec::len), Some(3));
+
+    run(&installation, &["delete", "shop/web"]).succeeded();
+    let all = run(&installation, &["get", "-o", "yaml"]).succeeded();
+    assert_eq!(
+        apply(&installation, &all).succeeded(),
+        "sessionpolicy.sundown.dev/default unchanged\nsessionpolicy.sundown.dev/mobile unchanged\n"
+    );
+    run(&installation, &["get", "nobody"]).failed(&["no policy 'nobody'", "sundown policy get"]);
+}
+
+#[test]
+fn delete_knows_what_there_is() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let policies = policy("default", DEFAULT) + &policy("mobile", MOBILE);
+    apply(&installation, &policies).succeeded();
+    run(&installation, &["delete", "mobile", "nobody"]).failed(&[
+        "no policy 'nobody'",
+        "--ignore-not-found",
+        "nothing has been deleted",
+    ]);
+    assert_eq!(records(&installation).len(), 2);
+    let deleted = run(
+        &installation,
+        &["delete", "mobile", "nobody", "--ignore-not-found"],
+    );
+    assert_eq!(
+        deleted.succeeded(),
+        "sessionpolicy.sundown.dev/mobile deleted\n"
+    );
+    assert_eq!(records(&installation)[2], ("mobile".to_owned(), None));
+
+    let file = file(&policy("default", DEFAULT));
+    let path = file.path().to_str().expect("a path in UTF-8");
+    let deleted = run(&installation, &["delete", "-f", path]);
+    assert_eq!(
+        deleted.succeeded(),
+        "sessionpolicy.sundown.dev/default deleted\n"
+    );
+    run(&installation, &["delete", "-f", path]).failed(&["no policy 'default'"]);
+    // Deleted and made again, a policy starts anew.
+    apply(&installation, &policies).succeeded();
+    let made_again = ("mobile".to_owned(), Some((1, "15m".to_owned())));
+    assert_eq!(records(&installation).last(), Some(&made_again));
+}
+
+#[test]
+fn validate_needs_no_kafka_and_tells_everything() {
+    let validate = |text: &str| {
+        let file = file(text);
+        let launch = Launch::sundown().args(["policy", "validate", "-b", "127.0.0.1:1", "-f"]);
+        Output::of(launch.arg(file.path()))
+    };
+    let good = policy("default", DEFAULT) + &policy("mobile", MOBILE);
+    assert_eq!(
+        validate(&good).succeeded(),
+        "sessionpolicy.sundown.dev/default valid\nsessionpolicy.sundown.dev/mobile valid\n"
+    );
+    validate(&(good + &tenant("acme", "0s") + &policy("x", "{idle: 1h}"))).failed(&[
+        "SessionPolicy 'acme': spec.idleTimeout",
+        "document 4: spec: unknown field `idle`",
+        "error: 2 policies cannot be used",
+    ]);
+    validate("# nothing\n").failed(&["there is no policy in"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    for args in [
+        &["apply"][..],
+        &["delete"],
+        &["delete", "a", "-f", "b"],
+        &["get", "-o", "xml"],
+        &["simulate", "-f", "a", "--from", "b", "--topic"],
+    ] {
+        let launch = Launch::sundown().arg("policy").args(args);
+        assert_eq!(Output::of(launch).code, Some(2), "{args:?}");
+    }
+    let launch = Launch::sundown().args(["policy", "validate", "-f", "/no/such/file"]);
+    Output::of(launch).failed(&["cannot read policies from /no/such/file", "check -f"]);
+}

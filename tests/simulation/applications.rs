@@ -1,0 +1,221 @@
+//! What applications write to the source topic: events on time and late, out of order
+//! and from the future, in transactions and without, and things that are no events.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use sundown::session::EventKind;
+
+use crate::cluster::{Cluster, Place};
+use crate::facts::{Fact, counts_from_to};
+use crate::log::Txn;
+use crate::schedule::Settings;
+
+/// How long an application's transaction may stay open.
+const UPSTREAM_TIMEOUT: i64 = 30_000;
+const HOUR: i64 = 3_600_000;
+
+/// Everything that writes session events.
+#[derive(Debug)]
+pub(crate) struct Applications {
+    settings: Settings,
+    /// Transactions that have not been ended.
+    open: Vec<Txn>,
+}
+
+struct Event {
+    session: Option<String>,
+    user: u32,
+    kind: EventKind,
+    at: i64,
+    attributes: &'static str,
+}
+
+impl Applications {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            open: Vec::new(),
+        }
+    }
+
+    /// Some events, all in one transaction if it is to stay open.
+    pub(crate) fn events(
+        &mut self,
+        cluster: &mut Cluster,
+        rng: &mut ChaCha8Rng,
+        in_transaction: bool,
+    ) -> Vec<Fact> {
+        let txn = in_transaction.then(|| cluster.begin(Some(UPSTREAM_TIMEOUT)));
+        self.open.extend(txn);
+        let count = rng.random_range(1..8);
+        (0..count)
+            .filter_map(|_| {
+                let partition = rng.random_range(0..self.settings.partitions);
+                let session = session(partition, rng.random_range(0..self.settings.ids));
+                let event = self.event(cluster.now, rng, session);
+                self.write(cluster, rng, txn, partition, &event)
+            })
+            .collect()
+    }
+
+    /// A session that is active at short intervals; the caller lets time pass between.
+    pub(crate) fn chat(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> Vec<Fact> {
+        let partition = rng.random_range(0..self.settings.partitions);
+        let session = session(partition, rng.random_range(0..self.settings.ids));
+        let event = Event {
+            session: Some(session),
+            user: rng.random_range(0..3),
+            kind: EventKind::Activity,
+            at: cluster.now - rng.random_range(0..200),
+            attributes: "",
+        };
+        self.write(cluster, rng, None, partition, &event)
+            .into_iter()
+            .collect()
+    }
+
+    pub(crate) fn log_out_everywhere(
+        &mut self,
+        cluster: &mut Cluster,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<Fact> {
+        let event = Event {
+            session: None,
+            user: rng.random_range(0..3),
+            kind: [EventKind::Logout, EventKind::Revoke][rng.random_range(0..2)],
+            at: cluster.now - rng.random_range(0..300),
+            attributes: "",
+        };
+        (0..self.settings.partitions)
+            .filter_map(|partition| self.write(cluster, rng, None, partition, &event))
+            .collect()
+    }
+
+    pub(crate) fn garbage(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> Vec<Fact> {
+        let partition = rng.random_range(0..self.settings.partitions);
+        let value = b"{\"session_id\":".to_vec();
+        let appended = cluster.append(Place::Source(partition), None, (None, Some(value)), None);
+        let offset = appended.expect("no transaction, no refusal");
+        vec![Fact {
+            partition,
+            offset,
+            appended: cluster.now,
+            session: None,
+            kind: EventKind::Activity,
+            earliest: 0,
+            latest: 0,
+            describes: false,
+            txn: None,
+            garbage: true,
+            deleted: false,
+            lost: false,
+        }]
+    }
+
+    /// Commits or aborts some transaction.
+    pub(crate) fn end_one(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) {
+        if !self.open.is_empty() {
+            let which = rng.random_range(0..self.open.len());
+            let txn = self.open.swap_remove(which);
+            // Refused if the brokers have given it up.
+            let _timed_out = cluster.end(txn, rng.random_ratio(2, 3));
+        }
+    }
+
+    /// Ends all of them.
+    pub(crate) fn end_all(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) {
+        while !self.open.is_empty() {
+            self.end_one(cluster, rng);
+        }
+    }
+
+    fn event(&self, now: i64, rng: &mut ChaCha8Rng, session: String) -> Event {
+        let kind = match rng.random_range(0..20) {
+            0..14 => EventKind::Activity,
+            14..17 => EventKind::Login,
+            17..19 => EventKind::Logout,
+            _ => EventKind::Revoke,
+        };
+        let near_future = self.settings.max_future_skew - 4_000;
+        let at = match rng.random_range(0..40) {
+            0..24 => now - rng.random_range(0..300),
+            24..30 => now - rng.random_range(0..3_000),
+            30..35 => now - rng.random_range(0..30_000),
+            35..38 => now + rng.random_range(0..near_future),
+            38 => now + HOUR,
+            _ => now + 9_000 * HOUR,
+        };
+        Event {
+            session: Some(session),
+            user: rng.random_range(0..3),
+            kind,
+            at,
+            attributes: match rng.random_range(0..8) {
+                0 => r#","attributes":{"tenant":"acme"}"#,
+                1 => r#","attributes":{"tenant":"globex"}"#,
+                2 => r#","attributes":{}"#,
+                _ => "",
+            },
+        }
+    }
+
+    fn write(
+        &self,
+        cluster: &mut Cluster,
+        rng: &mut ChaCha8Rng,
+        txn: Option<Txn>,
+        partition: i32,
+        event: &Event,
+    ) -> Option<Fact> {
+        let created = match rng.random_range(0..20) {
+            0 => cluster.now + HOUR,
+            1 => cluster.now - rng.random_range(0..60_000),
+            _ => cluster.now,
+        };
+        let key = event.session.as_ref().map(|id| id.clone().into_bytes());
+        let pair = (key, Some(event.json()));
+        // Refused if the transaction is over already.
+        let offset = cluster
+            .append(Place::Source(partition), txn, pair, Some(created))
+            .ok()?;
+        let created = (!self.settings.append_time).then_some(created);
+        let skew = self.settings.max_future_skew;
+        let (earliest, latest) = counts_from_to(event.at, cluster.now, created, skew);
+        Some(Fact {
+            partition,
+            offset,
+            appended: cluster.now,
+            session: event.session.clone(),
+            kind: event.kind,
+            earliest,
+            latest,
+            describes: event.kind == EventKind::Login || !event.attributes.is_empty(),
+            txn,
+            garbage: false,
+            deleted: false,
+            lost: false,
+        })
+    }
+}
+
+impl Event {
+    fn json(&self) -> Vec<u8> {
+        let kind = match self.kind {
+            EventKind::Activity => "activity",
+            EventKind::Login => "login",
+            EventKind::Logout => "logout",
+            EventKind::Revoke => "revoke",
+        };
+        let session = self.session.as_ref();
+        let session = session.map_or_else(String::new, |id| format!(r#""session_id":"{id}","#));
+        format!(
+            r#"{{{session}"user_id":{},"activity_timestamp":{},"event":"{kind}"{}}}"#,
+            self.user, self.at, self.attributes
+        )
+        .into_bytes()
+    }
+}
+
+fn session(partition: i32, number: u32) -> String {
+    format!("s{partition}-{number}")
+}

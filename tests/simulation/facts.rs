@@ -1,0 +1,68 @@
+//! What the log says, kept by whoever wrote it: the oracle's ground truth.
+
+use sundown::session::EventKind;
+
+use crate::log::Txn;
+
+/// A record of the source topic, as it was meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// By the brokers' clock.
+    pub(crate) appended: i64,
+    /// `None` where it is about every session of the user.
+    pub(crate) session: Option<String>,
+    pub(crate) kind: EventKind,
+    /// The event's time: exact unless a clock was far ahead, when it is clamped to a
+    /// moment that depends on when it was read.
+    pub(crate) earliest: i64,
+    pub(crate) latest: i64,
+    /// Whether it says something that a policy may depend on.
+    pub(crate) describes: bool,
+    pub(crate) txn: Option<Txn>,
+    /// Not a session event at all.
+    pub(crate) garbage: bool,
+    /// Retention has deleted it.
+    pub(crate) deleted: bool,
+    /// And that before it was committed as read.
+    pub(crate) lost: bool,
+}
+
+impl Fact {
+    /// Whether it shows that somebody is there.
+    pub(crate) fn is_activity(&self) -> bool {
+        let active = matches!(self.kind, EventKind::Activity | EventKind::Login);
+        active && !self.garbage && self.session.is_some()
+    }
+
+    /// Whether it ends sessions.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self.kind, EventKind::Logout | EventKind::Revoke) && !self.garbage
+    }
+}
+
+/// How far a tracker's idea of the present may be behind the brokers'.
+pub(crate) const CLOCK_FUZZ: i64 = 3_000;
+/// After everything.
+const NEVER: i64 = i64::MAX / 4;
+
+/// When an event counts that says it happened `at`.
+pub(crate) fn counts_from_to(
+    at: i64,
+    appended: i64,
+    created: Option<i64>,
+    max_future_skew: i64,
+) -> (i64, i64) {
+    let stamp = created.unwrap_or(appended);
+    let lowest = stamp.min(appended - CLOCK_FUZZ);
+    if at <= lowest + max_future_skew {
+        return (at, at);
+    }
+    match created {
+        // Clamped to the brokers' timestamp, or a little less.
+        None if at > appended + max_future_skew => (lowest, appended),
+        None => (lowest, at),
+        Some(_) => (lowest.min(at), NEVER),
+    }
+}

@@ -1,0 +1,160 @@
+//! The consumer group: cooperative rebalances, members that fall silent.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sundown::tracker::custody::Change;
+
+use crate::cluster::{Refused, index};
+
+/// How long the group waits for a silent member.
+pub(crate) const SESSION_TIMEOUT: i64 = 10_000;
+
+/// A member as it was known at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) id: u64,
+    pub(crate) generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    /// What the member has not been told yet.
+    changes: VecDeque<Change>,
+    /// Asked to give these back.
+    revoking: BTreeSet<i32>,
+    /// Silent since.
+    silent: Option<i64>,
+}
+
+/// The group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    generation: u64,
+    ids: u64,
+    owners: Vec<Option<u64>>,
+    seats: BTreeMap<u64, Seat>,
+    /// Moves partitions around: their order among members.
+    turn: usize,
+}
+
+impl Group {
+    pub(crate) fn new(partitions: usize) -> Self {
+        Self {
+            generation: 0,
+            ids: 0,
+            owners: vec![None; partitions],
+            seats: BTreeMap::new(),
+            turn: 0,
+        }
+    }
+
+    pub(crate) fn join(&mut self) -> u64 {
+        self.ids += 1;
+        self.seats.insert(self.ids, Seat::default());
+        self.balance();
+        self.ids
+    }
+
+    /// A member leaves, or is thrown out: its partitions are free.
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.seats.remove(&id);
+        for owner in &mut self.owners {
+            *owner = owner.filter(|owner| *owner != id);
+        }
+        self.balance();
+    }
+
+    /// The member is not heard of any more, or again.
+    pub(crate) fn silent(&mut self, id: u64, since: Option<i64>) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.silent = since;
+        }
+    }
+
+    /// Throws out members that have been silent for too long.
+    pub(crate) fn expire(&mut self, now: i64) {
+        let expired: Vec<u64> = self
+            .seats
+            .iter()
+            .filter(|(_, seat)| seat.silent.is_some_and(|at| now - at > SESSION_TIMEOUT))
+            .map(|(id, _)| *id)
+            .collect();
+        expired.into_iter().for_each(|id| self.remove(id));
+    }
+
+    /// Whether it has nothing more to do.
+    pub(crate) fn settled(&self) -> bool {
+        let mut seats = self.seats.values();
+        seats.all(|seat| {
+            seat.silent.is_none() && seat.changes.is_empty() && seat.revoking.is_empty()
+        })
+    }
+
+    /// The member as the group knows it now, if it does.
+    pub(crate) fn member(&self, id: u64) -> Option<Member> {
+        let generation = self.generation;
+        let seat = self.seats.get(&id);
+        seat.map(|_| Member { id, generation })
+    }
+
+    /// Whether the group still takes that member's offsets.
+    pub(crate) fn check(&self, member: Member) -> Result<(), Refused> {
+        match self.member(member.id) {
+            Some(known) if known == member => Ok(()),
+            Some(_) => Err(Refused("illegal generation")),
+            None => Err(Refused("unknown member")),
+        }
+    }
+
+    pub(crate) fn next_change(&mut self, id: u64) -> Option<Change> {
+        self.seats.get_mut(&id)?.changes.pop_front()
+    }
+
+    /// The member has given partitions back.
+    pub(crate) fn give_back(&mut self, id: u64, partitions: &[i32]) {
+        let Some(seat) = self.seats.get_mut(&id) else {
+            return;
+        };
+        for &partition in partitions {
+            seat.revoking.remove(&partition);
+            self.owners[index(partition)] = None;
+        }
+        self.balance();
+    }
+
+    /// Moves partitions to other members.
+    pub(crate) fn turn(&mut self) {
+        self.turn += 1;
+        self.balance();
+    }
+
+    /// Hands out free partitions, and asks for those back that others are to have.
+    fn balance(&mut self) {
+        let members: Vec<u64> = self.seats.keys().copied().collect();
+        if members.is_empty() {
+            return;
+        }
+        self.generation += 1;
+        for (number, owner) in self.owners.iter_mut().enumerate() {
+            let target = members[(number + self.turn) % members.len()];
+            let partition = i32::try_from(number).expect("a partition");
+            let (id, change) = match *owner {
+                None => {
+                    *owner = Some(target);
+                    (target, Change::Assigned(vec![partition]))
+                }
+                Some(current) if current != target => {
+                    let seat = self.seats.get_mut(&current);
+                    if !seat.is_some_and(|seat| seat.revoking.insert(partition)) {
+                        continue;
+                    }
+                    (current, Change::Revoked(vec![partition]))
+                }
+                Some(_) => continue,
+            };
+            if let Some(seat) = self.seats.get_mut(&id) {
+                seat.changes.push_back(change);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What has to be, whatever happens: a slow and obvious reading of the log and of what
+//! came of it. It looks at nothing that a tracker holds in memory.
+
+mod completeness;
+mod ending;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sundown::wire::ending::{EndReason, SessionEnded, SessionExpiring};
+use uuid::{Uuid, uuid};
+
+use crate::cluster::{Cluster, Place, index};
+use crate::facts::Fact;
+use crate::rules::Rules;
+use crate::schedule::Settings;
+pub(crate) use completeness::BOUND;
+use ending::Ending;
+
+/// Names the event ids of Sundown (UUIDv5); fixed for good.
+const EVENT_IDS: Uuid = uuid!("8f4e6f0c-7d0b-4b5e-9a57-3c2a61d8e4b2");
+
+/// Checks what the trackers write.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    settings: Settings,
+    facts: Vec<Fact>,
+    endings: Vec<Ending>,
+    /// Warnings: their event ids, and the generation of the policy.
+    warnings: BTreeSet<(Uuid, u64)>,
+    /// Dead letters by where they come from.
+    dead: BTreeMap<String, usize>,
+    /// How far each of the tracker's topics has been read.
+    read: [i64; 3],
+    /// When the sessions of a partition were last taken as active.
+    assumed: Vec<i64>,
+    /// Partitions of which records have been deleted.
+    deleted: Vec<bool>,
+}
+
+type Verdict = Result<(), String>;
+
+impl Oracle {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let partitions = index(settings.partitions);
+        Self {
+            settings,
+            facts: Vec::new(),
+            endings: Vec::new(),
+            warnings: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            read: [0; 3],
+            assumed: vec![i64::MIN; partitions],
+            deleted: vec![false; partitions],
+        }
+    }
+
+    /// Something has been written to the source topic.
+    pub(crate) fn learn(&mut self, facts: Vec<Fact>) {
+        self.facts.extend(facts);
+    }
+
+    /// Retention is about to delete what lies before `start`.
+    pub(crate) fn deleting(&mut self, cluster: &Cluster, partition: i32, start: i64) {
+        let committed = cluster.last_offset(partition);
+        self.deleted[index(partition)] = true;
+        for fact in &mut self.facts {
+            let gone = fact.partition == partition && fact.offset < start;
+            fact.deleted |= gone;
+            fact.lost |= gone && fact.offset >= committed;
+        }
+    }
+
+    /// A restore took the sessions of a partition as active at `now`.
+    pub(crate) fn degraded(&mut self, partition: i32, why: &str, now: i64) -> Verdict {
+        let assumed = &mut self.assumed[index(partition)];
+        *assumed = now.max(*assumed);
+        if self.deleted[index(partition)] {
+            return Ok(());
+        }
+        Err(format!(
+            "partition {partition} was restored without reason as if activity were lost: {why}"
+        ))
+    }
+
+    /// Checks what has become visible since it was last asked.
+    pub(crate) fn observe(&mut self, cluster: &mut Cluster, rules: &Rules) -> Verdict {
+        if let Some(violation) = cluster.violation.take() {
+            return Err(violation);
+        }
+        while let Some(record) = cluster.ended.next(self.read[0]) {
+            self.read[0] = record.offset + 1;
+            let event = record.value.as_deref().unwrap_or_default();
+            let event: SessionEnded =
+                serde_json::from_slice(event).map_err(|error| error.to_string())?;
+            let ending = self.identify(event, cluster.now)?;
+            self.check_ending(&ending, cluster, rules)?;
+            self.endings.push(ending);
+        }
+        while let Some(record) = cluster.expiring.next(self.read[1]) {
+            self.read[1] = record.offset + 1;
+            let event = record.value.as_deref().unwrap_or_default();
+            let event: SessionExpiring =
+                serde_json::from_slice(event).map_err(|error| error.to_string())?;
+            let once = (event.event_id, event.policy.generation);
+            if !self.warnings.insert(once) && !self.may_be_warned_again(&event.session_id) {
+                return Err(format!("warned twice of the same deadline: {event:?}"));
+            }
+        }
+        while let Some(record) = cluster.dead.next(self.read[2]) {
+            self.read[2] = record.offset + 1;
+            let origin = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+            let count = self.dead.entry(origin.clone().into_owned()).or_default();
+            *count += 1;
+            if *count > 1 {
+                return Err(format!("two dead letters of {origin}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out which session an event is about.
+    fn identify(&self, event: SessionEnded, seen_at: i64) -> Result<Ending, String> {
+        let about = |fact: &&Fact| fact.session.as_ref() == Some(&event.session_id);
+        let start = self.facts.iter().filter(about).find(|fact| {
+            event.event_id == event_id(fact.partition, fact.offset, event.reason.as_str())
+        });
+        let Some(start) = start else {
+            return Err(format!("an event id that no session has: {event:?}"));
+        };
+        Ok(Ending::new(event, start, seen_at))
+    }
+
+    /// Whether the session's deadline may have moved on and back again, by its falling
+    /// under one policy and then another.
+    fn may_be_warned_again(&self, session: &str) -> bool {
+        let about = |fact: &&Fact| fact.session.as_deref() == Some(session);
+        let mut facts = self.facts.iter().filter(about);
+        facts.any(|fact| fact.describes)
+    }
+
+    /// The facts about a session id of a partition, in the order of the log.
+    fn about<'a>(
+        &'a self,
+        partition: i32,
+        session: &'a str,
+    ) -> impl Iterator<Item = &'a Fact> + Clone {
+        let here = move |fact: &&Fact| fact.partition == partition;
+        let about = move |fact: &&Fact| fact.session.as_deref() == Some(session);
+        self.facts.iter().filter(here).filter(about)
+    }
+
+    /// Facts that end sessions by time or by what they say: those of the session, and
+    /// those of its user, whoever that is.
+    fn enders<'a>(
+        &'a self,
+        partition: i32,
+        session: &'a str,
+    ) -> impl Iterator<Item = &'a Fact> + Clone {
+        let here = move |fact: &&Fact| fact.partition == partition && !fact.garbage;
+        let about = move |fact: &&Fact| {
+            let everywhere = fact.session.is_none();
+            everywhere || fact.session.as_deref() == Some(session)
+        };
+        self.facts.iter().filter(here).filter(about)
+    }
+}
+
+fn aborted(cluster: &Cluster, fact: &Fact) -> bool {
+    let log = cluster.log(Place::Source(fact.partition));
+    fact.txn.is_some_and(|txn| log.aborted(txn))
+}
+
+fn event_id(partition: i32, offset: i64, reason: &str) -> Uuid {
+    let name = format!("session_logs/{partition}/{offset}/{reason}");
+    Uuid::new_v5(&EVENT_IDS, name.as_bytes())
+}
+
+fn timed_out(reason: EndReason) -> bool {
+    matches!(reason, EndReason::IdleTimeout | EndReason::AbsoluteTimeout)
+}

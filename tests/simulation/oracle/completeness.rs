@@ -1,0 +1,85 @@
+//! Checks that nothing is missing.
+
+use super::{Oracle, Verdict, aborted, timed_out};
+use crate::cluster::Cluster;
+use crate::facts::Fact;
+use crate::rules::Rules;
+
+/// How long after its deadline an ending may become readable while all is well: asking
+/// for end offsets, the next commit, its markers.
+pub(crate) const BOUND: i64 = 3_000;
+
+impl Oracle {
+    /// Once everything is over: each record has come to something.
+    pub(crate) fn nothing_lost(&self, cluster: &Cluster, rules: &Rules) -> Verdict {
+        for fact in &self.facts {
+            let excused = fact.lost || aborted(cluster, fact);
+            if !excused && !self.came_to_something(fact, rules) {
+                return Err(format!("came to nothing: {fact:?}"));
+            }
+        }
+        let known = |origin: &String| {
+            let mut garbage = self.facts.iter().filter(|fact| fact.garbage);
+            garbage.any(|fact| *origin == origin_of(fact))
+        };
+        match self.dead.keys().find(|origin| !known(origin)) {
+            Some(origin) => Err(format!("a dead letter of {origin}, which was well")),
+            None => Ok(()),
+        }
+    }
+
+    /// Every ending that fell due after `since`, from when on all was well, was noticed
+    /// within the bound, as were those that were overdue then.
+    pub(crate) fn nothing_late(&self, since: i64) -> Verdict {
+        for ending in &self.endings {
+            let due = ending.ended_at + self.settings.allowed_lateness;
+            let noticed = ending.seen_at <= due.max(since) + BOUND;
+            if timed_out(ending.reason) && !noticed {
+                let late = ending.seen_at - due.max(since);
+                return Err(format!("noticed {late} ms too late: {ending:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn came_to_something(&self, fact: &Fact, rules: &Rules) -> bool {
+        if fact.garbage {
+            return self.dead.get(&origin_of(fact)) == Some(&1);
+        }
+        let Some(session) = &fact.session else {
+            // What a user's logout ends would have ended sooner or later.
+            return true;
+        };
+        // Its session would have been over when it was read.
+        let over = fact.earliest + rules.shortest() + self.settings.allowed_lateness;
+        if over <= fact.appended {
+            return true;
+        }
+        let same = self.endings.iter().filter(|ending| {
+            ending.partition == fact.partition
+                && ending.session == *session
+                && ending.start <= fact.offset
+        });
+        let Some(ending) = same.max_by_key(|ending| ending.start) else {
+            return false;
+        };
+        if ending.start == fact.offset {
+            return true;
+        }
+        if timed_out(ending.reason) {
+            // Within its life. A policy that came later may have cut that short.
+            return fact.earliest < ending.ended_at || Some(fact.earliest) <= ending.last_activity;
+        }
+        // The logout itself, or a record before it.
+        let mut enders = self.enders(fact.partition, session);
+        enders.any(|other| {
+            other.is_end()
+                && other.offset >= fact.offset
+                && (other.earliest..=other.latest).contains(&ending.ended_at)
+        })
+    }
+}
+
+fn origin_of(fact: &Fact) -> String {
+    format!("{}/{}", fact.partition, fact.offset)
+}

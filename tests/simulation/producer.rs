@@ -1,0 +1,264 @@
+//! A tracker's transactional producer, one small step at a time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use sundown::kafka::Topics;
+use sundown::kafka::transaction::{Delivery, Stage};
+use sundown::tracker::custody::Committed;
+use sundown::tracker::engine::Batch;
+use sundown::tracker::outbox::{self, Manner, Outgoing};
+use sundown::tracker::restore;
+
+use crate::cluster::{Cluster, Place, State};
+use crate::group::Member;
+use crate::log::Txn;
+
+type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// How likely the brokers' answer to a request is lost, in a thousand.
+const LOST: u32 = 8;
+/// How long a request is waited for before it counts as lost.
+const PATIENCE: i64 = 8_000;
+
+/// The producer of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Producer {
+    /// Its last transaction.
+    txn: Option<Txn>,
+    under_way: Option<UnderWay>,
+    done: Option<Committed<String>>,
+    /// No request is lost and none dawdles any more.
+    pub(crate) calm: bool,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    batch: Batch,
+    member: Member,
+    began: i64,
+    stages: VecDeque<Stage>,
+    records: Option<VecDeque<(Place, Pair)>>,
+}
+
+impl Producer {
+    pub(crate) fn busy(&self) -> bool {
+        self.under_way.is_some() || self.done.is_some()
+    }
+
+    pub(crate) fn submit(&mut self, batch: Batch, member: Member, now: i64) {
+        assert!(!self.busy(), "one batch at a time");
+        self.under_way = Some(UnderWay {
+            batch,
+            member,
+            began: now,
+            stages: Delivery::ExactlyOnce.stages().iter().copied().collect(),
+            records: None,
+        });
+    }
+
+    pub(crate) fn result(&mut self) -> Option<Committed<String>> {
+        self.done.take()
+    }
+
+    /// Takes one step. Returns whether there was one to take.
+    pub(crate) fn step(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> bool {
+        let Some(work) = &mut self.under_way else {
+            return false;
+        };
+        if !cluster.up {
+            if cluster.now - work.began > PATIENCE {
+                self.finish(cluster.now, Err("no answer".to_owned()));
+            }
+            return false;
+        }
+        let stage = work.stages.front().copied();
+        let outcome = match stage {
+            None => {
+                self.finish(cluster.now, Ok(()));
+                return true;
+            }
+            Some(Stage::Begin) => self.begin(cluster),
+            Some(Stage::Write) => self.write(cluster),
+            Some(Stage::AddOffsets) => self.add_offsets(cluster, rng),
+            Some(Stage::Commit) => self.commit(cluster, rng),
+            Some(Stage::CommitOffsets) => self.commit_offsets(cluster),
+        };
+        if let Err(error) = outcome {
+            if let Some(txn) = self.txn {
+                // Where this is refused, the transaction is over or in doubt: the next
+                // one waits for it.
+                if error != IN_DOUBT {
+                    let _over = cluster.end(txn, false);
+                }
+            }
+            self.finish(cluster.now, Err(error.to_owned()));
+        }
+        true
+    }
+
+    /// Waits until the transaction before is over, and aborts it if nobody else does.
+    fn begin(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
+        match self.txn.map(|txn| (txn, cluster.state(txn))) {
+            Some((txn, State::Ongoing)) => cluster.end(txn, false).map_err(|error| error.0),
+            Some((_, State::Ending { .. })) => Ok(()),
+            Some((_, State::Done { .. })) | None => {
+                self.txn = Some(cluster.begin(None));
+                self.next_stage();
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
+        let txn = self.txn;
+        let Some(work) = &mut self.under_way else {
+            return Ok(());
+        };
+        let records = work.records.get_or_insert_with(|| outgoing(&work.batch));
+        match records.pop_front() {
+            None => self.next_stage(),
+            Some((place, pair)) => {
+                let appended = cluster.append(place, txn, pair, None);
+                appended.map_err(|error| error.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_offsets(
+        &mut self,
+        cluster: &mut Cluster,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), &'static str> {
+        let (Some(work), Some(txn)) = (&self.under_way, self.txn) else {
+            return Ok(());
+        };
+        let added = cluster.add_offsets(txn, work.member, offsets(&work.batch));
+        added.map_err(|error| error.0)?;
+        if self.unlucky(rng) {
+            return Err(IN_DOUBT);
+        }
+        self.next_stage();
+        Ok(())
+    }
+
+    fn commit(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> Result<(), &'static str> {
+        let Some(txn) = self.txn else {
+            return Err("there is no transaction");
+        };
+        if self.unlucky(rng) {
+            // The request may be lost, or late, or its answer may be.
+            match rng.random_range(0..3) {
+                0 => {}
+                1 => cluster.end_later(txn, rng.random_range(1..9_000)),
+                _ => drop(cluster.end(txn, true)),
+            }
+            return Err(IN_DOUBT);
+        }
+        cluster.end(txn, true).map_err(|error| error.0)?;
+        self.next_stage();
+        Ok(())
+    }
+
+    fn commit_offsets(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
+        if let Some(work) = &self.under_way {
+            let committed = cluster.commit_offsets(work.member, offsets(&work.batch));
+            committed.map_err(|error| error.0)?;
+        }
+        self.next_stage();
+        Ok(())
+    }
+
+    fn unlucky(&self, rng: &mut ChaCha8Rng) -> bool {
+        !self.calm && rng.random_ratio(LOST, 1_000)
+    }
+
+    fn next_stage(&mut self) {
+        if let Some(work) = &mut self.under_way {
+            work.stages.pop_front();
+        }
+    }
+
+    fn finish(&mut self, now: i64, outcome: Result<(), String>) {
+        if let Some(work) = self.under_way.take() {
+            let took = u64::try_from(now - work.began).unwrap_or_default();
+            self.done = Some(Committed {
+                batch: work.batch,
+                outcome,
+                took: Duration::from_millis(took),
+            });
+        }
+    }
+}
+
+const IN_DOUBT: &str = "no answer: in doubt";
+
+fn offsets(batch: &Batch) -> Vec<(i32, restore::Committed)> {
+    let parts = batch.partitions.iter();
+    parts
+        .map(|part| {
+            let committed = restore::Committed {
+                offset: part.position,
+                metadata: part.metadata.encode(),
+            };
+            (part.partition, committed)
+        })
+        .collect()
+}
+
+/// The batch's records, and where they go.
+fn outgoing(batch: &Batch) -> VecDeque<(Place, Pair)> {
+    let topics = topics();
+    let manner = Manner {
+        delivery: Delivery::ExactlyOnce,
+        max_letter: usize::MAX,
+    };
+    let mut records = VecDeque::new();
+    let written = outbox::write(batch, &topics, manner, |record: Outgoing<'_>| {
+        let place = match (record.topic, record.partition) {
+            (topic, Some(partition)) if topic == topics.checkpoint => Place::Checkpoint(partition),
+            (topic, None) if topic == topics.expired_sessions => Place::Ended,
+            (topic, None) if topic == topics.expiring_sessions => Place::Expiring,
+            (topic, None) if topic == topics.session_logs_dlq => Place::Dead,
+            other => panic!("nothing is written to {other:?}"),
+        };
+        let key = if place == Place::Dead {
+            record.headers.as_ref().map(origin)
+        } else {
+            record.key.map(<[u8]>::to_vec)
+        };
+        records.push_back((place, (key, record.value.map(<[u8]>::to_vec))));
+        Ok::<(), ()>(())
+    });
+    written.expect("writing to memory does not fail");
+    records
+}
+
+/// Where a dead letter comes from: `partition/offset`.
+fn origin(headers: &rdkafka::message::OwnedHeaders) -> Vec<u8> {
+    use rdkafka::message::Headers;
+    use sundown::wire::dead_letter::{SOURCE_OFFSET, SOURCE_PARTITION};
+    let header = |name| {
+        let found = headers.iter().find(|header| header.key == name);
+        let value = found.and_then(|header| header.value).unwrap_or_default();
+        String::from_utf8_lossy(value).into_owned()
+    };
+    format!("{}/{}", header(SOURCE_PARTITION), header(SOURCE_OFFSET)).into_bytes()
+}
+
+pub(crate) fn topics() -> Topics {
+    let name = str::to_owned;
+    Topics {
+        session_logs: name("session_logs"),
+        session_logs_dlq: name("session_logs.dlq"),
+        expired_sessions: name("expired_sessions"),
+        expired_sessions_dlq: name("expired_sessions.dlq"),
+        expiring_sessions: name("expiring_sessions"),
+        checkpoint: name("sundown.checkpoint"),
+        policies: name("sundown.policies"),
+        processes: name("sundown.processes"),
+    }
+}

@@ -1,0 +1,99 @@
+//! Policies, and every one that there ever was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use sundown::session::{Attributes, Matcher, Policy, PolicySet, Span};
+
+/// Policies over time.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    generation: u64,
+    pub(crate) in_force: Arc<PolicySet>,
+    /// By name and generation.
+    known: BTreeMap<(String, u64), Policy>,
+}
+
+impl Rules {
+    pub(crate) fn new(rng: &mut ChaCha8Rng) -> Self {
+        let fallback = Policy::built_in(Span::from_secs(1), None);
+        let set = PolicySet::new(Vec::new(), fallback).expect("one policy");
+        let mut rules = Self {
+            generation: 0,
+            in_force: Arc::new(set),
+            known: BTreeMap::new(),
+        };
+        rules.edit(rng, true);
+        rules
+    }
+
+    /// Other policies come into force.
+    pub(crate) fn edit(&mut self, rng: &mut ChaCha8Rng, may_suspend: bool) {
+        self.generation += 1;
+        let count = rng.random_range(0..3);
+        let mut policies: Vec<Policy> = (0..count).map(|number| self.rule(rng, number)).collect();
+        for policy in &mut policies {
+            policy.suspend = may_suspend && rng.random_ratio(1, 12);
+        }
+        let mut fallback = self.rule(rng, 9);
+        fallback.matcher = Matcher::default();
+        self.put(policies, fallback);
+    }
+
+    /// Whatever is suspended is so no more.
+    pub(crate) fn resume(&mut self) {
+        self.generation += 1;
+        let mut policies: Vec<Policy> = self.in_force.iter().map(|it| (**it).clone()).collect();
+        for policy in &mut policies {
+            policy.suspend = false;
+            policy.generation = self.generation;
+        }
+        let fallback = policies.pop().expect("there is always one");
+        self.put(policies, fallback);
+    }
+
+    pub(crate) fn find(&self, name: &str, generation: u64) -> Option<&Policy> {
+        self.known.get(&(name.to_owned(), generation))
+    }
+
+    /// The shortest time in which any policy there was ends a session.
+    pub(crate) fn shortest(&self) -> i64 {
+        let span = |policy: &Policy| {
+            let idle = policy.idle_timeout;
+            idle.min(policy.absolute_timeout.unwrap_or(idle))
+                .as_millis()
+        };
+        self.known.values().map(span).min().unwrap_or_default()
+    }
+
+    fn put(&mut self, policies: Vec<Policy>, fallback: Policy) {
+        for policy in policies.iter().chain([&fallback]) {
+            let name = (policy.name.clone(), policy.generation);
+            self.known.insert(name, policy.clone());
+        }
+        self.in_force = Arc::new(PolicySet::new(policies, fallback).expect("few policies"));
+    }
+
+    fn rule(&self, rng: &mut ChaCha8Rng, number: u32) -> Policy {
+        let idle = rng.random_range(2_000..12_000);
+        let absolute = rng.random_range(idle..25_000);
+        let tenant = ["acme", "globex"][rng.random_range(0..2)];
+        let any = rng.random_ratio(1, 2);
+        let attributes = Attributes::new((!any).then_some(("tenant", tenant)));
+        Policy {
+            name: format!("policy-{number}"),
+            generation: self.generation,
+            priority: rng.random_range(0..3),
+            idle_timeout: Span::from_millis(idle),
+            absolute_timeout: rng.random_ratio(1, 3).then(|| Span::from_millis(absolute)),
+            warn_before: rng.random_ratio(1, 2).then(|| Span::from_millis(idle / 2)),
+            matcher: Matcher {
+                attributes: attributes.expect("one small attribute"),
+                user_ids: Vec::new(),
+            },
+            suspend: false,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What happens in a simulation, drawn from one seed.
+
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A simulation from beginning to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) settings: Settings,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What a simulation is told once and for all. Times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) partitions: i32,
+    pub(crate) trackers: usize,
+    /// Sessions that each partition has ids for.
+    pub(crate) ids: u32,
+    /// Whether the brokers stamp session events.
+    pub(crate) append_time: bool,
+    pub(crate) allowed_lateness: i64,
+    pub(crate) max_future_skew: i64,
+    pub(crate) slack: i64,
+    pub(crate) commit_interval: u64,
+}
+
+/// One thing that happens, and how long everybody goes on after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) what: What,
+    /// Decides whatever is left open.
+    pub(crate) salt: u64,
+    /// How long the trackers run before the next step.
+    pub(crate) then: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Nothing in particular.
+    Wait,
+    /// Events of several sessions.
+    Events,
+    /// One session is active, and active again.
+    Chat,
+    /// A user logs out everywhere.
+    LogOutEverywhere,
+    /// Something that is no session event.
+    Garbage,
+    /// An application writes in a transaction and does not end it yet.
+    OpenTransaction,
+    /// It ends one, in this way or that.
+    EndTransaction,
+    /// Somebody edits policies.
+    Policies,
+    /// A tracker dies.
+    Crash,
+    /// A tracker starts.
+    Start,
+    /// A tracker is stopped for a while, and does not notice.
+    Stall,
+    /// It goes on.
+    Resume,
+    /// The group throws a tracker out that is well.
+    ThrowOut,
+    /// The group moves partitions.
+    Rebalance,
+    /// No broker answers.
+    BrokersGone,
+    /// They answer again.
+    BrokersBack,
+    /// A tracker's clock is set.
+    SetClock,
+    /// A checkpoint partition is compacted.
+    Compact,
+    /// Retention deletes session events.
+    Delete,
+    /// Everything is in order for a while.
+    Calm,
+}
+
+/// How often each of them happens.
+const WEIGHTS: [(What, u32); 20] = [
+    (What::Wait, 14),
+    (What::Events, 34),
+    (What::Chat, 10),
+    (What::LogOutEverywhere, 2),
+    (What::Garbage, 2),
+    (What::OpenTransaction, 4),
+    (What::EndTransaction, 6),
+    (What::Policies, 3),
+    (What::Crash, 5),
+    (What::Start, 7),
+    (What::Stall, 2),
+    (What::Resume, 4),
+    (What::ThrowOut, 2),
+    (What::Rebalance, 5),
+    (What::BrokersGone, 2),
+    (What::BrokersBack, 5),
+    (What::SetClock, 2),
+    (What::Compact, 6),
+    (What::Delete, 2),
+    (What::Calm, 1),
+];
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let settings = Settings {
+            partitions: rng.random_range(1..=3),
+            trackers: rng.random_range(1..=3),
+            ids: rng.random_range(1..=5),
+            append_time: rng.random_ratio(2, 3),
+            allowed_lateness: *[0, 500, 2_000].choose(&mut rng).expect("some"),
+            max_future_skew: rng.random_range(8_000..12_000),
+            slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),
+            commit_interval: *[0, 100, 500].choose(&mut rng).expect("some"),
+        };
+        let count = rng.random_range(10..70);
+        // Each simulation leaves some kinds of things out, so that others meet.
+        let left_out: Vec<bool> = WEIGHTS
+            .iter()
+            .map(|(what, _)| *what != What::Events && rng.random_ratio(1, 4))
+            .collect();
+        let steps = (0..count).map(|_| step(&mut rng, &left_out)).collect();
+        Self {
+            seed,
+            settings,
+            steps,
+        }
+    }
+}
+
+fn step(rng: &mut ChaCha8Rng, left_out: &[bool]) -> Step {
+    let kept = WEIGHTS.iter().zip(left_out).filter(|(_, out)| !**out);
+    let kept: Vec<(What, u32)> = kept.map(|(weight, _)| *weight).collect();
+    let (what, _) = *kept
+        .choose_weighted(rng, |(_, weight)| *weight)
+        .expect("events at least");
+    let then = match rng.random_range(0..20) {
+        0..6 => 0,
+        6..14 => rng.random_range(0..400),
+        14..19 => rng.random_range(0..3_000),
+        _ => rng.random_range(0..20_000),
+    };
+    Step {
+        what,
+        salt: rng.random(),
+        then,
+    }
+}

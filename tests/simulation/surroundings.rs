@@ -1,0 +1,379 @@
+//! What a simulated tracker works with.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sundown::session::{PolicySet, Timestamp};
+use sundown::tracker::clocks::{BrokerSample, Reading};
+use sundown::tracker::custody::{
+    Committed, News, RestoreOutcome, RestoreResult, Surroundings as Seam,
+};
+use sundown::tracker::engine::{Batch, EndOffsets, Ticket};
+use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
+
+use crate::cluster::{Cluster, Place};
+use crate::group::Member;
+use crate::log::Record;
+use crate::producer::Producer;
+use crate::restore_log::{Halt, SimulatedLog, Told};
+
+/// How often end offsets are asked for, in milliseconds.
+const ASK_EVERY: u64 = 100;
+/// How often a process report is written.
+const REPORT_EVERY: u64 = 3_000;
+/// A report that takes longer is given up.
+const REPORT_TIMEOUT: u64 = 2_000;
+
+/// One process's view of the world.
+#[derive(Debug)]
+pub(crate) struct Simulated {
+    pub(crate) cluster: Rc<RefCell<Cluster>>,
+    pub(crate) rng: ChaCha8Rng,
+    /// How far this machine's clock is ahead of the brokers'.
+    pub(crate) ahead: i64,
+    /// Whether the brokers put their time on process reports.
+    pub(crate) brokers_tell_time: bool,
+    started: i64,
+    pub(crate) id: u64,
+    consumer: BTreeMap<i32, Fetch>,
+    pub(crate) policies: VecDeque<Arc<PolicySet>>,
+    samples: VecDeque<BrokerSample>,
+    report: Option<BrokerSample>,
+    reported: Option<u64>,
+    question: Option<(EndOffsets, bool)>,
+    asked: u64,
+    answer: Option<EndOffsets>,
+    restores: Vec<Restoring>,
+    restored: VecDeque<(RestoreResult<String>, i64)>,
+    /// The partition of the one taken last, and when it was asked for.
+    taken: (i32, i64),
+    pub(crate) producer: Producer,
+    /// Restores that took sessions as active: partition, why, and when.
+    pub(crate) degraded: Vec<(i32, Degraded, i64)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Fetch {
+    /// Where it is to be read.
+    position: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Restoring {
+    ticket: Ticket,
+    settings: RestoreSettings,
+    told: Told,
+}
+
+/// What a poll brings.
+pub(crate) enum Polled {
+    Record(i32, Record),
+    OutOfRange,
+}
+
+impl Simulated {
+    pub(crate) fn new(cluster: &Rc<RefCell<Cluster>>, ahead: i64, seed: u64) -> Self {
+        let id = cluster.borrow_mut().group.join();
+        Self {
+            started: cluster.borrow().now,
+            cluster: Rc::clone(cluster),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            ahead,
+            brokers_tell_time: true,
+            id,
+            consumer: BTreeMap::new(),
+            policies: VecDeque::new(),
+            samples: VecDeque::new(),
+            report: None,
+            reported: None,
+            question: None,
+            asked: 0,
+            answer: None,
+            restores: Vec::new(),
+            restored: VecDeque::new(),
+            taken: (0, 0),
+            producer: Producer::default(),
+            degraded: Vec::new(),
+        }
+    }
+
+    /// The next record of any partition, or that one of them has been deleted away.
+    pub(crate) fn poll(&mut self) -> Option<Polled> {
+        let cluster = self.cluster.borrow();
+        if !cluster.up {
+            return None;
+        }
+        let first = self.rng.random_range(0..=self.consumer.len());
+        let (before, after): (Vec<_>, Vec<_>) = self
+            .consumer
+            .iter_mut()
+            .enumerate()
+            .partition(|(number, _)| *number < first);
+        for (_, (&partition, fetch)) in after.into_iter().chain(before) {
+            let Some(position) = fetch.position else {
+                continue;
+            };
+            let log = cluster.log(Place::Source(partition));
+            if position < log.start {
+                fetch.position = None;
+                return Some(Polled::OutOfRange);
+            }
+            if let Some(record) = log.next(position) {
+                fetch.position = Some(record.offset + 1);
+                return Some(Polled::Record(partition, record.clone()));
+            }
+        }
+        None
+    }
+
+    /// The partitions that the consumer holds.
+    pub(crate) fn held(&self) -> Vec<i32> {
+        self.consumer.keys().copied().collect()
+    }
+
+    /// Whether everything has been read of every partition that it holds.
+    pub(crate) fn caught_up(&self) -> bool {
+        let cluster = self.cluster.borrow();
+        self.consumer.iter().all(|(partition, fetch)| {
+            let log = cluster.log(Place::Source(*partition));
+            fetch
+                .position
+                .is_some_and(|position| log.position(position) >= log.end)
+        })
+    }
+
+    /// Process reports: written, stamped by the brokers, acknowledged.
+    pub(crate) fn step_report(&mut self) {
+        let (now, elapsed) = (self.cluster.borrow().now, self.elapsed());
+        let up = self.cluster.borrow().up;
+        let sent = Duration::from_millis(elapsed);
+        match self.report {
+            None if self.reported.is_none_or(|at| elapsed - at >= REPORT_EVERY) => {
+                self.reported = Some(elapsed);
+                self.report = Some(BrokerSample {
+                    append_time: None,
+                    sent,
+                    acknowledged: Duration::ZERO,
+                });
+            }
+            Some(report) if elapsed - millis(report.sent) > REPORT_TIMEOUT => self.report = None,
+            Some(report) if report.append_time.is_none() && up => {
+                let append_time = Some(Timestamp::from_millis(now));
+                self.report = Some(BrokerSample {
+                    append_time,
+                    ..report
+                });
+            }
+            Some(report) if up => {
+                self.report = None;
+                let told = self.brokers_tell_time;
+                self.samples.push_back(BrokerSample {
+                    acknowledged: sent,
+                    append_time: report.append_time.filter(|_| told),
+                    ..report
+                });
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// End offsets: the time is noted, the brokers answer, the answer arrives.
+    pub(crate) fn step_ends(&mut self) {
+        let elapsed = self.elapsed();
+        let asked_at = self.reading();
+        let cluster = self.cluster.borrow();
+        match self.question.take() {
+            None if elapsed - self.asked >= ASK_EVERY && !self.consumer.is_empty() => {
+                self.asked = elapsed;
+                let partitions = self.consumer.keys();
+                let ends = partitions.map(|partition| (*partition, 0)).collect();
+                self.question = Some((EndOffsets { asked_at, ends }, false));
+            }
+            Some((mut question, false)) if cluster.up => {
+                for (partition, end) in &mut question.ends {
+                    *end = cluster.log(Place::Source(*partition)).end;
+                }
+                self.question = Some((question, true));
+            }
+            Some((answer, true)) => {
+                self.answer.get_or_insert(answer);
+            }
+            // Given up in time.
+            Some((question, false)) if elapsed - millis(question.asked_at.elapsed) < 5_000 => {
+                self.question = Some((question, false));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Lets one restore get a little farther.
+    pub(crate) fn step_restore(&mut self) {
+        if self.restores.is_empty() {
+            return;
+        }
+        let which = self.rng.random_range(0..self.restores.len());
+        let job = &mut self.restores[which];
+        let partition = job.settings.partition;
+        let mut log = SimulatedLog::new(&self.cluster, partition, &mut job.told);
+        let outcome = match restore(&mut log, job.settings.clone()) {
+            Err(Halt::NotYet) => return,
+            Err(Halt::Failed(why)) => RestoreOutcome::Failed(why.to_owned()),
+            Err(Halt::Checkpoint(error)) => RestoreOutcome::Impossible(error.into()),
+            Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
+        };
+        let job = self.restores.remove(which);
+        let result = RestoreResult {
+            ticket: job.ticket,
+            partition,
+            outcome,
+        };
+        let asked_at = job.settings.now.as_millis();
+        self.restored.push_back((result, asked_at));
+    }
+
+    /// Lets the commit get a little farther.
+    pub(crate) fn step_commit(&mut self) -> bool {
+        let mut cluster = self.cluster.borrow_mut();
+        self.producer.step(&mut cluster, &mut self.rng)
+    }
+
+    /// Joins the group again, as somebody else.
+    pub(crate) fn rejoin(&mut self) {
+        self.id = self.cluster.borrow_mut().group.join();
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.cluster.borrow().now - self.started).unwrap_or_default()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Seam for Simulated {
+    type Error = String;
+    type Member = Member;
+
+    fn reading(&self) -> Reading {
+        Reading {
+            wall: Timestamp::from_millis(self.cluster.borrow().now + self.ahead),
+            elapsed: Duration::from_millis(self.elapsed()),
+        }
+    }
+
+    fn policies(&mut self) -> Option<Arc<PolicySet>> {
+        self.policies.pop_front()
+    }
+
+    fn sample(&mut self) -> Option<BrokerSample> {
+        self.samples.pop_front()
+    }
+
+    fn ends(&mut self) -> Option<EndOffsets> {
+        self.answer.take()
+    }
+
+    fn take_over(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        for &partition in partitions {
+            self.consumer.insert(partition, Fetch::default());
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        for partition in partitions {
+            self.consumer.remove(partition);
+        }
+        let group = &mut self.cluster.borrow_mut().group;
+        group.give_back(self.id, partitions);
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.consumer.insert(*partition, Fetch::default());
+        }
+    }
+
+    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), String> {
+        let fetch = self.consumer.get_mut(&partition);
+        let fetch = fetch.ok_or_else(|| "not assigned".to_owned())?;
+        fetch.position = Some(offset);
+        Ok(())
+    }
+
+    fn positions(&self) -> Vec<(i32, i64)> {
+        let cluster = self.cluster.borrow();
+        let positions = self.consumer.iter().filter_map(|(partition, fetch)| {
+            let log = cluster.log(Place::Source(*partition));
+            Some((*partition, log.position(fetch.position?)))
+        });
+        positions.collect()
+    }
+
+    fn restore(&mut self, ticket: Ticket, settings: RestoreSettings) {
+        self.restores.push(Restoring {
+            ticket,
+            settings,
+            told: Told::default(),
+        });
+    }
+
+    fn restored(&mut self) -> Option<RestoreResult<String>> {
+        let (result, asked_at) = self.restored.pop_front()?;
+        self.taken = (result.partition, asked_at);
+        Some(result)
+    }
+
+    fn member(&self) -> Option<Member> {
+        self.cluster.borrow().group.member(self.id)
+    }
+
+    fn committing(&self) -> bool {
+        self.producer.busy()
+    }
+
+    fn commit(&mut self, batch: Batch, member: Member) {
+        let now = self.cluster.borrow().now;
+        self.producer.submit(batch, member, now);
+    }
+
+    /// Who waits lets time pass for everybody.
+    fn committed(&mut self, patience: Duration) -> Option<Committed<String>> {
+        let mut waited = 0_u32;
+        while u128::from(waited) < patience.as_millis() {
+            if let Some(done) = self.producer.result() {
+                return Some(done);
+            }
+            if !self.producer.busy() {
+                return None;
+            }
+            self.step_commit();
+            let step = self.rng.random_range(1..40);
+            let which = self.rng.random_range(0..16);
+            let mut cluster = self.cluster.borrow_mut();
+            cluster.now += i64::from(step);
+            waited += step;
+            cluster.tick();
+            for txn in cluster.ending() {
+                cluster.mark(txn, which);
+            }
+        }
+        self.producer.result()
+    }
+
+    fn tell(&mut self, news: News<'_>) {
+        if let News::Restored(restored) = news
+            && let Some(degraded) = restored.degraded
+        {
+            let (partition, asked_at) = self.taken;
+            self.degraded.push((partition, degraded, asked_at));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The simulation: trackers, Kafka and everybody else, in simulated time.
+
+mod calm;
+mod faults;
+mod tracker;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sundown::session::{Span, TableConfig};
+use sundown::tracker::record::TimestampKind;
+
+use crate::applications::Applications;
+use crate::cluster::Cluster;
+use crate::oracle::Oracle;
+use crate::rules::Rules;
+use crate::schedule::{Plan, Settings, Step, What};
+use tracker::Tracker;
+
+/// When simulations begin: 2025-11-24, in epoch milliseconds.
+const BEGINNING: i64 = 1_764_000_000_000;
+/// How far the clocks of trackers and brokers may be apart.
+const MAX_CLOCK_SKEW: i64 = 5_000;
+
+/// Everything there is.
+pub(crate) struct World {
+    settings: Settings,
+    cluster: Rc<RefCell<Cluster>>,
+    trackers: Vec<Option<Tracker>>,
+    applications: Applications,
+    rules: Rules,
+    oracle: Oracle,
+    table: TableConfig,
+    /// Told what happens, if anybody wants to know.
+    trace: Option<Vec<String>>,
+    /// Trackers that there have been.
+    processes: u64,
+}
+
+/// What a simulation came to.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) violation: Option<String>,
+    pub(crate) trace: Vec<String>,
+}
+
+/// Runs a plan to its end, or to the first thing that should not be.
+pub(crate) fn run(plan: &Plan, traced: bool) -> Report {
+    let mut world = World::new(plan, traced);
+    let verdict = world.live(plan);
+    Report {
+        violation: verdict.err(),
+        trace: world.trace.unwrap_or_default(),
+    }
+}
+
+impl World {
+    fn new(plan: &Plan, traced: bool) -> Self {
+        let settings = plan.settings;
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        let kind = if settings.append_time {
+            TimestampKind::LogAppendTime
+        } else {
+            TimestampKind::CreateTime
+        };
+        let partitions = usize::try_from(settings.partitions).expect("a few");
+        let table = TableConfig {
+            allowed_lateness: Span::from_millis(settings.allowed_lateness),
+            max_future_skew: Span::from_millis(settings.max_future_skew),
+            slack: Span::from_millis(settings.slack),
+            max_sessions: 1_000,
+            hash_key: (rng.random(), rng.random()),
+        };
+        let cluster = Cluster::new(BEGINNING, partitions, kind);
+        let mut world = Self {
+            settings,
+            cluster: Rc::new(RefCell::new(cluster)),
+            trackers: (0..settings.trackers).map(|_| None).collect(),
+            applications: Applications::new(settings),
+            rules: Rules::new(&mut rng),
+            oracle: Oracle::new(settings),
+            table,
+            trace: traced.then(Vec::new),
+            processes: 0,
+        };
+        world.start(0, 0);
+        world
+    }
+
+    fn live(&mut self, plan: &Plan) -> Result<(), String> {
+        for (number, step) in plan.steps.iter().enumerate() {
+            self.note(|| format!("step {number}: {step:?}"));
+            let mut rng = ChaCha8Rng::seed_from_u64(step.salt);
+            self.take(step, &mut rng)?;
+            self.run_for(step.then, &mut rng)?;
+        }
+        self.note(|| "the end".to_owned());
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        self.wind_up(&mut rng)
+    }
+
+    fn take(&mut self, step: &Step, rng: &mut ChaCha8Rng) -> Result<(), String> {
+        let cluster = Rc::clone(&self.cluster);
+        match step.what {
+            What::Wait => {}
+            What::Events => {
+                self.write(|applications, cluster| applications.events(cluster, rng, false));
+            }
+            What::Chat => {
+                for _ in 0..rng.random_range(2..12) {
+                    let mut again = ChaCha8Rng::seed_from_u64(step.salt);
+                    self.write(|applications, cluster| applications.chat(cluster, &mut again));
+                    self.run_for(rng.random_range(0..2_500), rng)?;
+                }
+            }
+            What::LogOutEverywhere => {
+                self.write(|applications, cluster| applications.log_out_everywhere(cluster, rng));
+            }
+            What::Garbage => {
+                self.write(|applications, cluster| applications.garbage(cluster, rng));
+            }
+            What::OpenTransaction => {
+                self.write(|applications, cluster| applications.events(cluster, rng, true));
+            }
+            What::EndTransaction => {
+                self.applications.end_one(&mut cluster.borrow_mut(), rng);
+            }
+            What::Policies => {
+                self.rules.edit(rng, true);
+                self.tell_policies();
+            }
+            What::Calm => self.calm_down(rng)?,
+            fault => self.fault(fault, step.salt, rng),
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        what: impl FnOnce(&mut Applications, &mut Cluster) -> Vec<crate::facts::Fact>,
+    ) {
+        // Whoever cannot reach a broker writes nothing.
+        let cluster = Rc::clone(&self.cluster);
+        let mut cluster = cluster.borrow_mut();
+        if cluster.up {
+            let facts = what(&mut self.applications, &mut cluster);
+            for fact in &facts {
+                self.note(|| format!("  {fact:?}"));
+            }
+            self.oracle.learn(facts);
+        }
+    }
+
+    fn tell_policies(&mut self) {
+        for tracker in self.trackers.iter_mut().flatten() {
+            tracker.policies(&self.rules.in_force);
+        }
+    }
+
+    /// Lets everybody go on for a while, each at its own pace.
+    fn run_for(&mut self, millis: i64, rng: &mut ChaCha8Rng) -> Result<(), String> {
+        let end = self.cluster.borrow().now + millis;
+        let pace = rng.random_range(30..400);
+        while self.cluster.borrow().now < end {
+            let step = rng.random_range(1..=pace);
+            self.cluster.borrow_mut().now += step;
+            self.tick(rng)?;
+        }
+        Ok(())
+    }
+
+    /// A moment: some of those who could do something do it.
+    fn tick(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
+        {
+            let mut cluster = self.cluster.borrow_mut();
+            cluster.tick();
+            for txn in cluster.ending() {
+                if rng.random_ratio(2, 3) && cluster.up {
+                    cluster.mark(txn, rng.random_range(0..16));
+                }
+            }
+        }
+        let first = rng.random_range(0..self.trackers.len());
+        for number in 0..self.trackers.len() {
+            let number = (first + number) % self.trackers.len();
+            if let Some(tracker) = &mut self.trackers[number] {
+                tracker.go_on(rng)?;
+            }
+            self.look(number)?;
+        }
+        Ok(())
+    }
+
+    /// Has the oracle look at what has come about.
+    fn look(&mut self, number: usize) -> Result<(), String> {
+        if let Some(tracker) = &mut self.trackers[number] {
+            for (partition, why, now) in tracker.take_degraded() {
+                self.oracle.degraded(partition, &why.to_string(), now)?;
+            }
+            if self.trace.is_some() {
+                let state = tracker.describe();
+                self.note(|| format!("  tracker {number}: {state}"));
+            }
+        }
+        let mut cluster = self.cluster.borrow_mut();
+        self.oracle.observe(&mut cluster, &self.rules)
+    }
+
+    fn start(&mut self, number: usize, ahead: i64) {
+        self.processes += 1;
+        let interval = Duration::from_millis(self.settings.commit_interval);
+        let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
+        let mut tracker = Tracker::new(
+            &self.cluster,
+            (interval, max_skew),
+            (self.settings.partitions, self.table.clone()),
+            (ahead, self.processes),
+        );
+        tracker.policies(&self.rules.in_force);
+        self.trackers[number] = Some(tracker);
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let now = self
+                .cluster
+                .try_borrow()
+                .map_or(0, |cluster| cluster.now - BEGINNING);
+            trace.push(format!("{now:>8} {}", what()));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Times when all is well: whatever should happen then has to.
+
+use std::rc::Rc;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::World;
+use crate::oracle::BOUND;
+
+/// How long a moment is while all is well.
+const MOMENT: i64 = 200;
+/// How long it may take until everything has been read: silent members and transactions
+/// time out in 10 s, several of them one after another.
+const CATCH_UP: i64 = 60_000;
+/// The longest that sessions live on: what they may be ahead of time, and their timeouts.
+const LAST_SESSION: i64 = 120_000;
+
+impl World {
+    /// Mends everything, and waits until everything has been read.
+    pub(super) fn calm_down(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
+        let cluster = Rc::clone(&self.cluster);
+        cluster.borrow_mut().up = true;
+        self.applications.end_all(&mut cluster.borrow_mut(), rng);
+        for number in 0..self.trackers.len() {
+            self.stall(number, false);
+            match &mut self.trackers[number] {
+                Some(tracker) => tracker.simulated().ahead = 0,
+                None if number == 0 => self.start(0, 0),
+                None => {}
+            }
+        }
+        let begin = cluster.borrow().now;
+        // Not only at this moment: a commit may have failed that nobody has heard of yet.
+        let mut well = 0;
+        while well < 5 {
+            self.moment()?;
+            well = if self.caught_up() { well + 1 } else { 0 };
+            if cluster.borrow().now - begin > CATCH_UP {
+                return Err("does not catch up although all is well".to_owned());
+            }
+        }
+        // Requests get lost again.
+        for tracker in self.trackers.iter_mut().flatten() {
+            tracker.simulated().producer.calm = false;
+        }
+        Ok(())
+    }
+
+    /// Nothing happens any more; whatever lives ends in its time.
+    pub(super) fn wind_up(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
+        self.rules.resume();
+        self.tell_policies();
+        self.calm_down(rng)?;
+        let cluster = Rc::clone(&self.cluster);
+        let since = cluster.borrow().now;
+        while !self.at_rest() {
+            self.moment()?;
+            if cluster.borrow().now - since > LAST_SESSION {
+                return Err("a session does not end".to_owned());
+            }
+        }
+        let rest = cluster.borrow().now;
+        while cluster.borrow().now < rest + BOUND {
+            self.moment()?;
+        }
+        self.oracle.nothing_late(since)?;
+        self.oracle.nothing_lost(&cluster.borrow(), &self.rules)
+    }
+
+    fn moment(&mut self) -> Result<(), String> {
+        {
+            let mut cluster = self.cluster.borrow_mut();
+            cluster.now += MOMENT;
+            cluster.tick();
+            for txn in cluster.ending() {
+                for _ in 0..16 {
+                    cluster.mark(txn, 0);
+                }
+            }
+        }
+        for number in 0..self.trackers.len() {
+            if let Some(tracker) = &mut self.trackers[number] {
+                tracker.go_on_well()?;
+            }
+            self.look(number)?;
+        }
+        Ok(())
+    }
+
+    fn caught_up(&self) -> bool {
+        let trackers = || self.trackers.iter().flatten();
+        let held: usize = trackers().map(super::tracker::Tracker::partitions).sum();
+        let partitions = usize::try_from(self.settings.partitions).unwrap_or_default();
+        let settled = self.cluster.borrow().group.settled();
+        settled && held == partitions && trackers().all(super::tracker::Tracker::caught_up)
+    }
+
+    fn at_rest(&self) -> bool {
+        let mut trackers = self.trackers.iter().flatten();
+        self.caught_up() && trackers.all(|one| one.sessions() == 0 && !one.committing())
+    }
+}

@@ -1,0 +1,102 @@
+//! Everything that can go wrong.
+
+use std::rc::Rc;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::World;
+use crate::cluster::Place;
+use crate::schedule::What;
+
+impl World {
+    pub(super) fn fault(&mut self, what: What, salt: u64, rng: &mut ChaCha8Rng) {
+        let number = rng.random_range(0..self.trackers.len());
+        let partition = rng.random_range(0..self.settings.partitions);
+        let cluster = Rc::clone(&self.cluster);
+        match what {
+            What::Crash => self.crash(number),
+            What::Start if self.trackers[number].is_none() => {
+                let ahead = skew(rng);
+                self.start(number, ahead);
+            }
+            // It is there already: it is replaced, as in a rolling update.
+            What::Start => self.stop(number, salt),
+            What::Stall => self.stall(number, true),
+            What::Resume => self.stall(number, false),
+            What::ThrowOut => {
+                if let Some(tracker) = &mut self.trackers[number] {
+                    let id = tracker.simulated().id;
+                    cluster.borrow_mut().group.remove(id);
+                }
+            }
+            What::Rebalance => cluster.borrow_mut().group.turn(),
+            What::BrokersGone => cluster.borrow_mut().up = false,
+            What::BrokersBack => cluster.borrow_mut().up = true,
+            What::SetClock => {
+                if let Some(tracker) = &mut self.trackers[number] {
+                    tracker.simulated().ahead = skew(rng);
+                }
+            }
+            What::Compact => {
+                let mut cluster = cluster.borrow_mut();
+                let log = cluster.log_mut(Place::Checkpoint(partition));
+                log.compact(rng.random_range(0..=log.end));
+            }
+            What::Delete => self.delete(partition, rng),
+            _ => {}
+        }
+    }
+
+    /// A process is gone from one moment to the next.
+    fn crash(&mut self, number: usize) {
+        if let Some(mut tracker) = self.trackers[number].take() {
+            let id = tracker.simulated().id;
+            let mut cluster = self.cluster.borrow_mut();
+            let now = cluster.now;
+            cluster.group.silent(id, Some(now));
+        }
+    }
+
+    pub(super) fn stop(&mut self, number: usize, salt: u64) {
+        if let Some(tracker) = self.trackers[number].take() {
+            if self.cluster.borrow().up {
+                tracker.stop();
+                self.start(number, 0);
+            } else {
+                self.trackers[number] = Some(tracker);
+                self.crash(number);
+            }
+        }
+        self.note(|| format!("  stopped {number}, {salt}"));
+    }
+
+    pub(super) fn stall(&mut self, number: usize, stalled: bool) {
+        if let Some(tracker) = &mut self.trackers[number] {
+            tracker.stalled = stalled;
+            let id = tracker.simulated().id;
+            let mut cluster = self.cluster.borrow_mut();
+            let now = cluster.now;
+            cluster.group.silent(id, stalled.then_some(now));
+        }
+    }
+
+    fn delete(&mut self, partition: i32, rng: &mut ChaCha8Rng) {
+        let mut cluster = self.cluster.borrow_mut();
+        let log = cluster.log(Place::Source(partition));
+        // Nothing is deleted that a transaction has still to decide on.
+        let to = rng.random_range(log.start..=log.stable_end());
+        self.oracle.deleting(&cluster, partition, to);
+        cluster.log_mut(Place::Source(partition)).delete_before(to);
+    }
+}
+
+/// How far a clock may be wrong: mostly a little, sometimes by more than trackers stand.
+fn skew(rng: &mut ChaCha8Rng) -> i64 {
+    match rng.random_range(0..10) {
+        0..5 => 0,
+        5..8 => rng.random_range(-4_000..4_000),
+        8 => rng.random_range(-3_600_000..0),
+        _ => rng.random_range(0..20_000),
+    }
+}
