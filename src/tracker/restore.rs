@@ -226,3 +226,6 @@ fn replay_record(table: &mut SessionTable, record: &impl SourceRecord, now: Time
         table.replay(&decoded.event(), record.offset(), timestamp);
     }
 }
+
+#[cfg(test)]
+mod tests;

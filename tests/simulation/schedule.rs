@@ -21,6 +21,9 @@ pub(crate) struct Settings {
     pub(crate) ids: u32,
     /// Whether the brokers stamp session events.
     pub(crate) append_time: bool,
+    /// Whether they stamp process reports: else nobody's clock can be checked, and none
+    /// is wrong.
+    pub(crate) clocks_checked: bool,
     pub(crate) allowed_lateness: i64,
     pub(crate) max_future_skew: i64,
     pub(crate) slack: i64,
@@ -114,6 +117,7 @@ impl Plan {
             trackers: rng.random_range(1..=3),
             ids: rng.random_range(1..=5),
             append_time: rng.random_ratio(2, 3),
+            clocks_checked: rng.random_ratio(7, 8),
             allowed_lateness: *[0, 500, 2_000].choose(&mut rng).expect("some"),
             max_future_skew: rng.random_range(8_000..12_000),
             slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),

@@ -220,6 +220,7 @@ impl World {
             (ahead, self.processes),
         );
         tracker.policies(&self.rules.in_force);
+        tracker.simulated().brokers_tell_time = self.settings.clocks_checked;
         self.trackers[number] = Some(tracker);
     }
 

@@ -17,7 +17,7 @@ impl World {
         match what {
             What::Crash => self.crash(number),
             What::Start if self.trackers[number].is_none() => {
-                let ahead = skew(rng);
+                let ahead = self.skew(rng);
                 self.start(number, ahead);
             }
             // It is there already: it is replaced, as in a rolling update.
@@ -34,8 +34,9 @@ impl World {
             What::BrokersGone => cluster.borrow_mut().up = false,
             What::BrokersBack => cluster.borrow_mut().up = true,
             What::SetClock => {
+                let ahead = self.skew(rng);
                 if let Some(tracker) = &mut self.trackers[number] {
-                    tracker.simulated().ahead = skew(rng);
+                    tracker.simulated().ahead = ahead;
                 }
             }
             What::Compact => {
@@ -89,14 +90,16 @@ impl World {
         self.oracle.deleting(&cluster, partition, to);
         cluster.log_mut(Place::Source(partition)).delete_before(to);
     }
-}
 
-/// How far a clock may be wrong: mostly a little, sometimes by more than trackers stand.
-fn skew(rng: &mut ChaCha8Rng) -> i64 {
-    match rng.random_range(0..10) {
-        0..5 => 0,
-        5..8 => rng.random_range(-4_000..4_000),
-        8 => rng.random_range(-3_600_000..0),
-        _ => rng.random_range(0..20_000),
+    /// How far a clock may be wrong: mostly a little, sometimes by more than trackers
+    /// stand.
+    fn skew(&self, rng: &mut ChaCha8Rng) -> i64 {
+        match rng.random_range(0..10) {
+            _ if !self.settings.clocks_checked => 0,
+            0..5 => 0,
+            5..8 => rng.random_range(-4_000..4_000),
+            8 => rng.random_range(-3_600_000..0),
+            _ => rng.random_range(0..20_000),
+        }
     }
 }

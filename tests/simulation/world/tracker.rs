@@ -13,6 +13,7 @@ use sundown::tracker::engine::Engine;
 use sundown::tracker::restore::Degraded;
 
 use crate::cluster::Cluster;
+use crate::log::Record;
 use crate::surroundings::{Polled, Simulated};
 
 /// A process.
@@ -150,14 +151,19 @@ impl Tracker {
     fn round(&mut self, burst: usize) -> Result<(), String> {
         self.notice_loss()?;
         let now_upper = self.custody.now_upper();
+        let mut runs: Vec<(i32, Vec<Record>)> = Vec::new();
         for _ in 0..burst {
             match self.simulated().poll() {
-                Some(Polled::Record(partition, record)) => {
-                    let _misrouted = self.custody.apply(partition, &[record], now_upper);
-                }
+                Some(Polled::Record(partition, record)) => match runs.last_mut() {
+                    Some((same, run)) if *same == partition => run.push(record),
+                    _ => runs.push((partition, vec![record])),
+                },
                 Some(Polled::OutOfRange) => self.custody.overtaken(),
                 None => break,
             }
+        }
+        for (partition, run) in runs {
+            let _misrouted = self.custody.apply(partition, &run, now_upper);
         }
         loop {
             let simulated = self.simulated();

@@ -1,0 +1,126 @@
+//! A restore of which the source records are gone.
+
+use std::convert::Infallible;
+
+use super::*;
+use crate::session::{Checkpoint, Effect, Packed, Policy, Span, UserId};
+use crate::tracker::record::{RecordHeader, TimestampKind};
+
+const IDLE: Span = Span::from_secs(60);
+const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+
+/// No record at all.
+impl SourceRecord for Infallible {
+    fn offset(&self) -> i64 {
+        match *self {}
+    }
+
+    fn timestamp(&self) -> (Timestamp, TimestampKind) {
+        match *self {}
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        match *self {}
+    }
+
+    fn headers(&self) -> Vec<RecordHeader> {
+        match *self {}
+    }
+}
+
+/// One session is in the checkpoint; its activity from offset 3 on has been deleted.
+struct Deleted;
+
+impl RestoreLog for Deleted {
+    type Error = CheckpointError;
+    type Record<'a> = Infallible;
+
+    fn committed(&mut self) -> Result<Option<Committed>, CheckpointError> {
+        let metadata = OffsetMetadata {
+            watermark: Some(WATERMARK),
+            replay_from: 3,
+        };
+        Ok(Some(Committed {
+            offset: 9,
+            metadata: metadata.encode(),
+        }))
+    }
+
+    fn source_start(&mut self) -> Result<i64, CheckpointError> {
+        Ok(9)
+    }
+
+    fn checkpoint_end(&mut self) -> Result<i64, CheckpointError> {
+        Ok(1)
+    }
+
+    fn checkpoint_stable_end(&mut self) -> Result<i64, CheckpointError> {
+        Ok(1)
+    }
+
+    fn pause(&mut self) -> Result<(), CheckpointError> {
+        Ok(())
+    }
+
+    fn read_checkpoint(
+        &mut self,
+        mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
+    ) -> Result<(), CheckpointError> {
+        let started = WATERMARK - Span::from_secs(50);
+        let mut value = Vec::new();
+        Checkpoint {
+            session: Packed::new("s"),
+            user: UserId {
+                text: Packed::new("1"),
+                number: true,
+            },
+            started_at: started,
+            last_activity: started,
+            start_offset: 0,
+            warned_of: None,
+            attributes: None,
+        }
+        .encode(&mut value);
+        visit(CheckpointRecord {
+            key: b"s",
+            value: Some(&value),
+            position: None,
+        })
+    }
+
+    fn read_source(
+        &mut self,
+        _from: i64,
+        _to: i64,
+        _visit: impl FnMut(&Infallible),
+    ) -> Result<(), CheckpointError> {
+        Ok(())
+    }
+}
+
+/// What was read before the offset was committed may have happened after the watermark
+/// that was committed with it, so that watermark is too early.
+#[test]
+fn sessions_whose_activity_is_gone_are_taken_as_active_now() {
+    let now = WATERMARK + Span::from_secs(20);
+    let policies = PolicySet::new(Vec::new(), Policy::built_in(IDLE, None)).unwrap();
+    let settings = RestoreSettings {
+        partition: 0,
+        siblings: 1,
+        table: TableConfig::default(),
+        policies: Arc::new(policies),
+        now,
+    };
+    let mut partition = restore(&mut Deleted, settings).unwrap().partition;
+    partition.seen_end(9, now + IDLE + Span::from_secs(600));
+    let batch = partition.flush(now).unwrap();
+    let ended_at = batch.effects.iter().find_map(|effect| match effect {
+        Effect::Ended(ending) => Some(ending.ended_at),
+        _ => None,
+    });
+    assert_eq!(ended_at, Some(now + IDLE));
+}

@@ -1,0 +1,142 @@
+//! Input that somebody made to do harm: every decoder gives a value or an error, in time
+//! and memory that its input's size bounds.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics, and says what it saw"
+)]
+
+use std::fs;
+
+use proptest::prelude::*;
+use sundown::handler::config::Actions;
+use sundown::policy_file::PolicyFile;
+use sundown::session::{Attributes, Checkpoint, Packed, Policy, Span, Timestamp, UserId};
+use sundown::wire::event::decode;
+
+const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
+kind: SessionPolicy
+metadata: {name: default}
+spec: {idleTimeout: 1h, match: {attributes: {tenant: acme}, userIds: ['svc-*']}}
+";
+const ACTIONS: &str = "actions:
+  - {name: note, type: log}
+  - {name: call, type: webhook, url: 'https://example.org/'}
+";
+/// Deeper than any stack.
+const DEEP: usize = 200_000;
+
+proptest! {
+    #[test]
+    fn a_policy_file_of_any_text_is_read_or_refused(text in texts(POLICY)) {
+        let _read_or_refused = read_policies(&text);
+    }
+
+    #[test]
+    fn an_actions_file_of_any_text_is_read_or_refused(text in texts(ACTIONS)) {
+        let _read_or_refused = read_actions(&text);
+    }
+
+    #[test]
+    fn a_checkpoint_record_with_any_byte_changed_is_read_or_refused(
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
+        let mut value = checkpoint();
+        let at = at.index(value.len());
+        value[at] = byte;
+        let _read_or_refused = Checkpoint::decode(Packed::new("s"), &value);
+    }
+}
+
+#[test]
+fn nesting_without_end_is_refused_and_takes_no_stack() {
+    let event = |field: &str, open: &str, close: &str| {
+        let nested = format!("{}{}", open.repeat(DEEP), close.repeat(DEEP));
+        format!(r#"{{"session_id":"s","user_id":1,"activity_timestamp":0,"{field}":{nested}}}"#)
+    };
+    for field in [
+        "session_id",
+        "user_id",
+        "activity_timestamp",
+        "event",
+        "attributes",
+    ] {
+        let nested = event(field, "[", "]");
+        assert!(decode(Some(nested.as_bytes())).is_err(), "{field}");
+        let cut_short = &nested[..nested.len() / 2];
+        assert!(
+            decode(Some(cut_short.as_bytes())).is_err(),
+            "{field}, cut short"
+        );
+    }
+    for text in ["[".repeat(DEEP), "{a: ".repeat(DEEP), "- ".repeat(DEEP)] {
+        assert!(read_policies(&text).is_err());
+        assert!(read_actions(&text).is_err());
+    }
+}
+
+#[test]
+fn aliases_of_aliases_are_refused() {
+    let mut text = "a: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+    for level in 1..30 {
+        let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+        text.push_str(&format!("b{level}: &a{level} [{aliases}]\n"));
+    }
+    assert!(read_policies(&text).is_err());
+    assert!(read_actions(&text).is_err());
+}
+
+#[test]
+fn a_count_of_attributes_that_no_record_holds_asks_for_no_memory() {
+    let mut value = checkpoint();
+    // The last byte is the number of attributes: none. Instead, 2^61 of them.
+    value.pop();
+    value.extend([0xff; 8]);
+    value.push(0x3f);
+    assert!(Checkpoint::decode(Packed::new("s"), &value).is_err());
+}
+
+/// Anything, and what is nearly right.
+fn texts(right: &'static str) -> impl Strategy<Value = String> {
+    let cut = (any::<prop::sample::Index>(), ".{0,20}", 0..30_usize).prop_map(
+        move |(at, text, removed)| {
+            let at = at.index(right.len());
+            let rest = (at + removed).min(right.len());
+            format!("{}{text}{}", &right[..at], &right[rest..])
+        },
+    );
+    prop_oneof![1 => ".{0,200}", 4 => cut]
+}
+
+fn read_policies(text: &str) -> Result<(), String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    let fallback = Policy::built_in(Span::from_secs(3600), None);
+    let read = PolicyFile::open(file.path(), fallback);
+    read.map(drop).map_err(|error| error.to_string())
+}
+
+fn read_actions(text: &str) -> Result<(), String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    let read = Actions::load(file.path());
+    read.map(drop).map_err(|error| error.to_string())
+}
+
+fn checkpoint() -> Vec<u8> {
+    let mut value = Vec::new();
+    Checkpoint {
+        session: Packed::new("s"),
+        user: UserId {
+            text: Packed::new("ann"),
+            number: false,
+        },
+        started_at: Timestamp::from_millis(1_764_000_000_000),
+        last_activity: Timestamp::from_millis(1_764_000_060_000),
+        start_offset: 7,
+        warned_of: Some(Timestamp::from_millis(1_764_003_600_000)),
+        attributes: None::<Attributes>,
+    }
+    .encode(&mut value);
+    value
+}
