@@ -111,7 +111,7 @@ pub async fn run(
         .context("cannot start writing")?;
         let parts = Parts {
             commits: CommitThread::start(committer, clock)?,
-            restores: RestorePool::start(&member, &topics, &stop)?,
+            restores: RestorePool::start(&member, &topics, clock, &stop)?,
             ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
             reporter: Reporter::new(producer, &topics.processes, clock)?,
             policies: changes,

@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::Topics;
+use crate::clock::Clock;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::engine::Ticket;
 use crate::tracker::restore::{RestoreSettings, Restored, restore};
@@ -88,13 +89,14 @@ impl RestorePool {
     pub fn start(
         config: &ClientConfig,
         topics: &Topics,
+        clock: Clock,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (jobs, queue) = channel::<RestoreJob>();
         let (sender, results) = channel();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..WORKERS {
-            let mut log = KafkaLog::new(config, topics.clone(), stop.clone())?;
+            let mut log = KafkaLog::new(config, topics.clone(), clock, stop.clone())?;
             let (queue, sender) = (Arc::clone(&queue), sender.clone());
             let work = move || {
                 // The queue ends with the pool.

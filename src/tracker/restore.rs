@@ -11,6 +11,7 @@ mod rebuild;
 
 use std::sync::Arc;
 
+use super::clocks::{Clocks, Reading};
 use super::offset_metadata::OffsetMetadata;
 use super::partition::Partition;
 use super::record::SourceRecord;
@@ -36,6 +37,9 @@ pub trait RestoreLog {
     type Error;
     /// Its records of the source topic.
     type Record<'a>: SourceRecord;
+
+    /// This machine's clocks.
+    fn reading(&self) -> Reading;
 
     /// The group's committed offset of the source partition. Waits for transactions
     /// that are pending on it.
@@ -104,8 +108,8 @@ pub struct RestoreSettings {
     pub table: TableConfig,
     /// The policies in force.
     pub policies: Arc<PolicySet>,
-    /// The present, the higher of the clocks.
-    pub now: Timestamp,
+    /// The clocks, compared.
+    pub clocks: Clocks,
 }
 
 /// A restored partition, and how that went.
@@ -169,9 +173,12 @@ pub fn restore<L: RestoreLog>(
         siblings,
         table,
         policies,
-        now,
+        clocks,
     } = settings;
     let start = log.source_start()?;
+    // Now, not when the restore was asked for: it may have waited for long, and what was
+    // written and deleted meanwhile is gone too.
+    let now = clocks.upper(log.reading());
     let position = committed
         .as_ref()
         .map_or(start, |committed| committed.offset)

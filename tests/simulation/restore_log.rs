@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sundown::session::checkpoint::CheckpointError;
+use sundown::tracker::clocks::Reading;
 use sundown::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
 
 use crate::cluster::{Cluster, Place};
@@ -44,14 +45,16 @@ enum Answer {
     Records(Vec<Record>, Option<i64>),
 }
 
-/// Everything a restore has been told so far.
+/// Everything a restore has been told so far, and what its clocks showed when it was told
+/// where the source begins.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Vec<Answer>);
+pub(crate) struct Told(Vec<Answer>, Option<Reading>);
 
 /// The logs of one partition, as a restore sees them.
 pub(crate) struct SimulatedLog<'a> {
     pub(crate) cluster: &'a Rc<RefCell<Cluster>>,
     pub(crate) partition: i32,
+    reading: Reading,
     told: &'a mut Told,
     next: usize,
     /// Whether it is told something new this time.
@@ -61,12 +64,13 @@ pub(crate) struct SimulatedLog<'a> {
 impl<'a> SimulatedLog<'a> {
     pub(crate) fn new(
         cluster: &'a Rc<RefCell<Cluster>>,
-        partition: i32,
+        (partition, reading): (i32, Reading),
         told: &'a mut Told,
     ) -> Self {
         Self {
             cluster,
             partition,
+            reading,
             told,
             next: 0,
             more: true,
@@ -144,6 +148,10 @@ impl RestoreLog for SimulatedLog<'_> {
     type Error = Halt;
     type Record<'a> = Record;
 
+    fn reading(&self) -> Reading {
+        self.told.1.unwrap_or(self.reading)
+    }
+
     fn committed(&mut self) -> Result<Option<Committed>, Halt> {
         let partition = self.partition;
         // While a transaction is pending on it, there is no answer.
@@ -159,7 +167,10 @@ impl RestoreLog for SimulatedLog<'_> {
 
     fn source_start(&mut self) -> Result<i64, Halt> {
         let partition = self.partition;
-        self.ask_offset(|cluster| cluster.log(Place::Source(partition)).start)
+        let start = self.ask_offset(|cluster| cluster.log(Place::Source(partition)).start)?;
+        let reading = self.reading;
+        self.told.1.get_or_insert(reading);
+        Ok(start)
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, Halt> {

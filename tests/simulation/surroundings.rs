@@ -217,9 +217,10 @@ impl Simulated {
             return;
         }
         let which = self.rng.random_range(0..self.restores.len());
+        let reading = self.reading();
         let job = &mut self.restores[which];
         let partition = job.settings.partition;
-        let mut log = SimulatedLog::new(&self.cluster, partition, &mut job.told);
+        let mut log = SimulatedLog::new(&self.cluster, (partition, reading), &mut job.told);
         let outcome = match restore(&mut log, job.settings.clone()) {
             Err(Halt::NotYet) => return,
             Err(Halt::Failed(why)) => RestoreOutcome::Failed(why.to_owned()),
@@ -232,7 +233,7 @@ impl Simulated {
             partition,
             outcome,
         };
-        let asked_at = job.settings.now.as_millis();
+        let asked_at = job.settings.clocks.upper(reading).as_millis();
         self.restored.push_back((result, asked_at));
     }
 

@@ -10,8 +10,10 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use super::RestoreError;
+use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::session::checkpoint::CheckpointError;
+use crate::tracker::clocks::Reading;
 use crate::tracker::outbox::POSITION;
 use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
 
@@ -29,6 +31,7 @@ pub(super) struct KafkaLog {
     ends: BaseConsumer<ReaderContext>,
     topics: Topics,
     pub(super) partition: i32,
+    clock: Clock,
     stop: CancellationToken,
 }
 
@@ -36,6 +39,7 @@ impl KafkaLog {
     pub(super) fn new(
         config: &ClientConfig,
         topics: Topics,
+        clock: Clock,
         stop: CancellationToken,
     ) -> KafkaResult<Self> {
         let mut config = config.clone();
@@ -51,6 +55,7 @@ impl KafkaLog {
             ends: config.create_with_context(ReaderContext)?,
             topics,
             partition: -1,
+            clock,
             stop,
         })
     }
@@ -120,6 +125,13 @@ impl KafkaLog {
 impl RestoreLog for KafkaLog {
     type Error = RestoreError;
     type Record<'a> = BorrowedMessage<'a>;
+
+    fn reading(&self) -> Reading {
+        Reading {
+            wall: self.clock.wall(),
+            elapsed: self.clock.elapsed(),
+        }
+    }
 
     fn committed(&mut self) -> Result<Option<Committed>, RestoreError> {
         let step = "fetch the committed offset";

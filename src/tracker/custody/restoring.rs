@@ -41,7 +41,7 @@ impl<S: Surroundings> Custody<S> {
             siblings: self.siblings,
             table: self.table.clone(),
             policies,
-            now: self.now_upper(),
+            clocks: *self.engine.clocks(),
         };
         self.surroundings.restore(ticket, settings);
     }

@@ -1,6 +1,7 @@
 //! A restore of which the source records are gone.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use super::*;
 use crate::session::{Checkpoint, Effect, Packed, Policy, Span, UserId};
@@ -33,11 +34,20 @@ impl SourceRecord for Infallible {
 }
 
 /// One session is in the checkpoint; its activity from offset 3 on has been deleted.
-struct Deleted;
+struct Deleted {
+    now: Timestamp,
+}
 
 impl RestoreLog for Deleted {
     type Error = CheckpointError;
     type Record<'a> = Infallible;
+
+    fn reading(&self) -> Reading {
+        Reading {
+            wall: self.now,
+            elapsed: Duration::ZERO,
+        }
+    }
 
     fn committed(&mut self) -> Result<Option<Committed>, CheckpointError> {
         let metadata = OffsetMetadata {
@@ -113,9 +123,9 @@ fn sessions_whose_activity_is_gone_are_taken_as_active_now() {
         siblings: 1,
         table: TableConfig::default(),
         policies: Arc::new(policies),
-        now,
+        clocks: Clocks::new(Span::ZERO),
     };
-    let mut partition = restore(&mut Deleted, settings).unwrap().partition;
+    let mut partition = restore(&mut Deleted { now }, settings).unwrap().partition;
     partition.seen_end(9, now + IDLE + Span::from_secs(600));
     let batch = partition.flush(now).unwrap();
     let ended_at = batch.effects.iter().find_map(|effect| match effect {
