@@ -259,7 +259,7 @@ fn a_broker_that_dies_meanwhile_is_told_of() {
     kafka.create_topic("session_logs", 1, &[]);
     let mut process = Launch::sundown()
         .args(["produce", "--rate", SLOW, "-b", kafka.bootstrap()])
-        .args(["-X", "message.timeout.ms=1000"])
+        .args(["-X", "message.timeout.ms=10000"])
         .start();
     let read = || kafka.read("session_logs", Isolation::ReadCommitted);
     eventually(SOON, "events", || (!read().is_empty()).then_some(()));
