@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+pub mod progress;
 mod table;
 
 pub use table::{Format, OutputArgs, table};

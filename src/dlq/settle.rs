@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -16,7 +16,7 @@ use super::scan::Scan;
 use super::{Kind, SelectionArgs};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::output;
+use crate::output::{self, progress};
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{SETTLED, SETTLED_AS};
 
@@ -26,8 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_LETTERS: usize = 500;
 /// The most bytes in a transaction, about.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// How often the progress bar moves.
-const TICK: Duration = Duration::from_millis(100);
 /// Larger than anything a broker would take: brokers judge sizes.
 const MAX_MESSAGE_BYTES: &str = "100000000";
 
@@ -242,11 +240,5 @@ fn explain(result: Result<(), KafkaError>) -> anyhow::Result<()> {
 
 /// Moves with the offsets read: how many letters will be meant, nobody knows.
 fn progress_bar(kind: Kind, offsets: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}  {eta}");
-    let bar = ProgressBar::new(offsets).with_message(kind.plural());
-    bar.enable_steady_tick(TICK);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    progress::bar(Some(offsets), "{bar:40} {pos}/{len} {msg}  {eta}").with_message(kind.plural())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
@@ -19,8 +19,6 @@ const NAP: Duration = Duration::from_millis(20);
 const REPORTS_EVERY: u64 = 64;
 /// How many refused lines are told of.
 const MAX_TOLD: u64 = 20;
-/// How often the progress bar moves.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What it takes to write events.
 pub(super) struct Run {
@@ -50,7 +48,7 @@ impl Run {
     /// Writes until the source, the limits or the user say stop; then waits until
     /// everything is written.
     pub(super) fn until_end(&self, mut source: Source) -> anyhow::Result<Summary> {
-        let bar = self.progress_bar();
+        let bar = output::progress::of_events(self.events);
         let mut summary = Summary::default();
         while self.goes_on(&summary) {
             let wait = self.pace.wait(summary.events, self.clock.elapsed());
@@ -96,25 +94,6 @@ impl Run {
         !self.stop.is_cancelled()
             && self.events.is_none_or(|limit| summary.events < limit)
             && self.duration.is_none_or(in_time)
-    }
-
-    /// Shows itself on a terminal only.
-    fn progress_bar(&self) -> ProgressBar {
-        let (bar, template) = match self.events {
-            Some(events) => (
-                ProgressBar::new(events),
-                "{wide_bar} {human_pos}/{human_len} events  {per_sec}  {eta} left",
-            ),
-            None => (
-                ProgressBar::new_spinner(),
-                "{spinner} {human_pos} events  {per_sec}  {elapsed}",
-            ),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(TICK);
-        bar
     }
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,12 +12,11 @@ use super::replay::{Replay, Sample};
 use crate::cli::GlobalArgs;
 use crate::kafka::follow::{Followed, FollowedRecord, Follower};
 use crate::kafka::topics::{TopicAdmin, require};
+use crate::output::progress;
 use crate::produce::lines::{Lines, Next};
 
 /// How long to wait for a line before waiting again.
 const LINE: Duration = Duration::from_secs(1);
-/// How often the progress bar moves.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Where the events come from.
 pub(super) enum Source {
@@ -66,7 +64,7 @@ impl Source {
     /// # Errors
     /// If they cannot be read to their end.
     pub(super) fn feed(self, replay: &mut Replay) -> anyhow::Result<()> {
-        let bar = self.progress_bar();
+        let bar = progress::of_events(self.total());
         match self {
             Self::Lines(lines) => loop {
                 match lines.next(LINE)? {
@@ -94,23 +92,12 @@ impl Source {
         Ok(())
     }
 
-    /// Shows itself on a terminal only.
-    fn progress_bar(&self) -> ProgressBar {
-        let (bar, template) = match self {
-            Self::Topic { total, .. } => (
-                ProgressBar::new(*total),
-                "{wide_bar} {human_pos}/{human_len} events  {per_sec}  {eta} left",
-            ),
-            Self::Lines(_) => (
-                ProgressBar::new_spinner(),
-                "{spinner} {human_pos} events  {per_sec}  {elapsed}",
-            ),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+    /// How many events there are, as far as that is known.
+    fn total(&self) -> Option<u64> {
+        match self {
+            Self::Topic { total, .. } => Some(*total),
+            Self::Lines(_) => None,
         }
-        bar.enable_steady_tick(TICK);
-        bar
     }
 }
 
