@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::event_writer::{EventWriter, Target};
+use crate::kafka::reader::reader_config;
 use crate::kafka::topics::{Existing, TopicAdmin, require};
 use crate::output;
 use crate::session::{EventKind, Span};
@@ -51,7 +52,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 
     // From here on nothing is missed, however fast the tracker is.
     let config = global.connection.client_config()?;
-    let consumer = at_the_end(config, &topics.expired_sessions, &existing)?;
+    let consumer = at_the_end(&config, &topics.expired_sessions, &existing)?;
     let id = format!("sundown-check-{}", Uuid::new_v4().simple());
     let partitions = existing[&topics.session_logs].partition_count();
     let writer = EventWriter::new(
@@ -102,16 +103,11 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 
 /// A consumer of all of a topic's partitions, from their ends on.
 fn at_the_end(
-    mut config: ClientConfig,
+    config: &ClientConfig,
     topic: &str,
     existing: &Existing,
 ) -> anyhow::Result<BaseConsumer> {
-    config
-        // Named for the client's sake: it never joins.
-        .set("group.id", topic)
-        .set("isolation.level", "read_committed")
-        .set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create()?;
+    let consumer: BaseConsumer = reader_config(config, topic).create()?;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..existing[topic].partition_count() {
         let (_, end) = consumer

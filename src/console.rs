@@ -185,7 +185,7 @@ impl Console {
             live,
             security: self.security,
             redactor: Redactor::new(args.redact),
-            explorer: Explorer::new(global.connection.client_config()?)?,
+            explorer: Explorer::new(&global.connection.client_config()?)?,
             revoker: Revoker::new(
                 global.connection.producer_config()?,
                 topics.session_logs.clone(),
@@ -207,14 +207,14 @@ fn feed(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
-    let reports = Follower::start(config.clone(), &topics.processes, stop.clone())?;
-    let policies = Follower::start(config.clone(), &topics.policies, stop.clone())?;
+    let reports = Follower::start(&config, &topics.processes, stop.clone())?;
+    let policies = Follower::start(&config, &topics.policies, stop.clone())?;
     let newest = vec![
         topics.expired_sessions.clone(),
         topics.session_logs_dlq.clone(),
         topics.expired_sessions_dlq.clone(),
     ];
-    let tails = tail::start(config.clone(), newest, MAX_LETTERS, stop.clone())?;
+    let tails = tail::start(&config, newest, MAX_LETTERS, stop.clone())?;
     let groups = vec![
         (
             global.topics.prefixed(&args.tracker_group),

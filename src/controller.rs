@@ -160,9 +160,9 @@ impl Views {
                 stop.clone(),
             )?,
         };
-        let policies = Follower::start(config.clone(), &topics.policies, stop.clone())?;
+        let policies = Follower::start(config, &topics.policies, stop.clone())?;
         tokio::spawn(records::keep(policies, records));
-        let processes = Follower::start(config.clone(), &topics.processes, stop.clone())?;
+        let processes = Follower::start(config, &topics.processes, stop.clone())?;
         tokio::spawn(fleet::keep(processes, fleet, clock));
         Ok(views)
     }

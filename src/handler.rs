@@ -152,7 +152,7 @@ async fn serve(
 }
 
 fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
-    let (config, topic) = (settings.client.clone(), &settings.topics.policies);
+    let (config, topic) = (&settings.client, &settings.topics.policies);
     let refused = || tracing::warn!("a policy that cannot be read was passed over");
     PolicyActions::start(config, topic, stop.clone(), refused)
 }

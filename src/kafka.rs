@@ -8,6 +8,7 @@ pub mod event_writer;
 pub mod follow;
 pub mod group;
 pub mod names;
+pub mod reader;
 mod record;
 pub mod restore;
 pub mod topics;

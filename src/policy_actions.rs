@@ -29,7 +29,7 @@ impl PolicyActions {
     /// # Errors
     /// If the reader cannot be set up.
     pub fn start(
-        config: ClientConfig,
+        config: &ClientConfig,
         topic: &str,
         stop: CancellationToken,
         refused: impl Fn() + Send + 'static,

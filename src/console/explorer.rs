@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::live::tail::TailRecord;
 use super::problem::Problem;
 use crate::clock::Clock;
+use crate::kafka::reader::reader_config;
 use crate::kafka::topics::{Existing, Offsets, TopicAdmin};
 use crate::session::Timestamp;
 
@@ -60,15 +61,11 @@ impl Explorer {
     ///
     /// # Errors
     /// If it is not one that librdkafka accepts.
-    pub fn new(mut config: ClientConfig) -> anyhow::Result<Self> {
-        let admin = TopicAdmin::new(&config)?;
+    pub fn new(config: &ClientConfig) -> anyhow::Result<Self> {
+        let admin = TopicAdmin::new(config)?;
+        let mut config = reader_config(config, "sundown-console-explorer");
         config
-            // Named for the client's sake: it never joins.
-            .set("group.id", "sundown-console-explorer")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", FETCHED_KIB);
         Ok(Self {

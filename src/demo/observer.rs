@@ -10,6 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::scene::Scene;
 use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
+use crate::kafka::reader::reader_config;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::Subject;
 use crate::wire::event::decode;
@@ -23,7 +24,7 @@ pub(super) struct Observer {
 impl Observer {
     /// Watches everything that is written from now on.
     pub(super) async fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
-        let mut config = global.connection.client_config()?;
+        let config = global.connection.client_config()?;
         let topics = global.topics.topics();
         let names: [&str; 3] = [
             &topics.session_logs,
@@ -39,11 +40,7 @@ impl Observer {
                 positions.add_partition_offset(&name, partition, Offset::Offset(offsets.end))?;
             }
         }
-        let consumer: BaseConsumer = config
-            // Named for the client's sake: it never joins.
-            .set("group.id", "sundown-demo-observer")
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed")
+        let consumer: BaseConsumer = reader_config(&config, "sundown-demo-observer")
             .create()
             .context("cannot watch the topics")?;
         consumer.assign(&positions)?;

@@ -12,6 +12,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::letter::Letter;
 use crate::clock::Clock;
+use crate::kafka::reader::reader_config;
 use crate::wire::dead_letter::SETTLED;
 
 /// How long one question to the brokers may take.
@@ -35,11 +36,8 @@ pub(super) struct Scan {
 impl Scan {
     /// Notes where `topic` ends, and which letters before that have been dealt with.
     pub(super) fn open(config: &ClientConfig, topic: &str) -> anyhow::Result<Self> {
-        let mut config = config.clone();
+        let mut config = reader_config(config, "sundown-dlq");
         config
-            // Never joined: assigned partitions only need a name for their reader.
-            .set("group.id", "sundown-dlq")
-            .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_uncommitted");
         let mut scan = Self {

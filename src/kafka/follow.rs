@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use super::reader::reader_config;
 use crate::session::Timestamp;
 use crate::tracker::record::{SourceRecord, TimestampKind};
 
@@ -86,17 +87,13 @@ impl Follower {
     /// If the client's configuration is not one that librdkafka accepts, or no thread can
     /// be started.
     pub fn start(
-        mut config: ClientConfig,
+        config: &ClientConfig,
         topic: &str,
         stop: CancellationToken,
     ) -> anyhow::Result<Receiver<Followed>> {
+        let mut config = reader_config(config, topic);
         config
-            // Named for the client's sake: it never joins.
-            .set("group.id", topic)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", FETCHED_KIB);
         let context = || FollowerContext {

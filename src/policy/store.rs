@@ -49,7 +49,7 @@ impl Store {
         require(&TopicAdmin::new(&self.config)?, &[&self.topic]).await?;
         let stop = CancellationToken::new();
         let _stopped_at_the_end = stop.clone().drop_guard();
-        let mut followed = Follower::start(self.config.clone(), &self.topic, stop)?;
+        let mut followed = Follower::start(&self.config, &self.topic, stop)?;
         let mut book = PolicyBook::default();
         let read = async {
             while let Some(Followed::Record(record)) = followed.recv().await {

@@ -81,7 +81,7 @@ impl PolicySource {
                 file.watch(stop.clone(), give)?;
             }
             Self::Topic { fallback } => {
-                let followed = Follower::start(config.clone(), &topics.policies, stop.clone())?;
+                let followed = Follower::start(config, &topics.policies, stop.clone())?;
                 let metrics = metrics.clone();
                 policy_topic::watch(followed, move |news| match news {
                     PolicyNews::InForce(book) => give(Arc::new(book.policy_set(&fallback))),

@@ -22,7 +22,7 @@ impl Following {
     fn start(kafka: &Kafka, topic: &str) -> Self {
         let stop = CancellationToken::new();
         Self {
-            followed: Follower::start(kafka.client(), topic, stop.clone()).expect("a follower"),
+            followed: Follower::start(&kafka.client(), topic, stop.clone()).expect("a follower"),
             stop,
         }
     }

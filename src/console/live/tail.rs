@@ -13,6 +13,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::kafka::reader::reader_config;
 use crate::session::Timestamp;
 use crate::tracker::record::{RecordHeader, SourceRecord};
 
@@ -76,17 +77,13 @@ impl From<&BorrowedMessage<'_>> for TailRecord {
 /// If the client's configuration is not one that librdkafka accepts, or no thread can be
 /// started.
 pub fn start(
-    mut config: ClientConfig,
+    config: &ClientConfig,
     topics: Vec<String>,
     kept: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<Receiver<TailRecord>> {
+    let mut config = reader_config(config, "sundown-console-tail");
     config
-        // Named for the client's sake: it never joins.
-        .set("group.id", "sundown-console-tail")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "latest")
         .set("queued.max.messages.kbytes", FETCHED_KIB);
     let consumer: BaseConsumer = config.create()?;

@@ -10,6 +10,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use super::Range;
 use crate::clock::Clock;
+use crate::kafka::reader::reader_config;
 use crate::session::Timestamp;
 
 /// How long a round may look for records. What has not been found by then is found in
@@ -47,12 +48,8 @@ pub(super) struct OldestUnread {
 
 impl OldestUnread {
     pub(super) fn new(config: &ClientConfig, topic: &str, clock: Clock) -> KafkaResult<Self> {
-        let mut config = config.clone();
+        let mut config = reader_config(config, topic);
         config
-            // Named for the client's sake: it never joins, and commits nothing.
-            .set("group.id", topic)
-            .set("isolation.level", "read_committed")
-            .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             // What retention has deleted meanwhile is nobody's lag any more.
             .set("auto.offset.reset", "earliest")

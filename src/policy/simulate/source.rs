@@ -53,7 +53,7 @@ impl Source {
         })?;
         let stop = CancellationToken::new();
         Ok(Self::Topic {
-            records: Follower::start(config, &topic, stop.clone())?,
+            records: Follower::start(&config, &topic, stop.clone())?,
             total,
             _stop: stop.drop_guard(),
         })

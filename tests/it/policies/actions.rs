@@ -26,7 +26,7 @@ fn a_policys_actions_are_those_it_names_by_now() {
     let refused = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&refused);
     let config = installation.kafka.client();
-    let actions = PolicyActions::start(config, &topic, stop.clone(), move || {
+    let actions = PolicyActions::start(&config, &topic, stop.clone(), move || {
         count.fetch_add(1, Ordering::Relaxed);
     });
     let actions = actions.expect("a follower");
