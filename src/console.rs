@@ -38,7 +38,8 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
-use crate::process_report::reports::{Reporting, Reports};
+use crate::process_report::Identity;
+use crate::process_report::reports::Reports;
 use args::ConsoleArgs;
 use explorer::Explorer;
 use live::{Live, MAX_LETTERS, lag, tail};
@@ -173,13 +174,10 @@ impl Console {
         let topics = global.topics.topics();
         let live = Live::new(clock);
         feed(&live, global, args, &topics, &stop)?;
-        let reporting = Reporting {
-            role: "console",
-            admin: Some(args.admin.advertised(admin.address())),
-            health,
-        };
+        let admin_address = args.admin.advertised(admin.address());
+        let identity = Identity::new("console", admin_address, clock.wall());
         let producer = global.connection.producer_config()?;
-        let reports = Reports::new(reporting, producer, &topics.processes, clock)?;
+        let reports = Reports::new(identity, health, producer, &topics.processes, clock)?;
         let reporting = tokio::spawn(reports.run(stop.clone()));
         let app = Arc::new(Shared {
             live,

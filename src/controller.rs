@@ -39,7 +39,8 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
 use crate::metrics::controller::ControllerMetrics;
-use crate::process_report::reports::{Reporting, Reports};
+use crate::process_report::Identity;
+use crate::process_report::reports::Reports;
 use apply::Applier;
 use args::ControllerArgs;
 use fleet::Fleet;
@@ -78,12 +79,10 @@ pub async fn run(
         "no way to the Kubernetes API server: run in a pod with a service account, or set KUBECONFIG",
     )?;
     let scope = scope(args, &client);
-    let reporting = Reporting {
-        role: "controller",
-        admin: Some(args.admin.advertised(server.address())),
-        health: health.clone(),
-    };
-    let reports = Reports::new(reporting, producer.clone(), &topics.processes, clock)?;
+    let admin_address = args.admin.advertised(server.address());
+    let identity = Identity::new("controller", admin_address, clock.wall());
+    let (told, topic) = (health.clone(), &topics.processes);
+    let reports = Reports::new(identity, told, producer.clone(), topic, clock)?;
     tracing::info!(identity = reports.id(), ?scope, "starting");
 
     let own = client.default_namespace().to_owned();

@@ -41,7 +41,8 @@ use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
-use crate::process_report::reports::{Reporting, Reports};
+use crate::process_report::Identity;
+use crate::process_report::reports::Reports;
 use args::{HandlerArgs, Settings};
 use circuit::Circuit;
 use config::NamedAction;
@@ -85,15 +86,12 @@ pub async fn run(
         return Ok(());
     }
     health.set_ready("kafka");
-    let reporting = Reporting {
-        role: "handler",
-        admin: Some(args.admin.advertised(server.address())),
-        health: health.clone(),
-    };
+    let admin_address = args.admin.advertised(server.address());
+    let identity = Identity::new("handler", admin_address, Clock::default().wall());
     let policies = follow_policies(&settings, &stop)?;
     let in_force = policies.clone();
     let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
-    let reports = Reports::new(reporting, producer, topic, Clock::default())?
+    let reports = Reports::new(identity, health.clone(), producer, topic, Clock::default())?
         .with_policies(move || in_force.in_force());
     let over = stop.child_token();
     let reporting = tokio::spawn(reports.run(over.clone()));

@@ -3,6 +3,7 @@
 //! The console and the controller read it. The tracker gets something back: the
 //! timestamp that a broker puts on a report is a sample of the brokers' clock.
 
+mod identity;
 pub mod reports;
 
 use std::collections::BTreeMap;
@@ -15,11 +16,15 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use rdkafka::{ClientConfig, ClientContext};
 use serde::{Deserialize, Serialize};
 
+pub use identity::Identity;
+
 use crate::clock::Clock;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
 use crate::tracker::clocks::BrokerSample;
 
+/// How long the last report may hold up the end of a process.
+pub const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a process reports.
 pub const INTERVAL: Duration = Duration::from_secs(3);
 /// How long a report is tried; an older one is worth nothing.

@@ -46,12 +46,11 @@ use crate::kafka::topics::{
 };
 use crate::kafka::transaction::Committer;
 use crate::metrics::tracker::TrackerMetrics;
-use crate::process_report::Reporter;
+use crate::process_report::{Identity, Reporter};
 use crate::session::TableConfig;
 use args::TrackerArgs;
 use engine::Engine;
 use policies::PolicySource;
-use worker::report::Identity;
 use worker::{Parts, Settings, Worker};
 
 /// How long to wait before asking for the topics again while no broker answers.
@@ -94,7 +93,8 @@ pub async fn run(
     let changes = policies.start(&config, &topics, &metrics, &stop)?;
 
     let group = global.topics.prefixed(&args.group);
-    let identity = identity(&clock, args.admin.advertised(server.address()));
+    let admin_address = args.admin.advertised(server.address());
+    let identity = Identity::new("tracker", admin_address, clock.wall());
     let transactional_id = format!("{group}-{}", identity.id);
     let args = args.clone();
     let worker = move || -> anyhow::Result<()> {
@@ -192,16 +192,5 @@ fn table_config(args: &TrackerArgs) -> TableConfig {
         slack: args.slack,
         max_sessions: args.max_sessions,
         hash_key: Uuid::new_v4().as_u64_pair(),
-    }
-}
-
-fn identity(clock: &Clock, admin: String) -> Identity {
-    let host = crate::process_report::host();
-    let unique = Uuid::new_v4().simple().to_string();
-    Identity {
-        id: format!("tracker-{host}-{}", &unique[..8]),
-        host,
-        started_at: clock.wall(),
-        admin: Some(admin),
     }
 }

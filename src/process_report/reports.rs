@@ -1,62 +1,40 @@
 //! Process reports of roles that have no loop of their own to write them.
 
 use std::fmt;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{INTERVAL, PolicyInForce, ProcessReport, ProcessState, Reporter, host};
+use super::{
+    INTERVAL, Identity, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport, ProcessState, Reporter,
+};
 use crate::admin::Health;
 use crate::clock::Clock;
-use crate::session::Timestamp;
-use crate::telemetry;
-use crate::wire::time;
-
-/// How long the last report may hold up the end of the process.
-const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Who reports.
-#[derive(Clone, Debug)]
-pub struct Reporting {
-    /// `handler`, `controller` or `console`.
-    pub role: &'static str,
-    /// Where its admin port is.
-    pub admin: Option<String>,
-    /// How it is doing.
-    pub health: Health,
-}
 
 /// Writes the reports of one process.
 pub struct Reports {
-    id: String,
-    host: String,
-    started_at: Timestamp,
-    reporting: Reporting,
+    identity: Identity,
+    health: Health,
     policies: Box<dyn Fn() -> Vec<PolicyInForce> + Send + Sync>,
     reporter: Reporter,
     clock: Clock,
 }
 
 impl Reports {
-    /// Reports to `topic`, under an id of their own.
+    /// Reports to `topic` on who the process is and how it is doing.
     ///
     /// # Errors
     /// If the producer cannot be made.
     pub fn new(
-        reporting: Reporting,
+        identity: Identity,
+        health: Health,
         config: ClientConfig,
         topic: &str,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let host = host();
-        let unique = Uuid::new_v4().simple().to_string();
         Ok(Self {
-            id: format!("{}-{host}-{}", reporting.role, &unique[..8]),
-            host,
-            started_at: clock.wall(),
-            reporting,
+            identity,
+            health,
             policies: Box::new(Vec::new),
             reporter: Reporter::new(config, topic, clock)?,
             clock,
@@ -78,7 +56,7 @@ impl Reports {
     /// Unique among all processes, past ones included.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.identity.id
     }
 
     /// Reports every few seconds until `stop`, and then a last time.
@@ -99,25 +77,9 @@ impl Reports {
     }
 
     fn report(&self, state: ProcessState) -> ProcessReport {
-        let not_ready = self.reporting.health.not_ready().into_iter();
         ProcessReport {
-            v: 1,
-            id: self.id.clone(),
-            role: self.reporting.role.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            host: self.host.clone(),
-            pid: std::process::id(),
-            started_at: time::format(self.started_at),
-            reported_at: time::format(self.clock.wall()),
-            state,
-            not_ready: not_ready
-                .map(|(name, reason)| (name.into_owned(), reason))
-                .collect(),
-            assignments: Vec::new(),
             policies: (self.policies)(),
-            admin: self.reporting.admin.clone(),
-            totals: None,
-            errors: telemetry::recent_errors(),
+            ..self.identity.report(state, &self.health, self.clock.wall())
         }
     }
 }
@@ -125,7 +87,7 @@ impl Reports {
 impl fmt::Debug for Reports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reports")
-            .field("id", &self.id)
+            .field("id", &self.identity.id)
             .finish_non_exhaustive()
     }
 }

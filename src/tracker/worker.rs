@@ -24,10 +24,9 @@ use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, Rebalance};
 use crate::kafka::restore::RestorePool;
 use crate::metrics::tracker::TrackerMetrics;
-use crate::process_report::Reporter;
+use crate::process_report::{Identity, Reporter};
 use crate::session::{PolicySet, TableConfig, Timestamp};
 use on_kafka::OnKafka;
-use report::Identity;
 
 /// How long to wait for a record when there is none.
 const IDLE_POLL: Duration = Duration::from_millis(10);

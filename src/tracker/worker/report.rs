@@ -1,30 +1,11 @@
 //! What the loop tells the outside: metrics and process reports.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use super::{Worker, known};
-use crate::process_report::{Assignment, PolicyInForce, ProcessReport, ProcessState};
-use crate::session::Timestamp;
-use crate::telemetry;
+use crate::process_report::{
+    Assignment, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport, ProcessState,
+};
 use crate::tracker::custody::{News, Surroundings};
 use crate::wire::time;
-
-/// How long the last report may hold up the end of the process.
-const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Who a process is.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Unique among all processes, past ones included.
-    pub id: String,
-    /// The machine's or the pod's name.
-    pub host: String,
-    /// When the process started.
-    pub started_at: Timestamp,
-    /// Where its admin port is, as others reach it.
-    pub admin: Option<String>,
-}
 
 impl Worker {
     /// Reports every few seconds, and at once after a rebalance.
@@ -65,25 +46,11 @@ impl Worker {
     fn report(&self, state: ProcessState) -> ProcessReport {
         let surroundings = self.custody.surroundings();
         let identity = &surroundings.settings.identity;
-        let not_ready = surroundings.health.not_ready().into_iter();
         ProcessReport {
-            v: 1,
-            id: identity.id.clone(),
-            role: "tracker".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            host: identity.host.clone(),
-            pid: std::process::id(),
-            started_at: time::format(identity.started_at),
-            reported_at: time::format(surroundings.clock.wall()),
-            state,
-            not_ready: not_ready
-                .map(|(name, reason)| (name.into_owned(), reason))
-                .collect::<BTreeMap<_, _>>(),
             assignments: self.assignments(),
             policies: self.policies(),
-            admin: identity.admin.clone(),
             totals: Some(surroundings.metrics.totals()),
-            errors: telemetry::recent_errors(),
+            ..identity.report(state, &surroundings.health, surroundings.clock.wall())
         }
     }
 

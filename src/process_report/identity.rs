@@ -1,0 +1,66 @@
+//! Who a process is.
+
+use uuid::Uuid;
+
+use super::{ProcessReport, ProcessState, host};
+use crate::admin::Health;
+use crate::session::Timestamp;
+use crate::telemetry;
+use crate::wire::time;
+
+/// Who a process is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Unique among all processes, past ones included.
+    pub id: String,
+    /// `tracker`, `handler`, `controller` or `console`.
+    pub role: &'static str,
+    /// The machine's or the pod's name.
+    pub host: String,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// Where its admin port is, as others reach it.
+    pub admin: String,
+}
+
+impl Identity {
+    /// A process that starts now, under an id of its own; its admin port is at `admin`.
+    #[must_use]
+    pub fn new(role: &'static str, admin: String, now: Timestamp) -> Self {
+        let host = host();
+        let unique = Uuid::new_v4().simple().to_string();
+        Self {
+            id: format!("{role}-{host}-{}", &unique[..8]),
+            role,
+            host,
+            started_at: now,
+            admin,
+        }
+    }
+
+    /// What every process can tell of itself; assignments, policies and totals are left
+    /// out.
+    #[must_use]
+    pub fn report(&self, state: ProcessState, health: &Health, now: Timestamp) -> ProcessReport {
+        let not_ready = health.not_ready().into_iter();
+        ProcessReport {
+            v: 1,
+            id: self.id.clone(),
+            role: self.role.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: self.host.clone(),
+            pid: std::process::id(),
+            started_at: time::format(self.started_at),
+            reported_at: time::format(now),
+            state,
+            not_ready: not_ready
+                .map(|(name, reason)| (name.into_owned(), reason))
+                .collect(),
+            assignments: Vec::new(),
+            policies: Vec::new(),
+            admin: Some(self.admin.clone()),
+            totals: None,
+            errors: telemetry::recent_errors(),
+        }
+    }
+}
