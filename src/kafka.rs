@@ -7,6 +7,7 @@ pub mod end_offsets;
 pub mod event_writer;
 pub mod follow;
 pub mod group;
+pub mod group_offsets;
 pub mod names;
 pub mod reader;
 mod record;

@@ -8,10 +8,9 @@
 //!
 //! | part | file |
 //! |---|---|
-//! | offsets of all partitions, in three questions | `lag/offsets.rs` |
+//! | offsets of all partitions, in three questions | `kafka/group_offsets.rs` |
 //! | the first unread records | `lag/oldest.rs` |
 
-mod offsets;
 mod oldest;
 
 use std::thread;
@@ -23,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use super::lease::Leadership;
 use crate::admin::Heartbeat;
 use crate::clock::Clock;
+use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
 use crate::metrics::controller::{ControllerMetrics, PartitionLag};
 use crate::session::Timestamp;
-use offsets::Offsets;
 use oldest::{OldestUnread, Unread};
 
 /// How often a thread that waits looks whether to stop.
@@ -51,7 +50,7 @@ pub struct LagMeter {
 /// Measures one group's.
 struct Gauge {
     subject: Subject,
-    offsets: Offsets,
+    offsets: GroupOffsets,
     oldest: OldestUnread,
     /// Whether the last round failed, so that it is not said over and over.
     failing: bool,
@@ -79,7 +78,7 @@ impl LagMeter {
     ) -> anyhow::Result<Self> {
         let gauge = |subject: Subject| -> anyhow::Result<Gauge> {
             Ok(Gauge {
-                offsets: Offsets::new(config, &subject)?,
+                offsets: GroupOffsets::new(config, &subject.group, &subject.topic)?,
                 oldest: OldestUnread::new(config, &subject.topic, clock)?,
                 subject,
                 failing: false,
@@ -147,6 +146,7 @@ impl Gauge {
     fn measure(&mut self, now: Timestamp) -> Vec<Lag> {
         let ranges = self.offsets.ask();
         let lags = ranges.and_then(|ranges| {
+            let ranges: Vec<Range> = ranges.into_iter().map(Range::from).collect();
             let found = self.oldest.find(&ranges)?;
             let lags = ranges.iter().zip(found);
             Ok(lags
@@ -177,6 +177,22 @@ struct Range {
     position: i64,
     /// The last stable offset.
     end: i64,
+}
+
+impl From<PartitionOffsets> for Range {
+    fn from(offsets: PartitionOffsets) -> Self {
+        let PartitionOffsets {
+            partition,
+            beginning,
+            committed,
+            end,
+        } = offsets;
+        Self {
+            partition,
+            position: committed.unwrap_or(beginning).max(beginning),
+            end,
+        }
+    }
 }
 
 fn lag(range: &Range, unread: Unread, now: Timestamp) -> Lag {

@@ -9,7 +9,8 @@ use super::View;
 use crate::console::Shared;
 use crate::console::format;
 use crate::console::live::State;
-use crate::console::live::lag::{GroupLag, PartitionLag};
+use crate::console::live::lag::GroupLag;
+use crate::kafka::group_offsets::PartitionOffsets;
 use crate::process_report::Assignment;
 use crate::session::Timestamp;
 use crate::wire::time;
@@ -116,7 +117,7 @@ fn partitions(state: &State, now: Timestamp) -> Vec<Partition> {
             owned.insert(assignment.partition, (&process.report.id, assignment));
         }
     }
-    let known: BTreeMap<i32, PartitionLag> = state
+    let known: BTreeMap<i32, PartitionOffsets> = state
         .lags
         .first()
         .into_iter()
@@ -142,7 +143,7 @@ fn partitions(state: &State, now: Timestamp) -> Vec<Partition> {
 fn partition(
     number: i32,
     owned: Option<(&str, &Assignment)>,
-    lag: Option<PartitionLag>,
+    lag: Option<PartitionOffsets>,
     now: Timestamp,
 ) -> Partition {
     let assignment = owned.map(|(_, assignment)| assignment);
@@ -165,7 +166,7 @@ fn partition(
         end: lag
             .map(|lag| lag.end)
             .max(assignment.and_then(|one| one.end)),
-        lag: own_lag.or_else(|| lag.and_then(PartitionLag::lag)),
+        lag: own_lag.or_else(|| lag.and_then(PartitionOffsets::lag)),
         watermark_delay_millis: delay,
         sessions: assignment.map_or(0, |one| one.sessions),
     }

@@ -8,13 +8,35 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::{Range, Subject};
+use super::reader::reader_config;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks for one group.
-pub(super) struct Offsets {
+/// What a group has of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionOffsets {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset that is still there.
+    pub beginning: i64,
+    /// Where the group will go on; none if it has committed nothing.
+    pub committed: Option<i64>,
+    /// The last stable offset.
+    pub end: i64,
+}
+
+impl PartitionOffsets {
+    /// Offsets that the group has not finished; none if it has committed nothing.
+    /// Transaction markers have offsets too.
+    #[must_use]
+    pub fn lag(self) -> Option<i64> {
+        Some((self.end - self.committed?).max(0))
+    }
+}
+
+/// Asks for one group and the topic that it reads.
+pub struct GroupOffsets {
     /// Speaks for the group, without joining it. Not a reader of committed records: its
     /// question would wait for offsets that a transaction is about to commit.
     group: BaseConsumer,
@@ -23,24 +45,27 @@ pub(super) struct Offsets {
     topic: String,
 }
 
-impl Offsets {
-    pub(super) fn new(config: &ClientConfig, subject: &Subject) -> KafkaResult<Self> {
-        let mut config = config.clone();
-        config
-            .set("group.id", &subject.group)
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_uncommitted");
-        let group = config.create()?;
-        config.set("isolation.level", "read_committed");
+impl GroupOffsets {
+    /// Does not join the group.
+    ///
+    /// # Errors
+    /// If the client's configuration is not one that librdkafka accepts.
+    pub fn new(config: &ClientConfig, group: &str, topic: &str) -> KafkaResult<Self> {
+        let mut config = reader_config(config, group);
+        let ends = config.create()?;
+        config.set("isolation.level", "read_uncommitted");
         Ok(Self {
-            group,
-            ends: config.create()?,
-            topic: subject.topic.clone(),
+            group: config.create()?,
+            ends,
+            topic: topic.to_owned(),
         })
     }
 
-    /// What each partition has before it, in order.
-    pub(super) fn ask(&self) -> KafkaResult<Vec<Range>> {
+    /// What the group has of each partition, in order.
+    ///
+    /// # Errors
+    /// If the brokers do not answer in time, or the topic is missing.
+    pub fn ask(&self) -> KafkaResult<Vec<PartitionOffsets>> {
         let partitions = self.partitions()?;
         let mut question = TopicPartitionList::new();
         for &partition in &partitions {
@@ -51,16 +76,15 @@ impl Offsets {
         // than nothing.
         let beginnings = self.edges(&partitions, Offset::Beginning)?;
         let ends = self.edges(&partitions, Offset::End)?;
-        let range = |partition| {
-            let beginning = *beginnings.get(&partition)?;
-            let committed = committed.get(&partition).copied();
-            Some(Range {
+        let known = |partition| {
+            Some(PartitionOffsets {
                 partition,
-                position: committed.unwrap_or(beginning).max(beginning),
+                beginning: *beginnings.get(&partition)?,
+                committed: committed.get(&partition).copied(),
                 end: *ends.get(&partition)?,
             })
         };
-        Ok(partitions.into_iter().filter_map(range).collect())
+        Ok(partitions.into_iter().filter_map(known).collect())
     }
 
     fn partitions(&self) -> KafkaResult<Vec<i32>> {
