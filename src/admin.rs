@@ -10,7 +10,7 @@
 //!
 //! let health = Health::default();
 //! health.set_not_ready("group", "waiting for partitions");
-//! let registry = sundown::metrics::registry("tracker")?;
+//! let registry = sundown::metrics::registry("tracker", &health)?;
 //! let _server = start(&args, health.clone(), registry).await?;
 //!
 //! std::thread::spawn(move || {
@@ -179,7 +179,7 @@ mod tests {
             admin_listen: "127.0.0.1:0".to_owned(),
             admin_host: None,
         };
-        let registry = crate::metrics::registry("handler").unwrap();
+        let registry = crate::metrics::registry("handler", health).unwrap();
         start(&args, health.clone(), registry).await.unwrap()
     }
 

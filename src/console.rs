@@ -38,6 +38,7 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
+use crate::metrics::certificates;
 use crate::process_report::Identity;
 use crate::process_report::reports::Reports;
 use args::ConsoleArgs;
@@ -169,7 +170,8 @@ impl Console {
     ) -> anyhow::Result<()> {
         let clock = Clock::default();
         let health = Health::default();
-        let registry = crate::metrics::registry("console")?;
+        let registry = crate::metrics::registry("console", &health)?;
+        certificates::register(&registry, &global.connection)?;
         let admin = admin::start(&args.admin, health.clone(), registry).await?;
         let topics = global.topics.topics();
         let live = Live::new(clock);

@@ -39,6 +39,7 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::topics::{TopicAdmin, require_patiently};
+use crate::metrics::certificates;
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
 use crate::process_report::Identity;
@@ -75,7 +76,8 @@ pub async fn run(
     let settings = Settings::new(args, global)?;
     let health = Health::default();
     health.set_not_ready("kafka", "looking for the topics");
-    let registry = crate::metrics::registry("handler")?;
+    let registry = crate::metrics::registry("handler", &health)?;
+    certificates::register(&registry, &global.connection)?;
     let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
     let topics = TopicAdmin::new(&settings.client)?;

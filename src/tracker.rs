@@ -45,6 +45,7 @@ use crate::kafka::topics::{
     SourceTopic, TimestampType, TopicAdmin, TopicError, require_for_tracker,
 };
 use crate::kafka::transaction::Committer;
+use crate::metrics::certificates;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::{Identity, Reporter};
 use crate::session::TableConfig;
@@ -67,7 +68,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
     let health = unready();
-    let registry = crate::metrics::registry("tracker")?;
+    let registry = crate::metrics::registry("tracker", &health)?;
+    certificates::register(&registry, &global.connection)?;
     let metrics = TrackerMetrics::new(&registry)?;
     let server = admin::start(&args.admin, health.clone(), registry).await?;
 

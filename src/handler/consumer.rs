@@ -148,6 +148,18 @@ impl<D: Fn(Work)> Reader<D> {
     }
 
     fn follow(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
+        let kind = match rebalance {
+            Rebalance::Assigned(_) => "assigned",
+            Rebalance::Revoked(_) => "revoked",
+            Rebalance::Lost(_) => "lost",
+        };
+        self.obey(rebalance)?;
+        let partitions = self.partitions.owned().len();
+        self.metrics.rebalanced(self.occasion, kind, partitions);
+        Ok(())
+    }
+
+    fn obey(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
         match rebalance {
             Rebalance::Assigned(list) => {
                 let ids = ids(&list);

@@ -28,6 +28,7 @@ mod demo;
 mod follow;
 mod handler;
 mod harness;
+mod monitoring;
 mod pipeline;
 mod policies;
 mod produce;

@@ -4,6 +4,7 @@
 //! [`population`] writes what users do, [`model`] reads what that has to come to,
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
+pub mod clocks;
 pub mod installation;
 pub mod model;
 mod policies;
@@ -12,7 +13,6 @@ pub mod tracker;
 
 mod bad_input;
 mod check;
-mod clocks;
 mod crashes;
 mod restarts;
 mod retention;
