@@ -10,11 +10,14 @@ use crate::pipeline::tracker::Tracker;
 /// For an alert to fire; the slowest looks at half a minute.
 const SOON: Duration = Duration::from_secs(120);
 
+/// Alerts that have fired by the faults that they are for.
+pub type Provoked = BTreeSet<&'static str>;
+
 /// What alerts of one installation have done.
 pub struct Scene<'a> {
     pub prometheus: &'a Prometheus,
     namespace: &'static str,
-    provoked: BTreeSet<&'static str>,
+    provoked: Provoked,
 }
 
 impl<'a> Scene<'a> {
@@ -77,8 +80,8 @@ impl<'a> Scene<'a> {
     }
 
     /// What has been provoked.
-    pub fn provoked(&self) -> &BTreeSet<&'static str> {
-        &self.provoked
+    pub fn provoked(&self) -> Provoked {
+        self.provoked.clone()
     }
 
     fn has_fired(&self, alert: &str) -> bool {

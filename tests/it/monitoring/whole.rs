@@ -9,33 +9,14 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::apiserver::ApiServer;
 use super::expressions::{Expression, of_alerts, of_dashboards};
-use super::prometheus::Prometheus;
-use super::scene::Scene;
+use super::prometheus::{Prometheus, Sample};
+use super::scene::{Provoked, Scene};
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::pipeline::installation::{Installation, PARTITIONS, SHORT, SOON};
 use crate::pipeline::tracker::Tracker;
 use crate::receiver::{Answer, Receiver};
 use crate::topic::NewRecord;
-
-/// What this provokes.
-pub const ALERTS: &[&str] = &[
-    "SundownActionsFailing",
-    "SundownCircuitOpen",
-    "SundownControllerWithoutLeader",
-    "SundownEndingsDeadLettered",
-    "SundownEventsMisrouted",
-    "SundownHandlerAbsent",
-    "SundownHandlerLag",
-    "SundownPolicyNotInForce",
-    "SundownPolicyNotReady",
-    "SundownPolicyRefused",
-    "SundownProcessRestarts",
-    "SundownReconcileErrors",
-    "SundownSessionEventsDeadLettered",
-    "SundownTrackerAbsent",
-    "SundownTrackerLag",
-];
 
 /// The metrics that only something wrong brings about, or TLS.
 const FAULTS: [&str; 3] = ["sundown_not_ready", "sundown_certificate_expiry", "ALERTS{"];
@@ -130,19 +111,17 @@ fn console(installation: &Installation<'_>) -> Tracker {
     Tracker::start(console)
 }
 
-#[test]
-fn dashboards_show_everything_and_alerts_fire_by_their_faults_alone() {
-    let prometheus = Prometheus::start();
-    let mut scene = Scene::new(&prometheus, NAMESPACE);
+pub fn play(prometheus: &Prometheus) -> Provoked {
+    let mut scene = Scene::new(prometheus, NAMESPACE);
     let mut whole = Whole::start(Kafka::shared());
-    let calm = Calm::start(&prometheus);
+    let calm = Calm::start(prometheus);
     scene.scrape(&whole.pods());
     // New, and without any session.
     scene.await_calm();
 
     whole.start_sessions();
     whole.receiver.wait_for(SOON, 3);
-    let about_faults = assert_data(&prometheus);
+    let about_faults = assert_data(prometheus);
     scene.assert_calm();
 
     read_wrongly(&mut scene, &whole);
@@ -155,11 +134,12 @@ fn dashboards_show_everything_and_alerts_fire_by_their_faults_alone() {
         }
     }
     gone(&mut scene, &mut whole);
-    assert_eq!(*scene.provoked(), ALERTS.iter().copied().collect());
     calm.scene.assert_calm();
+    scene.provoked()
 }
 
-/// Every expression gives data. Returns those that are about faults, which there are none of.
+/// Every expression gives data of this installation. Returns those that are about faults,
+/// which there are none of.
 fn assert_data(prometheus: &Prometheus) -> Vec<Expression> {
     let mut expressions = of_dashboards(NAMESPACE);
     assert!(expressions.len() > 80, "{}", expressions.len());
@@ -169,7 +149,11 @@ fn assert_data(prometheus: &Prometheus) -> Vec<Expression> {
         .partition(|it| FAULTS.iter().any(|fault| it.text.contains(fault)));
     for Expression { place, text } in others {
         eventually(SOON, &format!("data of {place}: {text}"), || {
-            (!prometheus.query(&text).is_empty()).then_some(())
+            let data = prometheus.query(&text);
+            let namespace = |sample: &Sample| sample.labels.get("namespace").cloned();
+            let mut namespaces = data.iter().map(namespace);
+            let own = |namespace: Option<String>| namespace.is_none_or(|it| it == NAMESPACE);
+            namespaces.any(own).then_some(())
         });
     }
     about_faults
