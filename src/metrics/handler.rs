@@ -1,5 +1,7 @@
 //! What the handler counts.
 
+mod group;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -10,6 +12,7 @@ use prometheus::{
 };
 
 use crate::handler::event::Occasion;
+use group::GroupMetrics;
 
 /// From a local call to the longest timeout that makes sense, in seconds.
 const DURATION_BUCKETS: [f64; 11] = [
@@ -20,8 +23,6 @@ const DURATION_BUCKETS: [f64; 11] = [
 const AGE_BUCKETS: [f64; 13] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
 ];
-/// What the group does with partitions.
-const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
 
 /// The handler's metrics. Clones share them.
 #[derive(Clone, Debug)]
@@ -35,8 +36,7 @@ pub struct HandlerMetrics {
     dead_letters: IntCounterVec,
     in_flight: IntGaugeVec,
     paused: IntGaugeVec,
-    partitions: IntGaugeVec,
-    rebalances: IntCounterVec,
+    group: GroupMetrics,
 }
 
 /// What became of an event.
@@ -147,18 +147,7 @@ impl HandlerMetrics {
                 &["occasion"],
                 registry
             )?,
-            partitions: gauges!(
-                "sundown_handler_partitions",
-                "Partitions assigned.",
-                &["occasion"],
-                registry
-            )?,
-            rebalances: counters!(
-                "sundown_handler_rebalances_total",
-                "Rebalances that gave, took or lost partitions.",
-                &["occasion", "kind"],
-                registry
-            )?,
+            group: GroupMetrics::new(registry)?,
         };
         metrics.fill(actions, dead_letter_reasons);
         Ok(metrics)
@@ -170,13 +159,10 @@ impl HandlerMetrics {
             for result in EventResult::ALL {
                 self.events.with_label_values(&[occasion, result.as_str()]);
             }
-            for kind in REBALANCES {
-                self.rebalances.with_label_values(&[occasion, kind]);
-            }
+            self.group.fill(occasion);
             self.ages.with_label_values(&[occasion]);
             self.in_flight.with_label_values(&[occasion]);
             self.paused.with_label_values(&[occasion]);
-            self.partitions.with_label_values(&[occasion]);
         }
         for action in actions {
             for result in AttemptResult::ALL {
@@ -214,10 +200,7 @@ impl HandlerMetrics {
     /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions,
     /// which left so many.
     pub fn rebalanced(&self, occasion: Occasion, kind: &str, partitions: usize) {
-        let labels = [occasion.as_str(), kind];
-        self.rebalances.with_label_values(&labels).inc();
-        let gauge = self.partitions.with_label_values(&[occasion.as_str()]);
-        gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+        self.group.rebalanced(occasion.as_str(), kind, partitions);
     }
 
     /// An attempt of an action is over.

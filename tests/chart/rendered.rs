@@ -125,6 +125,18 @@ fn refuses_typos_and_contradictions_by_name() {
             ],
             "choose one",
         ),
+        (
+            &[
+                BROKERS,
+                "monitoring.podMonitor.enabled=true",
+                "monitoring.serviceMonitor.enabled=true",
+            ],
+            "every process would be scraped, and counted, twice",
+        ),
+        (
+            &[BROKERS, "monitoring.prometheusRule.disabled={TrackerLag}"],
+            "monitoring/prometheusRule/disabled",
+        ),
     ] {
         let Some(rendered) = template(values) else {
             return;
