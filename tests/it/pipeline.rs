@@ -6,7 +6,7 @@
 
 pub mod installation;
 pub mod model;
-mod policies;
+pub mod policies;
 mod population;
 pub mod tracker;
 
