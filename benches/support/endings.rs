@@ -21,6 +21,17 @@ impl Endings {
     pub fn follow(
         installation: &Installation,
         partitions: u64,
+        seen: impl FnMut(&[u8], &[u8]) + Send + 'static,
+    ) -> Self {
+        let topic = installation.topic("expired_sessions");
+        Self::follow_topic(installation, &topic, partitions, seen)
+    }
+
+    /// The same for another topic.
+    pub fn follow_topic(
+        installation: &Installation,
+        topic: &str,
+        partitions: u64,
         mut seen: impl FnMut(&[u8], &[u8]) + Send + 'static,
     ) -> Self {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -32,14 +43,13 @@ impl Endings {
             .set("fetch.queue.backoff.ms", "10")
             .create()
             .unwrap();
-        let topic = installation.topic("expired_sessions");
         let mut all = TopicPartitionList::new();
         for partition in 0..partitions {
             let partition = i32::try_from(partition).unwrap();
             let (_, end) = consumer
-                .fetch_watermarks(&topic, partition, Duration::from_secs(10))
+                .fetch_watermarks(topic, partition, Duration::from_secs(10))
                 .unwrap();
-            all.add_partition_offset(&topic, partition, Offset::Offset(end))
+            all.add_partition_offset(topic, partition, Offset::Offset(end))
                 .unwrap();
         }
         consumer.assign(&all).unwrap();

@@ -1,6 +1,6 @@
 //! Processes of Sundown and topics of their own, and what such a process has used.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -79,18 +79,8 @@ impl Installation {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (sender, log) = channel();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if line.contains("\"WARN\"") || line.contains("\"ERROR\"") {
-                    eprintln!("{line}");
-                }
-                // Nobody may want to know any more.
-                _ = sender.send(line);
-            }
-        });
-        Process { child, log }
+        let log = child.stderr.take().unwrap();
+        Process::new(child, log)
     }
 }
 
@@ -101,6 +91,24 @@ pub struct Process {
 }
 
 impl Process {
+    /// What it says about itself is read from `log`; warnings are shown.
+    pub fn new(child: Child, log: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                if line.contains("\"WARN\"") || line.contains("\"ERROR\"") {
+                    eprintln!("{line}");
+                }
+                // Nobody may want to know any more.
+                _ = sender.send(line);
+            }
+        });
+        Self {
+            child,
+            log: receiver,
+        }
+    }
+
     /// Waits until so many lines of its log contain `text`.
     pub fn await_lines(&self, count: u64, text: &str) {
         for _ in 0..count {
@@ -111,6 +119,11 @@ impl Process {
 
     pub fn id(&self) -> String {
         self.child.id().to_string()
+    }
+
+    /// SIGKILL.
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// SIGTERM, and waits for the end.
