@@ -23,9 +23,12 @@ pub const LONG_TIMEOUTS: Timeouts = Timeouts {
     absolute: Duration::from_secs(24 * 3_600),
 };
 const ALLOWED_LATENESS: Duration = Duration::from_secs(5);
-/// The past begins so long ago, and sessions start within the second of these.
+/// The past begins so long ago.
 const AGO: Duration = Duration::from_secs(24 * 3_600);
-const RUSH: Duration = Duration::from_secs(4 * 3_600);
+/// So many sessions start a second.
+const STARTS_A_SECOND: u64 = 500;
+/// Long after the last event.
+const LONG_AFTER: i64 = 4 * 3_600_000;
 /// One in so many sessions pauses for longer than the timeout; as many log out.
 const ONE_IN: u32 = 10;
 /// Ids of sessions that only carry the time forward; what becomes of them is not compared.
@@ -72,8 +75,12 @@ impl History {
             endings: Vec::new(),
         };
         let begin = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - AGO);
+        let rush = i64::try_from(sessions * 1_000 / STARTS_A_SECOND)
+            .unwrap()
+            .max(1);
         for _ in 0..sessions {
-            history.add_session(begin, &mut random);
+            let start = begin + random.random_range(0..rush);
+            history.add_session(start, &mut random);
         }
         history.events.sort_by_key(|event| event.time);
         history.endings.sort();
@@ -89,22 +96,22 @@ impl History {
         &self.endings
     }
 
-    fn add_session(&mut self, begin: i64, random: &mut ChaCha8Rng) {
+    fn add_session(&mut self, start: i64, random: &mut ChaCha8Rng) {
         let id = Uuid::from_u128(random.random()).to_string();
         let session = self.ids.len();
         let pauses_before = random
             .random_ratio(1, ONE_IN)
             .then_some(EVENTS_PER_SESSION / 2);
         let logs_out = random.random_ratio(1, ONE_IN);
-        let mut time = begin + random.random_range(0..millis(RUSH));
-        let mut started = time;
+        let mut time = start;
+        let (mut started, mut last) = (time, time);
         for number in 0..EVENTS_PER_SESSION {
             if number > 0 {
                 let idle = millis(TIMEOUTS.idle);
-                let before = time;
+                last = time;
                 if pauses_before == Some(number) {
                     time += idle + random.random_range(0..idle);
-                    self.end(&id, "idle_timeout", started, before, before + idle);
+                    self.end(&id, "idle_timeout", started, last, last + idle);
                     started = time;
                 } else {
                     time += random.random_range(1_000..idle);
@@ -118,7 +125,8 @@ impl History {
             });
         }
         if logs_out {
-            self.end(&id, "logout", started, time, time);
+            // Leaving is no activity.
+            self.end(&id, "logout", started, last, time);
         } else {
             self.end(
                 &id,
@@ -153,7 +161,7 @@ impl History {
         let last = self.events.last().map_or(0, |event| event.time);
         for number in 0..100 {
             let after = Event {
-                time: last + millis(RUSH),
+                time: last + LONG_AFTER,
                 session: number,
                 logout: true,
             };

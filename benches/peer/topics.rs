@@ -59,8 +59,9 @@ pub fn await_endings(
 struct Value<'a> {
     session_id: &'a str,
     reason: &'a str,
-    started_at: &'a str,
-    last_activity: &'a str,
+    /// Not known of a session that nobody saw but who logged it out.
+    started_at: Option<&'a str>,
+    last_activity: Option<&'a str>,
     ended_at: &'a str,
 }
 
@@ -75,8 +76,8 @@ fn compared(value: &[u8]) -> Option<Ending> {
         (
             value.session_id.to_owned(),
             value.reason.to_owned(),
-            time(value.started_at),
-            time(value.last_activity),
+            value.started_at.map_or(0, time),
+            value.last_activity.map_or(0, time),
             time(value.ended_at),
         )
     })

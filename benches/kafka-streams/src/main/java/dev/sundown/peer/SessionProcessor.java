@@ -45,6 +45,8 @@ final class SessionProcessor implements Processor<String, byte[], String, String
     private ProcessorContext<String, String> context;
     private KeyValueStore<String, Session> sessions;
     private KeyValueStore<byte[], byte[]> deadlines;
+    /** Nothing in the index is earlier: what has been deleted there need not be passed over again. */
+    private long earliest;
 
     SessionProcessor(Timeouts timeouts) {
         this.timeouts = timeouts;
@@ -75,8 +77,8 @@ final class SessionProcessor implements Processor<String, byte[], String, String
             session = null;
         }
         if (isLogout(event)) {
-            Session ended = session == null ? new Session(user, time, time, time) : session.activeAt(time);
-            end(id, ended, "logout", time, time);
+            // Somebody unknown may hold tokens all the same.
+            end(id, user, session, "logout", time, time);
         } else if (session == null) {
             Session started = new Session(user, time, time, 0);
             arm(id, started);
@@ -98,18 +100,20 @@ final class SessionProcessor implements Processor<String, byte[], String, String
         long deadline = session.deadline(timeouts);
         sessions.put(id, session.armedAt(deadline));
         deadlines.put(indexKey(deadline, id), NOTHING);
+        earliest = Math.min(earliest, deadline);
     }
 
     private void endWhatIsDue(long streamTime) {
         long due = streamTime - timeouts.lateness();
         List<byte[]> fired = new ArrayList<>();
         try (KeyValueIterator<byte[], byte[]> entries =
-                deadlines.range(indexKey(0, ""), indexKey(due + 1, ""))) {
+                deadlines.range(indexKey(earliest, ""), indexKey(due + 1, ""))) {
             while (entries.hasNext()) {
                 KeyValue<byte[], byte[]> entry = entries.next();
                 fired.add(entry.key);
             }
         }
+        earliest = due;
         for (byte[] key : fired) {
             deadlines.delete(key);
             long armed = ByteBuffer.wrap(key).getLong();
@@ -129,20 +133,22 @@ final class SessionProcessor implements Processor<String, byte[], String, String
     private void timeOut(String id, Session session, long now) {
         long deadline = session.deadline(timeouts);
         boolean idle = session.lastActivity() + timeouts.idle() == deadline;
-        end(id, session, idle ? "idle_timeout" : "absolute_timeout", deadline, now);
+        end(id, session.user(), session, idle ? "idle_timeout" : "absolute_timeout", deadline, now);
     }
 
-    private void end(String id, Session session, String reason, long endedAt, long now) {
+    private void end(String id, String user, Session session, String reason, long endedAt, long now) {
         sessions.delete(id);
+        String startedAt = session == null ? "null" : format(session.startedAt());
+        String lastActivity = session == null ? "null" : format(session.lastActivity());
         String ending = """
-                {"session_id":"%s","user_id":%s,"reason":"%s","started_at":"%s","last_activity":"%s",\
-                "ended_at":"%s","detected_at":"%s"}""".formatted(id, session.user(), reason,
-                format(session.startedAt()), format(session.lastActivity()), format(endedAt), format(now));
+                {"session_id":"%s","user_id":%s,"reason":"%s","started_at":%s,"last_activity":%s,\
+                "ended_at":%s,"detected_at":%s}""".formatted(
+                id, user, reason, startedAt, lastActivity, format(endedAt), format(now));
         context.forward(new Record<>(id, ending, now));
     }
 
     private static String format(long time) {
-        return RFC_3339.format(Instant.ofEpochMilli(time));
+        return '"' + RFC_3339.format(Instant.ofEpochMilli(time)) + '"';
     }
 
     /** Big-endian, so that keys sort by time. */
