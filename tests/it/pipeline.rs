@@ -7,7 +7,7 @@
 pub mod clocks;
 pub mod installation;
 pub mod model;
-mod policies;
+pub mod policies;
 mod population;
 pub mod tracker;
 
