@@ -12,7 +12,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use sundown::metrics::controller::{ControllerMetrics, PartitionLag, PolicyGauges};
 use sundown::metrics::handler::HandlerMetrics;
 use sundown::metrics::registry;
-use sundown::metrics::tracker::TrackerMetrics;
+use sundown::metrics::tracker::{PartitionGauges, TrackerMetrics};
 use sundown::session::Timestamp;
 
 const PAGE: &str = "docs/metrics.md";
@@ -63,7 +63,12 @@ fn no_metric_is_forgotten() {
 fn tracker() -> Registry {
     let registry = registry("tracker").unwrap();
     let metrics = TrackerMetrics::new(&registry).unwrap();
-    metrics.assignment([(0, Some((1, Timestamp::from_millis(1))))].into_iter());
+    let partition = PartitionGauges {
+        number: 0,
+        restored: Some((1, Timestamp::from_millis(1))),
+        paused: false,
+    };
+    metrics.assignment([partition].into_iter());
     registry
 }
 

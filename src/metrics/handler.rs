@@ -26,6 +26,7 @@ pub struct HandlerMetrics {
     dead_letters: IntCounterVec,
     in_flight: IntGaugeVec,
     paused: IntGaugeVec,
+    held: IntGaugeVec,
 }
 
 /// What became of an event.
@@ -110,16 +111,14 @@ impl HandlerMetrics {
                 &["occasion"],
                 registry
             )?,
+            held: gauges!(
+                "sundown_handler_operator_paused_partitions",
+                "Partitions that are not read because somebody has paused them.",
+                &["occasion"],
+                registry
+            )?,
         };
-        for occasion in [Occasion::Ending, Occasion::Warning].map(Occasion::as_str) {
-            for result in EventResult::ALL {
-                metrics
-                    .events
-                    .with_label_values(&[occasion, result.as_str()]);
-            }
-            metrics.in_flight.with_label_values(&[occasion]);
-            metrics.paused.with_label_values(&[occasion]);
-        }
+        metrics.begin();
         for action in actions {
             for result in AttemptResult::ALL {
                 metrics
@@ -133,6 +132,18 @@ impl HandlerMetrics {
             metrics.dead_letters.with_label_values(&[reason]);
         }
         Ok(metrics)
+    }
+
+    /// Makes the series of all occasions.
+    fn begin(&self) {
+        for occasion in [Occasion::Ending, Occasion::Warning].map(Occasion::as_str) {
+            for result in EventResult::ALL {
+                self.events.with_label_values(&[occasion, result.as_str()]);
+            }
+            self.in_flight.with_label_values(&[occasion]);
+            self.paused.with_label_values(&[occasion]);
+            self.held.with_label_values(&[occasion]);
+        }
     }
 
     /// An event is finished.
@@ -167,7 +178,13 @@ impl HandlerMetrics {
         gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
-    /// How many partitions are paused.
+    /// How many partitions somebody has paused.
+    pub fn held(&self, occasion: Occasion, partitions: usize) {
+        let gauge = self.held.with_label_values(&[occasion.as_str()]);
+        gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    /// How many partitions are paused because too much is in flight.
     pub fn paused(&self, occasion: Occasion, partitions: usize) {
         let gauge = self.paused.with_label_values(&[occasion.as_str()]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));

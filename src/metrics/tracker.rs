@@ -48,6 +48,17 @@ pub struct TrackerMetrics {
     refused_policies: IntCounter,
 }
 
+/// A partition that a tracker has.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionGauges {
+    /// Its number.
+    pub number: i32,
+    /// Its live sessions and its watermark, once it has been restored.
+    pub restored: Option<(usize, Timestamp)>,
+    /// Whether somebody has paused it.
+    pub paused: bool,
+}
+
 impl TrackerMetrics {
     /// Metrics in `registry`.
     ///
@@ -152,19 +163,19 @@ impl TrackerMetrics {
         self.degraded_restores.inc_by(u64::from(degraded));
     }
 
-    /// Which partitions there are now: their number, and sessions and watermark once
-    /// restored.
-    pub fn assignment(&self, partitions: impl Iterator<Item = (i32, Option<(usize, Timestamp)>)>) {
+    /// Which partitions there are now.
+    pub fn assignment(&self, partitions: impl Iterator<Item = PartitionGauges>) {
         self.sessions.reset();
         self.watermark.reset();
-        let (mut live, mut restoring) = (0, 0);
-        for (number, state) in partitions {
-            let Some((sessions, watermark)) = state else {
+        let (mut live, mut restoring, mut paused) = (0, 0, 0);
+        for one in partitions {
+            let Some((sessions, watermark)) = one.restored else {
                 restoring += 1;
                 continue;
             };
-            live += 1;
-            let number = number.to_string();
+            let state = if one.paused { &mut paused } else { &mut live };
+            *state += 1;
+            let number = one.number.to_string();
             let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
             self.sessions.with_label_values(&[&number]).set(sessions);
             if watermark > Timestamp::MIN {
@@ -174,9 +185,9 @@ impl TrackerMetrics {
             }
         }
         self.partitions.with_label_values(&["live"]).set(live);
-        self.partitions
-            .with_label_values(&["restoring"])
-            .set(restoring);
+        for (state, count) in [("restoring", restoring), ("paused", paused)] {
+            self.partitions.with_label_values(&[state]).set(count);
+        }
     }
 
     /// Whether sessions may end.

@@ -12,6 +12,7 @@ use crate::console::format::{self, Moment, ranges};
 use crate::console::live::State;
 use crate::console::live::history::report_lag;
 use crate::console::live::processes::{Process, Standing};
+use crate::process_report::ProcessReport;
 use crate::session::Timestamp;
 
 /// The processes.
@@ -40,6 +41,8 @@ pub struct Row {
     partitions: String,
     partition_count: usize,
     restoring: usize,
+    /// How many of them somebody has paused.
+    paused: usize,
     sessions: usize,
     events_per_second: Option<f64>,
     lag: u64,
@@ -76,16 +79,34 @@ fn rank(role: &str) -> usize {
         .unwrap_or(roles.len())
 }
 
+/// Its partitions; by topic, if it has some of several.
+fn partitions(report: &ProcessReport) -> String {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for one in &report.assignments {
+        topics.entry(&one.topic).or_default().push(one.partition);
+    }
+    let several = topics.len() > 1;
+    let told = topics.into_iter().map(|(topic, numbers)| {
+        let numbers = ranges(numbers);
+        if several {
+            format!("{topic} {numbers}")
+        } else {
+            numbers
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 fn row(process: &Process, now: Timestamp) -> Row {
     let report = process.report.clone();
-    let numbers = report.assignments.iter().map(|one| one.partition).collect();
     let totals = report.totals.as_ref();
     let standing = process.standing(now);
     Row {
         standing,
         started: Moment::parse(&report.started_at, now),
         reported: Moment::new(process.seen, now),
-        partitions: ranges(numbers),
+        partitions: partitions(&report),
+        paused: report.assignments.iter().filter(|one| one.paused).count(),
         partition_count: report.assignments.len(),
         restoring: report
             .assignments
