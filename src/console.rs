@@ -46,6 +46,7 @@ use crate::pauses::PauseWriter;
 use crate::process_report::Identity;
 use crate::process_report::reports::Reports;
 use crate::session_lookup::search::Searcher;
+use crate::token::Token;
 use args::ConsoleArgs;
 use explorer::Explorer;
 use live::{Live, MAX_LETTERS, lag, tail};
@@ -53,6 +54,7 @@ use redact::Redactor;
 use redrive::Redriver;
 use revocation::Revoker;
 use security::Security;
+use security::logins::Logins;
 
 /// What all requests share.
 pub type App = Arc<Shared>;
@@ -161,6 +163,13 @@ impl Console {
             return Self::bind(&anywhere).await;
         }
         Err(error)
+    }
+
+    /// The same, which this token lets change something.
+    #[must_use]
+    pub fn with_token(mut self, token: Token) -> Self {
+        self.security.logins = Some(Logins::new(token));
+        self
     }
 
     /// Where to look.

@@ -51,6 +51,12 @@ impl Token {
         Ok(Self(token.to_owned()))
     }
 
+    /// A token that nobody has had before: 80 random bits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(hex::encode(rand::random::<[u8; 10]>()))
+    }
+
     /// Whether this is the token, in a time that does not tell how much of it is right.
     #[must_use]
     pub fn is(&self, given: &[u8]) -> bool {

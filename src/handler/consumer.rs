@@ -142,7 +142,9 @@ impl<D: Fn(Work)> Reader<D> {
         let change = self.partitions.repause();
         self.metrics.paused(self.occasion, self.partitions.paused());
         if !change.pause.is_empty() {
-            tracing::debug!(partitions = ?change.pause, "paused");
+            if self.partitions.paused() > 0 {
+                tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
+            }
             self.consumer.pause(&self.list(&change.pause))?;
         }
         if !change.resume.is_empty() {

@@ -22,6 +22,9 @@ pub struct Consumers {
     trouble: Option<String>,
     /// By role, then by id; those that are over last.
     processes: Vec<Row>,
+    /// How many of each role there are, and how they are doing.
+    #[serde(skip)]
+    summary: Vec<(String, String)>,
 }
 
 /// A process.
@@ -62,13 +65,30 @@ impl View for Consumers {
         let mut processes: Vec<_> = state.processes.iter().map(|one| row(one, now)).collect();
         processes.sort_by_key(|row| {
             let over = row.standing > Standing::Running;
-            (over, rank(&row.role), row.id.clone())
+            // Those that need a look come first within their role.
+            (over, rank(&row.role), row.standing, row.id.clone())
         });
         Self {
             trouble: state.trouble.clone(),
+            summary: summary(&processes),
             processes,
         }
     }
+}
+
+/// By role: `48 running, 2 not ready`.
+fn summary(processes: &[Row]) -> Vec<(String, String)> {
+    let mut counts: BTreeMap<(usize, &str), BTreeMap<Standing, usize>> = BTreeMap::new();
+    for row in processes {
+        let of_role = counts.entry((rank(&row.role), &row.role)).or_default();
+        *of_role.entry(row.standing).or_default() += 1;
+    }
+    let told = counts.into_iter().map(|((_, role), standings)| {
+        let parts = standings.into_iter();
+        let parts = parts.map(|(standing, count)| format!("{count} {}", standing.label()));
+        (role.to_owned(), parts.collect::<Vec<_>>().join(", "))
+    });
+    told.collect()
 }
 
 fn rank(role: &str) -> usize {

@@ -97,7 +97,7 @@ impl View for Dashboard {
                 .iter()
                 .map(|process| report_lag(&process.report))
                 .sum(),
-            handler_lag: state.lags.get(1).map(|lag| lag.total()),
+            handler_lag: state.lags.get(1).map(|lag| lag.unfinished()),
             trackers_ready: ready,
             trackers: trackers.len(),
             partitions_owned: assignments().count(),

@@ -95,8 +95,8 @@ pub struct HandlerPartition {
     /// How far all is finished.
     committed: Option<i64>,
     end: Option<i64>,
-    /// Terminal events that are not finished.
-    lag: Option<i64>,
+    /// Offsets that are not finished.
+    lag: i64,
 }
 
 impl View for Health {
@@ -220,7 +220,7 @@ fn group(lag: &GroupLag, state: &State, now: Timestamp) -> Group {
     Group {
         group: lag.group.clone(),
         topic: lag.topic.clone(),
-        total: lag.total(),
+        total: lag.unfinished(),
         partitions: lag
             .partitions
             .iter()
@@ -233,11 +233,11 @@ fn handler_partition(
     known: PartitionOffsets,
     owned: Option<(&str, &Assignment)>,
 ) -> HandlerPartition {
-    let lag = known.lag();
+    let lag = known.unfinished();
     let (condition, tone) = match owned {
         None => ("no handler", "bad"),
         Some((_, one)) if one.paused => ("paused", "warn"),
-        Some(_) if lag.is_none_or(|lag| lag == 0) => ("drained", "good"),
+        Some(_) if lag == 0 => ("drained", "good"),
         Some(_) => ("at work", "good"),
     };
     HandlerPartition {
