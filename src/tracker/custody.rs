@@ -134,7 +134,9 @@ impl<S: Surroundings> Custody<S> {
     /// still.
     fn take_pauses(&mut self) {
         while let Some(paused) = self.surroundings.pauses() {
-            tracing::info!(partitions = ?paused, "paused by an operator");
+            if !paused.is_empty() {
+                tracing::info!(partitions = ?paused, "paused by an operator");
+            }
             let change = self.engine.set_paused(paused);
             self.surroundings.pause(&change.pause);
             for (partition, position) in change.resume {

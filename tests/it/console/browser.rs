@@ -67,6 +67,18 @@ fn hostile(installation: &Installation<'_>, console: &Console) {
     };
     let ended = format!("ended {HOSTILE}");
     let end = json!({"session_id": ended, "event": "logout", "activity_timestamp": "2025-02-07T12:00:00Z"});
+    let report = json!({
+        "v": 1, "id": HOSTILE, "role": "tracker", "version": HOSTILE, "host": HOSTILE, "pid": 1,
+        "started_at": HOSTILE, "reported_at": "", "state": "running",
+        "not_ready": {HOSTILE: HOSTILE}, "assignments": [], "admin": HOSTILE,
+        "policies": [{"name": HOSTILE, "generation": 7}],
+        "errors": [{"at": "", "level": "error", "target": HOSTILE, "message": HOSTILE}],
+    });
+    let processes = installation.topic("sundown.processes");
+    let report = NewRecord::new(HOSTILE, report.to_string());
+    installation.kafka.produce(&processes, [report]);
+    let pause = json!({"role": "handler", "partition": 1, "reason": HOSTILE});
+    assert_eq!(console.api("POST", "/api/v1/pauses", &pause).status, 202);
     let records = [
         activity(HOSTILE, HOSTILE),
         activity(&ended, HOSTILE),
