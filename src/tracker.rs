@@ -9,11 +9,13 @@
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
 //! | where the policies come from | `policies.rs` |
+//! | questions about live sessions | `desk.rs` |
 //! | the thread that runs all of it on Kafka | `worker.rs` |
 
 pub mod args;
 pub mod clocks;
 pub mod custody;
+pub mod desk;
 pub mod engine;
 pub mod murmur2;
 pub mod offset_metadata;
@@ -50,6 +52,7 @@ use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::{Identity, Reporter};
 use crate::session::TableConfig;
 use args::TrackerArgs;
+use desk::http::Gate;
 use engine::Engine;
 use policies::PolicySource;
 use worker::{Parts, Settings, Worker};
@@ -71,14 +74,19 @@ pub async fn run(
     let registry = crate::metrics::registry("tracker", &health)?;
     certificates::register(&registry, &global.connection)?;
     let metrics = TrackerMetrics::new(&registry)?;
-    let server = admin::start(&args.admin, health.clone(), registry).await?;
+    let token = args.admin_token.read()?;
+    let (desk, clerk) = desk::open();
+    let server = admin::start_with(&args.admin, health.clone(), registry, |address| {
+        desk::http::router(desk, Gate::new(token, address))
+    })
+    .await?;
 
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     // What is wrong with the command line is told before anything is waited for.
     let policies = PolicySource::open(args)?;
-    let Some(source) = find_topics(&config, &topics, &policies, &stop).await? else {
+    let Some(source) = find_topics(&config, &topics, &stop).await? else {
         return Ok(());
     };
     match source.timestamps {
@@ -92,7 +100,7 @@ pub async fn run(
         ),
     }
     health.set_ready("kafka");
-    let changes = policies.start(&config, &topics, &metrics, &stop)?;
+    let rules = policies.start(&config, &topics, &metrics, &stop)?;
 
     let group = global.topics.prefixed(&args.group);
     let admin_address = args.admin.advertised(server.address());
@@ -116,7 +124,8 @@ pub async fn run(
             restores: RestorePool::start(&member, &topics, clock, &stop)?,
             ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
             reporter: Reporter::new(producer, &topics.processes, clock)?,
-            policies: changes,
+            policies: rules.policies,
+            pauses: rules.pauses,
             consumer,
         };
         parts.consumer.subscribe(&[&topics.session_logs])?;
@@ -127,7 +136,7 @@ pub async fn run(
             identity,
             topics,
         };
-        Worker::new(engine, parts, settings, clock, health, metrics).run(&stop)
+        Worker::new(engine, parts, clerk, settings, clock, health, metrics).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
 }
@@ -141,6 +150,7 @@ fn unready() -> Health {
         "waiting for the consumer group to assign partitions",
     );
     health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready("pauses", "reading which partitions are paused");
     health.set_not_ready(
         "clock",
         "waiting for the first process report to be acknowledged",
@@ -152,11 +162,10 @@ fn unready() -> Health {
 async fn find_topics(
     config: &ClientConfig,
     topics: &Topics,
-    policies: &PolicySource,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<SourceTopic>> {
     let admin = TopicAdmin::new(config)?;
-    let more = policies.topic(topics);
+    let more = Some(topics.policies.as_str());
     let ask = async {
         loop {
             match require_for_tracker(&admin, topics, more).await {

@@ -126,6 +126,7 @@ fn live(number: i32) -> PartitionState {
         sessions: 1,
         unread: 0,
         watermark: Timestamp::from_millis(1),
+        paused: false,
     };
     PartitionState {
         number,

@@ -229,7 +229,12 @@ impl HandlerMetrics {
         gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
-    /// How many partitions are paused.
+    /// How many partitions somebody has paused.
+    pub fn held(&self, occasion: Occasion, partitions: usize) {
+        self.group.held(occasion.as_str(), partitions);
+    }
+
+    /// How many partitions are paused because too much is in flight.
     pub fn paused(&self, occasion: Occasion, partitions: usize) {
         let gauge = self.paused.with_label_values(&[occasion.as_str()]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));

@@ -43,6 +43,7 @@ fn renders_what_it_has_always_rendered() {
                 "monitoring.podMonitor.enabled=true",
                 "networkPolicy.enabled=true",
                 "console.authTokenSecret=console",
+                "tracker.adminTokenSecret=admin",
                 "controller.namespaces={sessions,other}",
                 "handler.actions.actions[0].name=tell",
                 "handler.actions.actions[0].type=log",

@@ -32,4 +32,5 @@ mod monitoring;
 mod pipeline;
 mod policies;
 mod produce;
+mod sessions;
 mod topics;

@@ -14,6 +14,7 @@ pub mod tracker;
 mod bad_input;
 mod check;
 mod crashes;
+mod pauses;
 mod restarts;
 mod retention;
 mod startup;

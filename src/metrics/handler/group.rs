@@ -11,6 +11,7 @@ const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
 #[derive(Clone, Debug)]
 pub(super) struct GroupMetrics {
     partitions: IntGaugeVec,
+    held: IntGaugeVec,
     rebalances: IntCounterVec,
 }
 
@@ -20,6 +21,12 @@ impl GroupMetrics {
             partitions: gauges!(
                 "sundown_handler_partitions",
                 "Partitions assigned.",
+                &["occasion"],
+                registry
+            )?,
+            held: gauges!(
+                "sundown_handler_operator_paused_partitions",
+                "Partitions that are not read because somebody has paused them.",
                 &["occasion"],
                 registry
             )?,
@@ -35,6 +42,7 @@ impl GroupMetrics {
     /// Has every series of an occasion shown.
     pub(super) fn fill(&self, occasion: &str) {
         self.partitions.with_label_values(&[occasion]);
+        self.held.with_label_values(&[occasion]);
         for kind in REBALANCES {
             self.rebalances.with_label_values(&[occasion, kind]);
         }
@@ -43,6 +51,11 @@ impl GroupMetrics {
     pub(super) fn rebalanced(&self, occasion: &str, kind: &str, partitions: usize) {
         self.rebalances.with_label_values(&[occasion, kind]).inc();
         let gauge = self.partitions.with_label_values(&[occasion]);
+        gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn held(&self, occasion: &str, partitions: usize) {
+        let gauge = self.held.with_label_values(&[occasion]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }

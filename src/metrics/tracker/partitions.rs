@@ -25,6 +25,8 @@ pub struct LivePartition {
     /// The time up to which everything appended has been read; [`Timestamp::MIN`] as long
     /// as nothing has moved it.
     pub watermark: Timestamp,
+    /// Whether somebody has paused it.
+    pub paused: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +71,7 @@ impl PartitionMetrics {
     }
 
     pub(super) fn show(&self, partitions: impl Iterator<Item = PartitionState>) {
-        let (mut live, mut restoring) = (0, 0);
+        let (mut live, mut restoring, mut paused) = (0, 0, 0);
         let mut now = std::collections::BTreeSet::new();
         for PartitionState {
             number,
@@ -80,16 +82,15 @@ impl PartitionMetrics {
                 restoring += 1;
                 continue;
             };
-            live += 1;
+            *(if state.paused { &mut paused } else { &mut live }) += 1;
             let label = number.to_string();
             self.set(&label, state);
             now.insert(vec![label]);
         }
         self.shown.replace(now, |labels| self.remove(labels));
-        self.by_state.with_label_values(&["live"]).set(live);
-        self.by_state
-            .with_label_values(&["restoring"])
-            .set(restoring);
+        for (state, count) in [("live", live), ("restoring", restoring), ("paused", paused)] {
+            self.by_state.with_label_values(&[state]).set(count);
+        }
     }
 
     fn set(&self, label: &str, state: LivePartition) {

@@ -1,6 +1,6 @@
 //! The loop's surroundings, on Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +128,10 @@ impl Surroundings for OnKafka {
         self.parts.policies.try_recv().ok()
     }
 
+    fn pauses(&mut self) -> Option<BTreeSet<i32>> {
+        self.parts.pauses.try_recv().ok()
+    }
+
     fn sample(&mut self) -> Option<BrokerSample> {
         self.parts.reporter.sample()
     }
@@ -248,6 +252,10 @@ impl Surroundings for OnKafka {
             News::Policies => {
                 self.health.set_ready("policies");
                 // Who edits a policy waits to see that it has arrived.
+                self.last_report = None;
+            }
+            News::Pauses => {
+                self.health.set_ready("pauses");
                 self.last_report = None;
             }
             News::Unchecked => {

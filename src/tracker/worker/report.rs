@@ -45,10 +45,14 @@ impl Worker {
                 sessions: partition.sessions(),
                 unread: partition.backlog(),
                 watermark: partition.watermark(),
+                paused: engine.is_paused(number),
             }),
         }));
         metrics.clock_skew(engine.clocks().skew(surroundings.reading()));
         metrics.policies(&self.policies());
+        let paused = engine.assigned().map(|(number, _)| number);
+        let paused: Vec<_> = paused.filter(|number| engine.is_paused(*number)).collect();
+        surroundings.health.note_paused(&paused);
     }
 
     fn report(&self, state: ProcessState) -> ProcessReport {
@@ -94,6 +98,7 @@ impl Worker {
                     .and_then(|partition| known(partition.watermark()))
                     .map(time::format),
                 sessions: partition.map_or(0, |partition| partition.sessions()),
+                paused: self.custody.engine().is_paused(number),
             })
             .collect()
     }

@@ -117,12 +117,13 @@ impl Tracker {
         self.process.wait(SOON);
     }
 
-    /// Where its admin port is.
-    pub fn admin(&self) -> &str {
-        self.admin.get_or_init(|| {
+    /// Where its admin port is, on this machine.
+    pub fn admin(&self) -> String {
+        let address = self.admin.get_or_init(|| {
             let entry = self.await_message("serving /livez");
             entry["admin"].as_str().expect("an address").to_owned()
-        })
+        });
+        address.replace("0.0.0.0", "127.0.0.1")
     }
 
     fn get(&self, path: &str) -> Option<String> {
