@@ -26,24 +26,24 @@
     return !selection.isCollapsed && part.contains(selection.anchorNode);
   };
 
-  // What gets the focus back: the same place in the new part.
-  const placeOf = (element, part) => {
-    const all = [...part.querySelectorAll("a, button, input, summary, [tabindex]")];
-    return all.indexOf(element);
-  };
+  // What something is called, so as to know it again in the new part: rows come and go
+  // around it, so its place tells nothing.
+  const nameOf = (one) =>
+    one.tagName + (one.dataset.key || one.id || one.getAttribute("aria-label") || one.getAttribute("href") || one.textContent);
 
   const keep = (old, next) => {
-    const opened = [...old.querySelectorAll("details")].map((one) => one.open);
-    next.querySelectorAll("details").forEach((one, at) => { one.open = Boolean(opened[at]); });
+    const opened = new Set([...old.querySelectorAll("details[open]")].map(nameOf));
+    next.querySelectorAll("details").forEach((one) => { one.open = opened.has(nameOf(one)); });
     const scrolled = [...old.querySelectorAll(".scroll, pre")].map((one) => [one.scrollLeft, one.scrollTop]);
-    const place = old.contains(document.activeElement) ? placeOf(document.activeElement, old) : -1;
+    const focused = old.contains(document.activeElement) ? nameOf(document.activeElement) : null;
     old.replaceWith(next);
     next.querySelectorAll(".scroll, pre").forEach((one, at) => {
       if (scrolled[at]) [one.scrollLeft, one.scrollTop] = scrolled[at];
     });
-    if (place >= 0) {
-      const all = next.querySelectorAll("a, button, input, summary, [tabindex]");
-      if (all[place]) all[place].focus({ preventScroll: true });
+    if (focused !== null) {
+      const all = [...next.querySelectorAll("a, button, input, summary, [tabindex]")];
+      const same = all.find((one) => nameOf(one) === focused);
+      if (same) same.focus({ preventScroll: true });
     }
   };
 

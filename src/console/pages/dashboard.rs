@@ -205,7 +205,7 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
         let paused = state.policies.pauses().of(role);
         if !paused.is_empty() {
             let numbers = format::ranges(paused.into_iter().collect());
-            let text = format!("{} partitions {numbers} are paused: {what}", role.as_str());
+            let text = format!("{} partitions paused: {numbers}; {what}", role.as_str());
             note("warn", text, "/health#pauses");
         }
     }

@@ -198,6 +198,39 @@ fn an_open_page_changes_without_being_loaded_again_and_leaves_its_reader_alone()
 }
 
 #[test]
+fn what_is_open_and_focused_stays_so_when_rows_come_in_above_it() {
+    let Some(mut chromium) = Chromium::launch() else {
+        return;
+    };
+    let (installation, _tracker, console) = ready();
+    let logs = installation.session_logs();
+    let letters = |count: usize| {
+        console.await_json("/api/v1/dead-letters", "dead letters", |body| {
+            let letters = body["letters"].as_array()?;
+            (letters.len() == count).then_some(())
+        });
+    };
+    let bad = |value: &str| NewRecord::new("key", value);
+    installation.kafka.produce(&logs, [bad("the first")]);
+    letters(1);
+    chromium.open(&console.client.url("/dead-letters"));
+    chromium.click("details summary");
+    chromium.eval("document.querySelector('details summary').focus()");
+    installation.kafka.produce(&logs, [bad("the second")]);
+    letters(2);
+    let rows = "document.querySelectorAll('.log li').length";
+    eventually(SOON, "both on the open page", || {
+        (chromium.eval(rows) == 2).then_some(())
+    });
+    let open = chromium.eval(
+        "[...document.querySelectorAll('.log li')].map(one => one.querySelector('details').open)",
+    );
+    assert_eq!(open, json!([false, true]));
+    let focused = "document.activeElement.closest('li').innerText.includes('the first')";
+    assert_eq!(chromium.eval(focused), true);
+}
+
+#[test]
 fn a_confirmation_that_is_open_is_not_taken_away() {
     let Some(mut chromium) = Chromium::launch() else {
         return;

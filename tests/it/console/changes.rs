@@ -129,7 +129,7 @@ fn dead_letters_are_retried_and_discarded() {
     let shown = console.client.post(treat, &login, &order);
     assert_eq!(shown.status, 200);
     assert!(
-        shown.body.contains("<b>1</b> dead letters"),
+        shown.body.contains("<b>1</b> dead letter "),
         "{}",
         shown.body
     );
@@ -198,7 +198,7 @@ fn partitions_are_paused_and_resumed() {
     assert_eq!(list["pauses"][0]["partition"], 2);
     assert_eq!(list["pauses"][0]["obeyed"], true);
     let notices = console.client.get("/dashboard").body;
-    assert!(notices.contains("tracker partitions 2 are paused"));
+    assert!(notices.contains("tracker partitions paused: 2;"));
     assert!(console.client.get("/consumers").body.contains("1 paused"));
     assert_eq!(tracker.readiness()["ok"], true);
 

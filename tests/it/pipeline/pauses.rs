@@ -4,12 +4,19 @@ use serde_json::{Value, json};
 use sundown::clock::Clock;
 
 use super::installation::{Installation, PARTITIONS, SHORT, SOON};
+use super::model::Limits;
 use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::process::Stream;
 use crate::topic::NewRecord;
 
 const PAUSED: i32 = 1;
+/// Longer than it takes to pause a partition while the machine is busy.
+const LIMITS: Limits = Limits {
+    idle: 15_000,
+    absolute: None,
+    lateness: 1_000,
+};
 
 fn activity(session: &str) -> NewRecord {
     let now = Clock::default().wall().as_millis();
@@ -32,7 +39,7 @@ fn ended(installation: &Installation<'_>, session: &str) -> bool {
 
 #[test]
 fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_due() {
-    let installation = Installation::new(Kafka::shared(), SHORT);
+    let installation = Installation::new(Kafka::shared(), LIMITS);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     let before = installation.key_on(PAUSED);
@@ -52,6 +59,7 @@ fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_du
         });
     };
     note(&tracker);
+    assert!(!ended(&installation, &before), "it took too long to pause");
     let list: Value =
         serde_json::from_str(&partitions(&installation, &["list", "-o", "json"])).expect("JSON");
     assert_eq!(
