@@ -4,6 +4,7 @@
 //! [`population`] writes what users do, [`model`] reads what that has to come to,
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
+pub mod faketime;
 pub mod installation;
 pub mod model;
 pub mod policies;
