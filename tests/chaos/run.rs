@@ -114,7 +114,9 @@ fn act(site: &Site<'_>, mut lane: Lane) {
 
 /// Waits until everything has come to its end, and judges it.
 fn go_right(site: &Site<'_>, mut seats: Vec<Seat<'_>>) {
+    let so_far = site.installation.endings().len();
     site.journal.note("no more faults");
+    eprintln!("{so_far} endings before the last fault was over");
     let settled = AtomicBool::new(false);
     let expected = thread::scope(|scope| {
         scope.spawn(|| {

@@ -92,6 +92,11 @@ impl Lane {
         Self(rng)
     }
 
+    /// Whether a tracker's next fault may come before it has begun to work.
+    pub fn hasty(&mut self) -> bool {
+        self.0.random_ratio(1, 4)
+    }
+
     /// `clock` tells whether the tracker's clock can be set.
     pub fn tracker(&mut self, clock: bool) -> Step<TrackerFault> {
         let after = self.millis(1_000..5_000);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use crate::eventually::Deadline;
 use crate::faketime;
 use crate::installation::SOON;
 use crate::process::{Launch, Process};
@@ -15,6 +16,9 @@ use crate::site::Site;
 
 /// What a tracker exits with when it cannot go on; to be started again, as Kubernetes does.
 const GIVEN_UP: i32 = 1;
+/// How long a tracker may take to begin to work before its next fault comes all the same.
+const UNDISTURBED: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A place for a tracker: one process after the other.
 pub struct Seat<'a> {
@@ -22,6 +26,8 @@ pub struct Seat<'a> {
     number: usize,
     starts: usize,
     tracker: Option<Process>,
+    /// What it logs.
+    log: PathBuf,
     /// By how much the trackers' clock is wrong, if that can be set.
     clock: Option<PathBuf>,
 }
@@ -36,6 +42,7 @@ impl<'a> Seat<'a> {
             number,
             starts: 0,
             tracker: None,
+            log: PathBuf::new(),
             clock: settable.then_some(file),
         };
         seat.set_clock(0);
@@ -53,6 +60,9 @@ impl<'a> Seat<'a> {
                 continue;
             }
             self.tend();
+            if !lane.hasty() {
+                self.await_work();
+            }
             let step = lane.tracker(self.clock.is_some());
             journal.pace(step.after);
             self.inject(step);
@@ -93,11 +103,12 @@ impl<'a> Seat<'a> {
         self.starts += 1;
         let (site, name) = (self.site, format!("tracker-{}", self.number));
         let log = format!("{name}-{:03}.log", self.starts);
+        self.log = site.journal.folder().join(&log);
         // Its log goes to a file: a thousand faults make long ones.
         let launch = Launch::program("sh")
             .args(["-c", r#"exec "$0" "$@" 2>"$LOG""#])
             .arg(env!("CARGO_BIN_EXE_sundown"))
-            .env("LOG", site.journal.folder().join(&log));
+            .env("LOG", &self.log);
         let launch = match &self.clock {
             Some(file) => faketime::preload(launch)
                 .env("FAKETIME_TIMESTAMP_FILE", file)
@@ -120,6 +131,16 @@ impl<'a> Seat<'a> {
             tracker.id()
         ));
         self.tracker = Some(tracker);
+    }
+
+    /// Waits until the tracker has restored a partition. Other faults may keep it from that.
+    fn await_work(&self) {
+        let journal = &self.site.journal;
+        let deadline = Deadline::after(UNDISTURBED);
+        let works = || fs::read_to_string(&self.log).is_ok_and(|log| log.contains(r#""restored""#));
+        while deadline.left().is_some() && !journal.is_over() && !works() {
+            journal.pace(LOOK);
+        }
     }
 
     /// A tracker that has given up is no fault, and has to be started again; one that has crashed
