@@ -28,6 +28,8 @@ struct State {
     faults: BTreeMap<&'static str, usize>,
     /// There are to be no more.
     over: bool,
+    /// Trackers that did not stop in time when they were told to, and were killed.
+    overdue: usize,
     /// What must not happen, whatever goes wrong around it.
     trouble: Vec<String>,
 }
@@ -52,6 +54,7 @@ impl Journal {
                 file,
                 faults: BTreeMap::new(),
                 over: limit == 0,
+                overdue: 0,
                 trouble: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -80,6 +83,11 @@ impl Journal {
     pub fn trouble(&self, text: &str) {
         self.note(text);
         self.state().trouble.push(text.to_owned());
+    }
+
+    /// A tracker did not stop in time when it was told to, and was killed.
+    pub fn overdue(&self) {
+        self.state().overdue += 1;
     }
 
     /// Counts and notes a fault that is about to be injected, unless there are to be no more.
@@ -150,7 +158,8 @@ impl Journal {
             let count = logs.matches(message).count();
             write!(text, " {count} {what},").expect("a string takes it");
         }
-        text.trim_end_matches(',').to_owned()
+        write!(text, " {} not stopped in time", state.overdue).expect("a string takes it");
+        text
     }
 
     /// The whole story.

@@ -16,8 +16,8 @@ pub const SEATS: usize = 5;
 /// How many trackers there should be once `done` of `all` faults have been injected.
 pub fn trackers(done: usize, all: usize) -> usize {
     match done * 100 / all.max(1) {
-        0..20 => 1,
-        20..70 => SEATS,
+        0..10 => 1,
+        10..75 => SEATS,
         _ => 2,
     }
 }
@@ -99,7 +99,7 @@ impl Lane {
 
     /// `clock` tells whether the tracker's clock can be set.
     pub fn tracker(&mut self, clock: bool) -> Step<TrackerFault> {
-        let after = self.millis(1_000..5_000);
+        let after = self.millis(500..4_000);
         let by = [-60, -20, -4, 4, 20, 60, 3_600][self.0.random_range(0..7)];
         let fault = match self.0.random_range(0..100) {
             0..30 => TrackerFault::Kill,
@@ -131,13 +131,13 @@ impl Lane {
         };
         let one = self.0.random_range(1..=brokers);
         Step {
-            after: self.millis(500..3_000),
+            after: self.millis(200..2_000),
             fault: NetworkFault {
                 tracker: self.0.random_range(0..60),
                 broker: self.0.random_ratio(2, 3).then_some(one),
                 weather,
             },
-            lasts: self.millis(100..7_000),
+            lasts: self.millis(100..6_000),
         }
     }
 

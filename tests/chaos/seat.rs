@@ -1,7 +1,9 @@
 //! A place for a tracker, and what happens to the trackers in it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
@@ -18,6 +20,9 @@ use crate::site::Site;
 const GIVEN_UP: i32 = 1;
 /// How long a tracker may take to begin to work before its next fault comes all the same.
 const UNDISTURBED: Duration = Duration::from_secs(10);
+/// How long one that is told to stop may take. Longer than without faults, when it takes seconds:
+/// it may be talking to brokers that do not answer. Kubernetes waits as long, and kills it then.
+const GRACE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A place for a tracker: one process after the other.
@@ -90,9 +95,17 @@ impl<'a> Seat<'a> {
             return;
         };
         send(&tracker, Signal::SIGTERM);
+        let deadline = Deadline::after(GRACE);
+        while tracker.ended().is_none() && deadline.left().is_some() {
+            thread::sleep(LOOK);
+        }
+        if tracker.ended().is_none() {
+            send(&tracker, Signal::SIGKILL);
+            self.site.journal.overdue();
+        }
         let status = tracker.wait(SOON);
         let told = format!("tracker {}: stopped, {status}", self.number);
-        if status.success() {
+        if status.success() || status.signal() == Some(Signal::SIGKILL as i32) {
             self.site.journal.note(&told);
         } else {
             self.site.journal.trouble(&told);
