@@ -137,8 +137,15 @@ impl ConsumerContext for GroupContext {
     ) {
         let assigned = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
-            if !assigned && let Err(error) = unassign(consumer, partitions) {
-                tracing::warn!(%error, "cannot give partitions back while leaving the group");
+            // What comes that late has to be answered too: librdkafka waits for it. It takes
+            // an assignment for none while it is leaving.
+            let answered = if assigned {
+                assign(consumer, partitions)
+            } else {
+                unassign(consumer, partitions)
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, "cannot answer a rebalance while leaving the group");
             }
             return;
         }

@@ -27,7 +27,7 @@ impl Kafka {
         SHARED
             .get_or_init(|| match std::env::var("SUNDOWN_TEST_BOOTSTRAP") {
                 Ok(bootstrap) => Ok(Kafka { bootstrap }),
-                Err(_) => up(&new_dir(), 1, process::id()),
+                Err(_) => up(&new_dir(), 1, process::id(), &[]),
             })
             .as_ref()
             .unwrap_or_else(|reason| panic!("{reason}"))
@@ -40,8 +40,13 @@ impl Kafka {
 
     /// Like [`Kafka::own`], and also ends when process `owner` does.
     pub fn own_of(nodes: u8, owner: u32) -> OwnKafka {
+        Self::own_with(nodes, owner, &[])
+    }
+
+    /// Like [`Kafka::own_of`], with further options of the script.
+    pub fn own_with(nodes: u8, owner: u32, options: &[String]) -> OwnKafka {
         let dir = new_dir();
-        match up(&dir, nodes, owner) {
+        match up(&dir, nodes, owner, options) {
             Ok(kafka) => OwnKafka { kafka, dir },
             Err(reason) => panic!("{reason}"),
         }
@@ -134,10 +139,11 @@ fn new_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{number}", process::id()))
 }
 
-fn up(dir: &Path, nodes: u8, owner: u32) -> Result<Kafka, String> {
+fn up(dir: &Path, nodes: u8, owner: u32, options: &[String]) -> Result<Kafka, String> {
     let mut command = Command::new(SCRIPT);
     command.arg("up").arg("--dir").arg(dir);
     command.args(["--nodes", &nodes.to_string(), "--owner", &owner.to_string()]);
+    command.args(options);
     let output = run(&mut command)?;
     let bootstrap = output.lines().last().unwrap_or_default().to_owned();
     Ok(Kafka { bootstrap })

@@ -5,6 +5,7 @@
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
 pub mod clocks;
+pub mod faketime;
 pub mod installation;
 pub mod model;
 pub mod policies;

@@ -18,19 +18,21 @@ use crate::eventually::{Deadline, eventually};
 pub struct Launch(Command);
 
 impl Launch {
-    /// The binary under test, without any `SUNDOWN_*` setting of the environment.
+    /// The binary under test.
     pub fn sundown() -> Self {
-        let mut launch = Self::program(env!("CARGO_BIN_EXE_sundown"));
+        Self::program(env!("CARGO_BIN_EXE_sundown"))
+    }
+
+    /// Any program, without any `SUNDOWN_*` setting of the environment: it may be one that
+    /// becomes the binary under test.
+    pub fn program(path: &str) -> Self {
+        let mut launch = Self(Command::new(path));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SUNDOWN_") {
                 launch.0.env_remove(name);
             }
         }
         launch
-    }
-
-    pub fn program(path: &str) -> Self {
-        Self(Command::new(path))
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -131,6 +133,11 @@ impl Process {
         self.child.id()
     }
 
+    /// How the program has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child can be waited for")
+    }
+
     /// Everything written so far to one stream, or to its end once [`Process::wait`] has returned.
     pub fn text(&self, stream: Stream) -> String {
         let mut text = String::new();
@@ -168,18 +175,15 @@ impl Process {
 
     /// Waits until the program has ended and all of its output is here.
     pub fn wait(&mut self, timeout: Duration) -> ExitStatus {
-        let child = &mut self.child;
-        let status = eventually(timeout, &format!("the end of {}", self.name), || {
-            child.try_wait().expect("the child can be waited for")
-        });
+        let what = format!("the end of {}", self.name);
+        let status = eventually(timeout, &what, || self.ended());
         self.output.wait_for_end(timeout);
         status
     }
 
     fn signal(&mut self, signal: Signal) {
         // Not yet waited for, so the id cannot have become another process's.
-        let ended = self.child.try_wait().expect("the child can be waited for");
-        assert_eq!(ended, None, "{} has ended already", self.name);
+        assert_eq!(self.ended(), None, "{} has ended already", self.name);
         let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
         signal::kill(pid, signal).expect("the signal is sent");
     }

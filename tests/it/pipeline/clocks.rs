@@ -1,8 +1,5 @@
 //! Clocks that are wrong: applications' and trackers'.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use sundown::clock::Clock;
 
+use super::faketime;
 use super::installation::{Installation, SOON};
 use super::model::{Ending, Limits};
 use super::tracker::Tracker;
@@ -162,37 +160,10 @@ fn applications_with_wrong_clocks_log_nobody_out_where_they_stamp_records_themse
     applications_with_wrong_clocks(&Installation::with_create_time(Kafka::shared(), LIMITS));
 }
 
-/// A tracker whose wall clock is wrong, and no other of its clocks. Preloads what the command
-/// `faketime` would: that is a process of its own, which keeps signals to itself.
+/// A tracker whose wall clock is wrong, and no other of its clocks.
 pub fn tracker_with_clock(installation: &Installation<'_>, wrong_by: &str) -> Tracker {
-    let faketime = Command::new("faketime").arg("--version").output();
-    faketime.expect("faketime is installed; on Debian: apt-get install faketime");
-    let preload = format!("{}:/usr/$LIB/faketime/libfaketime.so.1", shim().display());
-    let launch = Launch::sundown()
-        .env("LD_PRELOAD", preload)
-        .env("FAKETIME", wrong_by)
-        .env("DONT_FAKE_MONOTONIC", "1");
+    let launch = faketime::preload(Launch::sundown()).env("FAKETIME", wrong_by);
     installation.tracker_of(launch, &[])
-}
-
-/// libfaketime knows POSIX threads only; `c11_threads.c` has the C11 threads that librdkafka uses
-/// wait as those do. Otherwise they would wait until the real time has come up with the false one.
-fn shim() -> &'static Path {
-    static SHIM: OnceLock<PathBuf> = OnceLock::new();
-    SHIM.get_or_init(|| {
-        let source = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/it/pipeline/c11_threads.c"
-        );
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libc11_threads.so");
-        let output = Command::new("cc")
-            .args(["-shared", "-fPIC", source, "-o"])
-            .arg(&library)
-            .output()
-            .expect("a C compiler, as the build needs one");
-        assert!(output.status.success(), "{output:?}");
-        library
-    })
 }
 
 fn a_tracker_with_a_wrong_clock(wrong_by: &str) {

@@ -29,16 +29,23 @@ pub struct Installation<'a> {
     pub kafka: &'a Kafka,
     pub limits: Limits,
     prefix: String,
+    partitions: i32,
     append_time: bool,
 }
 
 impl<'a> Installation<'a> {
     /// Topics as `sundown topics create` makes them.
     pub fn new(kafka: &'a Kafka, limits: Limits) -> Self {
+        Self::with_partitions(kafka, limits, PARTITIONS)
+    }
+
+    /// The same, with as many partitions of session events.
+    pub fn with_partitions(kafka: &'a Kafka, limits: Limits, partitions: i32) -> Self {
         let installation = Self {
             kafka,
             limits,
             prefix: unique_prefix("pipeline"),
+            partitions,
             append_time: true,
         };
         installation.create_topics();
@@ -51,6 +58,7 @@ impl<'a> Installation<'a> {
             kafka,
             limits,
             prefix: unique_prefix("pipeline"),
+            partitions: PARTITIONS,
             append_time: false,
         };
         kafka.create_topic(&installation.session_logs(), PARTITIONS, &[]);
@@ -59,7 +67,7 @@ impl<'a> Installation<'a> {
     }
 
     fn create_topics(&self) {
-        let partitions = PARTITIONS.to_string();
+        let partitions = self.partitions.to_string();
         let create = ["topics", "create", "--partitions", &partitions];
         let mut create = self.sundown(&create).start();
         assert!(
@@ -170,7 +178,7 @@ impl<'a> Installation<'a> {
     /// nobody knows on each partition, and waits for that.
     pub fn await_caught_up(&self) {
         let now = Clock::default().wall().as_millis();
-        let probes: Vec<_> = (0..PARTITIONS)
+        let probes: Vec<_> = (0..self.partitions)
             .map(|partition| self.key_on(partition))
             .collect();
         let events = probes.iter().map(|session| {
@@ -189,7 +197,10 @@ impl<'a> Installation<'a> {
     /// A new session id whose events belong on this partition.
     pub fn key_on(&self, partition: i32) -> String {
         let mut keys = std::iter::repeat_with(|| Uuid::new_v4().to_string());
-        keys.find(|key| murmur2_partition(Some(key.as_bytes()), PARTITIONS) == Some(partition))
+        let is_there = |key: &String| {
+            murmur2_partition(Some(key.as_bytes()), self.partitions) == Some(partition)
+        };
+        keys.find(is_there)
             .expect("there are keys for every partition")
     }
 
@@ -272,13 +283,16 @@ impl Expected {
 
 /// What is in one list and not, or not as often, in the other.
 pub fn difference(these: &[Ending], those: &[Ending]) -> Vec<Ending> {
-    let mut those = those.to_vec();
-    let is_extra = |ending: &&Ending| match those.iter().position(|other| other == *ending) {
-        Some(number) => {
-            those.swap_remove(number);
+    let mut left = BTreeMap::<&Ending, usize>::new();
+    for ending in those {
+        *left.entry(ending).or_default() += 1;
+    }
+    let is_extra = |ending: &&Ending| match left.get_mut(*ending) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
             false
         }
-        None => true,
+        _ => true,
     };
     these.iter().filter(is_extra).cloned().collect()
 }
