@@ -38,7 +38,7 @@ use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::group::{GroupConsumer, GroupContext};
-use crate::kafka::topics::{TopicAdmin, require_patiently};
+use crate::kafka::topics::{TopicAdmin, patiently, require};
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
 use crate::process_report::Identity;
@@ -79,13 +79,11 @@ pub async fn run(
     let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
     let topics = TopicAdmin::new(&settings.client)?;
-    if require_patiently(&topics, &settings.required_topics(), &stop)
-        .await?
-        .is_none()
-    {
+    let needed = settings.required_topics();
+    let found = patiently(&health, &stop, async || require(&topics, &needed).await).await?;
+    if found.is_none() {
         return Ok(());
     }
-    health.set_ready("kafka");
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
     let policies = follow_policies(&settings, &stop)?;

@@ -17,6 +17,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Topics;
 use super::group::GroupConsumer;
+use super::trouble::Explained;
 use crate::tracker::engine::Batch;
 use crate::tracker::outbox::{self, Manner};
 use queue::{BatchProducer, Failures, drain, send};
@@ -71,7 +72,7 @@ const SMALL_LETTER: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Kafka refused or did not answer.
-    #[error("{step}: {source}")]
+    #[error("{step}: {}", Explained(source))]
     Kafka {
         /// Doing what.
         step: &'static str,
@@ -87,6 +88,20 @@ pub enum CommitError {
     /// Records were refused because of their size: dead letters, nothing else is large.
     #[error("{0} dead letters are larger than their topic takes")]
     TooLarge(u64),
+}
+
+impl CommitError {
+    /// Whether librdkafka refuses how the producer is configured: trying again does not help.
+    #[must_use]
+    pub const fn is_of_configuration(&self) -> bool {
+        let Self::Kafka { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source,
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
+        )
+    }
 }
 
 type Step<T> = Result<T, CommitError>;

@@ -1,7 +1,7 @@
 //! `sundown console` over a real tracker and a real Kafka, as browsers and scripts see it.
 
 mod browser;
-mod client;
+pub mod client;
 mod pages;
 mod security;
 

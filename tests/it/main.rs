@@ -31,4 +31,5 @@ mod harness;
 mod pipeline;
 mod policies;
 mod produce;
+mod security;
 mod topics;

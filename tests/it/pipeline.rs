@@ -14,6 +14,7 @@ mod bad_input;
 mod check;
 mod clocks;
 mod crashes;
+mod ledger;
 mod restarts;
 mod retention;
 mod startup;
