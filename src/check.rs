@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::event_writer::{EventWriter, Target};
-use crate::kafka::reader::reader_config;
+use crate::kafka::reader::{self, reader_config};
 use crate::kafka::topics::{Existing, TopicAdmin, require};
 use crate::output;
 use crate::session::{EventKind, Span};
@@ -78,7 +78,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let patience =
         Duration::from_millis(u64::try_from(args.timeout.as_millis()).unwrap_or_default());
     while clock.elapsed().saturating_sub(written) < patience {
-        let Some(record) = consumer.poll(POLL) else {
+        let Some(record) = reader::poll(&consumer, POLL) else {
             continue;
         };
         let record = match record {

@@ -80,7 +80,7 @@ pub async fn run(
 
     let topics = TopicAdmin::new(&settings.client)?;
     let needed = settings.required_topics();
-    let found = patiently(&health, &stop, async || require(&topics, &needed).await).await?;
+    let found = patiently(&health, &stop, || require(&topics, &needed)).await?;
     if found.is_none() {
         return Ok(());
     }

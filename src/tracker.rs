@@ -37,7 +37,6 @@ use uuid::Uuid;
 use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, GroupContext, Membership, member_config};
@@ -76,7 +75,7 @@ pub async fn run(
     // What is wrong with the command line is told before anything is waited for.
     let policies = PolicySource::open(args)?;
     let (admin, more) = (TopicAdmin::new(&config)?, policies.topic(&topics));
-    let ask = async || require_for_tracker(&admin, &topics, more).await;
+    let ask = || require_for_tracker(&admin, &topics, more);
     let Some(source) = patiently(&health, &stop, ask).await? else {
         return Ok(());
     };

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use super::reader::reader_config;
+use super::reader::{self, reader_config};
 use crate::session::Timestamp;
 use crate::tracker::record::{SourceRecord, TimestampKind};
 
@@ -140,7 +140,7 @@ impl Follower {
     }
 
     fn poll(&self) -> Option<KafkaResult<FollowedRecord>> {
-        let polled = self.consumer.poll(POLL)?;
+        let polled = reader::poll(&self.consumer, POLL)?;
         Some(polled.map(|message| FollowedRecord::from(&message)))
     }
 

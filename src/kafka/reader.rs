@@ -1,6 +1,11 @@
 //! Readers outside any group.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 
 /// The configuration of a reader of committed records that is assigned its partitions: it
 /// never joins a group and commits nothing. librdkafka wants a group's `name` all the same.
@@ -13,4 +18,19 @@ pub fn reader_config(client: &ClientConfig, name: &str) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false");
     config
+}
+
+/// The next record, or what is wrong; none within `patience`. librdkafka looks for the group
+/// although nobody joins it, and reports that the user may not: the reader is none the worse for
+/// it, so that users need no permission on groups that do not exist.
+pub fn poll<C: ConsumerContext>(
+    reader: &BaseConsumer<C>,
+    patience: Duration,
+) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+    let polled = reader.poll(patience)?;
+    let code = polled
+        .as_ref()
+        .err()
+        .and_then(KafkaError::rdkafka_error_code);
+    (code != Some(RDKafkaErrorCode::GroupAuthorizationFailed)).then_some(polled)
 }

@@ -5,4 +5,4 @@ FROM ${BASE_IMAGE}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates cmake g++ gcc libc6-dev make perl \
  && rm -rf /var/lib/apt/lists/*
-ENV CARGO_HOME=/rust/cargo RUSTUP_HOME=/rust/rustup PATH=/rust/cargo/bin:$PATH
+ENV CARGO_HOME=/rust/cargo PATH=/rust/toolchain/bin:$PATH

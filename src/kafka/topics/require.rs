@@ -47,11 +47,14 @@ pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<Existing, Top
 ///
 /// # Errors
 /// [`TopicError::PartitionMismatch`], and whatever else waiting would not mend.
-pub async fn patiently<T>(
+pub async fn patiently<T, Answer>(
     health: &Health,
     stop: &CancellationToken,
-    ask: impl AsyncFn() -> Result<T, TopicError>,
-) -> Result<Option<T>, TopicError> {
+    ask: impl Fn() -> Answer,
+) -> Result<Option<T>, TopicError>
+where
+    Answer: Future<Output = Result<T, TopicError>>,
+{
     let mut told = String::new();
     loop {
         match ask().await {
