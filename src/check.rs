@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::kafka::event_writer::{EventWriter, Target};
 use crate::kafka::reader::{self, reader_config};
 use crate::kafka::topics::{Existing, TopicAdmin, require};
+use crate::kafka::trouble::Explained;
 use crate::output;
 use crate::session::{EventKind, Span};
 use crate::wire::duration;
@@ -84,7 +85,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                tracing::warn!(%error, "trying again");
+                tracing::warn!(error = %Explained(&error), "trying again");
                 continue;
             }
         };
@@ -112,7 +113,9 @@ fn at_the_end(
     for partition in 0..existing[topic].partition_count() {
         let (_, end) = consumer
             .fetch_watermarks(topic, partition, TIMEOUT)
-            .with_context(|| format!("cannot ask where {topic} ends"))?;
+            .map_err(|error| {
+                anyhow::anyhow!("cannot ask where {topic} ends: {}", Explained(&error))
+            })?;
         assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
     }
     consumer.assign(&assignment)?;

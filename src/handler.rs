@@ -38,6 +38,7 @@ use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::group::{GroupConsumer, GroupContext};
+use crate::kafka::reader::named;
 use crate::kafka::topics::{TopicAdmin, patiently, require};
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
@@ -148,9 +149,10 @@ async fn serve(
 }
 
 fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
-    let (config, topic) = (&settings.client, &settings.topics.policies);
+    let config = named(&settings.client, &settings.group);
+    let topic = &settings.topics.policies;
     let refused = || tracing::warn!("a policy that cannot be read was passed over");
-    PolicyActions::start(config, topic, stop.clone(), refused)
+    PolicyActions::start(&config, topic, stop.clone(), refused)
 }
 
 /// Waits until the policies are known; they are not if told to stop before.

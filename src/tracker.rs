@@ -40,6 +40,7 @@ use crate::clock::Clock;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, GroupContext, Membership, member_config};
+use crate::kafka::reader::named;
 use crate::kafka::restore::RestorePool;
 use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tracker};
 use crate::kafka::transaction::{CommitError, Committer};
@@ -89,9 +90,8 @@ pub async fn run(
             "CreateTime: while the tracker catches up, only endings that a later event proves are written"
         ),
     }
-    let changes = policies.start(&config, &topics, &metrics, &stop)?;
-
     let group = global.topics.prefixed(&args.group);
+    let changes = policies.start(&named(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
     let transactional_id = format!("{group}-{}", identity.id);

@@ -83,8 +83,18 @@ pub enum CommitError {
     #[error("{0} records were not acknowledged in time")]
     Unacknowledged(i32),
     /// Records were refused, or given up.
-    #[error("{0} records could not be written")]
-    Unwritten(u64),
+    #[error(
+        "{count} records could not be written, the first to {topic}: {}",
+        Explained(reason)
+    )]
+    Unwritten {
+        /// How many.
+        count: u64,
+        /// Where the first should have gone.
+        topic: String,
+        /// Why it has not.
+        reason: KafkaError,
+    },
     /// Records were refused because of their size: dead letters, nothing else is large.
     #[error("{0} dead letters are larger than their topic takes")]
     TooLarge(u64),
@@ -302,6 +312,6 @@ fn requires_new_producer(error: &CommitError) -> bool {
             matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced)
         }
         CommitError::Kafka { .. } | CommitError::Unacknowledged(_) => true,
-        CommitError::Unwritten(_) | CommitError::TooLarge(_) => false,
+        CommitError::Unwritten { .. } | CommitError::TooLarge(_) => false,
     }
 }

@@ -99,6 +99,13 @@ pub async fn require_for_tracker(
     let names: Vec<&str> = names.into_iter().chain(more).collect();
     let existing = require(admin, &names).await?;
     let source = &existing[&topics.session_logs];
+    if source.configs.is_none() {
+        tracing::warn!(
+            topic = topics.session_logs,
+            "the brokers do not tell whose clock the topic's timestamps show, so that nothing idle ends while \
+             the tracker catches up: if this user lacks DescribeConfigs on it, grant it"
+        );
+    }
     let partitions = source.partition_count();
     let checkpoint_partitions = TopicState::partition_count(&existing[&topics.checkpoint]);
     if checkpoint_partitions != partitions {

@@ -1,6 +1,6 @@
 //! The chart's permissions are enough, and each of them is needed.
 
-use super::acls::{grant, revoke};
+use super::acls::{Permission, grant, revoke};
 use super::broker::Authentication::{self, Scram, Tls};
 use super::broker::user;
 use super::chart::permissions;
@@ -65,7 +65,7 @@ fn the_check_needs_each_of_its_permissions() {
             let (works, told) = check();
             assert!(!works, "works without {one}");
             assert!(
-                told.contains(REMEDY) && told.contains(&one.name),
+                told.lines().any(|line| names(line, one)),
                 "without {one}: {told}"
             );
             grant(scene.secure.kafka.bootstrap(), one);
@@ -107,9 +107,7 @@ fn each_is_needed(role: &str, authentication: Authentication) {
             scene.stir(role, &running);
             let told = scene.told(&running);
             let mut lines = told.lines();
-            lines
-                .any(|line| line.contains(REMEDY) && line.contains(&one.name))
-                .then_some(())
+            lines.any(|line| names(line, one)).then_some(())
         });
         grant(scene.secure.kafka.bootstrap(), one);
         scene.await_at_work(role, &running);
@@ -117,7 +115,17 @@ fn each_is_needed(role: &str, authentication: Authentication) {
     }
 }
 
-fn grant_all(scene: &Scene, role: &str) -> Option<Vec<super::acls::Permission>> {
+/// Whether somebody says what is missing, and what to do about it.
+fn names(line: &str, missing: &Permission) -> bool {
+    let what = match missing.kind.as_str() {
+        "topic" => &missing.name,
+        "group" => "on the consumer group",
+        _ => "on the transactional id",
+    };
+    line.contains(REMEDY) && line.contains(what)
+}
+
+fn grant_all(scene: &Scene, role: &str) -> Option<Vec<Permission>> {
     let all = permissions(role, scene.authentication, &scene.prefix())?;
     assert!(all.len() >= 4, "{all:?}");
     all.iter()
