@@ -62,6 +62,8 @@ pub fn member_config(client: &ClientConfig, member: &Membership<'_>) -> ClientCo
         // How long fetching pauses at that bound. By default a second, in which the
         // application would have worked off what there is several times over.
         ("fetch.queue.backoff.ms", "10".to_owned()),
+        // By default five minutes: for so long a permission that was missing would be missed.
+        ("topic.metadata.refresh.interval.ms", "15000".to_owned()),
     ];
     let by_brokers = client.get("group.protocol") == Some("consumer");
     if member.protocol == GroupProtocol::Consumer || by_brokers {

@@ -28,8 +28,10 @@ const BACKOFF: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Kafka refused or did not answer. Worth trying again.
-    #[error("{step}: {}", Explained(source))]
+    #[error("{step} of {topic}: {}", Explained(source))]
     Kafka {
+        /// With which topic.
+        topic: String,
         /// Doing what.
         step: &'static str,
         /// Its answer.

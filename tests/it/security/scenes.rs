@@ -19,6 +19,9 @@ use crate::topic::NewRecord;
 /// For whatever has to happen; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(90);
 
+/// Of the console, and of the webhooks.
+const TOKEN: &str = "a-token-of-the-tests";
+
 /// Every session is warned of three seconds after it has started, and ends five after that.
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
@@ -70,7 +73,7 @@ impl Scene {
 
     /// Starts a role.
     pub fn start(&self, role: &str) -> Running {
-        let token = self.file("token", "of the tests");
+        let token = self.file("token", TOKEN);
         let url = self.receiver.url();
         let actions = format!(
             "actions:\n  - {{name: tell, type: webhook, url: '{url}', on: [ending, warning], secret: {{valueFrom: {{file: {token}}}}}}}\n"
@@ -220,8 +223,9 @@ impl Scene {
             let answer = client.get(&format!("/topics/{}/0", self.installation.topic(topic)));
             self.note(&answer.body);
         }
+        let bearer = format!("Bearer {TOKEN}");
         let headers = [
-            ("authorization", "Bearer of the tests"),
+            ("authorization", bearer.as_str()),
             ("content-type", "application/json"),
         ];
         let answer = client.send(
