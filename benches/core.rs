@@ -13,6 +13,8 @@
     reason = "a benchmark that cannot go on panics"
 )]
 
+#[path = "support/letters.rs"]
+mod letters;
 #[path = "support/sessions.rs"]
 mod sessions;
 
@@ -37,7 +39,7 @@ const BURST: usize = 20_000;
 criterion_group! {
     name = core;
     config = Criterion::default().sample_size(10);
-    targets = benchmark_a_million_sessions
+    targets = benchmark_a_million_sessions, benchmark_hostile_ids
 }
 criterion_main!(core);
 
@@ -56,6 +58,21 @@ fn benchmark_a_million_sessions(criterion: &mut Criterion) {
     group.bench_function("advance: all fall due", |bencher| fall_due(bencher, &ids));
     group.bench_function("set_policies", |bencher| set_policies(bencher, &ids));
     group.bench_function("restore", |bencher| restore(bencher, &ids));
+    group.finish();
+}
+
+/// Who chooses ids must not be able to slow a tracker down: the second is to be as fast as
+/// the first.
+fn benchmark_hostile_ids(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ids of 36 letters");
+    group.sampling_mode(SamplingMode::Flat);
+    for (name, ids) in [
+        ("random", letters::random()),
+        ("colliding", letters::colliding()),
+    ] {
+        group.throughput(Throughput::Elements(ids.0.len() as u64));
+        group.bench_function(name, |bencher| start(bencher, &ids));
+    }
     group.finish();
 }
 

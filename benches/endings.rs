@@ -13,9 +13,9 @@
     clippy::disallowed_methods,
     reason = "a benchmark measures time, prints, and panics when it cannot go on"
 )]
-#![allow(missing_docs, reason = "not a library")]
+#![allow(missing_docs, dead_code, unreachable_pub, reason = "not a library")]
 
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,23 +28,22 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+#[path = "support/installation.rs"]
+mod installation;
 #[path = "support/kafka.rs"]
 mod kafka;
 
-const SUNDOWN: &str = env!("CARGO_BIN_EXE_sundown");
+use installation::{Installation, flag, memory_mib};
+
+const PARTITIONS: u64 = 3;
 /// Without progress for so long, the handler has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
-    let flag = |name: &str, default: u64| {
-        let mut arguments = std::env::args().skip_while(|argument| argument != name);
-        let value = arguments.nth(1);
-        value.map_or(default, |value| value.parse().expect("a number"))
-    };
     let (endings, concurrency) = (flag("--endings", 100_000), flag("--concurrency", 64));
     let bootstrap = kafka::bootstrap();
-    let prefix = format!("endings-{}-", std::process::id());
-    fill(&bootstrap, &prefix, endings);
+    let installation = Installation::new(&bootstrap, "endings");
+    fill(&installation, endings);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let calls = Arc::new(AtomicU64::new(0));
@@ -56,22 +55,28 @@ fn main() {
          secret: {{valueFrom: {{env: PATH}}}}}}\n"
     );
     std::fs::write(&actions, text).unwrap();
-    let mut handler = Command::new(SUNDOWN)
-        .args(["handler", "-b", &bootstrap, "--topic-prefix", &prefix])
-        .args(["--concurrency", &concurrency.to_string(), "--actions"])
+    let mut handler = installation
+        .command()
+        .args([
+            "handler",
+            "--concurrency",
+            &concurrency.to_string(),
+            "--actions",
+        ])
         .arg(&actions)
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let id = handler.id().to_string();
     println!("| endings | at once | endings/s | peak MiB at a tenth | peak MiB at the end |");
     println!("|---|---|---|---|---|");
     await_calls(&calls, 1);
     let begun = Instant::now();
     await_calls(&calls, endings / 10);
-    let early = peak_mib(&handler);
+    let early = memory_mib(&id, "VmHWM");
     await_calls(&calls, endings);
     let rate = endings as f64 / begun.elapsed().as_secs_f64();
-    let peak = peak_mib(&handler);
+    let peak = memory_mib(&id, "VmHWM");
     println!("| {endings} | {concurrency} | {rate:.0} | {early:.0} | {peak:.0} |");
     handler.kill().unwrap();
     handler.wait().unwrap();
@@ -105,25 +110,14 @@ async fn sink(calls: Arc<AtomicU64>) -> std::net::SocketAddr {
     address
 }
 
-fn fill(bootstrap: &str, prefix: &str, endings: u64) {
-    let created = Command::new(SUNDOWN)
-        .args([
-            "topics",
-            "create",
-            "-b",
-            bootstrap,
-            "--topic-prefix",
-            prefix,
-        ])
-        .stdout(Stdio::null())
-        .status();
-    assert!(created.unwrap().success());
+fn fill(installation: &Installation, endings: u64) {
+    installation.create_topics(PARTITIONS);
     let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
+        .set("bootstrap.servers", &installation.bootstrap)
         .set("queue.buffering.max.messages", "10000000")
         .create()
         .unwrap();
-    let topic = format!("{prefix}expired_sessions");
+    let topic = installation.topic("expired_sessions");
     for number in 0..endings {
         let (id, session) = (Uuid::new_v4(), Uuid::new_v4().to_string());
         let ending = format!(
@@ -134,11 +128,4 @@ fn fill(bootstrap: &str, prefix: &str, endings: u64) {
         producer.poll(Duration::ZERO);
     }
     producer.flush(PATIENCE).unwrap();
-}
-
-fn peak_mib(process: &Child) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM"));
-    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-    kib.parse::<f64>().unwrap() / 1024.0
 }

@@ -10,7 +10,7 @@
 //!
 //! let health = Health::default();
 //! health.set_not_ready("group", "waiting for partitions");
-//! let registry = sundown::metrics::registry("tracker")?;
+//! let registry = sundown::metrics::registry("tracker", &health)?;
 //! let _server = start(&args, health.clone(), registry).await?;
 //!
 //! std::thread::spawn(move || {
@@ -73,6 +73,10 @@ impl AdminArgs {
     #[must_use]
     pub fn advertised(&self, address: SocketAddr) -> String {
         match &self.admin_host {
+            // An IPv6 address, as Kubernetes tells a pod its own.
+            Some(host) if host.contains(':') && !host.starts_with('[') => {
+                format!("[{host}]:{}", address.port())
+            }
             Some(host) => format!("{host}:{}", address.port()),
             None if address.ip().is_unspecified() => {
                 format!("{}:{}", crate::process_report::host(), address.port())
@@ -100,6 +104,19 @@ pub async fn start(
     health: Health,
     registry: Registry,
 ) -> Result<Server, ListenError> {
+    start_with(args, health, registry, |_| Router::new()).await
+}
+
+/// Like [`start`], and serves what `more` makes for the address besides.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    args: &AdminArgs,
+    health: Health,
+    registry: Registry,
+    more: impl FnOnce(SocketAddr) -> Router,
+) -> Result<Server, ListenError> {
     let listener = TcpListener::bind(&args.admin_listen).await;
     let bound = listener.and_then(|listener| {
         let address = listener.local_addr()?;
@@ -110,7 +127,8 @@ pub async fn start(
         reason,
     })?;
     tracing::info!(admin = %address, "serving /livez, /readyz and /metrics");
-    Ok(Server::start(listener, address, router(health, registry)))
+    let router = router(health, registry).merge(more(address));
+    Ok(Server::start(listener, address, router))
 }
 
 fn router(health: Health, registry: Registry) -> Router {
@@ -122,19 +140,22 @@ fn router(health: Health, registry: Registry) -> Router {
 }
 
 async fn livez(State(health): State<Health>) -> Response {
-    verdict(health.stalled())
+    verdict(health.stalled(), health.notes())
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    verdict(health.not_ready())
+    verdict(health.not_ready(), health.notes())
 }
 
-/// The answer to a probe: `{"ok": …, "reasons": {what: why}}`.
-fn verdict(reasons: Problems) -> Response {
+/// The answer to a probe: `{"ok": …, "reasons": {what: why}}`, and `notes` in the same form
+/// where there are any.
+fn verdict(reasons: Problems, notes: Problems) -> Response {
     #[derive(Serialize)]
     struct Verdict {
         ok: bool,
         reasons: Problems,
+        #[serde(skip_serializing_if = "Problems::is_empty")]
+        notes: Problems,
     }
     let ok = reasons.is_empty();
     let status = if ok {
@@ -142,7 +163,7 @@ fn verdict(reasons: Problems) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, axum::Json(Verdict { ok, reasons })).into_response()
+    (status, axum::Json(Verdict { ok, reasons, notes })).into_response()
 }
 
 async fn metrics(State(registry): State<Registry>) -> Response {
@@ -179,7 +200,7 @@ mod tests {
             admin_listen: "127.0.0.1:0".to_owned(),
             admin_host: None,
         };
-        let registry = crate::metrics::registry("handler").unwrap();
+        let registry = crate::metrics::registry("handler", health).unwrap();
         start(&args, health.clone(), registry).await.unwrap()
     }
 
@@ -204,6 +225,21 @@ mod tests {
         let live = get(server.address(), "/livez").await;
         assert!(live.starts_with("HTTP/1.1 503"), "{live}");
         assert!(live.contains(r#""consumer":"has not moved"#), "{live}");
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_told_and_fails_no_probe() {
+        let health = Health::default();
+        let server = started(&health).await;
+        health.note_paused(&[3, 5]);
+        for path in ["/readyz", "/livez"] {
+            let answer = get(server.address(), path).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.contains(r#""paused":"partitions 3, 5"#), "{answer}");
+        }
+        health.note_paused(&[]);
+        let answer = get(server.address(), "/readyz").await;
+        assert!(!answer.contains("notes"), "{answer}");
     }
 
     #[tokio::test]

@@ -13,9 +13,11 @@ use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::logout::LogoutArgs;
+use crate::partitions::PartitionsCommand;
 use crate::policy::PolicyCommand;
 use crate::produce::ProduceArgs;
 use crate::session::EventKind;
+use crate::sessions::SessionsCommand;
 use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
@@ -80,9 +82,15 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Show live sessions: when they end, and why.
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
     /// List, show, retry or discard dead letters.
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Pause and resume partitions, and list those that are paused.
+    #[command(subcommand)]
+    Partitions(PartitionsCommand),
     /// Write, show, check or try out session policies, without Kubernetes.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -118,6 +126,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Produce(args) => crate::produce::run(args, &cli.global),
         Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
         Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
+        Command::Sessions(command) => crate::sessions::run(command, &cli.global),
         Command::Dlq(command) => crate::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
@@ -130,6 +139,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
             controller::run(&cli.global, args, stop).await
         }),
         Command::Topics(command) => crate::topics::run(command, &cli.global),
+        Command::Partitions(command) => crate::partitions::run(command, &cli.global),
         Command::Policy(command) => crate::policy::run(command, &cli.global),
         Command::Crd => crate::crd::definition::run(),
         Command::Schema { subject } => {

@@ -7,12 +7,15 @@
 //! | reading any record of the installation's topics | `explorer.rs` |
 //! | who may see and change what | `security.rs` |
 //! | ending sessions | `revocation.rs` |
+//! | dealing with dead letters | `redrive.rs` |
+//! | who changed what | `audit.rs` |
 //!
 //! Pages are rendered here, by templates that are checked when they are compiled. A page
 //! that is open gets its parts again, over server-sent events, when they have changed.
 
 pub mod args;
 pub mod assets;
+pub mod audit;
 pub mod chart;
 pub mod explorer;
 pub mod format;
@@ -20,6 +23,7 @@ pub mod live;
 pub mod pages;
 pub mod problem;
 pub mod redact;
+pub mod redrive;
 pub mod revocation;
 pub mod routes;
 pub mod security;
@@ -39,20 +43,28 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
 use crate::kafka::reader::named;
+use crate::metrics::certificates;
+use crate::pauses::PauseWriter;
 use crate::process_report::Identity;
 use crate::process_report::reports::Reports;
+use crate::session_lookup::search::Searcher;
+use crate::token::Token;
 use args::ConsoleArgs;
 use explorer::Explorer;
 use live::{Live, MAX_LETTERS, lag, tail};
 use redact::Redactor;
+use redrive::Redriver;
 use revocation::Revoker;
 use security::Security;
+use security::logins::Logins;
 
 /// What all requests share.
 pub type App = Arc<Shared>;
 
 /// Pages that update themselves at once; further ones stand still.
 const MAX_STREAMS: usize = 100;
+/// Questions to trackers at once; further ones are refused.
+const MAX_LOOKUPS: usize = 8;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -69,6 +81,14 @@ pub struct Shared {
     pub explorer: Explorer,
     /// Ends sessions.
     pub revoker: Revoker,
+    /// Deals with dead letters.
+    pub redriver: Redriver,
+    /// Pauses and resumes partitions.
+    pub pauses: PauseWriter,
+    /// Asks trackers for sessions.
+    pub searcher: Searcher,
+    /// Places for questions to trackers.
+    pub lookups: Semaphore,
     /// Places for pages that update themselves.
     pub streams: Arc<Semaphore>,
 }
@@ -147,6 +167,13 @@ impl Console {
         Err(error)
     }
 
+    /// The same, which this token lets change something.
+    #[must_use]
+    pub fn with_token(mut self, token: Token) -> Self {
+        self.security.logins = Some(Logins::new(token));
+        self
+    }
+
     /// Where to look.
     #[must_use]
     pub fn url(&self) -> String {
@@ -170,7 +197,8 @@ impl Console {
     ) -> anyhow::Result<()> {
         let clock = Clock::default();
         let health = Health::default();
-        let registry = crate::metrics::registry("console")?;
+        let registry = crate::metrics::registry("console", &health)?;
+        certificates::register(&registry, &global.connection)?;
         let admin = admin::start(&args.admin, health.clone(), registry).await?;
         let topics = global.topics.topics();
         let live = Live::new(clock);
@@ -189,6 +217,10 @@ impl Console {
                 global.connection.producer_config()?,
                 topics.session_logs.clone(),
             )?,
+            redriver: Redriver::new(global.clone()),
+            pauses: PauseWriter::new(global.connection.producer_config()?, topics.clone())?,
+            searcher: Searcher::new(args.admin_token.read()?)?,
+            lookups: Semaphore::new(MAX_LOOKUPS),
             topics,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         });

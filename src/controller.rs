@@ -39,6 +39,7 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
 use crate::kafka::reader::named;
+use crate::metrics::certificates;
 use crate::metrics::controller::ControllerMetrics;
 use crate::process_report::Identity;
 use crate::process_report::reports::Reports;
@@ -69,7 +70,8 @@ pub async fn run(
     let health = Health::default();
     health.set_not_ready("kubernetes", "listing the policies");
     health.set_not_ready("kafka", "looking for the topics");
-    let registry = crate::metrics::registry("controller")?;
+    let registry = crate::metrics::registry("controller", &health)?;
+    certificates::register(&registry, &global.connection)?;
     let metrics = ControllerMetrics::new(&registry)?;
     let server = admin::start(&args.admin, health.clone(), registry).await?;
 

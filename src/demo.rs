@@ -22,6 +22,7 @@ use crate::output;
 use crate::produce::pace::Pace;
 use crate::produce::population::{MAX_LATENESS, Population};
 use crate::session::Span;
+use crate::token::Token;
 use crate::tracker::args::TrackerArgs;
 use crate::wire::duration;
 use crate::{handler, shutdown, tracker};
@@ -97,6 +98,12 @@ async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let console_args: ConsoleArgs = parse(&["--listen", &args.console_listen].map(str::to_owned))?;
     let console = Console::bind_somewhere(&console_args).await?;
     output::line(format_args!("Console at {}", console.url()));
+    let token = Token::random();
+    output::line(format_args!(
+        "To end sessions from it, log in there with the token {}",
+        token.secret()
+    ));
+    let console = console.with_token(token);
     let broker = Broker::start(global, Layout::new(Some(args.partitions))).await?;
     let flags = tracker_flags(args, &broker);
     introduce(args, &broker, &flags);

@@ -23,8 +23,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
 use crate::output::OutputArgs;
-use filter::FilterArgs;
-use letter::LetterId;
+pub use filter::FilterArgs;
+pub use letter::{LetterId, Summary};
+pub use settle::Outcome;
+use settle::Watched;
 
 /// What to do with dead letters.
 #[derive(Subcommand, Debug)]
@@ -153,6 +155,31 @@ impl SelectionArgs {
             );
         }
         Ok(named)
+    }
+}
+
+/// What is to become of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// They are tried again.
+    Retry,
+    /// They are let go of.
+    Discard,
+}
+
+/// Deals with the letters that are meant, or only finds them if it is a dry run. Blocks; what
+/// it has not committed when it is interrupted is as it was.
+///
+/// # Errors
+/// If the cluster cannot be reached or refuses, or the selection contradicts itself.
+pub fn treat(
+    treatment: Treatment,
+    selection: &SelectionArgs,
+    global: &GlobalArgs,
+) -> anyhow::Result<Outcome> {
+    match treatment {
+        Treatment::Retry => retry::treat(selection, global, Watched::No),
+        Treatment::Discard => discard::treat(selection, global, Watched::No),
     }
 }
 

@@ -19,10 +19,12 @@ pub mod ledger;
 pub mod partitions;
 pub mod retry;
 pub mod selection;
+pub mod standing;
 pub mod template;
 pub mod work;
 pub mod worker;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -30,16 +32,18 @@ use std::time::Duration;
 use prometheus::Registry;
 use rdkafka::consumer::Consumer;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, GroupContext};
 use crate::kafka::reader::named;
 use crate::kafka::topics::{TopicAdmin, patiently, require};
+use crate::metrics::certificates;
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
 use crate::process_report::Identity;
@@ -53,6 +57,7 @@ use event::Occasion;
 use lanes::Lanes;
 use partitions::{Limits, Partitions};
 use selection::ActionsOfPolicy;
+use standing::Standing;
 use work::{Returned, Work};
 use worker::{Station, Worker};
 
@@ -76,7 +81,8 @@ pub async fn run(
     let settings = Settings::new(args, global)?;
     let health = Health::default();
     health.set_not_ready("kafka", "looking for the topics");
-    let registry = crate::metrics::registry("handler")?;
+    let registry = crate::metrics::registry("handler", &health)?;
+    certificates::register(&registry, &global.connection)?;
     let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
     let topics = TopicAdmin::new(&settings.client)?;
@@ -88,13 +94,15 @@ pub async fn run(
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
     let policies = follow_policies(&settings, &stop)?;
-    let in_force = policies.clone();
+    let (in_force, standing) = (policies.clone(), Standing::default());
+    let told = standing.clone();
     let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
     let reports = Reports::new(identity, health.clone(), producer, topic, Clock::default())?
-        .with_policies(move || in_force.in_force());
+        .with_policies(move || in_force.in_force())
+        .with_assignments(move || told.assignments());
     let over = stop.child_token();
     let reporting = tokio::spawn(reports.run(over.clone()));
-    let outcome = serve(settings, policies, &health, &registry, stop).await;
+    let outcome = serve(settings, policies, (&health, &registry, standing), stop).await;
     over.cancel();
     reporting.await?;
     outcome
@@ -105,8 +113,7 @@ pub async fn run(
 async fn serve(
     settings: Settings,
     policies: PolicyActions,
-    health: &Health,
-    registry: &Registry,
+    (health, registry, standing): (&Health, &Registry, Standing),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let names = settings.actions.list.iter();
@@ -120,7 +127,7 @@ async fn serve(
     if !known(&policies, health, &stop).await {
         return Ok(());
     }
-    let crew = Crew::new(&settings, policies, health, &metrics);
+    let crew = Crew::new(&settings, policies, standing, health, &metrics);
     let mut readers = JoinSet::new();
     for occasion in settings.occasions() {
         let reader = reader(occasion, &settings, &crew, stop.clone())?;
@@ -171,6 +178,8 @@ struct Crew {
     stations: Arc<[Station]>,
     slots: Arc<Semaphore>,
     actions_of: Arc<ActionsOfPolicy>,
+    paused: watch::Receiver<BTreeSet<i32>>,
+    standing: Standing,
     health: Health,
     metrics: HandlerMetrics,
 }
@@ -179,6 +188,7 @@ impl Crew {
     fn new(
         settings: &Settings,
         policies: PolicyActions,
+        standing: Standing,
         health: &Health,
         metrics: &HandlerMetrics,
     ) -> Self {
@@ -190,6 +200,8 @@ impl Crew {
         Self {
             stations: settings.actions.list.iter().map(station).collect(),
             slots: Arc::new(Semaphore::new(settings.concurrency)),
+            paused: policies.paused(),
+            standing,
             actions_of: Arc::new(move |policy| policies.of(policy)),
             health: health.clone(),
             metrics: metrics.clone(),
@@ -242,6 +254,15 @@ fn reader(
         events: settings.concurrency * EVENTS_PER_PLACE,
         bytes: MAX_IN_FLIGHT_BYTES,
     };
+    // The last stable offset, as readers of committed records see the end.
+    let every = Duration::from_secs(1);
+    let ends = EndOffsetWatch::start_slowly(
+        settings.client.clone(),
+        topic.clone(),
+        every,
+        Clock::default(),
+        stop.clone(),
+    )?;
     let (give_back, returned) = mpsc::channel();
     let worker = crew.worker(occasion, settings)?;
     Ok(Reader {
@@ -249,6 +270,11 @@ fn reader(
         topic: topic.clone(),
         occasion,
         partitions: Partitions::new(limits),
+        // A pause is for endings: a warning that waits is worth nothing.
+        paused: (occasion == Occasion::Ending).then(|| crew.paused.clone()),
+        ends,
+        last_ends: BTreeMap::new(),
+        standing: crew.standing.clone(),
         dispatch: dispatcher(worker, give_back),
         returned,
         stop,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, redirect};
 
 /// A client that gives each call `timeout` in all, of which at most half to connect, so
 /// that a target that cannot be reached can be told from one that is slow. It trusts the
@@ -17,17 +17,29 @@ use reqwest::{Certificate, Client, redirect};
 /// # Errors
 /// If the certificates of the authorities to trust cannot be loaded.
 pub fn client(timeout: Duration, authorities: Option<&Path>) -> anyhow::Result<Client> {
-    provide_tls();
-    let mut builder = Client::builder()
-        .user_agent(concat!("sundown/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .timeout(timeout)
-        .connect_timeout(timeout / 2);
+    let mut builder = builder(timeout);
     if let Some(path) = authorities {
         let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
     }
     Ok(builder.build()?)
+}
+
+/// The same for other processes of this installation: they are reached without a proxy.
+///
+/// # Errors
+/// If the client cannot be made.
+pub fn direct_client(timeout: Duration) -> anyhow::Result<Client> {
+    Ok(builder(timeout).no_proxy().build()?)
+}
+
+fn builder(timeout: Duration) -> ClientBuilder {
+    provide_tls();
+    Client::builder()
+        .user_agent(concat!("sundown/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .timeout(timeout)
+        .connect_timeout(timeout / 2)
 }
 
 /// Gives the process its cryptography; every TLS client needs that before it is made.

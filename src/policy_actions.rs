@@ -1,6 +1,7 @@
-//! Which actions the policies in force name: what a handler has to know of them.
+//! Which actions the policies in force name, and which partitions are paused: what a handler
+//! has to know of the policy topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
@@ -8,13 +9,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::follow::Follower;
+use crate::pauses::PausableRole;
 use crate::policy_topic::{self, PolicyBook, PolicyNews};
 use crate::process_report::PolicyInForce;
 
-/// The actions that each policy names, as `sundown.policies` has it by now. Clones share
+/// The actions that each policy names, and the pauses, as `sundown.policies` has it by now. Clones share
 /// one view.
 #[derive(Clone, Debug)]
-pub struct PolicyActions(watch::Receiver<Option<View>>);
+pub struct PolicyActions {
+    view: watch::Receiver<Option<View>>,
+    paused: watch::Receiver<BTreeSet<i32>>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct View {
@@ -35,18 +40,29 @@ impl PolicyActions {
         refused: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
         let followed = Follower::start(config, topic, stop)?;
-        let (sender, receiver) = watch::channel(None);
+        let (sender, view) = watch::channel(None);
+        let (pause, paused) = watch::channel(BTreeSet::new());
         policy_topic::watch(followed, move |news| match news {
             PolicyNews::InForce(book) => drop(sender.send_replace(Some(View::new(book)))),
+            PolicyNews::Paused(pauses) => {
+                pause.send_replace(pauses.of(PausableRole::Handler));
+            }
             PolicyNews::Refused => refused(),
         })?;
-        Ok(Self(receiver))
+        Ok(Self { view, paused })
+    }
+
+    /// The partitions of terminal events that somebody has paused; known as soon as the
+    /// policies are.
+    #[must_use]
+    pub fn paused(&self) -> watch::Receiver<BTreeSet<i32>> {
+        self.paused.clone()
     }
 
     /// Waits until the topic has been read to its end. Before, no policy is known.
     /// Whether it has been; not if told to stop first.
     pub async fn known(&self) -> bool {
-        let mut view = self.0.clone();
+        let mut view = self.view.clone();
         view.wait_for(Option::is_some).await.is_ok()
     }
 
@@ -55,13 +71,13 @@ impl PolicyActions {
     /// that might have stayed than one left that should not.
     #[must_use]
     pub fn of(&self, policy: &str) -> Option<Arc<[String]>> {
-        self.0.borrow().as_ref()?.actions.get(policy).cloned()
+        self.view.borrow().as_ref()?.actions.get(policy).cloned()
     }
 
     /// The policies in force, for process reports.
     #[must_use]
     pub fn in_force(&self) -> Vec<PolicyInForce> {
-        let view = self.0.borrow();
+        let view = self.view.borrow();
         view.as_ref()
             .map(|view| view.in_force.clone())
             .unwrap_or_default()

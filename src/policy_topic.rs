@@ -1,4 +1,5 @@
-//! The policies in force, as the records of `sundown.policies` have them.
+//! The policies in force, and the partitions that are paused, as the records of
+//! `sundown.policies` have them.
 
 use std::collections::BTreeMap;
 use std::{io, thread};
@@ -7,13 +8,28 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::crd::SessionPolicy;
 use crate::kafka::follow::{Followed, FollowedRecord};
+use crate::pauses::{Pauses, is_control};
 use crate::policy_record::{PolicyRecord, PolicyRecordError, decode};
 use crate::session::policy::TooManyPolicies;
 use crate::session::{Policy, PolicySet};
 
-/// The policies that the records read so far amount to.
+/// What the records read so far amount to.
 #[derive(Clone, Debug, Default)]
-pub struct PolicyBook(BTreeMap<String, Entry>);
+pub struct PolicyBook {
+    policies: BTreeMap<String, Entry>,
+    pauses: Pauses,
+}
+
+/// What a record has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Nothing,
+    /// The policies in force.
+    Policies,
+    /// The partitions that are paused.
+    Pauses,
+}
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -43,25 +59,45 @@ pub enum PolicyNews<'a> {
     /// These are in force from now on. Told first when the topic has been read to its
     /// end, then with every change.
     InForce(&'a PolicyBook),
+    /// These partitions are paused from now on. Told before the policies when the topic
+    /// has been read to its end, then with every change.
+    Paused(&'a Pauses),
     /// A record has been refused, and logged; what was in force stays so.
     Refused,
 }
 
 impl PolicyBook {
-    /// Takes in a record; whether it changes anything.
+    /// Takes in a record; what it changes.
     ///
     /// # Errors
     /// [`Refusal`] if it cannot be used; then it changes nothing.
-    pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<bool, Refusal> {
+    pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Change, Refusal> {
+        if is_control(key) {
+            let changed = self.pauses.read(key, value);
+            return Ok(if changed {
+                Change::Pauses
+            } else {
+                Change::Nothing
+            });
+        }
+        let changed = self.read_policy(key, value)?;
+        Ok(if changed {
+            Change::Policies
+        } else {
+            Change::Nothing
+        })
+    }
+
+    fn read_policy(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<bool, Refusal> {
         match decode(key, value)? {
-            PolicyRecord::Deleted(name) => Ok(self.0.remove(&name).is_some()),
+            PolicyRecord::Deleted(name) => Ok(self.policies.remove(&name).is_some()),
             PolicyRecord::InForce { document, policy } => {
-                let known = self.0.get(&policy.name);
-                if known.is_none() && self.0.len() >= PolicySet::MAX {
+                let known = self.policies.get(&policy.name);
+                if known.is_none() && self.policies.len() >= PolicySet::MAX {
                     return Err(Refusal::TooMany {
                         name: policy.name,
                         source: TooManyPolicies {
-                            count: self.0.len() + 1,
+                            count: self.policies.len() + 1,
                         },
                     });
                 }
@@ -69,7 +105,7 @@ impl PolicyBook {
                     known.policy != policy || known.document.spec.actions != document.spec.actions
                 });
                 let document = *document;
-                self.0
+                self.policies
                     .insert(policy.name.clone(), Entry { document, policy });
                 Ok(changed)
             }
@@ -78,14 +114,14 @@ impl PolicyBook {
 
     /// The documents, by full name.
     pub fn documents(&self) -> impl ExactSizeIterator<Item = (&str, &SessionPolicy)> {
-        let entries = self.0.iter();
+        let entries = self.policies.iter();
         entries.map(|(name, entry)| (name.as_str(), &entry.document))
     }
 
     /// The document of the policy with this full name.
     #[must_use]
     pub fn document(&self, name: &str) -> Option<&SessionPolicy> {
-        self.0.get(name).map(|entry| &entry.document)
+        self.policies.get(name).map(|entry| &entry.document)
     }
 
     /// The policies ready for use, with `fallback` for the sessions that none of them
@@ -102,7 +138,13 @@ impl PolicyBook {
 
     /// The policies, by full name.
     pub fn policies(&self) -> impl ExactSizeIterator<Item = &Policy> {
-        self.0.values().map(|entry| &entry.policy)
+        self.policies.values().map(|entry| &entry.policy)
+    }
+
+    /// The partitions that are paused.
+    #[must_use]
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
     }
 }
 
@@ -119,20 +161,25 @@ pub fn watch(
         let mut book = PolicyBook::default();
         let mut caught_up = false;
         while let Some(first) = followed.blocking_recv() {
-            let mut changed = false;
+            let (mut policies, mut pauses) = (false, false);
             // Several edits at once are one change.
             let mut next = Some(first);
             while let Some(news) = next {
                 match news {
-                    Followed::CaughtUp => (caught_up, changed) = (true, true),
+                    Followed::CaughtUp => (caught_up, policies, pauses) = (true, true, true),
                     Followed::Record(record) => match take_in(&mut book, &record) {
-                        Some(has_changed) => changed |= has_changed,
+                        Some(Change::Policies) => policies = true,
+                        Some(Change::Pauses) => pauses = true,
+                        Some(Change::Nothing) => {}
                         None => tell(PolicyNews::Refused),
                     },
                 }
                 next = followed.try_recv().ok();
             }
-            if caught_up && changed {
+            if caught_up && pauses {
+                tell(PolicyNews::Paused(book.pauses()));
+            }
+            if caught_up && policies {
                 tracing::info!(policies = book.policies().len(), "policies in force");
                 tell(PolicyNews::InForce(&book));
             }
@@ -144,8 +191,8 @@ pub fn watch(
     Ok(())
 }
 
-/// Whether the record changes anything; nothing if it was refused.
-fn take_in(book: &mut PolicyBook, record: &FollowedRecord) -> Option<bool> {
+/// What the record changes; nothing if it was refused.
+fn take_in(book: &mut PolicyBook, record: &FollowedRecord) -> Option<Change> {
     let read = book.read(record.key.as_deref(), record.value.as_deref());
     read.inspect_err(|error| {
         let offset = record.offset;
@@ -166,7 +213,8 @@ mod tests {
             )
         });
         let value = value.as_ref().map(String::as_bytes);
-        book.read(Some(name.as_bytes()), value)
+        let change = book.read(Some(name.as_bytes()), value)?;
+        Ok(change == Change::Policies)
     }
 
     fn names(book: &PolicyBook) -> Vec<&str> {
@@ -184,6 +232,19 @@ mod tests {
         assert!(read(&mut book, "b", None).unwrap());
         assert!(!read(&mut book, "b", None).unwrap());
         assert_eq!(names(&book), ["a"]);
+    }
+
+    #[test]
+    fn a_pause_is_no_policy_and_no_refusal() {
+        let mut book = PolicyBook::default();
+        let key = Some(b"control:pause:handler:1".as_slice());
+        assert_eq!(book.read(key, Some(b"{}")).unwrap(), Change::Pauses);
+        assert_eq!(book.read(key, Some(b"{}")).unwrap(), Change::Nothing);
+        let unknown = Some(b"control:of-a-later-release".as_slice());
+        assert_eq!(book.read(unknown, Some(b"?")).unwrap(), Change::Nothing);
+        assert_eq!(book.documents().len(), 0);
+        assert_eq!(book.pauses().iter().count(), 1);
+        assert_eq!(book.read(key, None).unwrap(), Change::Pauses);
     }
 
     #[test]

@@ -149,8 +149,11 @@ pub struct Assignment {
     pub end: Option<i64>,
     /// The time up to which everything appended has been read, RFC 3339.
     pub watermark: Option<String>,
-    /// Live sessions.
+    /// Live sessions; trackers alone have some.
     pub sessions: usize,
+    /// Whether somebody has paused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// The name of the machine, or of the pod.

@@ -20,5 +20,5 @@ pub use effect::{Effect, Ending, Expiring, Reason};
 pub use event::{Event, EventKind, Subject};
 pub use id::{Packed, SessionId, UserId, UserRef};
 pub use policy::{Matcher, Policy, PolicyIndex, PolicySet};
-pub use table::{Applied, Logged, SessionTable, TableConfig, Tally};
+pub use table::{Applied, LiveSession, Logged, SessionTable, TableConfig, Tally};
 pub use time::{Span, Timestamp};

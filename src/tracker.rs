@@ -9,11 +9,13 @@
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
 //! | where the policies come from | `policies.rs` |
+//! | questions about live sessions | `desk.rs` |
 //! | the thread that runs all of it on Kafka | `worker.rs` |
 
 pub mod args;
 pub mod clocks;
 pub mod custody;
+pub mod desk;
 pub mod engine;
 pub mod murmur2;
 pub mod offset_metadata;
@@ -44,10 +46,12 @@ use crate::kafka::reader::named;
 use crate::kafka::restore::RestorePool;
 use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tracker};
 use crate::kafka::transaction::{CommitError, Committer};
+use crate::metrics::certificates;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::{Identity, Reporter};
 use crate::session::TableConfig;
 use args::TrackerArgs;
+use desk::http::Gate;
 use engine::Engine;
 use policies::PolicySource;
 use worker::{Parts, Settings, Worker};
@@ -66,16 +70,22 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
     let health = unready();
-    let registry = crate::metrics::registry("tracker")?;
+    let registry = crate::metrics::registry("tracker", &health)?;
+    certificates::register(&registry, &global.connection)?;
     let metrics = TrackerMetrics::new(&registry)?;
-    let server = admin::start(&args.admin, health.clone(), registry).await?;
+    let token = args.admin_token.read()?;
+    let (desk, clerk) = desk::open();
+    let server = admin::start_with(&args.admin, health.clone(), registry, |address| {
+        desk::http::router(desk, Gate::new(token, address))
+    })
+    .await?;
 
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     // What is wrong with the command line is told before anything is waited for.
     let policies = PolicySource::open(args)?;
-    let (admin, more) = (TopicAdmin::new(&config)?, policies.topic(&topics));
+    let (admin, more) = (TopicAdmin::new(&config)?, Some(topics.policies.as_str()));
     let ask = || require_for_tracker(&admin, &topics, more);
     let Some(source) = patiently(&health, &stop, ask).await? else {
         return Ok(());
@@ -91,7 +101,7 @@ pub async fn run(
         ),
     }
     let group = global.topics.prefixed(&args.group);
-    let changes = policies.start(&named(&config, &group), &topics, &metrics, &stop)?;
+    let rules = policies.start(&named(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
     let transactional_id = format!("{group}-{}", identity.id);
@@ -117,7 +127,8 @@ pub async fn run(
             restores: RestorePool::start(&member, &topics, clock, &stop)?,
             ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
             reporter: Reporter::new(producer, &topics.processes, clock)?,
-            policies: changes,
+            policies: rules.policies,
+            pauses: rules.pauses,
             consumer,
         };
         parts.consumer.subscribe(&[&topics.session_logs])?;
@@ -128,7 +139,7 @@ pub async fn run(
             identity,
             topics,
         };
-        Worker::new(engine, parts, settings, clock, health, metrics).run(&stop)
+        Worker::new(engine, parts, clerk, settings, clock, health, metrics).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
 }
@@ -142,6 +153,7 @@ fn unready() -> Health {
         "waiting for the consumer group to assign partitions",
     );
     health.set_not_ready("policies", "reading the policies");
+    health.set_not_ready("pauses", "reading which partitions are paused");
     health.set_not_ready(
         "clock",
         "waiting for the first process report to be acknowledged",

@@ -7,15 +7,34 @@
 use std::fs;
 use std::path::Path;
 
-use prometheus::Registry;
+use clap::Parser;
 use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::{Registry, TextEncoder};
+use sundown::admin::Health;
+use sundown::clock::Clock;
+use sundown::kafka::ConnectionArgs;
 use sundown::metrics::controller::{ControllerMetrics, PartitionLag, PolicyGauges};
 use sundown::metrics::handler::HandlerMetrics;
-use sundown::metrics::registry;
-use sundown::metrics::tracker::TrackerMetrics;
-use sundown::session::Timestamp;
+use sundown::metrics::tracker::{LivePartition, PartitionState, TrackerMetrics};
+use sundown::metrics::{certificates, registry};
+use sundown::process_report::PolicyInForce;
+use sundown::session::{Span, Timestamp};
+use tempfile::NamedTempFile;
 
 const PAGE: &str = "docs/metrics.md";
+/// Of nobody.
+const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBdDCCARugAwIBAgIUTs0grNLIgkjTbKWeEXrHaHI1YRwwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjMwMDQ2MzZaGA8yMTI2MTAzMDAwNDYz
+NlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABFlu
+3Xer6XkkMke5AqN5oFMEx05c0FzoTgabEJFTDMxehSY6Is15xVT0YVD8QleohclY
+RVcffG8a8ck8uJ2p0byjUzBRMB0GA1UdDgQWBBQoeyj9wkWp4GxQOlgTd3HTtwwy
+IDAfBgNVHSMEGDAWgBQoeyj9wkWp4GxQOlgTd3HTtwwyIDAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0cAMEQCIB3T/PLNsCvogxgv9qrxTeA/kfVBpj+yGxCL
+fukTL8rDAiA/trU1E2bMMltixmXdhu7CjLSWtKhZt4XDBLk+XZ5AHw==
+-----END CERTIFICATE-----
+";
 
 #[test]
 fn the_page_lists_what_the_roles_serve() {
@@ -24,17 +43,16 @@ fn the_page_lists_what_the_roles_serve() {
         .lines()
         .filter(|line| line.starts_with("| `"))
         .collect();
-    let mut expected = Vec::new();
-    for registry in [tracker(), handler(), controller()] {
-        expected.extend(registry.gather().iter().map(row));
-    }
-    // Every role has it; the page tells it once.
-    let build_info = expected
+    let roles = [tracker(), handler(), controller()];
+    let roles = roles.map(|registry| registry.gather().iter().map(row).collect::<Vec<_>>());
+    let everywhere = |row: &String| roles.iter().all(|rows| rows.contains(row));
+    // What every role has, the page tells once.
+    let (shared, own): (Vec<_>, Vec<_>) = roles
         .iter()
-        .find(|row| row.contains("build_info"))
-        .cloned();
-    expected.retain(|row| Some(row) != build_info.as_ref());
-    expected.insert(0, build_info.unwrap());
+        .flatten()
+        .cloned()
+        .partition(|row| everywhere(row));
+    let expected = [&shared[..shared.len() / roles.len()], &own].concat();
     assert!(
         rows == expected,
         "the rows of {PAGE} have to be\n{}",
@@ -47,34 +65,111 @@ fn the_page_lists_what_the_roles_serve() {
 #[test]
 fn no_metric_is_forgotten() {
     let page = read(PAGE);
-    for role in ["tracker", "handler", "controller"] {
-        let source = read(&format!("src/metrics/{role}.rs"));
+    let mut names = 0;
+    for source in sources("src/metrics") {
         let texts = source.split('"').skip(1).step_by(2);
-        let names: Vec<_> = texts
-            .filter(|text| text.starts_with("sundown_") || text.starts_with("kafka_"))
-            .collect();
-        assert!(names.len() > 3, "{role}: {names:?}");
-        for name in names {
+        for name in texts.filter(|text| text.starts_with("sundown_") || text.starts_with("kafka_"))
+        {
+            names += 1;
             assert!(page.contains(&format!("| `{name}` |")), "{name}");
         }
     }
+    assert!(names > 30, "{names}");
+}
+
+/// What a scrape of a thousand partitions costs. No more than a measure: how long is too
+/// long depends on the machine.
+#[test]
+fn a_thousand_partitions_are_scraped() {
+    let registry = registry("controller", &Health::default()).unwrap();
+    let metrics = TrackerMetrics::new(&registry).unwrap();
+    metrics.assignment((0..1_000).map(live));
+    let numbers: Vec<_> = (0..1_000).collect();
+    let lags = numbers.iter().flat_map(|&partition| {
+        ["sundown-tracker", "sundown-handler"].map(|group| lag(group, partition))
+    });
+    let controller = ControllerMetrics::new(&registry).unwrap();
+    controller.lag(&lags.collect::<Vec<_>>());
+
+    let clock = Clock::default();
+    let scrapes = 20;
+    let mut text = String::new();
+    for _ in 0..scrapes {
+        text = TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+    }
+    let each = clock.elapsed() / scrapes;
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(series > 7_000, "{series}");
+    println!(
+        "{series} series, {} KiB: {each:?} a scrape",
+        text.len() / 1024
+    );
 }
 
 fn tracker() -> Registry {
-    let registry = registry("tracker").unwrap();
+    let registry = with_what_all_have("tracker");
     let metrics = TrackerMetrics::new(&registry).unwrap();
-    metrics.assignment([(0, Some((1, Timestamp::from_millis(1))))].into_iter());
+    metrics.assignment([live(0)].into_iter());
+    metrics.clock_skew(Some(Span::ZERO));
+    metrics.policies(&[PolicyInForce {
+        name: "default/p".to_owned(),
+        generation: 1,
+        sessions: None,
+    }]);
+    registry
+}
+
+fn live(number: i32) -> PartitionState {
+    let live = LivePartition {
+        sessions: 1,
+        unread: 0,
+        watermark: Timestamp::from_millis(1),
+        paused: false,
+    };
+    PartitionState {
+        number,
+        live: Some(live),
+    }
+}
+
+fn lag(group: &str, partition: i32) -> PartitionLag<'_> {
+    PartitionLag {
+        group,
+        topic: "session_logs",
+        partition,
+        records: 1,
+        seconds: Some(1.0),
+    }
+}
+
+/// A registry of a process that is not ready, with a connection that has a certificate.
+fn with_what_all_have(role: &str) -> Registry {
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        connection: ConnectionArgs,
+    }
+    let health = Health::default();
+    health.set_not_ready("kafka", "looking for the topics");
+    let registry = registry(role, &health).unwrap();
+    let certificate = NamedTempFile::new().unwrap();
+    fs::write(certificate.path(), CERTIFICATE).unwrap();
+    let path = certificate.path().to_str().unwrap();
+    let flags = Flags::parse_from(["test", "--tls-ca-file", path]);
+    certificates::register(&registry, &flags.connection).unwrap();
     registry
 }
 
 fn handler() -> Registry {
-    let registry = registry("handler").unwrap();
+    let registry = with_what_all_have("handler");
     HandlerMetrics::new(&registry, ["notify"], &["malformed"]).unwrap();
     registry
 }
 
 fn controller() -> Registry {
-    let registry = registry("controller").unwrap();
+    let registry = with_what_all_have("controller");
     let metrics = ControllerMetrics::new(&registry).unwrap();
     metrics.policies(&[PolicyGauges {
         name: "default/p",
@@ -83,13 +178,7 @@ fn controller() -> Registry {
         trackers: 1,
         ready: true,
     }]);
-    metrics.lag(&[PartitionLag {
-        group: "sundown-tracker",
-        topic: "session_logs",
-        partition: 0,
-        records: 1,
-        seconds: Some(1.0),
-    }]);
+    metrics.lag(&[lag("sundown-tracker", 0)]);
     registry
 }
 
@@ -104,6 +193,20 @@ fn row(family: &MetricFamily) -> String {
     let labels: Vec<_> = labels.map(|label| format!("`{}`", label.name())).collect();
     let (name, help) = (family.name(), family.help());
     format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
+}
+
+/// The file of a module, and those below it.
+fn sources(module: &str) -> Vec<String> {
+    let mut sources = vec![read(&format!("{module}.rs"))];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);
+    let files = fs::read_dir(folder).into_iter().flatten();
+    for file in files.map(|file| file.unwrap().path()) {
+        if file.extension().is_some() {
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            sources.extend(self::sources(&format!("{module}/{name}")));
+        }
+    }
+    sources
 }
 
 fn read(path: &str) -> String {

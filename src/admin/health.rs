@@ -31,6 +31,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     unmet: Problems,
+    notes: Problems,
     loops: Vec<Weak<Loop>>,
 }
 
@@ -59,6 +60,29 @@ impl Health {
     /// Declares condition `name` met.
     pub fn set_ready(&self, name: &str) {
         self.state().unmet.remove(name);
+    }
+
+    /// Tells of something that whoever asks for readiness should know though it keeps the
+    /// process from nothing: partitions that somebody has paused.
+    pub fn note_paused(&self, partitions: &[i32]) {
+        const NAME: &str = "paused";
+        let notes = &mut self.state().notes;
+        if partitions.is_empty() {
+            notes.remove(NAME);
+            return;
+        }
+        let numbers: Vec<_> = partitions.iter().map(ToString::to_string).collect();
+        let note = format!(
+            "partitions {} are paused by an operator: `sundown partitions list` says why",
+            numbers.join(", ")
+        );
+        notes.insert(NAME.into(), note);
+    }
+
+    /// What is to be known though it keeps the process from nothing.
+    #[must_use]
+    pub fn notes(&self) -> Problems {
+        self.state().notes.clone()
     }
 
     /// Registers a loop that beats at least once every `max_age`, or else makes the process

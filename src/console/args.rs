@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::admin::AdminArgs;
+use crate::session_lookup::AdminTokenArgs;
 
 /// Flags of `sundown console`.
 #[derive(Args, Clone, Debug)]
@@ -46,7 +47,7 @@ pub struct ConsoleArgs {
     /// The trackers' consumer group, behind the topic prefix.
     #[arg(
         long,
-        env = "SUNDOWN_GROUP",
+        env = "SUNDOWN_TRACKER_GROUP",
         default_value = "sundown-tracker",
         value_name = "NAME",
         hide_short_help = true
@@ -66,4 +67,8 @@ pub struct ConsoleArgs {
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
+
+    /// For asking trackers about sessions.
+    #[command(flatten)]
+    pub admin_token: AdminTokenArgs,
 }

@@ -13,7 +13,7 @@ use crate::wire::time;
 /// The drawing, in units of its own.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 46.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;

@@ -24,6 +24,7 @@ use crate::kafka::follow::Followed;
 use crate::policy_topic::PolicyBook;
 use crate::process_report::ProcessReport;
 use crate::session::Timestamp;
+use crate::wire::dead_letter::SETTLED;
 use crate::wire::ending::SessionEnded;
 use history::History;
 use lag::GroupLag;
@@ -156,11 +157,22 @@ impl State {
                 self.endings.push_front((record, ended));
                 self.endings.truncate(MAX_ENDINGS);
             }
+        } else if let Some(settled) = settled(&record) {
+            // A marker: somebody has dealt with the letter before it.
+            let place = (record.topic, record.partition, settled);
+            self.letters.retain(|one| {
+                (&one.topic, one.partition, one.offset) != (&place.0, place.1, place.2)
+            });
         } else {
             self.letters.push_front(record);
             self.letters.truncate(MAX_LETTERS);
         }
     }
+}
+
+/// The offset of the letter that a record says has been dealt with.
+fn settled(record: &TailRecord) -> Option<i64> {
+    record.last_header(SETTLED)?.parse().ok()
 }
 
 fn parse_report(value: Option<&[u8]>) -> Option<ProcessReport> {

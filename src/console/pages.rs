@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod endings;
 pub mod errors;
 pub mod health;
+pub mod pausing;
 pub mod policies;
 pub mod sessions;
 pub mod stream;
@@ -58,6 +59,13 @@ pub trait View: Template + Serialize + Send + Sized + 'static {
 
     /// The page as things are at `now`.
     fn build(app: &Shared, state: &live::State, now: Timestamp, query: &Self::Query) -> Self;
+
+    /// The page for somebody whose forms have to carry this; none if they may change
+    /// nothing.
+    #[must_use]
+    fn with_forms(self, _csrf: Option<&str>) -> Self {
+        self
+    }
 }
 
 /// What a request says about how its page is to look.
@@ -104,16 +112,11 @@ pub async fn page<V: View>(
 ) -> Response {
     let accept = headers.get(header::ACCEPT);
     if accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream") {
-        return stream::answer(&app, move |app: &Shared| body::<V>(app, &query));
+        return stream::answer(&app, move |app: &Shared| body::<V>(app, &query, &caller));
     }
+    let body = body::<V>(&app, &query, &caller);
     let visit = Visit::new(caller, &headers, &uri);
-    frame(
-        &app,
-        &visit,
-        (V::PATH, V::TITLE),
-        &body::<V>(&app, &query),
-        true,
-    )
+    frame(&app, &visit, (V::PATH, V::TITLE), &body, true)
 }
 
 /// Answers with what the page shows, as JSON.
@@ -123,10 +126,10 @@ pub async fn api<V: View>(State(app): State<App>, Query(query): Query<V::Query>)
     Json(view).into_response()
 }
 
-fn body<V: View>(app: &Shared, query: &V::Query) -> String {
+fn body<V: View>(app: &Shared, query: &V::Query, caller: &Caller) -> String {
     let now = app.live.now();
     let view = V::build(app, &app.live.state(), now, query);
-    render(&view)
+    render(&view.with_forms(caller.csrf()))
 }
 
 /// A page around `body`.

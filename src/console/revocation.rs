@@ -1,12 +1,12 @@
 //! Ending sessions: writes `revoke` events, and says in the log who did.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientConfig;
 
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::kafka::event_writer::{EventWriter, Target};
+use crate::kafka::event_writer::{EventWriter, Target, WriteError};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::EventKind;
 use crate::wire::session_event::{SessionEvent, user_id};
@@ -32,6 +32,9 @@ pub struct Revoker {
     config: ClientConfig,
     admin: TopicAdmin,
     topic: Arc<str>,
+    /// Kept from one request to the next, with the partitions that it knows of: to start one
+    /// takes librdkafka half a second.
+    writer: Arc<Mutex<Option<(i32, EventWriter)>>>,
 }
 
 impl Revoker {
@@ -44,6 +47,7 @@ impl Revoker {
             admin: TopicAdmin::new(&config)?,
             config,
             topic: topic.into(),
+            writer: Arc::default(),
         })
     }
 
@@ -75,17 +79,28 @@ impl Revoker {
         let existing = require(&self.admin, &[&self.topic]).await;
         let existing = existing.map_err(|error| kafka(&error))?;
         let partitions = existing[&*self.topic].partition_count();
-        let (config, topic) = (self.config.clone(), Arc::clone(&self.topic));
-        let written = tokio::task::spawn_blocking(move || {
-            let writer = EventWriter::new(config, &topic, partitions)?;
-            writer.send(&target, &value)?;
-            writer.finish()
-        });
+        let revoker = self.clone();
+        let written =
+            tokio::task::spawn_blocking(move || revoker.write(partitions, &target, &value));
         match written.await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(kafka(&error)),
             Err(error) => Err(kafka(&error)),
         }
+    }
+
+    /// Blocks until it is written. One request after the other.
+    fn write(&self, partitions: i32, target: &Target, value: &[u8]) -> Result<(), WriteError> {
+        let mut kept = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that fails is not used again, so it is taken, and put back if it does not.
+        let writer = match kept.take() {
+            Some((known, writer)) if known == partitions => writer,
+            _ => EventWriter::new(self.config.clone(), &self.topic, partitions)?,
+        };
+        writer.send(target, value)?;
+        writer.finish()?;
+        *kept = Some((partitions, writer));
+        Ok(())
     }
 }
 

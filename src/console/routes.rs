@@ -14,16 +14,18 @@ use super::App;
 use super::assets;
 use super::pages::consumers::Consumers;
 use super::pages::dashboard::Dashboard;
-use super::pages::dead_letters::DeadLetters;
+use super::pages::dead_letters::{DeadLetters, treat};
 use super::pages::endings::Endings;
 use super::pages::errors::Errors;
 use super::pages::health::Health;
 use super::pages::policies::Policies;
-use super::pages::{THEME_COOKIE, View, Visit, api, frame, page, render, sessions, topics};
+use super::pages::{
+    THEME_COOKIE, View, Visit, api, frame, page, pausing, render, sessions, topics,
+};
 use super::problem::Problem;
 use super::security::Caller;
 use super::security::guard::{COOKIE, cookie, guard};
-use super::security::token::LOGIN_LASTS;
+use super::security::logins::LOGIN_LASTS;
 use super::server::Peer;
 
 /// The longest body of a request, in bytes.
@@ -42,8 +44,18 @@ pub fn router(app: App) -> Router {
         .merge(both::<Endings>())
         .merge(both::<DeadLetters>())
         .merge(both::<Errors>())
+        .route("/dead-letters/treat", post(treat::page))
+        .route("/api/v1/dead-letters/{how}", post(treat::api))
+        .route("/health/pauses", post(pausing::page))
+        .route(
+            "/api/v1/pauses",
+            get(pausing::list_api)
+                .post(pausing::pause_api)
+                .delete(pausing::resume_api),
+        )
         .route("/sessions", get(sessions::page))
-        .route("/sessions/end", post(sessions::end))
+        .route("/sessions/end", post(sessions::end::page))
+        .route("/api/v1/sessions", get(sessions::api))
         .route("/topics", get(topics::list_page))
         .route("/topics/{topic}/{partition}", get(topics::records_page))
         .route("/api/v1/topics", get(topics::list_api))
@@ -51,7 +63,7 @@ pub fn router(app: App) -> Router {
             "/api/v1/topics/{topic}/{partition}",
             get(topics::records_api),
         )
-        .route("/api/v1/revocations", post(sessions::end_api));
+        .route("/api/v1/revocations", post(sessions::end::api));
     pages
         .route("/login", get(login_page).post(log_in))
         .route("/logout", post(log_out))

@@ -2,17 +2,19 @@
 //!
 //! | part | file |
 //! |---|---|
-//! | the token, and who has given it | `token.rs` |
+//! | who has given the token | `logins.rs` |
 //! | what every request has to get past, and every answer says | `guard.rs` |
 
 pub mod guard;
-pub mod token;
+pub mod logins;
 
 use std::net::SocketAddr;
 
-use token::{Logins, Token};
+use logins::Logins;
 
 use super::args::ConsoleArgs;
+use super::problem::Problem;
+use crate::token::{Token, TokenError, same};
 
 /// The rules of a console.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub enum SecurityError {
     Open(SocketAddr),
     /// The token cannot be used.
     #[error(transparent)]
-    Token(#[from] token::TokenError),
+    Token(#[from] TokenError),
 }
 
 /// Who a request comes from.
@@ -58,7 +60,8 @@ impl Security {
     /// # Errors
     /// [`SecurityError`] if that would leave it open.
     pub fn new(args: &ConsoleArgs, address: SocketAddr) -> Result<Self, SecurityError> {
-        let token = args.auth_token_file.as_deref().map(Token::read);
+        let file = args.auth_token_file.as_deref();
+        let token = file.map(|path| Token::read(path, "--auth-token-file"));
         let token = token.transpose()?;
         let loopback = address.ip().is_loopback();
         if !loopback && token.is_none() {
@@ -75,6 +78,19 @@ impl Security {
             hosts: (!hosts.is_empty()).then_some(hosts),
         })
     }
+
+    /// Lets a change through, asked for by `caller` with `csrf` in its form.
+    ///
+    /// # Errors
+    /// Why not, with the remedy.
+    pub fn admit(&self, caller: &Caller, csrf: &str) -> Result<(), Problem> {
+        match caller {
+            _ if self.logins.is_none() => Err(Problem::ReadOnly),
+            Caller::Anonymous => Err(Problem::Unauthorized),
+            _ if !caller.may_change(csrf) => Err(Problem::StaleForm),
+            Caller::Browser { .. } | Caller::Program => Ok(()),
+        }
+    }
 }
 
 impl Caller {
@@ -84,7 +100,7 @@ impl Caller {
         match self {
             Self::Anonymous => false,
             Self::Program => true,
-            Self::Browser { csrf: expected } => token::same(expected.as_bytes(), csrf.as_bytes()),
+            Self::Browser { csrf: expected } => same(expected.as_bytes(), csrf.as_bytes()),
         }
     }
 

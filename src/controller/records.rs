@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::kafka::follow::{Followed, FollowedRecord};
 use crate::kafka::trouble::Explained;
+use crate::pauses::is_control;
 
 /// How often the brokers are asked where the topic ends.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
@@ -27,7 +28,7 @@ const BATCH: usize = 1_000;
 /// The records, as far as they have been read.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// The last value of each key that has one.
+    /// The last value of each policy's key that has one.
     pub by_name: BTreeMap<String, Vec<u8>>,
     /// One past the last offset read.
     pub position: i64,
@@ -73,6 +74,9 @@ impl Records {
             self.by_name.clear();
         }
         self.position = record.offset + 1;
+        if is_control(record.key.as_deref()) {
+            return;
+        }
         let Some(name) = record.key.and_then(|key| String::from_utf8(key).ok()) else {
             return;
         };

@@ -3,8 +3,8 @@
 use anyhow::bail;
 
 use super::letter::Letter;
-use super::settle::{Outgoing, Settlement, settle};
-use super::{DiscardArgs, Kind, list};
+use super::settle::{Outcome, Outgoing, Settlement, Watched, settle};
+use super::{DiscardArgs, Kind, SelectionArgs, list};
 use crate::cli::GlobalArgs;
 use crate::output::{self, OutputArgs};
 
@@ -15,12 +15,21 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
              --dry-run to see what it would be"
         );
     }
-    let outcome = settle(&Discard, &args.selection, global)?;
+    let outcome = treat(&args.selection, global, Watched::Yes)?;
+    list::tell_left(&outcome);
     if args.selection.dry_run {
         return list::print(&outcome.planned, OutputArgs::default());
     }
     output::line(format!("{} discarded", outcome.settled));
     Ok(())
+}
+
+pub(super) fn treat(
+    selection: &SelectionArgs,
+    global: &GlobalArgs,
+    watched: Watched,
+) -> anyhow::Result<Outcome> {
+    settle(&Discard, selection, global, watched)
 }
 
 struct Discard;

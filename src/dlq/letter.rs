@@ -37,15 +37,23 @@ pub(super) struct Letter {
 
 /// A dead letter in a list.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Summary {
-    pub(super) id: String,
-    pub(super) dead_since: String,
-    pub(super) reason: String,
-    pub(super) error: String,
-    pub(super) attempts: u32,
-    pub(super) undone: Vec<String>,
-    pub(super) session: Option<String>,
-    pub(super) retried: usize,
+pub struct Summary {
+    /// As `sundown dlq list` names it.
+    pub id: String,
+    /// Since when it is here, RFC 3339.
+    pub dead_since: String,
+    /// Why, from a closed set.
+    pub reason: String,
+    /// What is wrong, for people.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The actions that are still undone; of terminal events only.
+    pub undone: Vec<String>,
+    /// The session that it is about, as far as it can be told.
+    pub session: Option<String>,
+    /// How often it has been tried again from here.
+    pub retried: usize,
 }
 
 impl Letter {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::letter::Summary;
 use super::scan::Scan;
+use super::settle::Outcome;
 use super::{Kind, ListArgs};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
@@ -38,6 +39,13 @@ pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         output::note(format!("There are more than these {limit}; see --limit."));
     }
     Ok(())
+}
+
+/// Says which letters could not be dealt with.
+pub(super) fn tell_left(outcome: &Outcome) {
+    for (id, reason) in &outcome.left {
+        output::note(format!("{id} was left: {reason}"));
+    }
 }
 
 /// Prints letters as a list.

@@ -3,8 +3,8 @@
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::letter::Letter;
-use super::settle::{Outgoing, Settlement, settle};
-use super::{Kind, RetryArgs, list};
+use super::settle::{Outcome, Outgoing, Settlement, Watched, settle};
+use super::{Kind, RetryArgs, SelectionArgs, list};
 use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
 use crate::output::{self, OutputArgs};
@@ -14,15 +14,24 @@ use crate::wire::dead_letter::{PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
 const MAX_HISTORY: usize = 10;
 
 pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let retry = Retry {
-        topics: global.topics.topics(),
-    };
-    let outcome = settle(&retry, &args.selection, global)?;
+    let outcome = treat(&args.selection, global, Watched::Yes)?;
+    list::tell_left(&outcome);
     if args.selection.dry_run {
         return list::print(&outcome.planned, OutputArgs::default());
     }
     output::line(format!("{} retried", outcome.settled));
     Ok(())
+}
+
+pub(super) fn treat(
+    selection: &SelectionArgs,
+    global: &GlobalArgs,
+    watched: Watched,
+) -> anyhow::Result<Outcome> {
+    let retry = Retry {
+        topics: global.topics.topics(),
+    };
+    settle(&retry, selection, global, watched)
 }
 
 struct Retry {

@@ -16,7 +16,7 @@ use super::scan::Scan;
 use super::{Kind, SelectionArgs};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::output::{self, progress};
+use crate::output::progress;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{SETTLED, SETTLED_AS};
 
@@ -47,12 +47,22 @@ pub(super) struct Outgoing {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) settled: usize,
+pub struct Outcome {
+    /// How many have been dealt with.
+    pub settled: usize,
     /// Those that a dry run would have dealt with.
-    pub(super) planned: Vec<Summary>,
+    pub planned: Vec<Summary>,
     /// Those that could not be dealt with, and why.
-    pub(super) left: Vec<(LetterId, String)>,
+    pub left: Vec<(LetterId, String)>,
+}
+
+/// Whether somebody watches on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// Shows how far it is.
+    Yes,
+    /// Says nothing.
+    No,
 }
 
 /// Deals with all letters that are meant.
@@ -60,6 +70,7 @@ pub(super) fn settle<S: Settlement>(
     settlement: &S,
     args: &SelectionArgs,
     global: &GlobalArgs,
+    watched: Watched,
 ) -> anyhow::Result<Outcome> {
     let topics = global.topics.topics();
     let named = args.named(&topics)?;
@@ -74,6 +85,7 @@ pub(super) fn settle<S: Settlement>(
     let mut run = Run {
         settlement,
         args,
+        watched,
         named: named.iter().map(|(_, id)| id.clone()).collect(),
         now: Clock::default().wall(),
         writer,
@@ -84,16 +96,13 @@ pub(super) fn settle<S: Settlement>(
     for kind in kinds {
         run.kind(kind, &config, kind.dead_letter_topic(&topics))?;
     }
-    let outcome = run.outcome;
-    for (id, reason) in &outcome.left {
-        output::note(format!("{id} was left: {reason}"));
-    }
-    Ok(outcome)
+    Ok(run.outcome)
 }
 
 struct Run<'a, S> {
     settlement: &'a S,
     args: &'a SelectionArgs,
+    watched: Watched,
     named: BTreeSet<LetterId>,
     now: Timestamp,
     writer: Option<Writer>,
@@ -103,7 +112,10 @@ struct Run<'a, S> {
 impl<S: Settlement> Run<'_, S> {
     fn kind(&mut self, kind: Kind, config: &ClientConfig, topic: &str) -> anyhow::Result<()> {
         let scan = Scan::open(config, topic)?;
-        let bar = progress_bar(kind, scan.offsets());
+        let bar = match self.watched {
+            Watched::Yes => progress_bar(kind, scan.offsets()),
+            Watched::No => ProgressBar::hidden(),
+        };
         scan.letters(|letter| {
             if self.count() >= self.args.filter.limit() {
                 return Ok(ControlFlow::Break(()));

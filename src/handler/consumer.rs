@@ -1,6 +1,6 @@
 //! The thread that reads events, hands them out, and commits what is finished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -8,13 +8,16 @@ use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Occasion;
 use super::partitions::Partitions;
+use super::standing::Standing;
 use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
+use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, Rebalance, assign, unassign};
 use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
@@ -44,6 +47,14 @@ pub struct Reader<D> {
     pub occasion: Occasion,
     /// What is owned.
     pub partitions: Partitions,
+    /// Those that somebody has paused; none where they cannot be.
+    pub paused: Option<watch::Receiver<BTreeSet<i32>>>,
+    /// Knows where they end.
+    pub ends: EndOffsetWatch,
+    /// The latest of that.
+    pub last_ends: BTreeMap<i32, i64>,
+    /// Whom to tell how far they have come.
+    pub standing: Standing,
     /// Where work goes.
     pub dispatch: D,
     /// Where it comes back from.
@@ -89,6 +100,7 @@ impl<D: Fn(Work)> Reader<D> {
             if now.saturating_sub(committed_at) >= COMMIT_INTERVAL {
                 committed_at = now;
                 self.commit(&self.partitions.owned(), CommitMode::Async);
+                self.tell();
             }
             let polled = self.consumer.poll(POLL);
             match polled.map(|record| record.map(|record| record.detach())) {
@@ -125,10 +137,15 @@ impl<D: Fn(Work)> Reader<D> {
         while self.partitions.full() && self.take_back(deadline) {}
         self.metrics
             .in_flight(self.occasion, self.partitions.in_flight());
+        if let Some(paused) = &self.paused {
+            self.partitions.hold(&paused.borrow());
+        }
         let change = self.partitions.repause();
         self.metrics.paused(self.occasion, self.partitions.paused());
         if !change.pause.is_empty() {
-            tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
+            if self.partitions.paused() > 0 {
+                tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
+            }
             self.consumer.pause(&self.list(&change.pause))?;
         }
         if !change.resume.is_empty() {
@@ -136,6 +153,23 @@ impl<D: Fn(Work)> Reader<D> {
             self.consumer.resume(&self.list(&change.resume))?;
         }
         Ok(())
+    }
+
+    /// Tells how far it has come.
+    fn tell(&mut self) {
+        self.ends.watch(self.partitions.owned());
+        if let Some(answer) = self.ends.answer() {
+            self.last_ends = answer.ends.into_iter().collect();
+        }
+        let positions = positions(&self.consumer);
+        self.standing
+            .tell(&self.topic, &self.partitions, &positions, &self.last_ends);
+        if self.paused.is_some() {
+            let mut held = self.partitions.owned();
+            held.retain(|partition| self.partitions.is_held(*partition));
+            self.metrics.held(self.occasion, held.len());
+            self.health.note_paused(&held);
+        }
     }
 
     /// Waits for one ticket; whether one came before the deadline.
@@ -149,6 +183,18 @@ impl<D: Fn(Work)> Reader<D> {
     }
 
     fn follow(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
+        let kind = match rebalance {
+            Rebalance::Assigned(_) => "assigned",
+            Rebalance::Revoked(_) => "revoked",
+            Rebalance::Lost(_) => "lost",
+        };
+        self.obey(rebalance)?;
+        let partitions = self.partitions.owned().len();
+        self.metrics.rebalanced(self.occasion, kind, partitions);
+        Ok(())
+    }
+
+    fn obey(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
         match rebalance {
             Rebalance::Assigned(list) => {
                 let ids = ids(&list);

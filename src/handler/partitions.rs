@@ -1,7 +1,7 @@
 //! The partitions that this process owns: what is in flight, what may be committed, what
 //! has to pause. Pure books; the consumer acts on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::claim::Claim;
@@ -31,6 +31,8 @@ pub struct Partitions {
     bytes: usize,
     assignments: u64,
     jammed: bool,
+    /// Those that somebody has paused, owned or not.
+    held: BTreeSet<i32>,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ impl Partitions {
             bytes: 0,
             assignments: 0,
             jammed: false,
+            held: BTreeSet::new(),
         }
     }
 
@@ -151,10 +154,26 @@ impl Partitions {
         self.events
     }
 
-    /// How many partitions are not read for the time being.
+    /// How many partitions are not read because too much is in flight.
     #[must_use]
     pub fn paused(&self) -> usize {
-        self.owned.values().filter(|owned| owned.paused).count()
+        let paused = self.owned.iter().filter(|(_, owned)| owned.paused);
+        paused.filter(|(id, _)| !self.is_held(**id)).count()
+    }
+
+    /// These partitions are not to be read from now on, and no others: somebody has paused
+    /// them. What is in flight is finished all the same.
+    pub fn hold(&mut self, held: &BTreeSet<i32>) {
+        if self.held != *held {
+            tracing::info!(partitions = ?held, "paused by an operator");
+            self.held.clone_from(held);
+        }
+    }
+
+    /// Whether somebody has paused a partition.
+    #[must_use]
+    pub fn is_held(&self, partition: i32) -> bool {
+        self.held.contains(&partition)
     }
 
     /// Whether there is no room for another event.
@@ -201,7 +220,8 @@ impl Partitions {
         let mut change = Repause::default();
         for (&partition, owned) in &mut self.owned {
             let limit = if owned.paused { MAX_SPAN / 2 } else { MAX_SPAN };
-            let pause = self.jammed || owned.ledger.span() >= limit;
+            let held = self.held.contains(&partition);
+            let pause = held || self.jammed || owned.ledger.span() >= limit;
             if pause && !owned.paused {
                 change.pause.push(partition);
             } else if !pause && owned.paused {

@@ -9,6 +9,7 @@ use rdkafka::message::OwnedMessage;
 use super::action::Delivery;
 use super::claim::Claim;
 use super::event::{Event, Occasion};
+use crate::session::Timestamp;
 
 /// A record of an event, and what became of reading it.
 #[derive(Debug)]
@@ -108,6 +109,15 @@ impl Work {
             () = self.claim.released() => false,
             () = tokio::time::sleep(wait) => true,
         }
+    }
+
+    /// How long ago it was written, by its Kafka timestamp, at `now`.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        let written = Timestamp::from_millis(self.record.timestamp().to_millis()?);
+        // On another machine's clock, it may be in the future.
+        let age = u64::try_from(now.since(written).as_millis()).unwrap_or_default();
+        Some(Duration::from_millis(age))
     }
 
     /// What actions see of it, if it could be read.

@@ -16,7 +16,7 @@ use super::retry::{RetryPolicy, Verdict};
 use super::selection::{ActionsOfPolicy, Selection};
 use super::work::Work;
 use crate::clock::Clock;
-use crate::metrics::handler::{AttemptResult, EventResult, HandlerMetrics};
+use crate::metrics::handler::{ActionResult, AttemptResult, EventResult, HandlerMetrics};
 use crate::wire::time;
 
 /// Does what has to be done about events.
@@ -68,7 +68,11 @@ impl Worker {
         let result = self.conclude(work).await;
         let result = result.unwrap_or(EventResult::Released);
         self.metrics.event(work.occasion, result);
-        result != EventResult::Released
+        let finished = result != EventResult::Released;
+        if finished && let Some(age) = work.age(self.clock.wall()) {
+            self.metrics.age(work.occasion, age);
+        }
+        finished
     }
 
     async fn conclude(self: &Arc<Self>, work: &Arc<Work>) -> Result<EventResult, Released> {
@@ -112,7 +116,7 @@ impl Worker {
             // Stands if the task panics, and never says anything else.
             outcomes.insert(index, Outcome::GivenUp(GivenUp::panicked(self.name(index))));
             let (worker, work) = (Arc::clone(self), Arc::clone(work));
-            running.spawn(async move { (index, worker.persist(index, &work).await) });
+            running.spawn(async move { (index, worker.see_through(index, &work).await) });
         }
         while let Some(joined) = running.join_next().await {
             if let Ok((index, outcome)) = joined {
@@ -129,6 +133,21 @@ impl Worker {
         }
         given_up.extend(selection.unknown.iter().map(|name| GivenUp::unknown(name)));
         Ok(Letter::given_up(&given_up))
+    }
+
+    /// Runs one action to its end, and counts how it ended.
+    async fn see_through(&self, index: usize, work: &Work) -> Outcome {
+        let outcome = self.persist(index, work).await;
+        let result = match &outcome {
+            Outcome::Done => ActionResult::Done,
+            Outcome::Released => ActionResult::Released,
+            Outcome::GivenUp(given_up) => match given_up.reason {
+                Reason::Malformed | Reason::Refused => ActionResult::Refused,
+                Reason::Exhausted => ActionResult::Exhausted,
+            },
+        };
+        self.metrics.action(self.name(index), result);
+        outcome
     }
 
     /// Runs one action until it succeeds, is given up or is released.

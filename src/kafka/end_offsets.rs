@@ -31,7 +31,7 @@ pub struct EndOffsetWatch {
 }
 
 impl EndOffsetWatch {
-    /// Starts asking for partitions of `topic`, until `stop`.
+    /// Starts asking for partitions of `topic`, ten times a second, until `stop`.
     ///
     /// # Errors
     /// If the client cannot be made.
@@ -44,6 +44,32 @@ impl EndOffsetWatch {
         // The high watermark, not the last stable offset: activity in an upstream
         // transaction that is still open has been appended and is not read.
         config.set("isolation.level", "read_uncommitted");
+        Self::asking(&config, topic, INTERVAL, clock, stop)
+    }
+
+    /// Starts asking where what is committed ends, this often: to be shown, not to be gone
+    /// by.
+    ///
+    /// # Errors
+    /// If the client cannot be made.
+    pub fn start_slowly(
+        mut config: ClientConfig,
+        topic: String,
+        every: Duration,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        config.set("isolation.level", "read_committed");
+        Self::asking(&config, topic, every, clock, stop)
+    }
+
+    fn asking(
+        config: &ClientConfig,
+        topic: String,
+        every: Duration,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         let client: BaseConsumer = config.create()?;
         let partitions = Arc::new(Mutex::new(Vec::new()));
         // One answer may wait; a loop that is behind needs no more of them.
@@ -55,6 +81,7 @@ impl EndOffsetWatch {
                 Asker {
                     client,
                     topic,
+                    every,
                     clock,
                     partitions: asked,
                     sender,
@@ -85,6 +112,7 @@ impl EndOffsetWatch {
 struct Asker {
     client: BaseConsumer,
     topic: String,
+    every: Duration,
     clock: Clock,
     partitions: Arc<Mutex<Vec<i32>>>,
     sender: SyncSender<EndOffsets>,
@@ -94,7 +122,7 @@ struct Asker {
 impl Asker {
     fn run(mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            thread::sleep(INTERVAL);
+            thread::sleep(self.every);
             let partitions = self
                 .partitions
                 .lock()
@@ -110,7 +138,7 @@ impl Asker {
                 }
                 Err(error) if !self.failing => {
                     self.failing = true;
-                    tracing::warn!(topic = self.topic, error = %Explained(&error), "brokers do not tell where partitions end: nothing is ended until they do");
+                    tracing::warn!(topic = self.topic, error = %Explained(&error), "brokers do not tell where partitions end; no tracker ends anything until they do");
                 }
                 Err(_) => {}
             }

@@ -27,6 +27,13 @@ pub struct PartitionOffsets {
 }
 
 impl PartitionOffsets {
+    /// Offsets that a group which begins at the beginning has not finished. Transaction
+    /// markers have offsets too.
+    #[must_use]
+    pub fn unfinished(self) -> i64 {
+        (self.end - self.committed.unwrap_or(self.beginning)).max(0)
+    }
+
     /// Offsets that the group has not finished; none if it has committed nothing.
     /// Transaction markers have offsets too.
     #[must_use]

@@ -98,6 +98,17 @@ pub enum CommitError {
     /// Records were refused because of their size: dead letters, nothing else is large.
     #[error("{0} dead letters are larger than their topic takes")]
     TooLarge(u64),
+    /// Another process has the transactional id, or a transaction was open for too long.
+    #[error("the brokers have taken the transactional id away: {0}")]
+    Fenced(Box<CommitError>),
+}
+
+impl CommitError {
+    /// Whether the brokers have taken the transactional id away.
+    #[must_use]
+    pub const fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced(_))
+    }
 }
 
 impl CommitError {
@@ -233,6 +244,7 @@ impl Committer {
                 at("commit offsets", committed)
             }
         });
+        let outcome = outcome.map_err(|error| fenced_or(error, producer));
         if let Err(error) = &outcome {
             let ends_transaction = manner.delivery == Delivery::ExactlyOnce;
             if requires_new_producer(error) || ends_transaction && abort(producer).is_err() {
@@ -299,6 +311,24 @@ fn retry(step: &'static str, mut call: impl FnMut() -> Result<(), KafkaError>) -
     }
 }
 
+/// A producer that has been fenced says so once for all; what fails for it may say less.
+fn fenced_or(error: CommitError, producer: &BatchProducer) -> CommitError {
+    let fatal = producer.client().fatal_error().map(|(code, _)| code);
+    let is_fence = |code: RDKafkaErrorCode| {
+        matches!(
+            code,
+            RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+        )
+    };
+    if fatal.is_some_and(is_fence) {
+        CommitError::Fenced(Box::new(error))
+    } else {
+        error
+    }
+}
+
 fn requires_new_producer(error: &CommitError) -> bool {
     match error {
         CommitError::Kafka {
@@ -311,7 +341,7 @@ fn requires_new_producer(error: &CommitError) -> bool {
         } => {
             matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced)
         }
-        CommitError::Kafka { .. } | CommitError::Unacknowledged(_) => true,
+        CommitError::Kafka { .. } | CommitError::Unacknowledged(_) | CommitError::Fenced(_) => true,
         CommitError::Unwritten { .. } | CommitError::TooLarge(_) => false,
     }
 }

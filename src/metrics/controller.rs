@@ -1,14 +1,13 @@
 //! What the controller counts and measures.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use prometheus::{
     GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     register_gauge_vec_with_registry as float_gauges,
     register_int_counter_vec_with_registry as counters,
     register_int_gauge_vec_with_registry as gauges, register_int_gauge_with_registry as gauge,
 };
+
+use super::shown::Shown;
 
 /// The controller's metrics. Clones share them. All but the counters are the leader's to
 /// show: another controller shows none, so that sums over replicas are right.
@@ -250,22 +249,6 @@ impl LagMetrics {
                 // Of some partitions only the number of records was ever known.
                 let _removed = self.seconds.remove_label_values(labels);
             });
-    }
-}
-
-/// The labels that are shown. Those that are not any more are removed one by one after the
-/// others have been set: between a reset and that, a scrape would find nothing.
-#[derive(Clone, Debug, Default)]
-struct Shown(Arc<Mutex<BTreeSet<Vec<String>>>>);
-
-impl Shown {
-    fn replace(&self, now: BTreeSet<Vec<String>>, remove: impl Fn(&[&str])) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for labels in shown.difference(&now) {
-            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-            remove(&labels);
-        }
-        *shown = now;
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the handler counts.
 
+mod group;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -10,22 +12,31 @@ use prometheus::{
 };
 
 use crate::handler::event::Occasion;
+use group::GroupMetrics;
 
 /// From a local call to the longest timeout that makes sense, in seconds.
 const DURATION_BUCKETS: [f64; 11] = [
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// From at once to an hour of retries, in seconds.
+const AGE_BUCKETS: [f64; 13] = [
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
+];
+
 /// The handler's metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub struct HandlerMetrics {
     events: IntCounterVec,
+    ages: HistogramVec,
+    actions: IntCounterVec,
     attempts: IntCounterVec,
     durations: HistogramVec,
     circuits: IntGaugeVec,
     dead_letters: IntCounterVec,
     in_flight: IntGaugeVec,
     paused: IntGaugeVec,
+    group: GroupMetrics,
 }
 
 /// What became of an event.
@@ -39,6 +50,19 @@ pub enum EventResult {
     /// or soon will be, and nobody is helped by hearing of it later.
     Dropped,
     /// Its partition went away, or the process stops: it is delivered again elsewhere.
+    Released,
+}
+
+/// How an action on an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionResult {
+    /// It succeeded, perhaps after some attempts.
+    Done,
+    /// Its target refused.
+    Refused,
+    /// Its attempts or its time were used up.
+    Exhausted,
+    /// Its partition went away, or the process stops.
     Released,
 }
 
@@ -71,6 +95,19 @@ impl HandlerMetrics {
                 "sundown_handler_events_total",
                 "Terminal events and warnings by what became of them.",
                 &["occasion", "result"],
+                registry
+            )?,
+            ages: histograms!(
+                "sundown_handler_event_age_seconds",
+                "From an event's Kafka timestamp until it was finished.",
+                &["occasion"],
+                AGE_BUCKETS.to_vec(),
+                registry
+            )?,
+            actions: counters!(
+                "sundown_handler_actions_total",
+                "Actions on events by how they ended, retries and all.",
+                &["action", "result"],
                 registry
             )?,
             attempts: counters!(
@@ -110,35 +147,60 @@ impl HandlerMetrics {
                 &["occasion"],
                 registry
             )?,
+            group: GroupMetrics::new(registry)?,
         };
+        metrics.fill(actions, dead_letter_reasons);
+        Ok(metrics)
+    }
+
+    /// Has every series shown.
+    fn fill<'a>(&self, actions: impl IntoIterator<Item = &'a str>, dead_letter_reasons: &[&str]) {
         for occasion in [Occasion::Ending, Occasion::Warning].map(Occasion::as_str) {
             for result in EventResult::ALL {
-                metrics
-                    .events
-                    .with_label_values(&[occasion, result.as_str()]);
+                self.events.with_label_values(&[occasion, result.as_str()]);
             }
-            metrics.in_flight.with_label_values(&[occasion]);
-            metrics.paused.with_label_values(&[occasion]);
+            self.group.fill(occasion);
+            self.ages.with_label_values(&[occasion]);
+            self.in_flight.with_label_values(&[occasion]);
+            self.paused.with_label_values(&[occasion]);
         }
         for action in actions {
             for result in AttemptResult::ALL {
-                metrics
-                    .attempts
-                    .with_label_values(&[action, result.as_str()]);
+                self.attempts.with_label_values(&[action, result.as_str()]);
             }
-            metrics.durations.with_label_values(&[action]);
-            metrics.circuits.with_label_values(&[action]);
+            for result in ActionResult::ALL {
+                self.actions.with_label_values(&[action, result.as_str()]);
+            }
+            self.durations.with_label_values(&[action]);
+            self.circuits.with_label_values(&[action]);
         }
         for reason in dead_letter_reasons {
-            metrics.dead_letters.with_label_values(&[reason]);
+            self.dead_letters.with_label_values(&[reason]);
         }
-        Ok(metrics)
     }
 
     /// An event is finished.
     pub fn event(&self, occasion: Occasion, result: EventResult) {
         let labels = [occasion.as_str(), result.as_str()];
         self.events.with_label_values(&labels).inc();
+    }
+
+    /// An event was finished so long after it had been written.
+    pub fn age(&self, occasion: Occasion, age: Duration) {
+        let histogram = self.ages.with_label_values(&[occasion.as_str()]);
+        histogram.observe(age.as_secs_f64());
+    }
+
+    /// An action on an event is over.
+    pub fn action(&self, action: &str, result: ActionResult) {
+        let labels = [action, result.as_str()];
+        self.actions.with_label_values(&labels).inc();
+    }
+
+    /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions,
+    /// which left so many.
+    pub fn rebalanced(&self, occasion: Occasion, kind: &str, partitions: usize) {
+        self.group.rebalanced(occasion.as_str(), kind, partitions);
     }
 
     /// An attempt of an action is over.
@@ -167,7 +229,12 @@ impl HandlerMetrics {
         gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
-    /// How many partitions are paused.
+    /// How many partitions somebody has paused.
+    pub fn held(&self, occasion: Occasion, partitions: usize) {
+        self.group.held(occasion.as_str(), partitions);
+    }
+
+    /// How many partitions are paused because too much is in flight.
     pub fn paused(&self, occasion: Occasion, partitions: usize) {
         let gauge = self.paused.with_label_values(&[occasion.as_str()]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
@@ -187,6 +254,19 @@ impl EventResult {
             Self::Done => "done",
             Self::DeadLettered => "dead_lettered",
             Self::Dropped => "dropped",
+            Self::Released => "released",
+        }
+    }
+}
+
+impl ActionResult {
+    const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Exhausted, Self::Released];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Exhausted => "exhausted",
             Self::Released => "released",
         }
     }

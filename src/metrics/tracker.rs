@@ -1,17 +1,26 @@
 //! The tracker's metrics.
 
+mod clocks;
+mod partitions;
+mod register;
+
+use std::time::Duration;
+
 use prometheus::core::{Collector, Metric};
 use prometheus::proto::MetricFamily;
-use prometheus::{
-    Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
-};
+use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use crate::process_report::{LatenessBucket, Totals};
+use crate::metrics::shown::Shown;
+use crate::process_report::{LatenessBucket, PolicyInForce, Totals};
 use crate::session::{Effect, Reason, Span, Timestamp};
+use crate::tracker::clocks::ClockTrouble;
 use crate::tracker::engine::Batch;
 use crate::tracker::partition::{PartitionTally, TOO_MANY_SESSIONS};
 use crate::wire::event::DecodeError;
+use clocks::ClockMetrics;
+use partitions::PartitionMetrics;
+pub use partitions::{LivePartition, PartitionState};
+use register::Register;
 
 /// From ten milliseconds to five minutes.
 const LATENESS_BUCKETS: [f64; 13] = [
@@ -21,6 +30,9 @@ const LATENESS_BUCKETS: [f64; 13] = [
 const DURATION_BUCKETS: [f64; 12] = [
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
 ];
+
+/// From an empty partition to one of many millions of sessions.
+const RESTORE_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// What a tracker counts.
 #[derive(Clone, Debug)]
@@ -37,15 +49,19 @@ pub struct TrackerMetrics {
     checkpoint_writes: IntCounterVec,
     transactions: IntCounterVec,
     transaction_seconds: Histogram,
+    fenced_producers: IntCounter,
     rebalances: IntCounterVec,
     restored_records: IntCounter,
     replayed_records: IntCounter,
+    restore_seconds: Histogram,
+    failed_restores: IntCounter,
     degraded_restores: IntCounter,
-    partitions: IntGaugeVec,
-    sessions: IntGaugeVec,
-    watermark: IntGaugeVec,
-    clocks_agree: IntGauge,
+    max_sessions: IntGauge,
+    partitions: PartitionMetrics,
+    clocks: ClockMetrics,
     refused_policies: IntCounter,
+    policy_generations: IntGaugeVec,
+    policies_shown: Shown,
 }
 
 impl TrackerMetrics {
@@ -68,15 +84,19 @@ impl TrackerMetrics {
             checkpoint_writes: register.counters("sundown_tracker_checkpoint_writes_total", "Records written to the checkpoint topic, in committed transactions.", "kind")?,
             transactions: register.counters("sundown_tracker_transactions_total", "Transactions, or flushes with at-least-once delivery.", "result")?,
             transaction_seconds: register.histogram("sundown_tracker_transaction_duration_seconds", "How long they took.", &DURATION_BUCKETS)?,
+            fenced_producers: register.counter("sundown_tracker_fenced_producers_total", "Times that the brokers took the transactional id away from the tracker's producer.")?,
             rebalances: register.counters("sundown_tracker_rebalances_total", "Rebalances that gave, took or lost partitions.", "kind")?,
             restored_records: register.counter("sundown_tracker_restored_records_total", "Checkpoint records read by restores.")?,
             replayed_records: register.counter("sundown_tracker_replayed_records_total", "Source records replayed by restores.")?,
+            restore_seconds: register.histogram("sundown_tracker_restore_duration_seconds", "How long it took to restore a partition.", &RESTORE_BUCKETS)?,
+            failed_restores: register.counter("sundown_tracker_failed_restores_total", "Restores that came to nothing, and were begun again.")?,
             degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that took every session as active because source records were gone.")?,
-            partitions: register.gauges("sundown_tracker_partitions", "Partitions assigned.", "state")?,
-            sessions: register.gauges("sundown_tracker_sessions", "Live sessions.", "partition")?,
-            watermark: register.gauges("sundown_tracker_watermark_timestamp_milliseconds", "The time up to which everything appended has been read, in milliseconds since 1970.", "partition")?,
-            clocks_agree: register.gauge("sundown_tracker_clocks_agree", "1 while sessions may end, 0 while this machine's clock and the brokers' cannot be trusted.")?,
+            max_sessions: register.gauge("sundown_tracker_max_sessions", "The most sessions that one partition may hold (--max-sessions).")?,
+            partitions: PartitionMetrics::new(&register)?,
+            clocks: ClockMetrics::new(&register)?,
             refused_policies: register.counter("sundown_tracker_refused_policies_total", "Records of the policy topic that could not be used; what was in force before stayed so.")?,
+            policy_generations: register.gauges("sundown_tracker_policy_generation", "The generation of the policy that the tracker goes by; 0 for the built-in one.", "policy")?,
+            policies_shown: Shown::default(),
         };
         for reason in Reason::ALL {
             metrics.endings.with_label_values(&[reason.as_str()]);
@@ -145,6 +165,15 @@ impl TrackerMetrics {
         self.rebalances.with_label_values(&[kind]).inc();
     }
 
+    /// Restoring a partition took so long, and worked or did not.
+    pub fn restore(&self, took: Duration, ok: bool) {
+        if ok {
+            self.restore_seconds.observe(took.as_secs_f64());
+        } else {
+            self.failed_restores.inc();
+        }
+    }
+
     /// A partition has been restored.
     pub fn restored(&self, records: u64, replayed: u64, degraded: bool) {
         self.restored_records.inc_by(records);
@@ -152,36 +181,47 @@ impl TrackerMetrics {
         self.degraded_restores.inc_by(u64::from(degraded));
     }
 
-    /// Which partitions there are now: their number, and sessions and watermark once
-    /// restored.
-    pub fn assignment(&self, partitions: impl Iterator<Item = (i32, Option<(usize, Timestamp)>)>) {
-        self.sessions.reset();
-        self.watermark.reset();
-        let (mut live, mut restoring) = (0, 0);
-        for (number, state) in partitions {
-            let Some((sessions, watermark)) = state else {
-                restoring += 1;
-                continue;
-            };
-            live += 1;
-            let number = number.to_string();
-            let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
-            self.sessions.with_label_values(&[&number]).set(sessions);
-            if watermark > Timestamp::MIN {
-                self.watermark
-                    .with_label_values(&[&number])
-                    .set(watermark.as_millis());
-            }
-        }
-        self.partitions.with_label_values(&["live"]).set(live);
-        self.partitions
-            .with_label_values(&["restoring"])
-            .set(restoring);
+    /// The brokers have taken the transactional id away.
+    pub fn fenced(&self) {
+        self.fenced_producers.inc();
     }
 
-    /// Whether sessions may end.
-    pub fn clocks_agree(&self, agree: bool) {
-        self.clocks_agree.set(i64::from(agree));
+    /// The bounds: how many partitions the source topic has, and how many sessions each of
+    /// them may hold.
+    pub fn bounds(&self, topic_partitions: i32, max_sessions: usize) {
+        self.partitions.of_topic(topic_partitions);
+        let max_sessions = i64::try_from(max_sessions).unwrap_or(i64::MAX);
+        self.max_sessions.set(max_sessions);
+    }
+
+    /// Which partitions there are now.
+    pub fn assignment(&self, partitions: impl Iterator<Item = PartitionState>) {
+        self.partitions.show(partitions);
+    }
+
+    /// Whether sessions may end by the clocks, or why not.
+    pub fn clocks(&self, trouble: Option<&ClockTrouble>) {
+        self.clocks.trouble(trouble);
+    }
+
+    /// How far this machine's clock is ahead of the brokers', if that is known.
+    pub fn clock_skew(&self, skew: Option<Span>) {
+        self.clocks.skew(skew.map(seconds_of));
+    }
+
+    /// The policies in force; all others are not shown any more.
+    pub fn policies(&self, policies: &[PolicyInForce]) {
+        for policy in policies {
+            let generation = i64::try_from(policy.generation).unwrap_or(i64::MAX);
+            self.policy_generations
+                .with_label_values(&[&policy.name])
+                .set(generation);
+        }
+        let now = policies.iter().map(|policy| vec![policy.name.clone()]);
+        self.policies_shown.replace(now.collect(), |labels| {
+            // It was set before, and nobody else removes it.
+            let _removed = self.policy_generations.remove_label_values(labels);
+        });
     }
 
     /// All that process reports tell of it.
@@ -241,40 +281,4 @@ fn seconds_of(span: Span) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a metric")]
     let millis = span.as_millis() as f64;
     millis / 1000.0
-}
-
-/// Makes metrics and registers them.
-struct Register<'a>(&'a Registry);
-
-impl Register<'_> {
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
-        let metric = IntCounter::new(name, help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counters(&self, name: &str, help: &str, label: &str) -> Result<IntCounterVec, Error> {
-        let metric = IntCounterVec::new(Opts::new(name, help), &[label])?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
-        let metric = IntGauge::new(name, help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, Error> {
-        let metric = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, Error> {
-        let metric =
-            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
 }

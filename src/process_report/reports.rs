@@ -6,7 +6,8 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    INTERVAL, Identity, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport, ProcessState, Reporter,
+    Assignment, INTERVAL, Identity, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport,
+    ProcessState, Reporter,
 };
 use crate::admin::Health;
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ pub struct Reports {
     identity: Identity,
     health: Health,
     policies: Box<dyn Fn() -> Vec<PolicyInForce> + Send + Sync>,
+    assignments: Box<dyn Fn() -> Vec<Assignment> + Send + Sync>,
     reporter: Reporter,
     clock: Clock,
 }
@@ -36,6 +38,7 @@ impl Reports {
             identity,
             health,
             policies: Box::new(Vec::new),
+            assignments: Box::new(Vec::new),
             reporter: Reporter::new(config, topic, clock)?,
             clock,
         })
@@ -49,6 +52,18 @@ impl Reports {
     ) -> Self {
         Self {
             policies: Box::new(policies),
+            ..self
+        }
+    }
+
+    /// The same, which also tell the partitions that the process has.
+    #[must_use]
+    pub fn with_assignments(
+        self,
+        assignments: impl Fn() -> Vec<Assignment> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            assignments: Box::new(assignments),
             ..self
         }
     }
@@ -79,6 +94,7 @@ impl Reports {
     fn report(&self, state: ProcessState) -> ProcessReport {
         ProcessReport {
             policies: (self.policies)(),
+            assignments: (self.assignments)(),
             ..self.identity.report(state, &self.health, self.clock.wall())
         }
     }

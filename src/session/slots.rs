@@ -141,6 +141,16 @@ impl Slots {
         live.map(|(number, _)| number)
     }
 
+    /// All slots from `start` on, live or free, by number.
+    pub(super) fn numbers(&self, start: SlotId) -> impl Iterator<Item = SlotId> + use<> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "tables are bounded well below 2^32"
+        )]
+        let end = (self.slots.len() * CHUNK) as SlotId;
+        start..end
+    }
+
     /// The details of the session in `slot`.
     pub(super) fn details(&self, slot: SlotId) -> &Details {
         let (chunk, at) = place(slot);

@@ -11,11 +11,13 @@
 //! | what the passing of time does | `table/expiry.rs` |
 //! | what goes to the checkpoint topic, and when | `table/flush.rs` |
 //! | how a table is built again from there | `table/restore.rs` |
+//! | looking at sessions without touching them | `table/lookup.rs` |
 
 mod burst;
 mod events;
 mod expiry;
 mod flush;
+mod lookup;
 mod restore;
 
 use std::collections::VecDeque;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 pub use burst::Logged;
+pub use lookup::LiveSession;
 
 use super::effect::Reason;
 use super::id::{SessionId, UserId};

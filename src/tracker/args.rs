@@ -9,6 +9,7 @@ use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
 use crate::kafka::transaction::Delivery;
 use crate::session::Span;
+use crate::session_lookup::AdminTokenArgs;
 use crate::wire::duration;
 
 /// Flags of `sundown tracker`.
@@ -65,7 +66,7 @@ pub struct TrackerArgs {
     /// The consumer group; --topic-prefix is put before it.
     #[arg(
         long,
-        env = "SUNDOWN_GROUP",
+        env = "SUNDOWN_TRACKER_GROUP",
         default_value = "sundown-tracker",
         value_name = "NAME"
     )]
@@ -98,6 +99,10 @@ pub struct TrackerArgs {
     /// Where the admin port is.
     #[command(flatten)]
     pub admin: AdminArgs,
+
+    /// What it wants to know before it tells of sessions.
+    #[command(flatten)]
+    pub admin_token: AdminTokenArgs,
 }
 
 impl TrackerArgs {

@@ -55,6 +55,21 @@ pub enum ClockTrouble {
     },
 }
 
+impl ClockTrouble {
+    /// Every [`reason`](Self::reason), for metrics.
+    pub const REASONS: [&str; 3] = ["unknown", "stale", "apart"];
+
+    /// A short name for it, from a closed set.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Stale(_) => "stale",
+            Self::Apart { .. } => "apart",
+        }
+    }
+}
+
 fn span(duration: &Duration) -> Span {
     Span::from_millis(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
@@ -129,6 +144,13 @@ impl Clocks {
         reading.wall.max(broker)
     }
 
+    /// How far this machine's clock is ahead of the brokers' at the moment of `reading`,
+    /// give or take the round trip of a report; none if theirs is not known.
+    #[must_use]
+    pub fn skew(&self, reading: Reading) -> Option<Span> {
+        Some(reading.wall.since(self.broker(reading)?))
+    }
+
     /// What the brokers' clock shows at the moment of `reading`, or a little less: the
     /// report was stamped before its acknowledgement came. By elapsed time from there
     /// on, so that setting this machine's clock does not move it.
@@ -173,6 +195,8 @@ mod tests {
         let clocks = sampled(Some(-3_000));
         let at = |ms| Timestamp::from_millis(NOON + ms);
         assert_eq!(clocks.lower(reading(2_000, 102)), Ok(at(-1_000)));
+        let ahead = clocks.skew(reading(2_000, 102));
+        assert_eq!(ahead, Some(Span::from_millis(3_000)));
         assert_eq!(clocks.upper(reading(2_000, 102)), at(2_000));
         assert_eq!(clocks.lower(reading(-2_000, 102)), Ok(at(-2_000)));
         assert_eq!(clocks.upper(reading(-2_000, 102)), at(-1_000));
@@ -206,6 +230,7 @@ mod tests {
     fn where_brokers_do_not_tell_their_time_this_machines_clock_counts() {
         let clocks = sampled(None);
         assert!(clocks.unchecked());
+        assert_eq!(clocks.skew(reading(5_000, 105)), None);
         assert_eq!(
             clocks.lower(reading(5_000, 105)),
             Ok(reading(5_000, 0).wall)

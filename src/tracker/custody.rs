@@ -113,6 +113,7 @@ impl<S: Surroundings> Custody<S> {
     /// What cannot be mended by trying again: a checkpoint record that cannot be read.
     pub fn round(&mut self) -> anyhow::Result<()> {
         self.take_policies();
+        self.take_pauses();
         self.take_restored()?;
         self.take_samples();
         self.take_ends();
@@ -126,6 +127,22 @@ impl<S: Surroundings> Custody<S> {
         while let Some(policies) = self.surroundings.policies() {
             self.engine.set_policies(&policies);
             self.surroundings.tell(News::Policies);
+        }
+    }
+
+    /// A partition that is paused is not read, and nothing ends on it: to it, time stands
+    /// still.
+    fn take_pauses(&mut self) {
+        while let Some(paused) = self.surroundings.pauses() {
+            if !paused.is_empty() {
+                tracing::info!(partitions = ?paused, "paused by an operator");
+            }
+            let change = self.engine.set_paused(paused);
+            self.surroundings.pause(&change.pause);
+            for (partition, position) in change.resume {
+                self.read_on(partition, position);
+            }
+            self.surroundings.tell(News::Pauses);
         }
     }
 

@@ -1,10 +1,11 @@
 //! The tracker's logic around the partitions: which of them it has, what time it is,
 //! and when to commit. Plain code, without Kafka, threads or clocks.
 
+mod pausing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::clocks::{BrokerSample, ClockTrouble, Clocks, Reading};
 use super::partition::{Partition, PartitionBatch, PartitionTally};
 use super::record::SourceRecord;
 use crate::session::{Policy, PolicySet, Span, Timestamp};
+
+pub use pausing::Repause;
 
 /// Outputs that fill a transaction before its time has come.
 const MAX_OUTPUTS: usize = 20_000;
@@ -30,6 +33,8 @@ pub struct Engine {
     policies: Option<Arc<PolicySet>>,
     clocks: Clocks,
     partitions: BTreeMap<i32, Assigned>,
+    /// Those that are to be read by nobody, assigned or not; none before that is known.
+    paused: Option<BTreeSet<i32>>,
     /// How many restores have been asked for.
     tickets: u64,
     /// Records applied since the last batch.
@@ -79,6 +84,7 @@ impl Engine {
             policies: None,
             clocks: Clocks::new(max_clock_skew),
             partitions: BTreeMap::new(),
+            paused: None,
             tickets: 0,
             records: 0,
             last_batch: Duration::ZERO,
@@ -136,7 +142,7 @@ impl Engine {
     }
 
     /// Applies records of one partition, in the order of their offsets; ignores them
-    /// while that is being restored. Returns the offset of one whose key belongs on
+    /// while that is being restored or paused. Returns the offset of one whose key belongs on
     /// another partition, if there is any.
     pub fn apply<R: SourceRecord>(
         &mut self,
@@ -144,16 +150,16 @@ impl Engine {
         records: &[R],
         now_upper: Timestamp,
     ) -> Option<i64> {
-        let Some(Assigned::Live(partition)) = self.partitions.get_mut(&partition) else {
-            return None;
-        };
+        // A record that was on its way when its partition was paused is read again later.
+        let partition = self.moving(partition)?;
+        let misrouted = partition.apply(records, now_upper);
         self.records += records.len() as u64;
-        partition.apply(records, now_upper)
+        misrouted
     }
 
     /// The consumer's position in a partition, everything before it having been applied.
     pub fn reached(&mut self, partition: i32, position: i64) {
-        if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&partition) {
+        if let Some(partition) = self.moving(partition) {
             partition.reached(position);
         }
     }
@@ -166,7 +172,12 @@ impl Engine {
     pub fn seen_ends(&mut self, answer: &EndOffsets) -> Result<(), ClockTrouble> {
         let asked_at = self.clocks.lower(answer.asked_at)?;
         for &(number, end) in &answer.ends {
+            let paused = self.is_paused(number);
             if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) {
+                if paused {
+                    partition.ends_at(end);
+                    continue;
+                }
                 partition.seen_append_time(asked_at);
                 partition.seen_end(end, asked_at);
                 self.catching_up |= partition.backlog() >= BACKLOG;
@@ -260,6 +271,15 @@ impl Engine {
         })
     }
 
+    /// A partition that is being read.
+    #[must_use]
+    pub fn live_partition(&self, number: i32) -> Option<&Partition> {
+        match self.partitions.get(&number)? {
+            Assigned::Restoring(_) => None,
+            Assigned::Live(partition) => Some(partition),
+        }
+    }
+
     /// What happened on each partition since the last call.
     pub fn take_tallies(&mut self) -> impl Iterator<Item = PartitionTally> {
         self.live_mut().map(Partition::take_tally)
@@ -267,7 +287,17 @@ impl Engine {
 
     /// Whether nothing is left to be read, by what the brokers last said.
     fn caught_up(&self) -> bool {
-        self.live().all(|partition| partition.backlog() == 0)
+        self.assigned().all(|(number, partition)| {
+            partition.is_none_or(|one| one.backlog() == 0 || self.is_paused(number))
+        })
+    }
+
+    /// A partition that is being read.
+    fn moving(&mut self, number: i32) -> Option<&mut Partition> {
+        match self.partitions.get_mut(&number)? {
+            Assigned::Live(partition) if !is_in(self.paused.as_ref(), number) => Some(partition),
+            Assigned::Live(_) | Assigned::Restoring(_) => None,
+        }
     }
 
     fn live(&self) -> impl Iterator<Item = &Partition> {
@@ -282,4 +312,8 @@ impl Engine {
                 Assigned::Live(partition) => Some(&mut **partition),
             })
     }
+}
+
+fn is_in(paused: Option<&BTreeSet<i32>>, number: i32) -> bool {
+    paused.is_some_and(|paused| paused.contains(&number))
 }

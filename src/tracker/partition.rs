@@ -7,7 +7,8 @@ use super::murmur2::murmur2_partition;
 use super::offset_metadata::OffsetMetadata;
 use super::record::{DeadLetter, SourceRecord, TimestampKind};
 use crate::session::{
-    Applied, Effect, Logged, Policy, PolicySet, SessionTable, Subject, Tally, Timestamp,
+    Applied, Effect, LiveSession, Logged, Policy, PolicySet, SessionTable, Subject, Tally,
+    Timestamp, UserId,
 };
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{Decoded, decode};
@@ -167,10 +168,16 @@ impl Partition {
     /// had passed before they were asked. If all of that has been read, nothing that
     /// was appended before `asked_at` is unread.
     pub fn seen_end(&mut self, end: i64, asked_at: Timestamp) {
-        self.end = end;
+        self.ends_at(end);
         if self.backlog() == 0 {
             self.advance(asked_at);
         }
+    }
+
+    /// The brokers said that the partition ended at `end`; what that means for its sessions
+    /// is left open.
+    pub fn ends_at(&mut self, end: i64) {
+        self.end = end;
     }
 
     /// While behind, the brokers' own timestamps tell how far the log has been read;
@@ -243,6 +250,24 @@ impl Partition {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.table.len()
+    }
+
+    /// The live session of this id.
+    #[must_use]
+    pub fn look_up(&self, id: &str) -> Option<LiveSession> {
+        self.table.look_up(id)
+    }
+
+    /// Looks for the sessions of a user; see [`SessionTable::search`].
+    pub fn search(
+        &self,
+        user: &UserId,
+        start: u32,
+        slots: usize,
+        room: usize,
+        found: &mut Vec<LiveSession>,
+    ) -> Option<u32> {
+        self.table.search(user, start, slots, room, found)
     }
 
     /// The policies in force, the most important first, each with how many of the

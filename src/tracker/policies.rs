@@ -1,6 +1,7 @@
 //! Where a tracker's policies come from: a file, or the topic that the controller and
 //! `sundown policy` write.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -12,9 +13,18 @@ use super::args::TrackerArgs;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
 use crate::metrics::tracker::TrackerMetrics;
+use crate::pauses::{PausableRole, Pauses};
 use crate::policy_file::{PolicyFile, PolicyFileError};
 use crate::policy_topic::{self, PolicyNews};
 use crate::session::{Policy, PolicySet};
+
+/// What a tracker is told to go by.
+pub(super) struct Rules {
+    /// The policies in force.
+    pub(super) policies: Receiver<Arc<PolicySet>>,
+    /// The partitions that are paused.
+    pub(super) pauses: Receiver<BTreeSet<i32>>,
+}
 
 /// Where policies come from.
 pub(super) enum PolicySource {
@@ -47,15 +57,8 @@ impl PolicySource {
         })
     }
 
-    /// The topic that has to be there for it.
-    pub(super) fn topic<'a>(&self, topics: &'a Topics) -> Option<&'a str> {
-        match self {
-            Self::File { .. } => None,
-            Self::Topic { .. } => Some(&topics.policies),
-        }
-    }
-
-    /// Gives the policies as soon as they are known, and whenever they change.
+    /// Gives the policies and the pauses as soon as they are known, and whenever they
+    /// change. The topic is followed in any case: pauses are there.
     ///
     /// # Errors
     /// If the topic's reader cannot be set up.
@@ -65,8 +68,11 @@ impl PolicySource {
         topics: &Topics,
         metrics: &TrackerMetrics,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Receiver<Arc<PolicySet>>> {
-        let (sender, receiver) = channel();
+    ) -> anyhow::Result<Rules> {
+        let followed = Follower::start(config, &topics.policies, stop.clone())?;
+        let (sender, policies_known) = channel();
+        let (pause, pauses) = channel();
+        let pause = move |paused: &Pauses| drop(pause.send(paused.of(PausableRole::Tracker)));
         // Nobody listens any more only when the process is going.
         let give = move |policies| drop(sender.send(policies));
         match self {
@@ -79,16 +85,24 @@ impl PolicySource {
                 tracing::info!(path = %path.display(), topic, "the file's policies are in force, the topic's are not");
                 give(policies);
                 file.watch(stop.clone(), give)?;
+                policy_topic::watch(followed, move |news| {
+                    if let PolicyNews::Paused(paused) = news {
+                        pause(paused);
+                    }
+                })?;
             }
             Self::Topic { fallback } => {
-                let followed = Follower::start(config, &topics.policies, stop.clone())?;
                 let metrics = metrics.clone();
                 policy_topic::watch(followed, move |news| match news {
                     PolicyNews::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
+                    PolicyNews::Paused(paused) => pause(paused),
                     PolicyNews::Refused => metrics.policy_refused(),
                 })?;
             }
         }
-        Ok(receiver)
+        Ok(Rules {
+            policies: policies_known,
+            pauses,
+        })
     }
 }

@@ -4,6 +4,7 @@
 mod on_kafka;
 pub mod report;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use rdkafka::message::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::custody::{Change, Custody};
+use super::desk::Clerk;
 use super::engine::Engine;
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
@@ -54,6 +56,8 @@ pub struct Parts {
     pub reporter: Reporter,
     /// The policies, as soon as they are known and whenever they change.
     pub policies: Receiver<Arc<PolicySet>>,
+    /// The partitions that are paused, likewise.
+    pub pauses: Receiver<BTreeSet<i32>>,
 }
 
 /// What the loop has to know.
@@ -73,17 +77,19 @@ pub struct Settings {
 pub struct Worker {
     custody: Custody<OnKafka>,
     consumer: Arc<GroupConsumer>,
+    clerk: Clerk,
     heartbeat: Heartbeat,
     told_misrouted: bool,
 }
 
 impl Worker {
-    /// A loop around `engine`. It sets the conditions `group`, `policies`, `restore`
+    /// A loop around `engine`, with somebody to answer questions about sessions. It sets the conditions `group`, `policies`, `restore`
     /// and `clock`.
     #[must_use]
     pub fn new(
         engine: Engine,
         parts: Parts,
+        clerk: Clerk,
         settings: Settings,
         clock: Clock,
         health: Health,
@@ -96,6 +102,7 @@ impl Worker {
         Self {
             custody: Custody::new(engine, surroundings, partitions, table),
             consumer,
+            clerk,
             heartbeat,
             told_misrouted: false,
         }
@@ -114,6 +121,7 @@ impl Worker {
                 self.rebalance(&rebalance)?;
             }
             self.custody.round()?;
+            self.clerk.serve(self.custody.engine());
             self.report_if_due();
         }
         self.finish();

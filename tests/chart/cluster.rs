@@ -9,12 +9,14 @@ use std::process::{Command, Output, Stdio};
 
 use crate::helm::template;
 
-const KINDS_OF_OTHERS: [&str; 5] = [
+const KINDS_OF_OTHERS: [&str; 7] = [
     "kafkatopics.kafka.strimzi.io",
     "kafkausers.kafka.strimzi.io",
     "scaledobjects.keda.sh",
     "triggerauthentications.keda.sh",
     "podmonitors.monitoring.coreos.com",
+    "servicemonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
 ];
 
 /// A namespace of a test's own in which pods have to meet the level `restricted`.
@@ -117,14 +119,16 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
         "handler.actions.actions[0].type=log",
     ]];
     if namespace.knows_kinds_of_others() {
-        for (authentication, trigger) in [
+        for (authentication, trigger, monitor) in [
             (
                 "kafka.strimzi.authentication=tls",
                 "autoscaling.handler.trigger=kafka",
+                "monitoring.podMonitor.enabled=true",
             ),
             (
                 "kafka.strimzi.authentication=scram-sha-512",
                 "autoscaling.handler.trigger=prometheus",
+                "monitoring.serviceMonitor.enabled=true",
             ),
         ] {
             installations.push(vec![
@@ -133,7 +137,9 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
                 "autoscaling.tracker.mode=keda",
                 "autoscaling.handler.mode=keda",
                 trigger,
-                "monitoring.podMonitor.enabled=true",
+                monitor,
+                "monitoring.prometheusRule.enabled=true",
+                "monitoring.dashboards.enabled=true",
             ]);
         }
     }

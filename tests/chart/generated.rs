@@ -12,7 +12,7 @@ use sundown::kafka::topics::{Layout, catalogue};
 use crate::helm::CHART;
 
 /// Compares a file with what it should be, or makes it so.
-fn in_step(path: &str, expected: &str) {
+pub(crate) fn in_step(path: &str, expected: &str) {
     let path = format!("{CHART}/{path}");
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, expected).unwrap();

@@ -6,6 +6,8 @@
 )]
 
 mod cluster;
+mod dashboards;
 mod generated;
 mod helm;
+mod monitoring;
 mod rendered;

@@ -43,6 +43,7 @@ fn renders_what_it_has_always_rendered() {
                 "monitoring.podMonitor.enabled=true",
                 "networkPolicy.enabled=true",
                 "console.authTokenSecret=console",
+                "tracker.adminTokenSecret=admin",
                 "controller.namespaces={sessions,other}",
                 "handler.actions.actions[0].name=tell",
                 "handler.actions.actions[0].type=log",
@@ -124,6 +125,18 @@ fn refuses_typos_and_contradictions_by_name() {
                 "controller.namespaces={a}",
             ],
             "choose one",
+        ),
+        (
+            &[
+                BROKERS,
+                "monitoring.podMonitor.enabled=true",
+                "monitoring.serviceMonitor.enabled=true",
+            ],
+            "every process would be scraped, and counted, twice",
+        ),
+        (
+            &[BROKERS, "monitoring.prometheusRule.disabled={TrackerLag}"],
+            "monitoring/prometheusRule/disabled",
         ),
     ] {
         let Some(rendered) = template(values) else {

@@ -1,6 +1,7 @@
 //! `sundown console` over a real tracker and a real Kafka, as browsers and scripts see it.
 
 mod browser;
+mod changes;
 pub mod client;
 mod pages;
 mod security;
@@ -59,6 +60,33 @@ impl Console {
             client: Client::new(port),
             _token: token,
         }
+    }
+
+    /// Logs in: the cookie, and what forms have to carry.
+    fn log_in(&self) -> (String, String) {
+        let token = format!("token={}", TOKEN.replace(' ', "+"));
+        let answer = self.client.post("/login", &[], &token);
+        let cookie = answer.header("set-cookie").expect("a cookie");
+        let cookie = cookie.split(';').next().expect("a name").to_owned();
+        let page = self
+            .client
+            .send("GET", "/health", &[("cookie", &cookie)], "");
+        let (_, rest) = page
+            .body
+            .split_once("name=\"csrf\" value=\"")
+            .expect("a form");
+        let (csrf, _) = rest.split_once('"').expect("its token");
+        (cookie, csrf.to_owned())
+    }
+
+    /// Sends JSON with the token.
+    fn api(&self, method: &str, path: &str, body: &Value) -> client::Answer {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", &bearer),
+        ];
+        self.client.send(method, path, &headers, &body.to_string())
     }
 
     /// Waits until the JSON behind a page fulfils `wish`, and returns what that made of it.

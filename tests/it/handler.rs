@@ -7,6 +7,7 @@ mod dlq;
 mod failure;
 mod group;
 mod mails;
+mod pauses;
 mod signing;
 mod stores;
 mod warnings;

@@ -4,17 +4,18 @@
 //! [`population`] writes what users do, [`model`] reads what that has to come to,
 //! [`installation`] and [`tracker`] run what is to be tested, and compare.
 
+pub mod clocks;
 pub mod installation;
 pub mod model;
-mod policies;
+pub mod policies;
 mod population;
 pub mod tracker;
 
 mod bad_input;
 mod check;
-mod clocks;
 mod crashes;
 mod ledger;
+mod pauses;
 mod restarts;
 mod retention;
 mod startup;

@@ -7,13 +7,12 @@ mod trackers;
 
 use std::fs;
 
-use serde_json::{Value, json};
-use sundown::clock::Clock;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use crate::pipeline::installation::{Installation, SOON};
+use crate::pipeline::policies::activity;
 use crate::process::{Launch, Stream};
-use crate::topic::NewRecord;
 
 /// A policy with this spec, in YAML's flow form.
 fn policy(name: &str, spec: &str) -> String {
@@ -87,17 +86,6 @@ fn apply(installation: &Installation<'_>, text: &str) -> Output {
     let file = file(text);
     let path = file.path().to_str().expect("a path in UTF-8");
     run(installation, &["apply", "-f", path])
-}
-
-/// A session of one tenant, active just now.
-fn activity(session: &str, tenant: &str) -> NewRecord {
-    let event = json!({
-        "user_id": tenant,
-        "session_id": session,
-        "activity_timestamp": Clock::default().wall().as_millis(),
-        "attributes": {"tenant": tenant},
-    });
-    NewRecord::new(session, event.to_string())
 }
 
 /// The latest report of each process.

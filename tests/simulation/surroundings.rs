@@ -1,7 +1,7 @@
 //! What a simulated tracker works with.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Simulated {
     pub(crate) id: u64,
     consumer: BTreeMap<i32, Fetch>,
     pub(crate) policies: VecDeque<Arc<PolicySet>>,
+    /// What is paused, to be told once.
+    pauses: Option<BTreeSet<i32>>,
     samples: VecDeque<BrokerSample>,
     report: Option<BrokerSample>,
     reported: Option<u64>,
@@ -88,6 +90,7 @@ impl Simulated {
             id,
             consumer: BTreeMap::new(),
             policies: VecDeque::new(),
+            pauses: Some(BTreeSet::new()),
             samples: VecDeque::new(),
             report: None,
             reported: None,
@@ -270,6 +273,10 @@ impl Seam for Simulated {
 
     fn policies(&mut self) -> Option<Arc<PolicySet>> {
         self.policies.pop_front()
+    }
+
+    fn pauses(&mut self) -> Option<BTreeSet<i32>> {
+        self.pauses.take()
     }
 
     fn sample(&mut self) -> Option<BrokerSample> {

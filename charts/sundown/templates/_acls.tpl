@@ -4,6 +4,8 @@ operations; removing any single one makes the role fail.
 */}}
 {{- define "sundown.acls" -}}
 {{- $prefix := .root.Values.kafka.topicPrefix -}}
+{{- /* With a token, the console ends sessions, deals with dead letters and pauses partitions. */ -}}
+{{- $console := ternary (list "Read" "Write") (list "Read") (not (empty .root.Values.console.authTokenSecret)) -}}
 {{- $topics := dict
   "tracker" (list
     (dict "name" "session_logs" "operations" (list "Read" "DescribeConfigs"))
@@ -28,13 +30,13 @@ operations; removing any single one makes the role fail.
     (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
   )
   "console" (list
-    (dict "name" "session_logs" "operations" (ternary (list "Read" "Write") (list "Read") (not (empty .root.Values.console.authTokenSecret))))
-    (dict "name" "session_logs.dlq" "operations" (list "Read"))
-    (dict "name" "expired_sessions" "operations" (list "Read"))
-    (dict "name" "expired_sessions.dlq" "operations" (list "Read"))
+    (dict "name" "session_logs" "operations" $console)
+    (dict "name" "session_logs.dlq" "operations" $console)
+    (dict "name" "expired_sessions" "operations" $console)
+    (dict "name" "expired_sessions.dlq" "operations" $console)
     (dict "name" "expiring_sessions" "operations" (list "Read"))
     (dict "name" "sundown.checkpoint" "operations" (list "Read"))
-    (dict "name" "sundown.policies" "operations" (list "Read"))
+    (dict "name" "sundown.policies" "operations" $console)
     (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
   )
   "check" (list
@@ -58,6 +60,11 @@ operations; removing any single one makes the role fail.
 {{- if eq .role "tracker" }}
 # One id a process, drawn at its start.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-tracker-" $prefix | quote }}, patternType: prefix}
+  operations: [Write]
+{{- end }}
+{{- if and (eq .role "console") .root.Values.console.authTokenSecret }}
+# A dead letter and its marker commit together.
+- resource: {type: transactionalId, name: {{ printf "%ssundown-dlq" $prefix | quote }}, patternType: literal}
   operations: [Write]
 {{- end }}
 {{- if has .role (list "controller" "console") }}

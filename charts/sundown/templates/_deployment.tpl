@@ -151,3 +151,17 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
+
+{{/* The token of trackers' admin ports, for those who want it and those who have to give it. */}}
+{{- define "sundown.adminToken" -}}
+{{- with .Values.tracker.adminTokenSecret -}}
+env:
+  - {name: SUNDOWN_ADMIN_TOKEN_FILE, value: /etc/sundown/admin/token}
+mounts:
+  - {name: admin-token, mountPath: /etc/sundown/admin, readOnly: true}
+volumes:
+  - {name: admin-token, secret: {secretName: {{ . | quote }}}}
+{{- else -}}
+{env: [], mounts: [], volumes: []}
+{{- end -}}
+{{- end -}}

@@ -20,6 +20,9 @@
 {{- if and .Values.handler.actions .Values.handler.actionsConfigMap -}}
 {{- fail "handler.actions and handler.actionsConfigMap are both set: choose one" -}}
 {{- end -}}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
+{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled are both set: every process would be scraped, and counted, twice; choose one" -}}
+{{- end -}}
 {{- if and .Values.controller.allNamespaces .Values.controller.namespaces -}}
 {{- fail "controller.allNamespaces and controller.namespaces are both set: choose one" -}}
 {{- end -}}

@@ -19,6 +19,9 @@
   // A part that somebody reads by pointer or marks with it is left alone until they are done.
   const inUse = (part) => {
     if (part.hasAttribute("data-hold") && part.matches(":hover")) return true;
+    // Neither is a question that is being answered, nor what is being typed.
+    if (part.querySelector("details.confirm[open]")) return true;
+    if (part.contains(document.activeElement) && document.activeElement.matches("input, select")) return true;
     const selection = document.getSelection();
     return !selection.isCollapsed && part.contains(selection.anchorNode);
   };

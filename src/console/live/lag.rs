@@ -27,10 +27,11 @@ pub struct GroupLag {
 }
 
 impl GroupLag {
-    /// The sum over all partitions.
+    /// What is unfinished on all partitions together, by a group that begins at the
+    /// beginning.
     #[must_use]
-    pub fn total(&self) -> i64 {
-        let lags = self.partitions.iter().filter_map(|one| one.lag());
+    pub fn unfinished(&self) -> i64 {
+        let lags = self.partitions.iter().map(|one| one.unfinished());
         lags.sum()
     }
 }

@@ -56,6 +56,17 @@ impl TailRecord {
     }
 }
 
+impl TailRecord {
+    /// The text of its last header of this name: where a record may have had one before it
+    /// came to where it is.
+    #[must_use]
+    pub fn last_header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter().rev();
+        let header = headers.find(|(found, _)| found == name)?;
+        str::from_utf8(header.1.as_deref()?).ok()
+    }
+}
+
 impl From<&BorrowedMessage<'_>> for TailRecord {
     fn from(message: &BorrowedMessage<'_>) -> Self {
         Self {

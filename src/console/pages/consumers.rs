@@ -12,6 +12,7 @@ use crate::console::format::{self, Moment, ranges};
 use crate::console::live::State;
 use crate::console::live::history::report_lag;
 use crate::console::live::processes::{Process, Standing};
+use crate::process_report::ProcessReport;
 use crate::session::Timestamp;
 
 /// The processes.
@@ -21,6 +22,9 @@ pub struct Consumers {
     trouble: Option<String>,
     /// By role, then by id; those that are over last.
     processes: Vec<Row>,
+    /// How many of each role there are, and how they are doing.
+    #[serde(skip)]
+    summary: Vec<(String, String)>,
 }
 
 /// A process.
@@ -40,6 +44,8 @@ pub struct Row {
     partitions: String,
     partition_count: usize,
     restoring: usize,
+    /// How many of them somebody has paused.
+    paused: usize,
     sessions: usize,
     events_per_second: Option<f64>,
     lag: u64,
@@ -59,13 +65,30 @@ impl View for Consumers {
         let mut processes: Vec<_> = state.processes.iter().map(|one| row(one, now)).collect();
         processes.sort_by_key(|row| {
             let over = row.standing > Standing::Running;
-            (over, rank(&row.role), row.id.clone())
+            // Those that need a look come first within their role.
+            (over, rank(&row.role), row.standing, row.id.clone())
         });
         Self {
             trouble: state.trouble.clone(),
+            summary: summary(&processes),
             processes,
         }
     }
+}
+
+/// By role: `48 running, 2 not ready`.
+fn summary(processes: &[Row]) -> Vec<(String, String)> {
+    let mut counts: BTreeMap<(usize, &str), BTreeMap<Standing, usize>> = BTreeMap::new();
+    for row in processes {
+        let of_role = counts.entry((rank(&row.role), &row.role)).or_default();
+        *of_role.entry(row.standing).or_default() += 1;
+    }
+    let told = counts.into_iter().map(|((_, role), standings)| {
+        let parts = standings.into_iter();
+        let parts = parts.map(|(standing, count)| format!("{count} {}", standing.label()));
+        (role.to_owned(), parts.collect::<Vec<_>>().join(", "))
+    });
+    told.collect()
 }
 
 fn rank(role: &str) -> usize {
@@ -76,16 +99,34 @@ fn rank(role: &str) -> usize {
         .unwrap_or(roles.len())
 }
 
+/// Its partitions; by topic, if it has some of several.
+fn partitions(report: &ProcessReport) -> String {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for one in &report.assignments {
+        topics.entry(&one.topic).or_default().push(one.partition);
+    }
+    let several = topics.len() > 1;
+    let told = topics.into_iter().map(|(topic, numbers)| {
+        let numbers = ranges(numbers);
+        if several {
+            format!("{topic} {numbers}")
+        } else {
+            numbers
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 fn row(process: &Process, now: Timestamp) -> Row {
     let report = process.report.clone();
-    let numbers = report.assignments.iter().map(|one| one.partition).collect();
     let totals = report.totals.as_ref();
     let standing = process.standing(now);
     Row {
         standing,
         started: Moment::parse(&report.started_at, now),
         reported: Moment::new(process.seen, now),
-        partitions: ranges(numbers),
+        partitions: partitions(&report),
+        paused: report.assignments.iter().filter(|one| one.paused).count(),
         partition_count: report.assignments.len(),
         restoring: report
             .assignments

@@ -10,6 +10,7 @@ use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::history::{History, STEP_MILLIS, Step, report_lag};
 use crate::console::live::processes::{Process, Standing};
+use crate::pauses::PausableRole;
 use crate::session::{Reason, Timestamp};
 
 /// Steps in a minute.
@@ -96,7 +97,7 @@ impl View for Dashboard {
                 .iter()
                 .map(|process| report_lag(&process.report))
                 .sum(),
-            handler_lag: state.lags.get(1).map(|lag| lag.total()),
+            handler_lag: state.lags.get(1).map(|lag| lag.unfinished()),
             trackers_ready: ready,
             trackers: trackers.len(),
             partitions_owned: assignments().count(),
@@ -192,6 +193,20 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
                 );
             }
             Standing::Running | Standing::Stopped => {}
+        }
+    }
+    for (role, what) in [
+        (PausableRole::Tracker, "no session on them ends"),
+        (
+            PausableRole::Handler,
+            "nothing is done about endings on them",
+        ),
+    ] {
+        let paused = state.policies.pauses().of(role);
+        if !paused.is_empty() {
+            let numbers = format::ranges(paused.into_iter().collect());
+            let text = format!("{} partitions {numbers} are paused: {what}", role.as_str());
+            note("warn", text, "/health#pauses");
         }
     }
     if let Some(lag) = state.lags.first() {

@@ -1,5 +1,9 @@
 //! Records that could not be used, and terminal events that could not be acted on.
 
+pub mod treat;
+
+use std::collections::BTreeMap;
+
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +11,7 @@ use super::View;
 use crate::console::Shared;
 use crate::console::explorer::decode::ShownRecord;
 use crate::console::format;
+use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_LETTERS, State};
 use crate::session::Timestamp;
 use crate::wire::dead_letter;
@@ -16,10 +21,18 @@ const SHOWN: usize = 50;
 
 /// Which of them.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Filter {
     /// Only those of this topic.
-    #[serde(default)]
     topic: String,
+    /// Only those with this reason.
+    reason: String,
+    /// What has just been done: `retry` or `discard`.
+    done: String,
+    /// To how many.
+    settled: usize,
+    /// How many could not be dealt with.
+    left: usize,
 }
 
 /// Dead letters.
@@ -29,15 +42,23 @@ pub struct DeadLetters {
     trouble: Option<String>,
     /// How many are remembered of each topic.
     topics: Vec<(String, usize)>,
+    /// How many are remembered of each reason.
+    reasons: BTreeMap<String, usize>,
     /// The newest first.
     letters: Vec<Letter>,
     #[serde(skip)]
-    topic: String,
+    filter: Filter,
+    #[serde(skip)]
+    csrf: Option<String>,
+    #[serde(skip)]
+    can_log_in: bool,
 }
 
 /// A dead letter.
 #[derive(Debug, Serialize)]
 pub struct Letter {
+    /// As `sundown dlq` names it.
+    id: String,
     reason: String,
     /// What is wrong, for people; empty while ids are redacted, as it may name some.
     error: String,
@@ -62,34 +83,78 @@ impl View for DeadLetters {
             let letters = state.letters.iter();
             letters.filter(|letter| letter.topic == topic).count()
         };
-        let wanted = state.letters.iter();
-        let wanted = wanted.filter(|one| filter.topic.is_empty() || one.topic == filter.topic);
-        let letter = |record| {
-            let shown = ShownRecord::new(record, &app.topics, &app.redactor, now);
-            let header = |name| record.header(name).unwrap_or_default().to_owned();
-            Letter {
-                reason: header(dead_letter::REASON),
-                error: if app.redactor.is_on() {
-                    String::new()
-                } else {
-                    header(dead_letter::ERROR)
-                },
-                source: format!(
-                    "{} {}:{}",
-                    header(dead_letter::SOURCE_TOPIC),
-                    header(dead_letter::SOURCE_PARTITION),
-                    header(dead_letter::SOURCE_OFFSET)
-                ),
-                attempts: header(dead_letter::ATTEMPTS),
-                undone: header(dead_letter::UNDONE),
-                record: shown,
-            }
-        };
+        let mut reasons = BTreeMap::new();
+        for letter in &state.letters {
+            *reasons.entry(reason(letter).to_owned()).or_default() += 1;
+        }
+        let wanted = state.letters.iter().filter(|letter| {
+            (filter.topic.is_empty() || letter.topic == filter.topic)
+                && (filter.reason.is_empty() || reason(letter) == filter.reason)
+        });
         Self {
             trouble: state.trouble.clone(),
             topics: topics.map(|topic| (topic.clone(), of(topic))).into(),
-            letters: wanted.take(SHOWN).map(letter).collect(),
-            topic: filter.topic.clone(),
+            reasons,
+            letters: wanted
+                .take(SHOWN)
+                .map(|record| letter(record, app, now))
+                .collect(),
+            filter: filter.clone(),
+            csrf: None,
+            can_log_in: app.security.logins.is_some(),
         }
+    }
+
+    fn with_forms(self, csrf: Option<&str>) -> Self {
+        Self {
+            csrf: csrf.map(str::to_owned),
+            ..self
+        }
+    }
+}
+
+impl DeadLetters {
+    /// The page with one part of the filter replaced.
+    fn link(&self, topic: &str, reason: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("topic", topic), ("reason", reason)] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        let query = query.finish();
+        if query.is_empty() {
+            Self::PATH.to_owned()
+        } else {
+            format!("{}?{query}", Self::PATH)
+        }
+    }
+}
+
+/// As the last of its headers says: a record may have had one before it died.
+fn reason(letter: &TailRecord) -> &str {
+    let reason = letter.last_header(dead_letter::REASON);
+    reason.unwrap_or("unknown")
+}
+
+fn letter(record: &TailRecord, app: &Shared, now: Timestamp) -> Letter {
+    let header = |name| record.last_header(name).unwrap_or_default().to_owned();
+    Letter {
+        id: format!("{}/{}/{}", record.topic, record.partition, record.offset),
+        reason: reason(record).to_owned(),
+        error: if app.redactor.is_on() {
+            String::new()
+        } else {
+            header(dead_letter::ERROR)
+        },
+        source: format!(
+            "{} {}:{}",
+            header(dead_letter::SOURCE_TOPIC),
+            header(dead_letter::SOURCE_PARTITION),
+            header(dead_letter::SOURCE_OFFSET)
+        ),
+        attempts: header(dead_letter::ATTEMPTS),
+        undone: header(dead_letter::UNDONE),
+        record: ShownRecord::new(record, &app.topics, &app.redactor, now),
     }
 }

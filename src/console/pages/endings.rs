@@ -45,20 +45,20 @@ pub struct Row {
     event_id: String,
     session_id: String,
     user_id: Option<String>,
-    reason: &'static str,
-    policy: String,
+    pub(super) reason: &'static str,
+    pub(super) policy: String,
     generation: u64,
-    ended: Option<Moment>,
+    pub(super) ended: Option<Moment>,
     /// From its start to its end.
-    lasted_millis: Option<i64>,
+    pub(super) lasted_millis: Option<i64>,
     /// From its last activity to its end.
     idle_millis: Option<i64>,
     /// From its end until it was noticed, the allowed lateness included.
     noticed_after_millis: Option<i64>,
     attributes: BTreeMap<String, String>,
-    topic: String,
-    partition: i32,
-    offset: i64,
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
 }
 
 impl View for Endings {
@@ -93,7 +93,13 @@ impl View for Endings {
     }
 }
 
-fn row(record: &TailRecord, ended: &SessionEnded, redactor: &Redactor, now: Timestamp) -> Row {
+/// A terminal event as pages show it.
+pub(super) fn row(
+    record: &TailRecord,
+    ended: &SessionEnded,
+    redactor: &Redactor,
+    now: Timestamp,
+) -> Row {
     let end = time::parse(&ended.ended_at);
     let until_end = |from: &Option<String>| {
         let from = time::parse(from.as_deref()?)?;

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::View;
+use super::{View, pausing};
 use crate::console::Shared;
 use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::lag::GroupLag;
 use crate::kafka::group_offsets::PartitionOffsets;
+use crate::pauses::MAX_REASON;
 use crate::process_report::Assignment;
 use crate::session::Timestamp;
 use crate::wire::time;
@@ -42,6 +43,12 @@ pub struct Health {
     overview: Vec<(i32, &'static str, String)>,
     /// How far the handlers are behind, per partition of terminal events.
     handlers: Option<Group>,
+    /// What somebody has paused.
+    pauses: Vec<pausing::Row>,
+    #[serde(skip)]
+    csrf: Option<String>,
+    #[serde(skip)]
+    can_log_in: bool,
     #[serde(skip)]
     sort: String,
     #[serde(skip)]
@@ -51,8 +58,8 @@ pub struct Health {
 /// A partition of session events.
 #[derive(Clone, Debug, Serialize)]
 pub struct Partition {
-    partition: i32,
-    condition: &'static str,
+    pub(super) partition: i32,
+    pub(super) condition: &'static str,
     #[serde(skip)]
     tone: &'static str,
     owner: Option<String>,
@@ -72,7 +79,24 @@ pub struct Group {
     group: String,
     topic: String,
     total: i64,
-    partitions: Vec<(i32, Option<i64>)>,
+    partitions: Vec<HandlerPartition>,
+}
+
+/// A partition of terminal events.
+#[derive(Clone, Debug, Serialize)]
+pub struct HandlerPartition {
+    partition: i32,
+    condition: &'static str,
+    #[serde(skip)]
+    tone: &'static str,
+    owner: Option<String>,
+    /// How far its handler has read.
+    position: Option<i64>,
+    /// How far all is finished.
+    committed: Option<i64>,
+    end: Option<i64>,
+    /// Offsets that are not finished.
+    lag: i64,
 }
 
 impl View for Health {
@@ -103,14 +127,25 @@ impl View for Health {
             topic: app.topics.session_logs.clone(),
             partitions,
             overview,
-            handlers: state.lags.get(1).map(group),
+            handlers: state.lags.get(1).map(|lag| group(lag, state, now)),
+            pauses: pausing::rows(state, now),
+            csrf: None,
+            can_log_in: app.security.logins.is_some(),
             sort: order.sort.clone(),
             only_trouble,
         }
     }
+
+    fn with_forms(self, csrf: Option<&str>) -> Self {
+        Self {
+            csrf: csrf.map(str::to_owned),
+            ..self
+        }
+    }
 }
 
-fn partitions(state: &State, now: Timestamp) -> Vec<Partition> {
+/// All partitions as they are at `now`, in order.
+pub(super) fn partitions(state: &State, now: Timestamp) -> Vec<Partition> {
     let mut owned: BTreeMap<i32, (&str, &Assignment)> = BTreeMap::new();
     for process in state.processes.trackers(now) {
         for assignment in &process.report.assignments {
@@ -152,6 +187,7 @@ fn partition(
     let (condition, tone) = match assignment {
         None => ("no tracker", "bad"),
         Some(one) if one.restoring => ("restoring", "warn"),
+        Some(one) if one.paused => ("paused", "warn"),
         Some(_) if delay.is_none_or(|delay| delay > SLOW_MILLIS) => ("behind", "warn"),
         Some(_) => ("live", "good"),
     };
@@ -172,15 +208,46 @@ fn partition(
     }
 }
 
-fn group(lag: &GroupLag) -> Group {
+fn group(lag: &GroupLag, state: &State, now: Timestamp) -> Group {
+    let mut owned: BTreeMap<i32, (&str, &Assignment)> = BTreeMap::new();
+    let handlers = state.processes.present(now);
+    for process in handlers.filter(|process| process.report.role == "handler") {
+        let assignments = process.report.assignments.iter();
+        for one in assignments.filter(|one| one.topic == lag.topic) {
+            owned.insert(one.partition, (&process.report.id, one));
+        }
+    }
     Group {
         group: lag.group.clone(),
         topic: lag.topic.clone(),
-        total: lag.total(),
+        total: lag.unfinished(),
         partitions: lag
             .partitions
             .iter()
-            .map(|one| (one.partition, one.lag()))
+            .map(|one| handler_partition(*one, owned.get(&one.partition).copied()))
             .collect(),
+    }
+}
+
+fn handler_partition(
+    known: PartitionOffsets,
+    owned: Option<(&str, &Assignment)>,
+) -> HandlerPartition {
+    let lag = known.unfinished();
+    let (condition, tone) = match owned {
+        None => ("no handler", "bad"),
+        Some((_, one)) if one.paused => ("paused", "warn"),
+        Some(_) if lag == 0 => ("drained", "good"),
+        Some(_) => ("at work", "good"),
+    };
+    HandlerPartition {
+        partition: known.partition,
+        condition,
+        tone,
+        owner: owned.map(|(owner, _)| owner.to_owned()),
+        position: owned.and_then(|(_, one)| one.position),
+        committed: known.committed,
+        end: Some(known.end),
+        lag,
     }
 }

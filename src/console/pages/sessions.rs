@@ -1,59 +1,86 @@
-//! Ending sessions from a page or a script.
+//! Finding live sessions, and what became of one that has ended.
+
+pub mod end;
 
 use askama::Template;
-use axum::extract::{Form, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
+use super::endings::{self, Row as EndingRow};
+use super::health::{Partition, partitions};
 use super::{Visit, answer};
+use crate::console::format::{self, Moment};
 use crate::console::problem::Problem;
-use crate::console::revocation::Whom;
+use crate::console::redact::Redactor;
 use crate::console::security::Caller;
-use crate::console::server::Peer;
 use crate::console::{App, Shared};
+use crate::session::Timestamp;
+use crate::session_lookup::search::Findings;
+use crate::session_lookup::{self, FoundSession, owners};
+use crate::wire::ending::EndReason;
+use crate::wire::time;
 
 const PLACE: (&str, &str) = ("/sessions", "Sessions");
 
-/// What has just been done.
-#[derive(Debug, Default, Deserialize)]
-pub struct Outcome {
-    #[serde(default)]
+/// What stands after the question mark.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Question {
+    /// The session of this id.
+    session: String,
+    /// The sessions of this user.
+    user: String,
+    /// The user id is a string, though it reads as a number.
+    string: bool,
+    /// A revocation has just been written.
     done: String,
 }
 
-/// The page's form.
-#[derive(Debug, Default, Deserialize)]
-pub struct Order {
-    #[serde(default)]
-    csrf: String,
-    /// `session` or `user`.
-    #[serde(default)]
-    what: String,
-    #[serde(default)]
-    id: String,
-    /// Whether a user id that reads as a number is a string.
-    #[serde(default)]
-    string: bool,
-}
-
-/// The body of `POST /api/v1/revocations`: one of the two.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Revocation {
-    /// The session to end.
-    session_id: Option<String>,
-    /// The user whose live sessions to end: a number or a string, as its events have it.
-    user_id: Option<serde_json::Value>,
-}
-
-#[derive(Template, Serialize)]
+#[derive(Template)]
 #[template(path = "console/sessions.html")]
 struct Sessions<'a> {
     csrf: Option<&'a str>,
     can_log_in: bool,
-    done: bool,
+    question: &'a Question,
+    found: Option<Found>,
+}
+
+/// What a question comes to.
+#[derive(Debug, Default, Serialize)]
+struct Found {
+    /// Live sessions, the one that ends first in front.
+    sessions: Vec<Row>,
+    /// Whether there are more than these.
+    more: bool,
+    /// Why there may be others.
+    gaps: Vec<String>,
+    /// Terminal events of the session asked for that the console remembers, the newest
+    /// first.
+    endings: Vec<EndingRow>,
+}
+
+/// A live session.
+#[derive(Debug, Serialize)]
+struct Row {
+    session_id: String,
+    user_id: Option<String>,
+    policy: String,
+    generation: u64,
+    started: Option<Moment>,
+    last_activity: Option<Moment>,
+    deadline: Option<Moment>,
+    reason: Option<EndReason>,
+    why: String,
+    /// Why it lives though its deadline has passed.
+    overdue: Option<String>,
+    partition: i32,
+    attributes: std::collections::BTreeMap<String, String>,
+    /// The id that forms carry; none where it must not be told.
+    #[serde(skip)]
+    id: Option<String>,
 }
 
 /// `GET /sessions`
@@ -62,98 +89,127 @@ pub async fn page(
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
-    Query(outcome): Query<Outcome>,
+    Query(question): Query<Question>,
 ) -> Response {
     let visit = Visit::new(caller, &headers, &uri);
+    let found = match find(&app, &question).await {
+        Ok(found) => Some(found),
+        Err(Problem::Invalid(_)) if question.is_none() => None,
+        Err(problem) => return problem.into_response(),
+    };
     let view = Sessions {
         csrf: visit.csrf(),
         can_log_in: app.security.logins.is_some(),
-        done: !outcome.done.is_empty(),
+        question: &question,
+        found,
     };
     answer(&app, &visit, PLACE, Ok(view))
 }
 
-/// `POST /sessions/end`
-pub async fn end(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
-    Form(order): Form<Order>,
-) -> Response {
-    let whom = match order.what.as_str() {
-        "user" => Whom::User {
-            id: order.id,
-            string: order.string,
-        },
-        _ => Whom::Session(order.id),
-    };
-    match revoke(&app, &caller, peer, &order.csrf, &whom).await {
-        Ok(()) => Redirect::to("/sessions?done=1").into_response(),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// `POST /api/v1/revocations`
-pub async fn end_api(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    Json(order): Json<Revocation>,
-) -> Response {
-    let csrf = headers
-        .get("x-csrf-token")
-        .and_then(|value| value.to_str().ok());
-    let whom = match (order.session_id, order.user_id) {
-        (Some(id), None) => Ok(Whom::Session(id)),
-        (None, Some(serde_json::Value::String(id))) => Ok(Whom::User { id, string: true }),
-        (None, Some(serde_json::Value::Number(id))) => Ok(Whom::User {
-            id: id.to_string(),
-            string: false,
-        }),
-        _ => Err(Problem::Invalid(
-            "give one of session_id and user_id, the latter a number or a string".to_owned(),
-        )),
-    };
-    let done = match whom {
-        Ok(whom) => revoke(&app, &caller, peer, csrf.unwrap_or_default(), &whom).await,
-        Err(problem) => Err(problem),
-    };
-    match done {
-        Ok(()) => StatusCode::ACCEPTED.into_response(),
+/// `GET /api/v1/sessions`
+pub async fn api(State(app): State<App>, Query(question): Query<Question>) -> Response {
+    match find(&app, &question).await {
+        Ok(found) => Json(found).into_response(),
         Err(problem) => problem.into_json(),
     }
 }
 
-/// Writes the revocation if the caller may, and says who did, whether it worked or not.
-async fn revoke(
-    app: &Shared,
-    caller: &Caller,
-    peer: Peer,
-    csrf: &str,
-    whom: &Whom,
-) -> Result<(), Problem> {
-    let outcome = match caller {
-        _ if app.security.logins.is_none() => Err(Problem::ReadOnly),
-        Caller::Anonymous => Err(Problem::Unauthorized),
-        _ if !caller.may_change(csrf) => Err(Problem::StaleForm),
-        _ => app.revoker.revoke(whom).await,
+impl Question {
+    fn is_none(&self) -> bool {
+        self.session.is_empty() && self.user.is_empty()
+    }
+
+    fn query(&self) -> Result<session_lookup::Query, Problem> {
+        let given = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+        let query = session_lookup::Query {
+            session: given(&self.session),
+            user: given(&self.user),
+            string: self.string,
+        };
+        if query.session.is_some() == query.user.is_some() {
+            return Err(Problem::Invalid(
+                "give one of session and user, as in ?session=ID or ?user=ID".to_owned(),
+            ));
+        }
+        Ok(query)
+    }
+}
+
+async fn find(app: &Shared, question: &Question) -> Result<Found, Problem> {
+    let query = question.query()?;
+    let _place = app.lookups.try_acquire().map_err(|_| Problem::Busy)?;
+    let (trackers, siblings) = {
+        let state = app.live.state();
+        let reports = state.processes.trackers(app.live.now());
+        let reports = reports.map(|process| (&process.report, process.seen));
+        let lag = state.lags.first();
+        (
+            owners::trackers(reports),
+            lag.map_or(0, |lag| lag.partitions.len()),
+        )
     };
-    let (subject, id) = match whom {
-        Whom::Session(id) => ("session", id),
-        Whom::User { id, .. } => ("user", id),
-    };
-    // An audit record that does not say whose session was ended is none: this is the one
-    // place outside debug logs where ids are written, pseudonyms with --redact.
-    tracing::info!(
-        target: "audit",
-        action = "revoke",
-        by = caller.kind(),
-        from = %peer.0.ip(),
-        subject,
-        id = app.redactor.id(id),
-        outcome = if outcome.is_ok() { "done" } else { "refused" },
-        "a change was asked for"
-    );
-    outcome
+    let siblings = i32::try_from(siblings).unwrap_or(i32::MAX);
+    let findings = app.searcher.find(&query, &trackers, siblings).await;
+    Ok(found(app, question, &findings))
+}
+
+fn found(app: &Shared, question: &Question, findings: &Findings) -> Found {
+    let now = app.live.now();
+    let state = app.live.state();
+    let health = partitions(&state, now);
+    let endings = state.endings.iter();
+    let endings = endings.filter(|(_, ended)| ended.session_id == question.session);
+    let rows = findings.sessions.iter();
+    Found {
+        sessions: rows
+            .map(|session| row(session, question, &health, &app.redactor, now))
+            .collect(),
+        more: findings.more,
+        gaps: findings.gaps.iter().map(ToString::to_string).collect(),
+        endings: endings
+            .map(|(record, ended)| endings::row(record, ended, &app.redactor, now))
+            .collect(),
+    }
+}
+
+fn row(
+    session: &FoundSession,
+    question: &Question,
+    health: &[Partition],
+    redactor: &Redactor,
+    now: Timestamp,
+) -> Row {
+    let at = |text: &String| Moment::parse(text, now);
+    let id = &session.session_id;
+    let known = !redactor.is_on() || *id == question.session;
+    Row {
+        session_id: redactor.id(id),
+        user_id: session.user().map(|user| redactor.id(&user)),
+        policy: session.policy.name.clone(),
+        generation: session.policy.generation,
+        started: at(&session.started_at),
+        last_activity: at(&session.last_activity),
+        deadline: session.deadline.as_ref().and_then(at),
+        reason: session.reason,
+        why: session.why.clone(),
+        overdue: overdue(session, health, now),
+        partition: session.partition,
+        attributes: redactor.attributes(&session.attributes),
+        id: known.then(|| id.clone()),
+    }
+}
+
+/// Why a session whose deadline has passed is still there.
+fn overdue(session: &FoundSession, health: &[Partition], now: Timestamp) -> Option<String> {
+    let deadline = time::parse(session.deadline.as_deref()?)?;
+    if deadline > now {
+        return None;
+    }
+    let mut health = health.iter();
+    let condition = health.find(|one| one.partition == session.partition);
+    let condition = condition.map(|one| one.condition);
+    Some(match condition {
+        None | Some("live") => "activity that comes late may still save it".to_owned(),
+        Some(condition) => format!("its partition is {condition}, so nothing ends there"),
+    })
 }

@@ -120,3 +120,18 @@ fn what_arrives_during_a_jam_is_paused_too() {
     partitions.assign(1);
     assert_eq!(partitions.repause().pause, [1]);
 }
+
+#[test]
+fn a_partition_that_somebody_has_paused_stays_so_until_it_is_resumed() {
+    let mut partitions = partitions(&[0, 1]);
+    partitions.hold(&BTreeSet::from([1, 7]));
+    assert_eq!(partitions.repause().pause, [1]);
+    assert_eq!(partitions.repause(), Repause::default());
+    assert_eq!(partitions.paused(), 0, "nothing is in flight");
+    // A rebalance takes it and gives it back.
+    partitions.remove(1);
+    partitions.assign(1);
+    assert_eq!(partitions.repause().pause, [1]);
+    partitions.hold(&BTreeSet::new());
+    assert_eq!(partitions.repause().resume, [1]);
+}

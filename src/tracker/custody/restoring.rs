@@ -12,8 +12,9 @@ impl<S: Surroundings> Custody<S> {
     pub(super) fn take_restored(&mut self) -> anyhow::Result<()> {
         // Not before the clocks are known: events would be taken for events from the
         // future on a machine that is behind. Nor before the policies are: sessions would
-        // end by other rules than theirs.
+        // end by other rules than theirs. Nor before it is known what is paused.
         if self.engine.clocks().known()
+            && self.engine.pauses_known()
             && let Some(policies) = self.engine.policies().cloned()
         {
             for (partition, ticket) in std::mem::take(&mut self.waiting) {
@@ -67,12 +68,23 @@ impl<S: Surroundings> Custody<S> {
         Ok(())
     }
 
+    /// Has a partition read from `position` on; restores it if that cannot be done. Whether
+    /// it could.
+    pub(super) fn read_on(&mut self, partition: i32, position: i64) -> bool {
+        let Err(error) = self.surroundings.read_from(partition, position) else {
+            return true;
+        };
+        tracing::warn!(partition, position, %error, "cannot read on from there; restoring again");
+        let ticket = self.engine.assign(partition);
+        self.waiting.push((partition, ticket));
+        self.tell_restoring();
+        false
+    }
+
     fn go_live(&mut self, ticket: Ticket, partition: i32, restored: Restored) {
         let position = restored.partition.position();
-        if let Err(error) = self.surroundings.read_from(partition, position) {
-            tracing::warn!(partition, position, %error, "cannot read on where the restore ended; restoring again");
-            let ticket = self.engine.assign(partition);
-            self.waiting.push((partition, ticket));
+        // One that is paused is read on when it is resumed.
+        if !self.engine.is_paused(partition) && !self.read_on(partition, position) {
             return;
         }
         if let Some(degraded) = &restored.degraded {

@@ -1,5 +1,6 @@
 //! What [`Custody`](super::Custody) works with: Kafka and clocks, or a simulation.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub trait Surroundings {
 
     /// Policies, if they have become known or have changed.
     fn policies(&mut self) -> Option<Arc<PolicySet>>;
+    /// The partitions that are paused, if that has become known or has changed.
+    fn pauses(&mut self) -> Option<BTreeSet<i32>>;
     /// A sample of the brokers' clock, if there is one that has not been taken.
     fn sample(&mut self) -> Option<BrokerSample>;
     /// The brokers' latest answer where partitions end, if it has not been taken.
@@ -107,6 +110,8 @@ pub enum RestoreOutcome<E> {
 pub enum News<'a> {
     /// Policies are in force, or others than before.
     Policies,
+    /// It is known which partitions are paused, or others are than before.
+    Pauses,
     /// The brokers do not tell their time: this machine's clock cannot be checked.
     Unchecked,
     /// Whether sessions may end by the clocks, or why not.

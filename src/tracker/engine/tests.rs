@@ -97,3 +97,32 @@ fn a_trickle_waits_for_the_commit_interval() {
     }
     assert!(engine.due(INTERVAL));
 }
+
+#[test]
+fn on_a_paused_partition_time_stands_still_and_then_everything_due_ends() {
+    let mut engine = engine();
+    read_to(&mut engine, 1);
+    let paused = engine.set_paused(BTreeSet::from([0, 7]));
+    assert_eq!(paused.pause, [0]);
+    let watermark = |engine: &Engine| engine.live_partition(0).unwrap().watermark();
+    let before = watermark(&engine);
+    // The session's hour is over long since, and nothing is left to be read.
+    let later = EndOffsets {
+        asked_at: Reading {
+            wall: START + Span::from_secs(100_000),
+            elapsed: Duration::from_secs(10),
+        },
+        ends: vec![(0, 1)],
+    };
+    engine.seen_ends(&later).unwrap();
+    engine.reached(0, 5);
+    assert_eq!(engine.apply(0, &[Event(1)], START), None);
+    let partition = engine.live_partition(0).unwrap();
+    assert_eq!((partition.position(), partition.sessions()), (1, 1));
+    assert_eq!(watermark(&engine), before);
+
+    let resumed = engine.set_paused(BTreeSet::new());
+    assert_eq!(resumed.resume, [(0, 1)]);
+    engine.seen_ends(&later).unwrap();
+    assert_eq!(engine.live_partition(0).unwrap().sessions(), 0);
+}

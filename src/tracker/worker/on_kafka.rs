@@ -1,5 +1,6 @@
 //! The loop's surroundings, on Kafka.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct OnKafka {
     /// The latest answer about each partition's end, for reports.
     pub(super) last_ends: Vec<(i32, i64)>,
     last_report: Option<Duration>,
+    /// When the restore of a partition began, on the clock.
+    restores: BTreeMap<i32, Duration>,
 }
 
 /// Why something came to nothing.
@@ -53,6 +56,7 @@ impl OnKafka {
         health: Health,
         metrics: TrackerMetrics,
     ) -> Self {
+        metrics.bounds(settings.partitions, settings.table.max_sessions);
         Self {
             parts,
             settings,
@@ -61,6 +65,7 @@ impl OnKafka {
             metrics,
             last_ends: Vec::new(),
             last_report: None,
+            restores: BTreeMap::new(),
         }
     }
 
@@ -123,6 +128,10 @@ impl Surroundings for OnKafka {
         self.parts.policies.try_recv().ok()
     }
 
+    fn pauses(&mut self) -> Option<BTreeSet<i32>> {
+        self.parts.pauses.try_recv().ok()
+    }
+
     fn sample(&mut self) -> Option<BrokerSample> {
         self.parts.reporter.sample()
     }
@@ -178,12 +187,18 @@ impl Surroundings for OnKafka {
     }
 
     fn restore(&mut self, ticket: Ticket, settings: RestoreSettings) {
+        let now = self.clock.elapsed();
+        self.restores.insert(settings.partition, now);
         self.parts.restores.submit(RestoreJob { ticket, settings });
     }
 
     fn restored(&mut self) -> Option<RestoreResult<KafkaTrouble>> {
         let result = self.parts.restores.result()?;
         let partition = result.partition;
+        if let Some(begun) = self.restores.remove(&partition) {
+            let took = self.clock.elapsed().saturating_sub(begun);
+            self.metrics.restore(took, result.outcome.is_ok());
+        }
         let outcome = match result.outcome {
             Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
             Err(RestoreError::Stopped) => RestoreOutcome::Stopped,
@@ -222,6 +237,9 @@ impl Surroundings for OnKafka {
             outcome,
             took,
         } = self.parts.commits.result(patience)?;
+        if outcome.as_ref().is_err_and(CommitError::is_fenced) {
+            self.metrics.fenced();
+        }
         Some(Committed {
             batch,
             outcome: outcome.map_err(KafkaTrouble::Commit),
@@ -236,6 +254,10 @@ impl Surroundings for OnKafka {
                 // Who edits a policy waits to see that it has arrived.
                 self.last_report = None;
             }
+            News::Pauses => {
+                self.health.set_ready("pauses");
+                self.last_report = None;
+            }
             News::Unchecked => {
                 let topic = &self.settings.topics.processes;
                 tracing::warn!(
@@ -244,11 +266,11 @@ impl Surroundings for OnKafka {
                 );
             }
             News::Clocks(trouble) => {
-                match trouble {
+                match &trouble {
                     None => self.health.set_ready("clock"),
                     Some(trouble) => self.health.set_not_ready("clock", trouble.to_string()),
                 }
-                self.metrics.clocks_agree(trouble.is_none());
+                self.metrics.clocks(trouble.as_ref());
             }
             News::Committed(batch, took) => {
                 let lateness = self.settings.table.allowed_lateness;

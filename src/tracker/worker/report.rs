@@ -1,6 +1,7 @@
 //! What the loop tells the outside: metrics and process reports.
 
 use super::{Worker, known};
+use crate::metrics::tracker::{LivePartition, PartitionState};
 use crate::process_report::{
     Assignment, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport, ProcessState,
 };
@@ -32,15 +33,26 @@ impl Worker {
 
     fn update_metrics(&mut self) {
         let tallies: Vec<_> = self.custody.engine_mut().take_tallies().collect();
-        let metrics = &self.custody.surroundings().metrics;
+        let surroundings = self.custody.surroundings();
+        let metrics = &surroundings.metrics;
         for tally in &tallies {
             metrics.tally(tally);
         }
-        let assigned = self.custody.engine().assigned();
-        metrics.assignment(assigned.map(|(number, partition)| {
-            let state = partition.map(|partition| (partition.sessions(), partition.watermark()));
-            (number, state)
+        let engine = self.custody.engine();
+        metrics.assignment(engine.assigned().map(|(number, partition)| PartitionState {
+            number,
+            live: partition.map(|partition| LivePartition {
+                sessions: partition.sessions(),
+                unread: partition.backlog(),
+                watermark: partition.watermark(),
+                paused: engine.is_paused(number),
+            }),
         }));
+        metrics.clock_skew(engine.clocks().skew(surroundings.reading()));
+        metrics.policies(&self.policies());
+        let paused = engine.assigned().map(|(number, _)| number);
+        let paused: Vec<_> = paused.filter(|number| engine.is_paused(*number)).collect();
+        surroundings.health.note_paused(&paused);
     }
 
     fn report(&self, state: ProcessState) -> ProcessReport {
@@ -86,6 +98,7 @@ impl Worker {
                     .and_then(|partition| known(partition.watermark()))
                     .map(time::format),
                 sessions: partition.map_or(0, |partition| partition.sessions()),
+                paused: self.custody.engine().is_paused(number),
             })
             .collect()
     }

@@ -1,73 +1,308 @@
-//! The pages in a real browser: nothing is refused by their own policy, nothing fails.
+//! The pages in a real browser.
 
-use std::process::Command;
+mod axe;
+mod chromium;
+mod crowd;
+mod memory;
 
-use tempfile::TempDir;
+use serde_json::json;
+use sundown::clock::Clock;
 
-use super::{Console, HOSTILE, activity};
+use super::{Console, HOSTILE, SOON, TOKEN, activity};
+use crate::eventually::eventually;
 use crate::kafka::Kafka;
 use crate::pipeline::installation::{Installation, SHORT};
+use crate::pipeline::tracker::Tracker;
+use crate::topic::NewRecord;
+use chromium::Chromium;
 
-/// Set, it makes a missing browser a failure.
-const REQUIRED: &str = "SUNDOWN_TEST_REQUIRE_BROWSER";
+const LONG: &[&str] = &["--idle-timeout", "1h", "--absolute-timeout", "2h"];
+/// Wide and high, and a phone.
+const WINDOWS: [(&str, u32, u32); 2] = [("desktop", 1280, 900), ("phone", 390, 844)];
+/// By how many pixels the page is wider than the window.
+const OVERFLOW: &str = "document.documentElement.scrollWidth - window.innerWidth";
+/// What is markup because somebody's text became it.
+const INTRUDERS: &str =
+    "document.querySelectorAll('main img, main script, main [onerror], main [style]').length";
 
-/// Chromium, under whatever name.
-fn browser() -> Option<&'static str> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    names.into_iter().find(|name| {
-        let version = Command::new(name).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
-    })
+/// All pages of an installation in which something hostile has happened.
+fn pages(installation: &Installation<'_>, console: &Console) -> Vec<String> {
+    let menu = [
+        "dashboard",
+        "consumers",
+        "health",
+        "sessions",
+        "policies",
+        "endings",
+        "topics",
+        "dead-letters",
+        "errors",
+    ];
+    let mut pages: Vec<String> = menu.map(|name| format!("/{name}")).into();
+    let letter = console.client.json("/api/v1/dead-letters")["letters"][0]["record"].clone();
+    let partition = &letter["partition"];
+    let topic = letter["topic"].as_str().expect("a topic");
+    pages.push(format!("/topics/{topic}/{partition}"));
+    pages.push(format!(
+        "/topics/{}/{partition}",
+        installation.session_logs()
+    ));
+    pages.push(format!(
+        "/topics/{}/0",
+        installation.topic("sundown.processes")
+    ));
+    let hostile: String = form_urlencoded::byte_serialize(HOSTILE.as_bytes()).collect();
+    pages.push(format!("/sessions?session={hostile}"));
+    pages.push(format!("/sessions?user={hostile}"));
+    pages.push(format!("/dead-letters?topic={hostile}&reason={hostile}"));
+    pages.push("/login".to_owned());
+    pages
 }
 
-/// The page once it is loaded, and what the browser's console says about it.
-fn load(browser: &str, url: &str) -> (String, Vec<String>) {
-    let profile = TempDir::new().expect("a folder");
-    let output = Command::new("timeout")
-        .args([
-            "60",
-            browser,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-        ])
-        .args(["--enable-logging=stderr", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(url)
-        .output()
-        .expect("the browser starts");
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    let told = log.lines().filter(|line| line.contains("CONSOLE"));
-    let page = String::from_utf8_lossy(&output.stdout).into_owned();
-    (page, told.map(str::to_owned).collect())
+/// Has something hostile happen: a session that lives, one that has ended, a dead letter.
+fn hostile(installation: &Installation<'_>, console: &Console) {
+    let bad = NewRecord {
+        headers: vec![(HOSTILE.into(), HOSTILE.into())],
+        ..NewRecord::new(HOSTILE, HOSTILE)
+    };
+    let ended = format!("ended {HOSTILE}");
+    let end = json!({"session_id": ended, "event": "logout", "activity_timestamp": "2025-02-07T12:00:00Z"});
+    let report = json!({
+        "v": 1, "id": HOSTILE, "role": "tracker", "version": HOSTILE, "host": HOSTILE, "pid": 1,
+        "started_at": HOSTILE, "reported_at": "", "state": "running",
+        "not_ready": {HOSTILE: HOSTILE}, "assignments": [], "admin": HOSTILE,
+        "policies": [{"name": HOSTILE, "generation": 7}],
+        "errors": [{"at": "", "level": "error", "target": HOSTILE, "message": HOSTILE}],
+    });
+    let processes = installation.topic("sundown.processes");
+    let report = NewRecord::new(HOSTILE, report.to_string());
+    installation.kafka.produce(&processes, [report]);
+    let pause = json!({"role": "handler", "partition": 1, "reason": HOSTILE});
+    assert_eq!(console.api("POST", "/api/v1/pauses", &pause).status, 202);
+    let records = [
+        activity(HOSTILE, HOSTILE),
+        activity(&ended, HOSTILE),
+        NewRecord::new(ended.as_str(), end.to_string()),
+        bad,
+    ];
+    installation
+        .kafka
+        .produce(&installation.session_logs(), records);
+    console.await_ending(&ended);
+    console.await_json("/api/v1/dead-letters", "a dead letter", |body| {
+        body["letters"].get(0).map(|_| ())
+    });
+}
+
+fn ready<'a>() -> (Installation<'a>, Tracker, Console) {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let tracker = installation.tracker(LONG);
+    tracker.await_ready();
+    let console = Console::with_token(&installation, &[]);
+    (installation, tracker, console)
+}
+
+/// Logs the browser in, through the page's form.
+fn log_in(chromium: &mut Chromium, console: &Console) {
+    chromium.open(&console.client.url("/login"));
+    chromium.type_into("input[name=token]", TOKEN);
+    chromium.follow("main button");
 }
 
 #[test]
-fn a_browser_has_nothing_to_complain_of() {
-    let Some(browser) = browser() else {
-        assert!(std::env::var_os(REQUIRED).is_none(), "there is no Chromium");
-        eprintln!("SKIPPED: there is no Chromium; install it, or the pages go untested in one");
+fn every_page_fits_can_be_used_by_all_and_runs_nothing_of_others() {
+    let Some(mut chromium) = Chromium::launch() else {
         return;
     };
-    let installation = Installation::new(Kafka::shared(), SHORT);
-    let tracker = installation.tracker(&[]);
-    tracker.await_ready();
-    let console = Console::start(&installation, &[]);
+    let (installation, _tracker, console) = ready();
+    hostile(&installation, &console);
+    log_in(&mut chromium, &console);
+    let pages = pages(&installation, &console);
+    let mut faults = Vec::new();
+    for scheme in ["light", "dark"] {
+        chromium.prefer(scheme);
+        for (window, width, height) in WINDOWS {
+            chromium.resize(width, height);
+            for (number, page) in pages.iter().enumerate() {
+                let place = format!("{page} ({window}, {scheme})");
+                chromium.open(&console.client.url(page));
+                chromium
+                    .eval("document.querySelectorAll('details').forEach(one => one.open = true)");
+                chromium.picture(&format!("{number:02}-{window}-{scheme}"));
+                let overflow = chromium.eval(OVERFLOW).as_f64().expect("a number");
+                if overflow > 0.0 {
+                    faults.push(format!("{place}: {overflow} px wider than the window"));
+                }
+                let intruders = chromium.eval(INTRUDERS);
+                if intruders != 0 {
+                    faults.push(format!("{place}: {intruders} elements of somebody else's"));
+                }
+                let found = axe::faults(&mut chromium).unwrap_or_default();
+                faults.extend(found.iter().map(|fault| format!("{place}: {fault}")));
+                let told = chromium.complaints();
+                faults.extend(told.iter().map(|told| format!("{place}: {told}")));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn an_open_page_changes_without_being_loaded_again_and_leaves_its_reader_alone() {
+    let Some(mut chromium) = Chromium::launch() else {
+        return;
+    };
+    let (installation, _tracker, console) = ready();
     let logs = installation.session_logs();
+    let end = |session: &str| {
+        let now = Clock::default().wall().as_millis();
+        let event = json!({"session_id": session, "event": "logout", "activity_timestamp": now});
+        NewRecord::new(session, event.to_string())
+    };
+    let first: Vec<NewRecord> = (0..40)
+        .map(|number| end(&format!("first {number}")))
+        .collect();
+    installation.kafka.produce(&logs, first);
+    console.await_ending("first 39");
+    chromium.resize(800, 600);
+    chromium.open(&console.client.url("/endings"));
+    chromium.eval("window.loadedOnce = true; window.scrollTo(0, 300)");
+    chromium.eval("document.querySelector('.filters a').focus({preventScroll: true})");
     installation
         .kafka
-        .produce(&logs, [activity(HOSTILE, HOSTILE)]);
-    console.await_ending(HOSTILE);
-    for path in [
-        "/dashboard",
-        "/consumers",
-        "/health",
-        "/endings",
-        "/topics",
-        "/sessions",
-    ] {
-        let (page, told) = load(browser, &console.client.url(path));
-        assert!(page.contains("<h1>"), "{path}: {page}");
-        assert_eq!(told, Vec::<String>::new(), "{path}");
+        .produce(&logs, [end("seen by an open page")]);
+    let shows = "document.body.innerText.includes('seen by an open page')";
+    eventually(SOON, "the ending on the open page", || {
+        (chromium.eval(shows) == true).then_some(())
+    });
+    assert_eq!(chromium.eval("window.loadedOnce"), true);
+    assert_eq!(chromium.eval("window.scrollY"), 300);
+    let focus = chromium.eval("document.activeElement.textContent.split(' ')[0]");
+    assert_eq!(focus, "idle_timeout");
+    assert_eq!(
+        chromium.eval("document.getElementById('live-state').textContent"),
+        "live"
+    );
+
+    // Paused, it stays as it is; going on, it shows what has come meanwhile.
+    chromium.click("#live-pause");
+    installation.kafka.produce(&logs, [end("while paused")]);
+    console.await_ending("while paused");
+    let shows = "document.body.innerText.includes('while paused')";
+    assert_eq!(chromium.eval(shows), false);
+    chromium.click("#live-pause");
+    eventually(SOON, "what came meanwhile", || {
+        (chromium.eval(shows) == true).then_some(())
+    });
+    assert_eq!(chromium.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_confirmation_that_is_open_is_not_taken_away() {
+    let Some(mut chromium) = Chromium::launch() else {
+        return;
+    };
+    let (_installation, _tracker, console) = ready();
+    log_in(&mut chromium, &console);
+    chromium.open(&console.client.url("/health"));
+    chromium.click("[data-part=pauses] summary");
+    chromium.type_into("input[name=partition]", "2");
+    chromium.type_into("input[name=reason]", "a rehearsal");
+    // The page goes on around it.
+    let rendered = "document.querySelector('[data-part=partitions]').outerHTML";
+    let before = chromium.eval(rendered);
+    eventually(SOON, "a change of the page", || {
+        (chromium.eval(rendered) != before).then_some(())
+    });
+    let typed = chromium.eval("document.querySelector('input[name=reason]').value");
+    assert_eq!(typed, "a rehearsal");
+    chromium.follow("[data-part=pauses] .ask button");
+    let html = chromium.html();
+    assert!(html.contains("a rehearsal"), "{html}");
+    console.await_json("/api/v1/health", "the pause", |body| {
+        (body["partitions"][2]["condition"] == "paused").then_some(())
+    });
+    // By keyboard alone: from the button's focus, enter.
+    chromium.eval("document.querySelector('[data-part=pauses] td button').focus()");
+    chromium.press_enter();
+    console.await_json("/api/v1/pauses", "no pause", |body| {
+        (body["pauses"] == json!([])).then_some(())
+    });
+}
+
+#[test]
+fn without_scripts_every_page_can_be_read_and_its_forms_work() {
+    let Some(mut chromium) = Chromium::launch() else {
+        return;
+    };
+    let (installation, _tracker, console) = ready();
+    hostile(&installation, &console);
+    installation
+        .kafka
+        .produce(&installation.session_logs(), [activity("s", "joe")]);
+    console.await_json("/api/v1/sessions?session=s", "the session", |body| {
+        body["sessions"].get(0).map(|_| ())
+    });
+    chromium.allow_scripts(false);
+    log_in(&mut chromium, &console);
+    for page in pages(&installation, &console) {
+        chromium.open(&console.client.url(&page));
+        let html = chromium.html();
+        assert!(html.contains("<h1>"), "{page}: {html}");
+        assert!(!html.contains("data-live=\"\"") || html.contains("reload to update"));
     }
+    // The look, a search, the end of what was found.
+    chromium.open(&console.client.url("/sessions"));
+    chromium.follow(".to-dark, .to-light");
+    assert!(chromium.html().contains("data-theme=\"dark\""));
+    chromium.type_into("input[name=session]", "s");
+    chromium.follow("main .ask button");
+    assert!(chromium.html().contains("1h after its last activity"));
+    chromium.click("td summary");
+    chromium.follow("td button.danger");
+    assert_eq!(console.await_ending("s")["reason"], "revoked");
+    assert!(chromium.html().contains("The revocation is written"));
+    // A dead letter is let go of, once that has been confirmed.
+    chromium.open(&console.client.url("/dead-letters"));
+    chromium.follow("form.row button.danger");
+    chromium.follow("main button.danger");
+    assert!(
+        chromium.html().contains("1 dead letter"),
+        "{}",
+        chromium.html()
+    );
+    console.await_json("/api/v1/dead-letters", "no dead letters", |body| {
+        (body["letters"] == json!([])).then_some(())
+    });
+}
+
+#[test]
+fn charts_tell_their_numbers_on_hover_and_to_those_who_do_not_see_them() {
+    let Some(mut chromium) = Chromium::launch() else {
+        return;
+    };
+    let (installation, _tracker, console) = ready();
+    installation
+        .kafka
+        .produce(&installation.session_logs(), [activity("s", "joe")]);
+    chromium.open(&console.client.url("/dashboard"));
+    let live = "document.querySelector('#chart-sessions .legend b').textContent";
+    eventually(SOON, "the session in the chart", || {
+        (chromium.eval(live) == "1").then_some(())
+    });
+    let titles = "[...document.querySelectorAll('#chart-sessions .column title')].map(one => one.textContent)";
+    let titles = chromium.eval(titles);
+    let last = titles
+        .as_array()
+        .and_then(|all| all.last())
+        .expect("columns");
+    let last = last.as_str().expect("text");
+    assert!(
+        last.contains("UTC\nlive: ") && last.ends_with(" sessions"),
+        "{last}"
+    );
+    let summary = chromium.eval("document.querySelector('#chart-sessions desc').textContent");
+    assert!(summary.as_str().expect("text").contains("live: 1 sessions"));
+    let time = chromium.eval("fetch('/consumers').then(one => one.text()).then(html => new DOMParser().parseFromString(html, 'text/html').querySelector('time').title)");
+    assert!(time.as_str().expect("text").ends_with('Z'), "{time}");
 }

@@ -164,7 +164,7 @@ fn applications_with_wrong_clocks_log_nobody_out_where_they_stamp_records_themse
 
 /// A tracker whose wall clock is wrong, and no other of its clocks. Preloads what the command
 /// `faketime` would: that is a process of its own, which keeps signals to itself.
-fn tracker_with_clock(installation: &Installation<'_>, wrong_by: &str) -> Tracker {
+pub fn tracker_with_clock(installation: &Installation<'_>, wrong_by: &str) -> Tracker {
     let faketime = Command::new("faketime").arg("--version").output();
     faketime.expect("faketime is installed; on Debian: apt-get install faketime");
     let preload = format!("{}:/usr/$LIB/faketime/libfaketime.so.1", shim().display());

@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// A session of one tenant, active just now.
-fn activity(session: &str, tenant: &str) -> NewRecord {
+pub fn activity(session: &str, tenant: &str) -> NewRecord {
     let event = json!({
         "user_id": tenant,
         "session_id": session,

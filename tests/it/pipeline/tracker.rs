@@ -117,12 +117,17 @@ impl Tracker {
         self.process.wait(SOON);
     }
 
-    fn get(&self, path: &str) -> Option<String> {
-        let admin = self.admin.get_or_init(|| {
+    /// Where its admin port is, on this machine.
+    pub fn admin(&self) -> String {
+        let address = self.admin.get_or_init(|| {
             let entry = self.await_message("serving /livez");
             entry["admin"].as_str().expect("an address").to_owned()
         });
-        let mut stream = TcpStream::connect(admin).ok()?;
+        address.replace("0.0.0.0", "127.0.0.1")
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.admin()).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;

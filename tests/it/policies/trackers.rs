@@ -68,6 +68,16 @@ fn await_generation(
     })
 }
 
+/// A tracker, and a session that a policy lets be idle for an hour.
+fn session_of_an_hour(installation: &Installation<'_>) -> (Tracker, String) {
+    apply(installation, &tenant("acme", "1h")).succeeded();
+    let tracker = installation.tracker(&[]);
+    tracker.await_ready();
+    let acme = installation.key_on(1);
+    produce(installation, [activity(&acme, "acme")]);
+    (tracker, acme)
+}
+
 #[test]
 fn edits_reach_running_sessions_both_ways_and_deletions_too() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
@@ -107,11 +117,7 @@ fn edits_reach_running_sessions_both_ways_and_deletions_too() {
 #[test]
 fn what_cannot_be_used_changes_nothing_and_is_counted() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    apply(&installation, &tenant("acme", "1h")).succeeded();
-    let tracker = installation.tracker(&[]);
-    tracker.await_ready();
-    let acme = installation.key_on(1);
-    produce(&installation, [activity(&acme, "acme")]);
+    let (tracker, acme) = session_of_an_hour(&installation);
     let contradiction = r#"{"apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
         "metadata": {"name": "acme", "generation": 2}, "spec": {"idleTimeout": "0s"}}"#;
     for value in ["{nonsense", contradiction] {
@@ -135,11 +141,7 @@ fn what_cannot_be_used_changes_nothing_and_is_counted() {
 #[test]
 fn a_restarted_tracker_ends_nothing_by_other_rules() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    apply(&installation, &tenant("acme", "1h")).succeeded();
-    let tracker = installation.tracker(&[]);
-    tracker.await_ready();
-    let acme = installation.key_on(1);
-    produce(&installation, [activity(&acme, "acme")]);
+    let (tracker, acme) = session_of_an_hour(&installation);
     installation.await_checkpoint(&acme);
     // By the built-in rules, its end is overdue from here on.
     await_end_of_new_session(&installation, "nobody");

@@ -1,0 +1,151 @@
+//! The programs that are compared, behind one face.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::PARTITIONS;
+use super::history::Timeouts;
+use super::installation::{Installation, Process};
+
+/// What keeps the sessions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sundown,
+    InMemory,
+    RocksDb,
+}
+
+impl Engine {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sundown => "Sundown",
+            Self::InMemory => "Kafka Streams, in memory",
+            Self::RocksDb => "Kafka Streams, RocksDB",
+        }
+    }
+
+    /// In the names of topics and groups.
+    const fn tag(self) -> &'static str {
+        match self {
+            Self::Sundown => "sundown",
+            Self::InMemory => "memory",
+            Self::RocksDb => "rocksdb",
+        }
+    }
+}
+
+/// One of them on the topics of an installation, with outputs of its own.
+pub struct Competitor<'a> {
+    engine: Engine,
+    installation: &'a Installation,
+    /// What the processes keep on disk.
+    folder: TempDir,
+}
+
+impl<'a> Competitor<'a> {
+    /// Creates its topics; starts nothing.
+    pub fn new(engine: Engine, installation: &'a Installation) -> Self {
+        let competitor = Self {
+            engine,
+            installation,
+            folder: TempDir::new().unwrap(),
+        };
+        let target = format!("expired-{}", engine.tag());
+        let partitions = PARTITIONS.to_string();
+        installation.run(&[
+            "topics",
+            "create",
+            "--partitions",
+            &partitions,
+            "--expired-sessions-topic",
+            &target,
+        ]);
+        competitor
+    }
+
+    pub fn target(&self) -> String {
+        self.installation
+            .topic(&format!("expired-{}", self.engine.tag()))
+    }
+
+    /// Without the prefix.
+    pub fn group(&self) -> String {
+        format!("group-{}", self.engine.tag())
+    }
+
+    /// The topics that its state is restored from.
+    pub fn changelogs(&self) -> Vec<String> {
+        match self.engine {
+            Engine::Sundown => vec![self.installation.topic("sundown.checkpoint")],
+            Engine::InMemory | Engine::RocksDb => {
+                let application = self.installation.topic(&self.group());
+                let changelog = |store| format!("{application}-{store}-changelog");
+                vec![changelog("sessions"), changelog("deadlines")]
+            }
+        }
+    }
+
+    /// A process that has restored `partitions`, its share of all; `name` tells its folder
+    /// from those of others.
+    pub fn start(&self, name: &str, timeouts: Timeouts, partitions: u64) -> Process {
+        match self.engine {
+            Engine::Sundown => {
+                let process = self.tracker(timeouts);
+                process.await_lines(partitions, "\"restored\"");
+                process
+            }
+            Engine::InMemory | Engine::RocksDb => {
+                let process = self.streams(name, timeouts);
+                process.await_lines(1, "RUNNING");
+                process
+            }
+        }
+    }
+
+    fn tracker(&self, timeouts: Timeouts) -> Process {
+        let target = format!("expired-{}", self.engine.tag());
+        self.installation.tracker(&[
+            "--group",
+            &self.group(),
+            "--expired-sessions-topic",
+            &target,
+            "--idle-timeout",
+            &format!("{}s", timeouts.idle.as_secs()),
+            "--absolute-timeout",
+            &format!("{}s", timeouts.absolute.as_secs()),
+        ])
+    }
+
+    fn streams(&self, name: &str, timeouts: Timeouts) -> Process {
+        let build = PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/benches/kafka-streams"
+        ));
+        let jar = build.join("target/kafka-streams-sessions-1.jar");
+        if !jar.exists() {
+            let mut maven = Command::new("mvn");
+            let status = maven
+                .args(["-B", "-q", "package"])
+                .current_dir(&build)
+                .status();
+            assert!(status.unwrap().success(), "mvn package");
+        }
+        let classes = format!("{}:{}/target/dependency/*", jar.display(), build.display());
+        let mut child = Command::new("java")
+            .args(["-Xmx1g", "-cp", &classes, "dev.sundown.peer.Main"])
+            .arg(&self.installation.bootstrap)
+            .arg(self.installation.topic(&self.group()))
+            .arg(self.installation.topic("session_logs"))
+            .arg(self.target())
+            .arg(self.folder.path().join(name))
+            .arg(self.engine.tag())
+            .args(timeouts.milliseconds())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = child.stdout.take().unwrap();
+        Process::new(child, said)
+    }
+}

@@ -1,0 +1,290 @@
+//! Trying dead letters again, or letting go of them, from a page or a script.
+
+use askama::Template;
+use axum::extract::{Form, Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+
+use crate::console::App;
+use crate::console::Shared;
+use crate::console::audit::Audit;
+use crate::console::format;
+use crate::console::pages::{Visit, answer};
+use crate::console::problem::Problem;
+use crate::console::redrive::MAX_LETTERS;
+use crate::console::security::Caller;
+use crate::console::server::Peer;
+use crate::dlq::{FilterArgs, Kind, Outcome, SelectionArgs, Summary, Treatment};
+use crate::wire::duration;
+
+const PLACE: (&str, &str) = ("/dead-letters", "Dead letters");
+/// How many letters a confirmation shows.
+const SHOWN: usize = 20;
+
+/// The page's form. Without `confirmed`, it shows what would be done.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    csrf: String,
+    /// `retry` or `discard`.
+    how: String,
+    /// One letter, as `sundown dlq list` names it; empty for all that fit.
+    letter: String,
+    /// Only of this dead-letter topic.
+    topic: String,
+    /// Only with this reason.
+    reason: String,
+    confirmed: bool,
+}
+
+/// The body of `POST /api/v1/dead-letters/retry` and `…/discard`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wish {
+    /// These letters.
+    letters: Vec<String>,
+    /// All letters that fit the rest, in place of `letters`.
+    all: bool,
+    /// Only say which these are.
+    dry_run: bool,
+    /// Only `endings` or only `events`.
+    kind: Option<String>,
+    /// Only with one of these reasons.
+    reason: Vec<String>,
+    /// Only those for which one of these actions is undone.
+    action: Vec<String>,
+    /// Only those of this session.
+    session: Option<String>,
+    /// Only those that have been here for longer.
+    older_than: Option<String>,
+    /// Only those that have not been here for so long.
+    newer_than: Option<String>,
+    /// At most so many, the oldest of each partition first.
+    limit: Option<usize>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Treated {
+    /// How many letters have been dealt with.
+    settled: usize,
+    /// Those that a dry run would have dealt with.
+    planned: Vec<Summary>,
+    /// Those that could not be.
+    left: Vec<Left>,
+}
+
+#[derive(Debug, Serialize)]
+struct Left {
+    id: String,
+    reason: String,
+}
+
+#[derive(Template)]
+#[template(path = "console/treat.html")]
+struct Confirm<'a> {
+    csrf: &'a str,
+    order: &'a Order,
+    retry: bool,
+    treated: Treated,
+}
+
+/// `POST /dead-letters/treat`
+pub async fn page(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    Form(order): Form<Order>,
+) -> Response {
+    let visit = Visit::new(caller.clone(), &headers, &uri);
+    let treated = async {
+        let treatment = treatment(&order.how)?;
+        let selection = order.selection(&app)?;
+        let asker = (&caller, peer, order.csrf.as_str());
+        treat(&app, asker, treatment, selection).await
+    };
+    match treated.await {
+        Ok(treated) if order.confirmed => {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query
+                .append_pair("topic", &order.topic)
+                .append_pair("reason", &order.reason)
+                .append_pair("done", &order.how)
+                .append_pair("settled", &treated.settled.to_string())
+                .append_pair("left", &treated.left.len().to_string());
+            Redirect::to(&format!("/dead-letters?{}", query.finish())).into_response()
+        }
+        Ok(treated) => {
+            let view = Confirm {
+                csrf: &order.csrf,
+                order: &order,
+                retry: order.how == "retry",
+                treated,
+            };
+            answer(&app, &visit, PLACE, Ok(view))
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// `POST /api/v1/dead-letters/{how}`
+pub async fn api(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
+    Path(how): Path<String>,
+    headers: HeaderMap,
+    Json(wish): Json<Wish>,
+) -> Response {
+    let csrf = headers.get("x-csrf-token");
+    let csrf = csrf
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let treated = async {
+        let treatment = treatment(&how)?;
+        treat(&app, (&caller, peer, csrf), treatment, wish.selection()?).await
+    };
+    match treated.await {
+        Ok(treated) => Json(treated).into_response(),
+        Err(problem) => problem.into_json(),
+    }
+}
+
+/// Does it if the caller may, and says who did, whether it worked or not.
+async fn treat(
+    app: &Shared,
+    (caller, peer, csrf): (&Caller, Peer, &str),
+    treatment: Treatment,
+    selection: SelectionArgs,
+) -> Result<Treated, Problem> {
+    let (name, dry_run) = (name(treatment), selection.dry_run);
+    let told = describe(&selection, app);
+    let outcome = match app.security.admit(caller, csrf) {
+        Ok(()) => app.redriver.treat(treatment, selection).await,
+        Err(problem) => Err(problem),
+    };
+    if !dry_run || outcome.is_err() {
+        let settled = outcome.as_ref().map_or(0, |outcome| outcome.settled);
+        Audit::new(name, caller, peer).tell(&outcome, &format!("{told}: {settled} letters"));
+    }
+    Ok(Treated::new(outcome?, app))
+}
+
+fn treatment(how: &str) -> Result<Treatment, Problem> {
+    match how {
+        "retry" => Ok(Treatment::Retry),
+        "discard" => Ok(Treatment::Discard),
+        _ => Err(Problem::NotFound(format!(
+            "'{how}' is nothing that can be done with dead letters: retry or discard them"
+        ))),
+    }
+}
+
+fn name(treatment: Treatment) -> &'static str {
+    match treatment {
+        Treatment::Retry => "retry",
+        Treatment::Discard => "discard",
+    }
+}
+
+/// For the audit record.
+fn describe(selection: &SelectionArgs, app: &Shared) -> String {
+    if !selection.letters.is_empty() {
+        let letters: Vec<_> = selection.letters.iter().map(ToString::to_string).collect();
+        return letters.join(" ");
+    }
+    let filter = &selection.filter;
+    let session = filter.session.as_deref().map(|id| app.redactor.id(id));
+    format!(
+        "all with kind {:?}, reason {:?}, action {:?}, session {session:?}",
+        filter.kind, filter.reason, filter.action
+    )
+}
+
+impl Order {
+    fn selection(&self, app: &Shared) -> Result<SelectionArgs, Problem> {
+        let letters: Vec<String> = [&self.letter].into_iter().cloned().collect();
+        let wish = Wish {
+            all: self.letter.is_empty(),
+            letters: letters.into_iter().filter(|id| !id.is_empty()).collect(),
+            dry_run: !self.confirmed,
+            kind: match &self.topic {
+                topic if topic.is_empty() => None,
+                topic if *topic == app.topics.session_logs_dlq => Some("events".to_owned()),
+                _ => Some("endings".to_owned()),
+            },
+            reason: [&self.reason]
+                .into_iter()
+                .filter(|reason| !reason.is_empty())
+                .cloned()
+                .collect(),
+            ..Wish::default()
+        };
+        wish.selection()
+    }
+}
+
+impl Wish {
+    fn selection(self) -> Result<SelectionArgs, Problem> {
+        let letters = self.letters.iter().map(|id| id.parse());
+        let letters = letters.collect::<Result<Vec<_>, String>>();
+        let span = |text: Option<String>| {
+            let span = text.map(|text| duration::parse(&text)).transpose();
+            span.map_err(|error| Problem::Invalid(error.to_string()))
+        };
+        let kind = match self.kind.as_deref() {
+            None => None,
+            Some("endings") => Some(Kind::Endings),
+            Some("events") => Some(Kind::Events),
+            Some(other) => {
+                let text = format!("kind is 'endings' or 'events', not '{other}'");
+                return Err(Problem::Invalid(text));
+            }
+        };
+        if self.letters.is_empty() != self.all {
+            return Err(Problem::Invalid(
+                "name letters, or give \"all\": true for all that fit the rest".to_owned(),
+            ));
+        }
+        Ok(SelectionArgs {
+            letters: letters.map_err(Problem::Invalid)?,
+            all: self.all,
+            dry_run: self.dry_run,
+            filter: FilterArgs {
+                kind,
+                reason: self.reason,
+                action: self.action,
+                session: self.session,
+                older_than: span(self.older_than)?,
+                newer_than: span(self.newer_than)?,
+                limit: self.limit,
+            },
+        })
+    }
+}
+
+impl Treated {
+    fn new(outcome: Outcome, app: &Shared) -> Self {
+        let mut planned = outcome.planned;
+        if app.redactor.is_on() {
+            for letter in &mut planned {
+                letter.session = letter.session.as_deref().map(|id| app.redactor.id(id));
+                // It may name some.
+                letter.error.clear();
+            }
+        }
+        let left = outcome.left.into_iter().map(|(id, reason)| Left {
+            id: id.to_string(),
+            reason,
+        });
+        Self {
+            settled: outcome.settled,
+            planned,
+            left: left.collect(),
+        }
+    }
+}

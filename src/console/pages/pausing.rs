@@ -1,0 +1,212 @@
+//! Pausing and resuming partitions from a page or a script.
+
+use std::time::Duration;
+
+use axum::extract::{Form, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+
+use super::View;
+use super::health::Health;
+use crate::console::audit::Audit;
+use crate::console::format::Moment;
+use crate::console::live;
+use crate::console::problem::Problem;
+use crate::console::security::Caller;
+use crate::console::server::Peer;
+use crate::console::{App, Shared};
+use crate::pauses::{PausableRole, Pause, PauseError, Place};
+use crate::session::Timestamp;
+
+/// How long the page waits to hear of the pause itself, so as to show it.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+
+/// The page's form.
+#[derive(Debug, Deserialize)]
+pub struct Order {
+    #[serde(default)]
+    csrf: String,
+    /// `pause` or `resume`.
+    how: String,
+    role: PausableRole,
+    partition: i32,
+    #[serde(default)]
+    reason: String,
+}
+
+/// The body of `POST /api/v1/pauses` and `DELETE /api/v1/pauses`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wish {
+    role: PausableRole,
+    partition: i32,
+    #[serde(default)]
+    reason: String,
+}
+
+/// A partition that is paused.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub(super) role: PausableRole,
+    pub(super) partition: i32,
+    pub(super) since: Option<Moment>,
+    pub(super) by: String,
+    pub(super) reason: String,
+    /// Whether whoever has the partition says so too; none if nobody has it.
+    pub(super) obeyed: Option<bool>,
+}
+
+/// What is paused.
+#[derive(Debug, Serialize)]
+struct List {
+    pauses: Vec<Row>,
+}
+
+/// The partitions that are paused, and whether those who have them know.
+pub(super) fn rows(state: &live::State, now: Timestamp) -> Vec<Row> {
+    let pauses = state.policies.pauses().iter();
+    let rows = pauses.map(|(place, pause)| Row {
+        role: place.role,
+        partition: place.partition,
+        since: Moment::parse(&pause.at, now),
+        by: pause.by.clone(),
+        reason: pause.reason.clone(),
+        obeyed: obeyed(place, state, now),
+    });
+    rows.collect()
+}
+
+fn obeyed(place: Place, state: &live::State, now: Timestamp) -> Option<bool> {
+    let processes = state.processes.present(now);
+    let of_role = processes.filter(|process| process.report.role == place.role.as_str());
+    let mut owned = of_role
+        .flat_map(|process| &process.report.assignments)
+        .filter(|one| one.partition == place.partition)
+        .peekable();
+    owned.peek()?;
+    Some(owned.any(|one| one.paused))
+}
+
+/// `POST /health/pauses`
+pub async fn page(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
+    Form(order): Form<Order>,
+) -> Response {
+    let place = Place {
+        role: order.role,
+        partition: order.partition,
+    };
+    let pause = match order.how.as_str() {
+        "pause" => Some(order.reason.as_str()),
+        "resume" => None,
+        _ => return Problem::Invalid("pause or resume".to_owned()).into_response(),
+    };
+    match write(&app, (&caller, peer, &order.csrf), place, pause).await {
+        Ok(()) => {
+            // If it takes longer, the page follows by itself.
+            let shown = heard(&app, place, pause.is_some());
+            let _in_time = tokio::time::timeout(SHOWN_WITHIN, shown).await;
+            Redirect::to(&format!("{}#pauses", Health::PATH)).into_response()
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// `GET /api/v1/pauses`
+pub async fn list_api(State(app): State<App>) -> Response {
+    let now = app.live.now();
+    let pauses = rows(&app.live.state(), now);
+    Json(List { pauses }).into_response()
+}
+
+/// `POST /api/v1/pauses`
+pub async fn pause_api(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Json(wish): Json<Wish>,
+) -> Response {
+    let reason = wish.reason.clone();
+    answer(&app, (caller, peer, &headers), &wish, Some(&reason)).await
+}
+
+/// `DELETE /api/v1/pauses`
+pub async fn resume_api(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Json(wish): Json<Wish>,
+) -> Response {
+    answer(&app, (caller, peer, &headers), &wish, None).await
+}
+
+async fn answer(
+    app: &Shared,
+    (caller, peer, headers): (Caller, Peer, &HeaderMap),
+    wish: &Wish,
+    pause: Option<&str>,
+) -> Response {
+    let csrf = headers.get("x-csrf-token");
+    let csrf = csrf
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let place = Place {
+        role: wish.role,
+        partition: wish.partition,
+    };
+    match write(app, (&caller, peer, csrf), place, pause).await {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(problem) => problem.into_json(),
+    }
+}
+
+/// Writes it if the caller may, and says who did, whether it worked or not.
+async fn write(
+    app: &Shared,
+    (caller, peer, csrf): (&Caller, Peer, &str),
+    place: Place,
+    pause: Option<&str>,
+) -> Result<(), Problem> {
+    let record = pause.map(|reason| Pause::new(app.live.now(), "console", reason));
+    let outcome = match app.security.admit(caller, csrf) {
+        Ok(()) => app
+            .pauses
+            .write(place, record.as_ref())
+            .await
+            .map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    let action = if pause.is_some() { "pause" } else { "resume" };
+    Audit::new(action, caller, peer).tell(&outcome, &place.to_string());
+    outcome
+}
+
+/// Waits until the console has read it.
+async fn heard(app: &Shared, place: Place, paused: bool) {
+    let mut changes = app.live.changes();
+    let is_paused = || {
+        let state = app.live.state();
+        let paused = state.policies.pauses().of(place.role);
+        paused.contains(&place.partition)
+    };
+    while is_paused() != paused {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl From<PauseError> for Problem {
+    fn from(error: PauseError) -> Self {
+        match error {
+            PauseError::NoPartition { .. } => Self::Invalid(error.to_string()),
+            PauseError::Topic(_) | PauseError::Kafka { .. } => Self::Kafka(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Looking at live sessions without touching them.
+
+use std::sync::Arc;
+
+use super::SessionTable;
+use crate::session::attributes::Attributes;
+use crate::session::effect::Reason;
+use crate::session::id::{SessionId, UserId};
+use crate::session::policy::Policy;
+use crate::session::slots::{Flags, SlotId};
+use crate::session::time::Timestamp;
+
+/// A live session as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveSession {
+    /// Which session.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
+    /// The rule that it runs under.
+    pub policy: Arc<Policy>,
+    /// The time of its first event, or of its last login.
+    pub started_at: Timestamp,
+    /// The latest event time seen.
+    pub last_activity: Timestamp,
+    /// When it ends if nothing more happens, and what will have ended it; none while its
+    /// policy is suspended.
+    pub end: Option<(Timestamp, Reason)>,
+    /// What events said of it.
+    pub attributes: Option<Attributes>,
+}
+
+impl SessionTable {
+    /// The live session of this id.
+    #[must_use]
+    pub fn look_up(&self, id: &str) -> Option<LiveSession> {
+        let slot = self.find(&self.key(id.into()))?;
+        Some(self.live_session(slot))
+    }
+
+    /// Goes through up to `slots` places from `start` on and adds the sessions of `user`
+    /// to `found`, which is to hold no more than `room`. Returns where to go on; none if
+    /// that was all.
+    ///
+    /// A million sessions are gone through in steps, between which the table may change:
+    /// sessions never move, so whichever lives all the while is found, once.
+    pub fn search(
+        &self,
+        user: &UserId,
+        start: u32,
+        slots: usize,
+        room: usize,
+        found: &mut Vec<LiveSession>,
+    ) -> Option<u32> {
+        let mut next = start;
+        for slot in self.slots.numbers(start).take(slots) {
+            if self.is_of(slot, user) {
+                if found.len() >= room {
+                    return Some(slot);
+                }
+                found.push(self.live_session(slot));
+            }
+            next = slot + 1;
+        }
+        self.slots.numbers(next).next()
+    }
+
+    fn is_of(&self, slot: SlotId, user: &UserId) -> bool {
+        let flags = self.slots[slot].flags;
+        flags.has(Flags::LIVE)
+            && flags.has(Flags::USER_IS_NUMBER) == user.number
+            && self.slots.details(slot).user == user.text
+    }
+
+    fn live_session(&self, slot: SlotId) -> LiveSession {
+        let session = &self.slots[slot];
+        let policy = self.policy(slot);
+        let end = (!policy.suspend).then(|| self.deadline(slot));
+        LiveSession {
+            session: session.id.clone(),
+            user: self.slots.user_id(slot),
+            policy: Arc::clone(policy),
+            started_at: session.started_at,
+            last_activity: session.last_activity,
+            end,
+            attributes: self.slots.details(slot).attributes.as_deref().cloned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::event::{Event, EventKind, Subject};
+    use crate::session::id::UserRef;
+    use crate::session::policy::PolicySet;
+    use crate::session::table::TableConfig;
+    use crate::session::time::Span;
+
+    const NOON: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+    const JOE: UserRef<'_> = UserRef {
+        text: "7",
+        number: true,
+    };
+
+    fn table(sessions: &[(&str, UserRef<'_>)]) -> SessionTable {
+        let hour = Policy::built_in(Span::from_secs(3_600), None);
+        let policies = Arc::new(PolicySet::new(Vec::new(), hour).unwrap());
+        let mut table = SessionTable::new(TableConfig::default(), policies, Timestamp::MIN);
+        for (offset, (id, user)) in (0..).zip(sessions) {
+            let event = Event {
+                subject: Subject::Session {
+                    id,
+                    user: Some(*user),
+                },
+                at: NOON,
+                kind: EventKind::Activity,
+                attributes: None,
+            };
+            table.apply(event, offset, NOON, &mut Vec::new());
+        }
+        table
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_id_with_what_will_end_it() {
+        let table = table(&[("a", JOE)]);
+        assert_eq!(table.look_up("b"), None);
+        let found = table.look_up("a").unwrap();
+        assert_eq!(found.user, JOE.to_owned());
+        let deadline = NOON + Span::from_secs(3_600);
+        assert_eq!(found.end, Some((deadline, Reason::IdleTimeout)));
+    }
+
+    #[test]
+    fn a_users_sessions_are_found_step_by_step_and_no_others() {
+        let ids: Vec<String> = (0..1_500).map(|number| number.to_string()).collect();
+        // The number 7 and the string "7" are different users.
+        let text = UserRef {
+            text: "7",
+            number: false,
+        };
+        let users = [JOE, text, text];
+        let sessions = ids.iter().zip(users.iter().cycle());
+        let sessions: Vec<_> = sessions.map(|(id, user)| (id.as_str(), *user)).collect();
+        let table = table(&sessions);
+        for (slots, room) in [(7, 10_000), (100_000, 10_000), (64, 3)] {
+            let (mut found, mut place) = (Vec::new(), Some(0));
+            while let Some(start) = place {
+                let mut step = Vec::new();
+                place = table.search(&JOE.to_owned(), start, slots, room, &mut step);
+                assert!(step.len() <= room);
+                found.extend(step);
+            }
+            assert_eq!(found.len(), 500, "{slots} at a time");
+            assert!(found.iter().all(|one| one.user == JOE.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Metrics, dashboards and alerts on a real Prometheus (Debian's package `prometheus`), which
+//! scrapes real installations with the labels that a PodMonitor would put on.
+//!
+//! Every alert fires by the fault that it is for, and not before. It waits for seconds
+//! instead of minutes then; how long alerts really wait, [`rules`] tests in made-up time.
+
+mod apiserver;
+mod broker;
+mod expressions;
+mod prometheus;
+mod rules;
+mod scene;
+mod starts;
+mod trackers;
+mod whole;
+
+use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::thread;
+
+use prometheus::{Prometheus, alert_rules, each_rule};
+
+/// All of it under one Prometheus, which tells the installations apart. Side by side: the
+/// most of it is waiting.
+#[test]
+fn dashboards_show_everything_and_alerts_fire_by_their_faults_alone() {
+    let prometheus = &Prometheus::start();
+    let plays = [whole::play, trackers::play, broker::play, starts::play];
+    let mut provoked: BTreeSet<&str> = rules::ALERTS.iter().copied().collect();
+    thread::scope(|scope| {
+        let playing = plays.map(|play| scope.spawn(move || play(prometheus)));
+        for play in playing {
+            provoked.extend(play.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+    });
+    let rules = alert_rules();
+    let all = each_rule(&rules).map(|rule| rule["alert"].as_str().expect("a name"));
+    assert_eq!(all.collect::<BTreeSet<_>>(), provoked);
+}

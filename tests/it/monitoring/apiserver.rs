@@ -1,0 +1,238 @@
+//! A stand-in for the Kubernetes API server, as far as a controller needs one to have
+//! something to count. What a controller does on a real one, `controller/` tests.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::broadcast;
+
+/// It ends when dropped.
+pub struct ApiServer {
+    shared: Arc<Shared>,
+    namespace: String,
+    folder: TempDir,
+    runtime: Option<Runtime>,
+}
+
+struct Shared {
+    /// By path.
+    objects: Mutex<BTreeMap<String, Value>>,
+    version: AtomicU64,
+    refuses_statuses: AtomicBool,
+    changes: broadcast::Sender<String>,
+}
+
+impl ApiServer {
+    pub fn start(namespace: &str) -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            objects: Mutex::default(),
+            version: AtomicU64::new(1),
+            refuses_statuses: AtomicBool::new(false),
+            changes: broadcast::Sender::new(1_000),
+        });
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&shared));
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(
+            folder.path().join("kubeconfig"),
+            kubeconfig(address, namespace),
+        )
+        .expect("the file is written");
+        Self {
+            shared,
+            namespace: namespace.to_owned(),
+            folder,
+            runtime: Some(runtime),
+        }
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// Creates or edits a policy.
+    pub fn apply(&self, name: &str, spec: &Value) {
+        let path = format!(
+            "/apis/sundown.dev/v1alpha1/namespaces/{}/sessionpolicies/{name}",
+            self.namespace
+        );
+        let before = self
+            .shared
+            .objects
+            .lock()
+            .expect("objects")
+            .get(&path)
+            .cloned();
+        let before = before.unwrap_or_default();
+        let generation = before["metadata"]["generation"]
+            .as_u64()
+            .unwrap_or_default();
+        let object = json!({
+            "apiVersion": "sundown.dev/v1alpha1",
+            "kind": "SessionPolicy",
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace,
+                "uid": name,
+                "generation": generation + 1,
+            },
+            "spec": spec,
+            "status": before["status"],
+        });
+        self.shared.store(&path, object);
+    }
+
+    /// Nobody answers any more.
+    pub fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// From now on, the controller has no right to write statuses.
+    pub fn refuse_statuses(&self) {
+        self.shared.refuses_statuses.store(true, SeqCst);
+    }
+}
+
+impl Shared {
+    /// Stores an object under a new version, and tells those who watch.
+    fn store(&self, path: &str, mut object: Value) -> Value {
+        let version = self.version.fetch_add(1, SeqCst) + 1;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        if path.contains("/sessionpolicies/") {
+            // Nobody may be watching yet.
+            let _nobody = self.changes.send(change(&object));
+        }
+        let mut objects = self.objects.lock().expect("objects");
+        objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn get(&self, path: &str) -> Option<Value> {
+        self.objects.lock().expect("objects").get(path).cloned()
+    }
+
+    fn list(&self, collection: &str) -> Vec<Value> {
+        let objects = self.objects.lock().expect("objects");
+        let of_it = objects.iter();
+        let of_it = of_it.filter(|(path, _)| path.starts_with(&format!("{collection}/")));
+        of_it.map(|(_, object)| object.clone()).collect()
+    }
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
+    let path = uri.path();
+    let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let is_collection = ["leases", "sessionpolicies", "events"]
+        .iter()
+        .any(|plural| path.ends_with(plural));
+    match method.as_str() {
+        "GET" if is_collection => {
+            if uri.query().unwrap_or_default().contains("watch=true") {
+                return watch(&shared, path);
+            }
+            let version = shared.version.load(SeqCst).to_string();
+            let list = json!({
+                "apiVersion": "v1",
+                "kind": "List",
+                "metadata": {"resourceVersion": version},
+                "items": shared.list(path),
+            });
+            axum::Json(list).into_response()
+        }
+        "GET" => shared.get(path).map_or_else(
+            || refusal(StatusCode::NOT_FOUND, "NotFound"),
+            |object| axum::Json(object).into_response(),
+        ),
+        "POST" => {
+            let name = sent["metadata"]["name"].as_str().unwrap_or("unnamed");
+            let path = format!("{path}/{name}");
+            axum::Json(shared.store(&path, sent)).into_response()
+        }
+        "PUT" => axum::Json(shared.store(path, sent)).into_response(),
+        "PATCH" => patch_status(&shared, path, &sent),
+        _ => refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+    }
+}
+
+fn patch_status(shared: &Shared, path: &str, sent: &Value) -> Response {
+    if shared.refuses_statuses.load(SeqCst) {
+        return refusal(StatusCode::FORBIDDEN, "Forbidden");
+    }
+    let path = path.trim_end_matches("/status");
+    let Some(mut object) = shared.get(path) else {
+        return refusal(StatusCode::NOT_FOUND, "NotFound");
+    };
+    object["status"] = sent["status"].clone();
+    axum::Json(shared.store(path, object)).into_response()
+}
+
+/// What there is by now, and then every change. What is told twice does no harm.
+fn watch(shared: &Shared, collection: &str) -> Response {
+    let changes = shared.changes.subscribe();
+    let present: Vec<String> = shared.list(collection).iter().map(change).collect();
+    let more = stream::unfold(changes, |mut changes| async move {
+        let change = changes.recv().await.ok()?;
+        Some((change, changes))
+    });
+    let lines = stream::iter(present).chain(more);
+    Body::from_stream(lines.map(Ok::<_, Infallible>)).into_response()
+}
+
+fn change(object: &Value) -> String {
+    format!("{}\n", json!({"type": "MODIFIED", "object": object}))
+}
+
+fn refusal(status: StatusCode, reason: &str) -> Response {
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "Status",
+        "metadata": {},
+        "status": "Failure",
+        "reason": reason,
+        "message": reason,
+        "code": status.as_u16(),
+    });
+    (status, axum::Json(body)).into_response()
+}
+
+fn kubeconfig(address: SocketAddr, namespace: &str) -> String {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "test", "user": {}}],
+        "contexts": [{
+            "name": "test",
+            "context": {"cluster": "test", "user": "test", "namespace": namespace},
+        }],
+    });
+    config.to_string()
+}

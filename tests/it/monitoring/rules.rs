@@ -1,0 +1,36 @@
+//! The rules by themselves: `promtool` reads them, and runs them in made-up time.
+
+use std::process::Command;
+
+use super::prometheus::installed;
+
+const FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/charts/sundown/files/alerts.yaml"
+);
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/monitoring/alerts.yaml");
+
+/// What takes longer to come about than a test may take.
+pub const ALERTS: &[&str] = &["SundownRebalanceStorm"];
+
+fn promtool(arguments: &[&str]) {
+    let output = Command::new(installed("promtool")).args(arguments).output();
+    let output = output.expect("promtool runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (told, complaints) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{told}{complaints}");
+}
+
+#[test]
+fn promtool_finds_nothing_wrong() {
+    promtool(&["check", "rules", FILE]);
+}
+
+#[test]
+fn alerts_wait_and_go_as_they_should() {
+    let text = std::fs::read_to_string(TESTS).expect("tests of rules");
+    for alert in ALERTS {
+        assert!(text.contains(alert), "{alert}");
+    }
+    promtool(&["test", "rules", TESTS]);
+}

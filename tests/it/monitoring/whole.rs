@@ -1,0 +1,281 @@
+//! A whole installation: what dashboards show of it, and what goes wrong around trackers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
+
+use serde_json::json;
+use sundown::clock::Clock;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::apiserver::ApiServer;
+use super::expressions::{Expression, of_alerts, of_dashboards};
+use super::prometheus::{Prometheus, Sample};
+use super::scene::{Provoked, Scene};
+use crate::eventually::eventually;
+use crate::kafka::Kafka;
+use crate::pipeline::installation::{Installation, PARTITIONS, SHORT, SOON};
+use crate::pipeline::tracker::Tracker;
+use crate::receiver::{Answer, Receiver};
+use crate::topic::NewRecord;
+
+/// The metrics that only something wrong brings about, or TLS.
+const FAULTS: [&str; 3] = ["sundown_not_ready", "sundown_certificate_expiry", "ALERTS{"];
+const NAMESPACE: &str = "whole";
+const HOUR: i64 = 3_600_000;
+const OTHER_POLICY: &str = "
+apiVersion: sundown.dev/v1alpha1
+kind: SessionPolicy
+metadata: {name: other}
+spec: {idleTimeout: 9s}
+";
+
+/// All roles, each as a pod of a namespace.
+struct Whole<'a> {
+    installation: Installation<'a>,
+    api: ApiServer,
+    receiver: Receiver,
+    /// What the receiver answers.
+    answer: Arc<AtomicU16>,
+    trackers: Vec<Tracker>,
+    handler: Option<Tracker>,
+    controller: Tracker,
+    console: Option<Tracker>,
+    _files: TempDir,
+}
+
+impl<'a> Whole<'a> {
+    fn start(kafka: &'a Kafka) -> Self {
+        // Where producers' timestamps count, a record can be made to look old.
+        let installation = Installation::with_create_time(kafka, SHORT);
+        let answer = Arc::new(AtomicU16::new(200));
+        let receiver = Receiver::start({
+            let answer = Arc::clone(&answer);
+            move |_| Answer::Status(answer.load(SeqCst))
+        });
+        let files = TempDir::new().expect("a folder");
+        let actions = files.path().join("actions.yaml");
+        let text = format!(
+            "actions:\n  - {{name: notify, type: webhook, url: '{}', secret: {{valueFrom: {{env: SECRET}}}}}}\nretry: {{initialBackoff: 10ms, maxBackoff: 100ms}}\n",
+            receiver.url()
+        );
+        std::fs::write(&actions, text).expect("the file is written");
+        let api = ApiServer::start(NAMESPACE);
+        api.apply("default", &json!({"idleTimeout": "3s", "warnBefore": "1s"}));
+        let controller = installation.sundown(&["controller"]);
+        let controller = controller.env("KUBECONFIG", api.kubeconfig());
+        let controller = controller.args(["--lease-duration", "5s", "--lag-interval", "1s"]);
+        let handler = installation.sundown(&["handler"]).arg("--actions");
+        let handler = handler.arg(actions).env("SECRET", "of the receiver");
+        let whole = Self {
+            trackers: vec![installation.tracker(&[]), installation.tracker(&[])],
+            handler: Some(Tracker::start(handler)),
+            controller: Tracker::start(controller),
+            console: Some(console(&installation)),
+            installation,
+            api,
+            receiver,
+            answer,
+            _files: files,
+        };
+        for process in whole.trackers.iter().chain(&whole.handler) {
+            process.await_ready();
+        }
+        whole
+            .controller
+            .await_metric("sundown_policy_trackers", "", 2);
+        whole
+    }
+
+    fn pods(&self) -> Vec<(&str, &Tracker)> {
+        let mut pods = vec![("controller-0", &self.controller)];
+        pods.extend(["tracker-0", "tracker-1"].into_iter().zip(&self.trackers));
+        pods.extend(self.handler.iter().map(|handler| ("handler-0", handler)));
+        pods.extend(self.console.iter().map(|console| ("console-0", console)));
+        pods
+    }
+
+    /// Sessions on every partition, which time out, each on the partition that is its own.
+    fn start_sessions(&self) {
+        let sessions = (0..PARTITIONS).map(|partition| self.installation.key_on(partition));
+        self.write("session_logs", sessions.map(|session| activity(&session)));
+    }
+
+    fn write(&self, topic: &str, records: impl IntoIterator<Item = NewRecord>) {
+        let topic = self.installation.topic(topic);
+        self.installation.kafka.produce(&topic, records);
+    }
+}
+
+fn console(installation: &Installation<'_>) -> Tracker {
+    let console = installation.sundown(&["console", "--listen", "127.0.0.1:0"]);
+    Tracker::start(console)
+}
+
+pub fn play(prometheus: &Prometheus) -> Provoked {
+    let mut scene = Scene::new(prometheus, NAMESPACE);
+    let mut whole = Whole::start(Kafka::shared());
+    let calm = Calm::start(prometheus);
+    scene.scrape(&whole.pods());
+    // New, and without any session.
+    scene.await_calm();
+
+    whole.start_sessions();
+    whole.receiver.wait_for(SOON, 3);
+    let about_faults = assert_data(prometheus);
+    scene.assert_calm();
+
+    read_wrongly(&mut scene, &whole);
+    acted_in_vain(&mut scene, &whole);
+    ruled_wrongly(&mut scene, &whole);
+    // Now there is something to show of them; of certificates, `starts` sees to it.
+    for Expression { text, .. } in about_faults {
+        if !text.contains("sundown_certificate_expiry") {
+            scene.wait_for(&text);
+        }
+    }
+    gone(&mut scene, &mut whole);
+    calm.scene.assert_calm();
+    scene.provoked()
+}
+
+/// Every expression gives data of this installation. Returns those that are about faults,
+/// which there are none of.
+fn assert_data(prometheus: &Prometheus) -> Vec<Expression> {
+    let mut expressions = of_dashboards(NAMESPACE);
+    assert!(expressions.len() > 80, "{}", expressions.len());
+    expressions.extend(of_alerts());
+    let (about_faults, others): (Vec<_>, Vec<_>) = expressions
+        .into_iter()
+        .partition(|it| FAULTS.iter().any(|fault| it.text.contains(fault)));
+    for Expression { place, text } in others {
+        eventually(SOON, &format!("data of {place}: {text}"), || {
+            let data = prometheus.query(&text);
+            let namespace = |sample: &Sample| sample.labels.get("namespace").cloned();
+            let mut namespaces = data.iter().map(namespace);
+            let own = |namespace: Option<String>| namespace.is_none_or(|it| it == NAMESPACE);
+            namespaces.any(own).then_some(())
+        });
+    }
+    about_faults
+}
+
+fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
+    let alerts = ["SundownEventsMisrouted", "SundownSessionEventsDeadLettered"];
+    scene.provoke(alerts, |_| {
+        let session = whole.installation.key_on(0);
+        let elsewhere = NewRecord {
+            partition: Some(1),
+            ..activity(&session)
+        };
+        let useless = NewRecord::new("key", "nonsense");
+        whole.write("session_logs", [elsewhere, useless]);
+    });
+}
+
+fn acted_in_vain(scene: &mut Scene<'_>, whole: &Whole<'_>) {
+    scene.provoke(["SundownEndingsDeadLettered"], |_| {
+        whole.answer.store(410, SeqCst);
+        whole.start_sessions();
+    });
+    let alerts = [
+        "SundownCircuitOpen",
+        "SundownActionsFailing",
+        "SundownHandlerLag",
+    ];
+    scene.provoke(alerts, |_| {
+        whole.answer.store(503, SeqCst);
+        let ending = whole.installation.read("expired_sessions").remove(0);
+        let an_hour_old = NewRecord {
+            key: ending.key,
+            value: ending.value,
+            partition: Some(ending.partition),
+            timestamp: Some(now() - HOUR),
+            ..NewRecord::default()
+        };
+        whole.write("expired_sessions", [an_hour_old]);
+        whole.start_sessions();
+    });
+}
+
+fn ruled_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
+    let file = NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), OTHER_POLICY).expect("the file is written");
+    let path = file.path().to_str().expect("UTF-8");
+    let by_its_own_rules = whole.installation.tracker(&["--policies", path]);
+    by_its_own_rules.await_ready();
+    let alerts = [
+        "SundownPolicyNotReady",
+        "SundownPolicyRefused",
+        "SundownPolicyNotInForce",
+        "SundownReconcileErrors",
+    ];
+    scene.provoke(alerts, |scene| {
+        scene.scrape(&[("tracker-2", &by_its_own_rules)]);
+        whole.write("sundown.policies", [NewRecord::new("wrong", "nonsense")]);
+        whole.api.refuse_statuses();
+        whole.api.apply("wrong", &json!({"idleTimeout": "0s"}));
+    });
+}
+
+fn gone(scene: &mut Scene<'_>, whole: &mut Whole<'_>) {
+    scene.provoke(["SundownProcessRestarts"], |scene| {
+        for _ in 0..3 {
+            whole.console.take().expect("a console").kill();
+            let again = console(&whole.installation);
+            scene.scrape(&[("console-0", &again)]);
+            let start = again.value("sundown_start_timestamp_seconds", "");
+            let start = start.expect("when it started");
+            scene.wait_for(&format!(
+                "sundown_start_timestamp_seconds{{pod=\"console-0\"}} == {start}"
+            ));
+            whole.console = Some(again);
+        }
+    });
+    let alerts = [
+        "SundownHandlerAbsent",
+        "SundownTrackerAbsent",
+        "SundownTrackerLag",
+    ];
+    scene.provoke(alerts, |_| {
+        whole.handler.take().expect("a handler").kill();
+        whole.trackers.drain(..).for_each(Tracker::kill);
+        let an_hour_old = (0..PARTITIONS).map(|partition| NewRecord {
+            partition: Some(partition),
+            timestamp: Some(now() - HOUR),
+            ..NewRecord::new("unread", "{}")
+        });
+        whole.write("session_logs", an_hour_old);
+    });
+    scene.provoke(["SundownControllerWithoutLeader"], |_| whole.api.stop());
+}
+
+fn now() -> i64 {
+    Clock::default().wall().as_millis()
+}
+
+fn activity(session: &str) -> NewRecord {
+    let event = json!({"user_id": session, "session_id": session, "activity_timestamp": now()});
+    NewRecord::new(session, event.to_string())
+}
+
+/// Another installation under the same Prometheus, which everything is all right with.
+struct Calm<'a> {
+    scene: Scene<'a>,
+    _processes: [Tracker; 2],
+}
+
+impl<'a> Calm<'a> {
+    fn start(prometheus: &'a Prometheus) -> Self {
+        let installation = Installation::new(Kafka::shared(), SHORT);
+        let tracker = installation.tracker(&[]);
+        let handler = Tracker::start(installation.sundown(&["handler"]));
+        tracker.await_ready();
+        handler.await_ready();
+        let scene = Scene::new(prometheus, "calm");
+        scene.scrape(&[("tracker-0", &tracker), ("handler-0", &handler)]);
+        Self {
+            scene,
+            _processes: [tracker, handler],
+        }
+    }
+}
