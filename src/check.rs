@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::event_writer::{EventWriter, Target};
-use crate::kafka::reader::reader_config;
+use crate::kafka::reader::{self, reader_config};
 use crate::kafka::topics::{Existing, TopicAdmin, require};
+use crate::kafka::trouble::Explained;
 use crate::output;
 use crate::session::{EventKind, Span};
 use crate::wire::duration;
@@ -78,13 +79,13 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let patience =
         Duration::from_millis(u64::try_from(args.timeout.as_millis()).unwrap_or_default());
     while clock.elapsed().saturating_sub(written) < patience {
-        let Some(record) = consumer.poll(POLL) else {
+        let Some(record) = reader::poll(&consumer, POLL) else {
             continue;
         };
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                tracing::warn!(%error, "trying again");
+                tracing::warn!(error = %Explained(&error), "trying again");
                 continue;
             }
         };
@@ -112,7 +113,9 @@ fn at_the_end(
     for partition in 0..existing[topic].partition_count() {
         let (_, end) = consumer
             .fetch_watermarks(topic, partition, TIMEOUT)
-            .with_context(|| format!("cannot ask where {topic} ends"))?;
+            .map_err(|error| {
+                anyhow::anyhow!("cannot ask where {topic} ends: {}", Explained(&error))
+            })?;
         assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
     }
     consumer.assign(&assignment)?;

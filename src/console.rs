@@ -42,6 +42,7 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
+use crate::kafka::reader::named;
 use crate::metrics::certificates;
 use crate::pauses::PauseWriter;
 use crate::process_report::Identity;
@@ -237,14 +238,15 @@ fn feed(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
-    let reports = Follower::start(&config, &topics.processes, stop.clone())?;
-    let policies = Follower::start(&config, &topics.policies, stop.clone())?;
+    let reading = named(&config, &global.topics.prefixed(&args.tracker_group));
+    let reports = Follower::start(&reading, &topics.processes, stop.clone())?;
+    let policies = Follower::start(&reading, &topics.policies, stop.clone())?;
     let newest = vec![
         topics.expired_sessions.clone(),
         topics.session_logs_dlq.clone(),
         topics.expired_sessions_dlq.clone(),
     ];
-    let tails = tail::start(&config, newest, MAX_LETTERS, stop.clone())?;
+    let tails = tail::start(&reading, newest, MAX_LETTERS, stop.clone())?;
     let groups = vec![
         (
             global.topics.prefixed(&args.tracker_group),

@@ -38,6 +38,7 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
+use crate::kafka::reader::named;
 use crate::metrics::certificates;
 use crate::metrics::controller::ControllerMetrics;
 use crate::process_report::Identity;
@@ -97,7 +98,8 @@ pub async fn run(
     let election = Election::new(Api::namespaced(client.clone(), namespace), candidate, clock);
     let leadership = election.leadership();
 
-    let views = Views::follow(&config, &topics, clock, &stop)?;
+    let group = global.topics.prefixed(&args.tracker_group);
+    let views = Views::follow(&named(&config, &group), &topics, clock, &stop)?;
     let writer = PolicyWriter::new(producer, topics.policies.clone(), leadership.write_limit())?;
     let inputs = Inputs {
         told: watch::watch(&client, &scope),

@@ -41,7 +41,8 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, GroupContext};
-use crate::kafka::topics::{TopicAdmin, require_patiently};
+use crate::kafka::reader::named;
+use crate::kafka::topics::{TopicAdmin, patiently, require};
 use crate::metrics::certificates;
 use crate::metrics::handler::HandlerMetrics;
 use crate::policy_actions::PolicyActions;
@@ -85,13 +86,11 @@ pub async fn run(
     let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
 
     let topics = TopicAdmin::new(&settings.client)?;
-    if require_patiently(&topics, &settings.required_topics(), &stop)
-        .await?
-        .is_none()
-    {
+    let needed = settings.required_topics();
+    let found = patiently(&health, &stop, || require(&topics, &needed)).await?;
+    if found.is_none() {
         return Ok(());
     }
-    health.set_ready("kafka");
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
     let policies = follow_policies(&settings, &stop)?;
@@ -157,9 +156,10 @@ async fn serve(
 }
 
 fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
-    let (config, topic) = (&settings.client, &settings.topics.policies);
+    let config = named(&settings.client, &settings.group);
+    let topic = &settings.topics.policies;
     let refused = || tracing::warn!("a policy that cannot be read was passed over");
-    PolicyActions::start(config, topic, stop.clone(), refused)
+    PolicyActions::start(&config, topic, stop.clone(), refused)
 }
 
 /// Waits until the policies are known; they are not if told to stop before.

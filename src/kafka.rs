@@ -14,6 +14,7 @@ mod record;
 pub mod restore;
 pub mod topics;
 pub mod transaction;
+pub mod trouble;
 
 pub use client::ConnectionArgs;
 pub use names::{TopicArgs, Topics};

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use identity::Identity;
 
 use crate::clock::Clock;
+use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
 use crate::tracker::clocks::BrokerSample;
@@ -259,7 +260,10 @@ impl ProducerContext for Acknowledgements {
                     acknowledged,
                 });
             }
-            Err((error, _)) => tracing::warn!(%error, "a process report was not acknowledged"),
+            Err((error, report)) => {
+                let topic = report.topic();
+                tracing::warn!(topic, error = %Explained(error), "a process report was not acknowledged");
+            }
         }
     }
 }

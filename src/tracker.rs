@@ -32,21 +32,20 @@ use std::time::Duration;
 use anyhow::Context;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, GroupContext, Membership, member_config};
+use crate::kafka::reader::named;
 use crate::kafka::restore::RestorePool;
-use crate::kafka::topics::{
-    SourceTopic, TimestampType, TopicAdmin, TopicError, require_for_tracker,
-};
-use crate::kafka::transaction::Committer;
+use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tracker};
+use crate::kafka::transaction::{CommitError, Committer};
 use crate::metrics::certificates;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::{Identity, Reporter};
@@ -57,7 +56,7 @@ use engine::Engine;
 use policies::PolicySource;
 use worker::{Parts, Settings, Worker};
 
-/// How long to wait before asking for the topics again while no broker answers.
+/// How long to wait before the brokers are asked again for the right to write.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Runs a tracker until `stop`.
@@ -86,7 +85,9 @@ pub async fn run(
     let topics = global.topics.topics();
     // What is wrong with the command line is told before anything is waited for.
     let policies = PolicySource::open(args)?;
-    let Some(source) = find_topics(&config, &topics, &stop).await? else {
+    let (admin, more) = (TopicAdmin::new(&config)?, Some(topics.policies.as_str()));
+    let ask = || require_for_tracker(&admin, &topics, more);
+    let Some(source) = patiently(&health, &stop, ask).await? else {
         return Ok(());
     };
     match source.timestamps {
@@ -99,10 +100,8 @@ pub async fn run(
             "CreateTime: while the tracker catches up, only endings that a later event proves are written"
         ),
     }
-    health.set_ready("kafka");
-    let rules = policies.start(&config, &topics, &metrics, &stop)?;
-
     let group = global.topics.prefixed(&args.group);
+    let rules = policies.start(&named(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
     let transactional_id = format!("{group}-{}", identity.id);
@@ -111,14 +110,18 @@ pub async fn run(
         let member = group_config(&config, &args, &group);
         let context = GroupContext::default();
         let consumer: Arc<GroupConsumer> = Arc::new(member.create_with_context(context)?);
-        let committer = Committer::new(
-            producer.clone(),
-            args.delivery,
-            &transactional_id,
-            topics.clone(),
-            Arc::clone(&consumer),
-        )
-        .context("cannot start writing")?;
+        let make = || {
+            Committer::new(
+                producer.clone(),
+                args.delivery,
+                &transactional_id,
+                topics.clone(),
+                Arc::clone(&consumer),
+            )
+        };
+        let Some(committer) = start_writing(make, &health, &stop)? else {
+            return Ok(());
+        };
         let parts = Parts {
             commits: CommitThread::start(committer, clock)?,
             restores: RestorePool::start(&member, &topics, clock, &stop)?,
@@ -158,28 +161,30 @@ fn unready() -> Health {
     health
 }
 
-/// Waits for the brokers; `None` if told to stop before they answered.
-async fn find_topics(
-    config: &ClientConfig,
-    topics: &Topics,
+/// Takes over the transactional id, as soon as the brokers let it; `None` if told to stop before.
+fn start_writing(
+    make: impl Fn() -> Result<Committer, CommitError>,
+    health: &Health,
     stop: &CancellationToken,
-) -> anyhow::Result<Option<SourceTopic>> {
-    let admin = TopicAdmin::new(config)?;
-    let more = Some(topics.policies.as_str());
-    let ask = async {
-        loop {
-            match require_for_tracker(&admin, topics, more).await {
-                Err(error @ TopicError::Unreachable { .. }) => {
-                    tracing::warn!(%error, "trying again");
-                }
-                answer => return answer,
+) -> anyhow::Result<Option<Committer>> {
+    loop {
+        match make() {
+            Ok(committer) => {
+                health.set_ready("writing");
+                return Ok(Some(committer));
             }
-            tokio::time::sleep(RETRY).await;
+            Err(error) if error.is_of_configuration() => {
+                return Err(error).context("cannot start writing");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot start writing; trying again");
+                health.set_not_ready("writing", error.to_string());
+            }
         }
-    };
-    tokio::select! {
-        answer = ask => Ok(Some(answer?)),
-        () = stop.cancelled() => Ok(None),
+        let wait = async { tokio::time::timeout(RETRY, stop.cancelled()).await };
+        if Handle::current().block_on(wait).is_ok() {
+            return Ok(None);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::live::tail::TailRecord;
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::kafka::reader::reader_config;
+use crate::kafka::reader::{self, reader_config};
 use crate::kafka::topics::{Existing, Offsets, TopicAdmin};
 use crate::session::Timestamp;
 
@@ -144,7 +144,7 @@ fn read(
     let clock = Clock::default();
     let mut records = Vec::new();
     while records.len() < count && clock.elapsed() < PATIENCE {
-        match consumer.poll(POLL) {
+        match reader::poll(&consumer, POLL) {
             Some(Ok(record)) => records.push(TailRecord::from(&record)),
             Some(Err(KafkaError::PartitionEOF(_))) => break,
             Some(Err(error)) => return Err(error),

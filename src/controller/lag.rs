@@ -23,6 +23,8 @@ use super::lease::Leadership;
 use crate::admin::Heartbeat;
 use crate::clock::Clock;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
+use crate::kafka::reader::named;
+use crate::kafka::trouble::Explained;
 use crate::metrics::controller::{ControllerMetrics, PartitionLag};
 use crate::session::Timestamp;
 use oldest::{OldestUnread, Unread};
@@ -79,7 +81,7 @@ impl LagMeter {
         let gauge = |subject: Subject| -> anyhow::Result<Gauge> {
             Ok(Gauge {
                 offsets: GroupOffsets::new(config, &subject.group, &subject.topic)?,
-                oldest: OldestUnread::new(config, &subject.topic, clock)?,
+                oldest: OldestUnread::new(&named(config, &subject.group), &subject.topic, clock)?,
                 subject,
                 failing: false,
             })
@@ -161,7 +163,7 @@ impl Gauge {
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     let Subject { group, topic } = &self.subject;
-                    tracing::warn!(%error, group, topic, "the lag cannot be measured; trying again");
+                    tracing::warn!(error = %Explained(&error), group, topic, "the lag cannot be measured; trying again");
                 }
                 Vec::new()
             }

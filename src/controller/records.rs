@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::kafka::follow::{Followed, FollowedRecord};
+use crate::kafka::trouble::Explained;
 use crate::pauses::is_control;
 
 /// How often the brokers are asked where the topic ends.
@@ -131,7 +132,7 @@ pub fn probe(
                 });
             }
             let end = answer.map(|(_, end)| end).map_err(|error| {
-                format!("{topic} cannot be read: {error}; check that Kafka runs and that the topic exists (sundown topics create)")
+                format!("{topic} cannot be read: {}; check that Kafka runs and that the topic exists (sundown topics create)", Explained(&error))
             });
             sender.send_modify(|probe| {
                 let unchanged = probe.end.is_ok() && probe.end == end;
@@ -193,7 +194,7 @@ impl PolicyWriter {
         }
         let sent = self.producer.send(record, Duration::ZERO).await;
         sent.map(|delivery| delivery.offset).map_err(|(error, _)| {
-            format!("{} cannot be written to: {error}; check that Kafka runs and that this user may write to the topic", self.topic)
+            format!("{} cannot be written to: {}; check that Kafka runs and that this user may write to the topic", self.topic, Explained(&error))
         })
     }
 }

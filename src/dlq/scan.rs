@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::letter::Letter;
 use crate::clock::Clock;
-use crate::kafka::reader::reader_config;
+use crate::kafka::reader::{self, reader_config};
 use crate::wire::dead_letter::SETTLED;
 
 /// How long one question to the brokers may take.
@@ -95,7 +95,7 @@ impl Scan {
         consumer.assign(&assignment)?;
         let mut last = self.clock.elapsed();
         while !open.is_empty() {
-            match consumer.poll(POLL) {
+            match reader::poll(&consumer, POLL) {
                 Some(Ok(record)) => {
                     last = self.clock.elapsed();
                     let Some(&(_, end)) = open.get(&record.partition()) else {

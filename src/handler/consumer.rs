@@ -19,6 +19,7 @@ use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, Rebalance, assign, unassign};
+use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
 
 /// How long to wait for a record: also how soon a stop is noticed.
@@ -317,7 +318,7 @@ fn explain(error: KafkaError, topic: &str) -> Result<(), KafkaError> {
             Ok(())
         }
         error => {
-            tracing::warn!(%error, topic, "reading failed; trying again");
+            tracing::warn!(error = %Explained(&error), topic, "reading failed; trying again");
             Ok(())
         }
     }

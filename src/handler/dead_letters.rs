@@ -12,6 +12,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::work::{Malformed, Work};
 use crate::admin::Health;
+use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{self, Cause, Origin};
@@ -243,8 +244,9 @@ impl DeadLetters {
     fn explain(&self, error: &KafkaError) {
         let topic = &self.topic;
         let reason = format!(
-            "cannot write to {topic}: {error}; see that it exists, that this user may write to \
-             it and that its max.message.bytes is no smaller than the source topic's"
+            "cannot write to {topic}: {}; see that it exists, that this user may write to \
+             it and that its max.message.bytes is no smaller than the source topic's",
+            Explained(error)
         );
         tracing::error!(reason, "a dead letter waits; trying again");
         self.health.set_not_ready(CONDITION, reason);

@@ -13,6 +13,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Explained;
 use crate::clock::Clock;
 use crate::tracker::clocks::Reading;
 use crate::tracker::engine::EndOffsets;
@@ -137,7 +138,7 @@ impl Asker {
                 }
                 Err(error) if !self.failing => {
                     self.failing = true;
-                    tracing::warn!(topic = self.topic, %error, "brokers do not tell where partitions end; no tracker ends anything until they do");
+                    tracing::warn!(topic = self.topic, error = %Explained(&error), "brokers do not tell where partitions end; no tracker ends anything until they do");
                 }
                 Err(_) => {}
             }

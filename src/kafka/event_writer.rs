@@ -8,6 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
+use super::trouble::Explained;
 use crate::session::Subject;
 use crate::wire::event::{DecodeError, decode};
 
@@ -66,7 +67,8 @@ pub enum WriteError {
     TooLarge(usize),
     /// Kafka did not take them.
     #[error(
-        "{count} events were not written to {topic} at {bootstrap}: {reason}; check that the brokers are up and that this user may write there, then repeat them"
+        "{count} events were not written to {topic} at {bootstrap}: {}; check that the brokers are up and that this user may write there, then repeat them",
+        Explained(reason)
     )]
     NotWritten {
         /// How many.

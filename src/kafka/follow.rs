@@ -16,7 +16,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use super::reader::reader_config;
+use super::reader::{self, reader_config};
+use super::trouble::Explained;
 use crate::session::Timestamp;
 use crate::tracker::record::{SourceRecord, TimestampKind};
 
@@ -134,13 +135,13 @@ impl Follower {
                 // Reading began once everything up to the noted end was stable, so this is
                 // behind it.
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached(partition, i64::MAX),
-                Some(Err(error)) => self.complain(&error),
+                Some(Err(error)) => self.complain(&Explained(&error)),
             }
         }
     }
 
     fn poll(&self) -> Option<KafkaResult<FollowedRecord>> {
-        let polled = self.consumer.poll(POLL)?;
+        let polled = reader::poll(&self.consumer, POLL)?;
         Some(polled.map(|message| FollowedRecord::from(&message)))
     }
 
@@ -252,7 +253,7 @@ impl Follower {
 /// Why reading cannot begin.
 #[derive(Debug, thiserror::Error)]
 enum NotYet {
-    #[error(transparent)]
+    #[error("{}", Explained(.0))]
     Kafka(#[from] KafkaError),
     #[error("a transaction is open on it: is its writer stuck?")]
     Transactions,

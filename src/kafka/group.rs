@@ -52,28 +52,38 @@ pub struct Membership<'a> {
 /// the user has set with -X, which wins wherever that is safe.
 #[must_use]
 pub fn member_config(client: &ClientConfig, member: &Membership<'_>) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("group.id", member.group)
-        .set(
+    let timeout = member.session_timeout.as_millis();
+    let mut defaults = vec![
+        ("group.id", member.group.to_owned()),
+        (
             "queued.max.messages.kbytes",
             member.prefetch_kib.to_string(),
-        )
+        ),
         // How long fetching pauses at that bound. By default a second, in which the
         // application would have worked off what there is several times over.
-        .set("fetch.queue.backoff.ms", "10");
+        ("fetch.queue.backoff.ms", "10".to_owned()),
+        // By default five minutes: for so long a permission that was missing would be missed.
+        ("topic.metadata.refresh.interval.ms", "15000".to_owned()),
+    ];
     let by_brokers = client.get("group.protocol") == Some("consumer");
     if member.protocol == GroupProtocol::Consumer || by_brokers {
-        config.set("group.protocol", "consumer");
+        defaults.push(("group.protocol", "consumer".to_owned()));
     } else {
-        let timeout = member.session_timeout.as_millis();
-        config
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", timeout.to_string())
-            .set("heartbeat.interval.ms", (timeout / 5).max(100).to_string());
+        defaults.extend([
+            (
+                "partition.assignment.strategy",
+                "cooperative-sticky".to_owned(),
+            ),
+            ("session.timeout.ms", timeout.to_string()),
+            ("heartbeat.interval.ms", (timeout / 5).max(100).to_string()),
+        ]);
     }
-    for (key, value) in client.config_map() {
-        config.set(key, value);
+    // Not the other way round: what a configuration lists of itself has no passwords.
+    let mut config = client.clone();
+    for (key, value) in defaults {
+        if client.get(key).is_none() {
+            config.set(key, value);
+        }
     }
     config
         .set("isolation.level", "read_committed")

@@ -12,6 +12,7 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::Topics;
+use super::trouble::Explained;
 use crate::clock::Clock;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::engine::Ticket;
@@ -27,8 +28,10 @@ const BACKOFF: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Kafka refused or did not answer. Worth trying again.
-    #[error("{step}: {source}")]
+    #[error("{step} of {topic}: {}", Explained(source))]
     Kafka {
+        /// With which topic.
+        topic: String,
         /// Doing what.
         step: &'static str,
         /// Its answer.

@@ -12,5 +12,5 @@ pub use admin::{Existing, TopicAdmin};
 pub use catalogue::{ConfigSpec, Layout, Setting, TopicSpec, catalogue};
 pub use error::TopicError;
 pub use plan::{Action, Difference, Step, plan};
-pub use require::{SourceTopic, require, require_for_tracker, require_patiently};
+pub use require::{SourceTopic, patiently, require, require_for_tracker};
 pub use state::{ConfigValue, Offsets, PartitionState, TimestampType, TopicState};

@@ -17,6 +17,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Topics;
 use super::group::GroupConsumer;
+use super::trouble::Explained;
 use crate::tracker::engine::Batch;
 use crate::tracker::outbox::{self, Manner};
 use queue::{BatchProducer, Failures, drain, send};
@@ -71,7 +72,7 @@ const SMALL_LETTER: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Kafka refused or did not answer.
-    #[error("{step}: {source}")]
+    #[error("{step}: {}", Explained(source))]
     Kafka {
         /// Doing what.
         step: &'static str,
@@ -82,8 +83,18 @@ pub enum CommitError {
     #[error("{0} records were not acknowledged in time")]
     Unacknowledged(i32),
     /// Records were refused, or given up.
-    #[error("{0} records could not be written")]
-    Unwritten(u64),
+    #[error(
+        "{count} records could not be written, the first to {topic}: {}",
+        Explained(reason)
+    )]
+    Unwritten {
+        /// How many.
+        count: u64,
+        /// Where the first should have gone.
+        topic: String,
+        /// Why it has not.
+        reason: KafkaError,
+    },
     /// Records were refused because of their size: dead letters, nothing else is large.
     #[error("{0} dead letters are larger than their topic takes")]
     TooLarge(u64),
@@ -97,6 +108,20 @@ impl CommitError {
     #[must_use]
     pub const fn is_fenced(&self) -> bool {
         matches!(self, Self::Fenced(_))
+    }
+}
+
+impl CommitError {
+    /// Whether librdkafka refuses how the producer is configured: trying again does not help.
+    #[must_use]
+    pub const fn is_of_configuration(&self) -> bool {
+        let Self::Kafka { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source,
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
+        )
     }
 }
 
@@ -317,6 +342,6 @@ fn requires_new_producer(error: &CommitError) -> bool {
             matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced)
         }
         CommitError::Kafka { .. } | CommitError::Unacknowledged(_) | CommitError::Fenced(_) => true,
-        CommitError::Unwritten(_) | CommitError::TooLarge(_) => false,
+        CommitError::Unwritten { .. } | CommitError::TooLarge(_) => false,
     }
 }

@@ -25,6 +25,7 @@ use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{GroupConsumer, Rebalance};
 use crate::kafka::restore::RestorePool;
+use crate::kafka::trouble::Explained;
 use crate::metrics::tracker::TrackerMetrics;
 use crate::process_report::{Identity, Reporter};
 use crate::session::{PolicySet, TableConfig, Timestamp};
@@ -145,7 +146,9 @@ impl Worker {
                     tracing::error!(%error, "events were deleted before they were read; restoring all partitions");
                     self.custody.overtaken();
                 }
-                Some(Err(error)) => tracing::warn!(%error, "the consumer goes on after an error"),
+                Some(Err(error)) => {
+                    tracing::warn!(error = %Explained(&error), "the consumer goes on after an error");
+                }
                 None => break,
             }
             patience = Duration::ZERO;

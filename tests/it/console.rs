@@ -2,7 +2,7 @@
 
 mod browser;
 mod changes;
-mod client;
+pub mod client;
 mod pages;
 mod security;
 

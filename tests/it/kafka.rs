@@ -38,6 +38,22 @@ impl Kafka {
         Self::own_of(nodes, process::id())
     }
 
+    /// One broker of the test's own that wants to know who its users are: it has permissions, and
+    /// two more listeners (`up --secure` in `tests/kafka/kafka`). Users with a password are given as
+    /// `name=password`. This `bootstrap` is a superuser's.
+    pub fn secure(certificates: &Path, users: &[String]) -> OwnKafka {
+        let dir = new_dir();
+        let mut command = up_command(&dir, 1, process::id());
+        command.arg("--secure").arg(certificates);
+        for user in users {
+            command.args(["--scram", user]);
+        }
+        match started(&mut command) {
+            Ok(kafka) => OwnKafka { kafka, dir },
+            Err(reason) => panic!("{reason}"),
+        }
+    }
+
     /// Like [`Kafka::own`], and also ends when process `owner` does.
     pub fn own_of(nodes: u8, owner: u32) -> OwnKafka {
         Self::own_with(nodes, owner, &[])
@@ -78,6 +94,15 @@ impl OwnKafka {
     /// Where its data and logs are (`node-1/broker.log`).
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Where another listener listens, `tls` or `scram`.
+    pub fn address(&self, listener: &str) -> String {
+        let address = std::fs::read_to_string(self.dir.join(listener));
+        address
+            .expect("a broker with that listener")
+            .trim()
+            .to_owned()
     }
 
     /// Ends a node with SIGKILL.
@@ -140,11 +165,18 @@ fn new_dir() -> PathBuf {
 }
 
 fn up(dir: &Path, nodes: u8, owner: u32, options: &[String]) -> Result<Kafka, String> {
+    started(up_command(dir, nodes, owner).args(options))
+}
+
+fn up_command(dir: &Path, nodes: u8, owner: u32) -> Command {
     let mut command = Command::new(SCRIPT);
     command.arg("up").arg("--dir").arg(dir);
     command.args(["--nodes", &nodes.to_string(), "--owner", &owner.to_string()]);
-    command.args(options);
-    let output = run(&mut command)?;
+    command
+}
+
+fn started(command: &mut Command) -> Result<Kafka, String> {
+    let output = run(command)?;
     let bootstrap = output.lines().last().unwrap_or_default().to_owned();
     Ok(Kafka { bootstrap })
 }

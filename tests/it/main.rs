@@ -32,5 +32,6 @@ mod monitoring;
 mod pipeline;
 mod policies;
 mod produce;
+mod security;
 mod sessions;
 mod topics;

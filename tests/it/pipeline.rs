@@ -15,6 +15,7 @@ pub mod tracker;
 mod bad_input;
 mod check;
 mod crashes;
+mod ledger;
 mod pauses;
 mod restarts;
 mod retention;

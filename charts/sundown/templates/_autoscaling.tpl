@@ -11,12 +11,12 @@
 {{- min (max 1 (int (index .root.Values .role).replicas)) (int (include "sundown.maxReplicas" .)) -}}
 {{- end -}}
 
-{{/* Each step rebalances the group: quick up, slow down, one at a time. */}}
+{{/* Each step rebalances the group: quick up, slow down, one at a time. Takes root. */}}
 {{- define "sundown.scalingBehavior" -}}
 scaleUp:
   stabilizationWindowSeconds: 0
   policies: [{type: Pods, value: 2, periodSeconds: 30}]
 scaleDown:
-  stabilizationWindowSeconds: 300
+  stabilizationWindowSeconds: {{ .Values.autoscaling.stabilizationSeconds }}
   policies: [{type: Pods, value: 1, periodSeconds: 60}]
 {{- end -}}

@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::reader::reader_config;
+use crate::kafka::reader::{self, reader_config};
 use crate::session::Timestamp;
 use crate::tracker::record::{RecordHeader, SourceRecord};
 
@@ -129,7 +129,7 @@ impl Tail {
             }
         }
         while !self.stop.is_cancelled() {
-            match self.consumer.poll(POLL) {
+            match reader::poll(&self.consumer, POLL) {
                 None => {}
                 Some(Ok(record)) => {
                     // On a thread of its own it may wait; the receiver ends with the console.

@@ -10,7 +10,7 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use super::Range;
 use crate::clock::Clock;
-use crate::kafka::reader::reader_config;
+use crate::kafka::reader::{self, reader_config};
 use crate::session::Timestamp;
 
 /// How long a round may look for records. What has not been found by then is found in
@@ -110,7 +110,7 @@ impl OldestUnread {
         let mut found = Vec::new();
         let deadline = self.clock.elapsed() + LOOK;
         while !open.is_empty() && self.clock.elapsed() < deadline {
-            let (partition, unread) = match self.reader.poll(POLL) {
+            let (partition, unread) = match reader::poll(&self.reader, POLL) {
                 Some(Ok(message)) => {
                     let at = message.timestamp().to_millis().unwrap_or_default();
                     let at = Timestamp::from_millis(at);

@@ -65,7 +65,8 @@ impl KafkaLog {
         let topic = &self.topics.session_logs;
         let range = self.ends.fetch_watermarks(topic, self.partition, TIMEOUT);
         range.map_err(|source| RestoreError::Kafka {
-            step: "ask where the source partition begins and ends",
+            topic: self.topics.session_logs.clone(),
+            step: "ask where the partition begins and ends",
             source,
         })
     }
@@ -78,7 +79,8 @@ impl KafkaLog {
         let topic = &self.topics.checkpoint;
         let range = client.fetch_watermarks(topic, self.partition, TIMEOUT);
         range.map_err(|source| RestoreError::Kafka {
-            step: "ask where the checkpoint partition ends",
+            topic: self.topics.checkpoint.clone(),
+            step: "ask for the end of the partition",
             source,
         })
     }
@@ -99,8 +101,11 @@ impl KafkaLog {
         from: i64,
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, RestoreError>,
     ) -> Result<(), RestoreError> {
-        let step = "read for the restore";
-        let kafka = |source| RestoreError::Kafka { step, source };
+        let kafka = |source| RestoreError::Kafka {
+            topic: topic.to_owned(),
+            step: "restore from the records",
+            source,
+        };
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(topic, self.partition, Offset::Offset(from))
@@ -134,8 +139,12 @@ impl RestoreLog for KafkaLog {
     }
 
     fn committed(&mut self) -> Result<Option<Committed>, RestoreError> {
-        let step = "fetch the committed offset";
-        let kafka = |source| RestoreError::Kafka { step, source };
+        let topic = self.topics.session_logs.clone();
+        let kafka = |source| RestoreError::Kafka {
+            topic: topic.clone(),
+            step: "fetch the committed offset",
+            source,
+        };
         let mut question = TopicPartitionList::new();
         question.add_partition(&self.topics.session_logs, self.partition);
         // A read_committed consumer asks for stable offsets (KIP-447): the answer waits

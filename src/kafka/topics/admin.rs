@@ -16,6 +16,7 @@ use rdkafka::metadata::{Metadata, MetadataBroker};
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
 use super::state::{self, ConfigValue, Offsets, TopicState};
+use crate::kafka::trouble::why_unreachable;
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ pub type Existing = BTreeMap<String, TopicState>;
 #[derive(Clone)]
 pub struct TopicAdmin {
     client: Arc<AdminClient<DefaultClientContext>>,
-    bootstrap: String,
+    config: ClientConfig,
 }
 
 impl TopicAdmin {
@@ -45,7 +46,7 @@ impl TopicAdmin {
         let client: AdminClient<_> = config.create().map_err(TopicError::Client)?;
         Ok(Self {
             client: Arc::new(client),
-            bootstrap: config.get("bootstrap.servers").unwrap_or_default().into(),
+            config: config.clone(),
         })
     }
 
@@ -115,7 +116,8 @@ impl TopicAdmin {
         });
         let topics: Vec<_> = topics.collect();
         let answer = self.client.create_topics(&topics, &options()).await;
-        self.triage(answer, "created", RDKafkaErrorCode::TopicAlreadyExists)?;
+        self.triage(answer, "created", RDKafkaErrorCode::TopicAlreadyExists)
+            .await?;
         let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
         self.settle(&names, "created", |topic| {
             topic.is_some_and(TopicState::is_ready)
@@ -137,19 +139,24 @@ impl TopicAdmin {
             return Ok(());
         }
         let answer = self.client.delete_topics(names, &options()).await;
-        self.triage(answer, "deleted", RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        self.triage(answer, "deleted", RDKafkaErrorCode::UnknownTopicOrPartition)
+            .await?;
         self.settle(names, "deleted", |topic| topic.is_none()).await
     }
 
     /// Turns the answer to a change into an error, unless every topic was changed or
     /// `accepted`.
-    fn triage(
+    async fn triage(
         &self,
         answer: Result<Vec<TopicResult>, KafkaError>,
         what: &'static str,
         accepted: RDKafkaErrorCode,
     ) -> Result<(), TopicError> {
-        for result in answer.map_err(|reason| self.unreachable(reason))? {
+        let results = match answer {
+            Ok(results) => results,
+            Err(reason) => return Err(self.unreachable(reason).await),
+        };
+        for result in results {
             match result {
                 Err((topic, code)) if code != accepted => {
                     return Err(TopicError::Refused { topic, what, code });
@@ -227,7 +234,7 @@ impl TopicAdmin {
             }
         }
         match trouble {
-            Some(reason) => Err(self.unreachable(reason)),
+            Some(reason) => Err(self.unreachable(reason).await),
             None => Ok(Vec::new()),
         }
     }
@@ -237,15 +244,24 @@ impl TopicAdmin {
         call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, TopicError> {
         let answer = tokio::task::spawn_blocking(call).await;
-        answer
-            .unwrap_or(Err(KafkaError::Canceled))
-            .map_err(|reason| self.unreachable(reason))
+        match answer.unwrap_or(Err(KafkaError::Canceled)) {
+            Ok(answer) => Ok(answer),
+            Err(reason) => Err(self.unreachable(reason).await),
+        }
     }
 
-    fn unreachable(&self, reason: KafkaError) -> TopicError {
+    /// Finds out why, which blocks.
+    async fn unreachable(&self, reason: KafkaError) -> TopicError {
+        let config = self.config.clone();
+        let why = tokio::task::spawn_blocking(move || why_unreachable(&config)).await;
         TopicError::Unreachable {
-            bootstrap: self.bootstrap.clone(),
+            bootstrap: self
+                .config
+                .get("bootstrap.servers")
+                .unwrap_or_default()
+                .into(),
             reason,
+            why: why.unwrap_or_default(),
         }
     }
 }

@@ -9,17 +9,20 @@ pub enum TopicError {
     #[error("the Kafka client cannot be set up: {0}; check -X and the --tls and --sasl flags")]
     Client(KafkaError),
     /// No broker answered in time.
-    #[error(
-        "Kafka at {bootstrap} cannot be asked: {reason}; start it, or name its address with -b HOST:PORT (SUNDOWN_BOOTSTRAP_SERVERS), and check the --tls and --sasl flags"
-    )]
+    #[error("Kafka at {bootstrap} cannot be asked: {reason}: {why}")]
     Unreachable {
         /// Whom we asked.
         bootstrap: String,
         /// What the client says.
         reason: KafkaError,
+        /// What is known of the connection, and the remedy.
+        why: String,
     },
     /// Topics that are needed are not there.
-    #[error("missing topics: {}; create them with: sundown topics create", names.join(", "))]
+    #[error(
+        "missing topics: {}; create them with: sundown topics create. If they exist, this user may not see them: grant it Read or Write on them",
+        names.join(", ")
+    )]
     Missing {
         /// Their names.
         names: Vec<String>,

@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 use super::admin::{Existing, TopicAdmin};
 use super::error::TopicError;
 use super::state::{TimestampType, TopicState};
+use crate::admin::Health;
 use crate::kafka::names::Topics;
 
-/// How long to wait before asking again while no broker answers.
+/// How long to wait before asking again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the tracker has to know of the topic that it reads.
@@ -40,19 +41,35 @@ pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<Existing, Top
     }
 }
 
-/// The same, once there is somebody to ask; `None` if told to stop before.
+/// What `ask` finds, once there is somebody to ask and the topics are there: whoever sets up an
+/// installation makes topics and permissions while its processes start. Until then `health` says
+/// what is wrong. `None` if told to stop before.
 ///
 /// # Errors
-/// [`TopicError::Missing`] unless all of them exist.
-pub async fn require_patiently(
-    admin: &TopicAdmin,
-    names: &[&str],
+/// [`TopicError::PartitionMismatch`], and whatever else waiting would not mend.
+pub async fn patiently<T, Answer>(
+    health: &Health,
     stop: &CancellationToken,
-) -> Result<Option<Existing>, TopicError> {
+    ask: impl Fn() -> Answer,
+) -> Result<Option<T>, TopicError>
+where
+    Answer: Future<Output = Result<T, TopicError>>,
+{
+    let mut told = String::new();
     loop {
-        match require(admin, names).await {
-            Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "trying again"),
-            answer => return answer.map(Some),
+        match ask().await {
+            Err(error @ (TopicError::Unreachable { .. } | TopicError::Missing { .. })) => {
+                let reason = error.to_string();
+                health.set_not_ready("kafka", format!("looking for the topics: {reason}"));
+                if reason != told {
+                    tracing::warn!(error = reason, "trying again");
+                    told = reason;
+                }
+            }
+            answer => {
+                health.set_ready("kafka");
+                return answer.map(Some);
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(ASK_AGAIN) => {}
@@ -82,6 +99,13 @@ pub async fn require_for_tracker(
     let names: Vec<&str> = names.into_iter().chain(more).collect();
     let existing = require(admin, &names).await?;
     let source = &existing[&topics.session_logs];
+    if source.configs.is_none() {
+        tracing::warn!(
+            topic = topics.session_logs,
+            "the brokers do not tell whose clock the topic's timestamps show, so that nothing idle ends while \
+             the tracker catches up: if this user lacks DescribeConfigs on it, grant it"
+        );
+    }
     let partitions = source.partition_count();
     let checkpoint_partitions = TopicState::partition_count(&existing[&topics.checkpoint]);
     if checkpoint_partitions != partitions {

@@ -1,12 +1,12 @@
 //! The producer's queue: records go in, and are waited for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::{CommitError, Step, TRANSACTION_TIMEOUT};
@@ -19,31 +19,46 @@ pub(super) type BatchProducer = ThreadedProducer<Failures>;
 
 /// Counts the records that could not be written.
 #[derive(Default)]
-pub(super) struct Failures {
-    all: AtomicU64,
-    too_large: AtomicU64,
+pub(super) struct Failures(Mutex<Tally>);
+
+#[derive(Default)]
+struct Tally {
+    all: u64,
+    too_large: u64,
+    /// Where the first of them should have gone, and why it has not.
+    first: Option<(String, KafkaError)>,
 }
 
 impl Failures {
     pub(super) fn forget(&self) {
-        self.all.store(0, Ordering::Relaxed);
-        self.too_large.store(0, Ordering::Relaxed);
+        *self.tally() = Tally::default();
     }
 
-    fn count(&self, error: &KafkaError) {
-        self.all.fetch_add(1, Ordering::Relaxed);
+    fn count(&self, topic: &str, error: &KafkaError) {
+        let mut tally = self.tally();
+        tally.all += 1;
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
-            self.too_large.fetch_add(1, Ordering::Relaxed);
+            tally.too_large += 1;
         }
+        let first = || (topic.to_owned(), error.clone());
+        tally.first.get_or_insert_with(first);
     }
 
     fn take(&self) -> Step<()> {
-        let all = self.all.swap(0, Ordering::Relaxed);
-        match (all, self.too_large.swap(0, Ordering::Relaxed)) {
-            (0, _) => Ok(()),
-            (_, 0) => Err(CommitError::Unwritten(all)),
-            (_, too_large) => Err(CommitError::TooLarge(too_large)),
+        let tally = std::mem::take(&mut *self.tally());
+        match (tally.first, tally.too_large) {
+            (None, _) => Ok(()),
+            (Some((topic, reason)), 0) => Err(CommitError::Unwritten {
+                count: tally.all,
+                topic,
+                reason,
+            }),
+            (Some(_), too_large) => Err(CommitError::TooLarge(too_large)),
         }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,8 +68,8 @@ impl ProducerContext for Failures {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.count(error);
+        if let Err((error, record)) = result {
+            self.count(record.topic(), error);
         }
     }
 }

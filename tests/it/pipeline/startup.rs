@@ -28,20 +28,20 @@ fn assert_refusal(launch: Launch, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn missing_topics_are_named_with_the_command_that_creates_them() {
+fn missing_topics_are_named_with_the_command_that_creates_them_and_waited_for() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("startup");
-    let tracker = [
-        "tracker",
-        "-b",
-        kafka.bootstrap(),
-        "--topic-prefix",
-        &prefix,
-    ];
+    let flags = ["-b", kafka.bootstrap(), "--topic-prefix", &prefix];
+    let tracker = Tracker::start(Launch::sundown().arg("tracker").args(flags));
     let logs = format!("{prefix}session_logs");
     let policies = format!("{prefix}sundown.policies");
-    let words = ["missing topics", &logs, &policies, "sundown topics create"];
-    assert_refusal(Launch::sundown().args(tracker), 1, &words);
+    for words in ["missing topics", &logs, &policies, "sundown topics create"] {
+        tracker.await_unready("kafka", words);
+    }
+    let create = Launch::sundown().args(["topics", "create"]).args(flags);
+    assert!(create.start().wait(SOON).success());
+    tracker.await_ready();
+    tracker.stop();
 }
 
 #[test]

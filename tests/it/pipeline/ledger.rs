@@ -1,0 +1,100 @@
+//! What an installation somewhere else has made of what was written to it: the end-to-end test
+//! in pods (`tests/cluster/e2e`) hands over its topics as files.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::model::{self, Limits, Log, expected};
+use crate::topic::Record;
+
+/// Users of a policy that is edited while they are there; the reference model knows one policy.
+const EDITED: &str = "edited-";
+const ALLOWED_LATENESS: i64 = 5_000;
+
+#[test]
+#[ignore = "needs the topics of an installation in files; tests/cluster/e2e runs it"]
+fn every_session_ended_exactly_once() {
+    let events = read("SUNDOWN_E2E_EVENTS");
+    let endings = read("SUNDOWN_E2E_ENDINGS");
+    let idle: i64 = variable("SUNDOWN_E2E_IDLE")
+        .parse()
+        .expect("a number of seconds");
+    let (edited, events): (Vec<_>, Vec<_>) = events.into_iter().partition(is_of_edited);
+    let (ended_early, endings): (Vec<_>, Vec<_>) = endings.into_iter().partition(is_of_edited);
+
+    let log = Log {
+        topic: "session_logs".to_owned(),
+        append_time: true,
+        records: events,
+    };
+    let limits = Limits {
+        idle: idle * 1000,
+        absolute: None,
+        lateness: ALLOWED_LATENESS,
+    };
+    let expected = expected(&log, limits);
+    let found: Vec<_> = endings.iter().map(model::parse).collect();
+    println!(
+        "{} events, {} endings, of them {} that may go either way",
+        log.records.len(),
+        found.len(),
+        expected.doubtful.len()
+    );
+    assert!(!found.is_empty(), "nothing has ended");
+    expected.compare(found);
+
+    assert_eq!(sessions(&ended_early), sessions(&edited));
+    assert!(ended_early.iter().all(|ending| {
+        let ending = ending.json();
+        let policy = ending["policy"]["name"].as_str().unwrap_or_default();
+        policy.ends_with("/edited") && ending["reason"] == "idle_timeout"
+    }));
+}
+
+fn is_of_edited(record: &Record) -> bool {
+    let user = &record.json()["user_id"];
+    user.as_str().is_some_and(|user| user.starts_with(EDITED))
+}
+
+/// How many records each session has.
+fn sessions(records: &[Record]) -> BTreeMap<String, usize> {
+    let mut sessions = BTreeMap::new();
+    for record in records {
+        let session = record.json()["session_id"].to_string();
+        *sessions.entry(session).or_default() += 1;
+    }
+    sessions
+}
+
+/// The records in the file that the variable names, a line each, as Kafka's console consumer prints
+/// timestamp, partition, offset, key and value.
+fn read(name: &str) -> Vec<Record> {
+    let path = variable(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut records: Vec<_> = text.lines().map(record).collect();
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}
+
+fn record(line: &str) -> Record {
+    let fields: Vec<_> = line.splitn(5, '\t').collect();
+    let [timestamp, partition, offset, key, value] = fields[..] else {
+        panic!("not a record: {line}");
+    };
+    let number = |field: &str| -> i64 {
+        let (_name, number) = field.split_once(':').expect("name and number");
+        number.parse().expect("a number")
+    };
+    Record {
+        partition: i32::try_from(number(partition)).expect("a partition"),
+        offset: number(offset),
+        key: Some(key.into()),
+        value: Some(value.into()),
+        headers: Vec::new(),
+        timestamp: number(timestamp),
+    }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/cluster/e2e"))
+}

@@ -1,0 +1,88 @@
+//! Whoever is not let in says why and what to do, keeps trying, and gets in once that is done.
+
+use super::broker::{Authentication, SecureKafka, user};
+use super::scenes::Scene;
+use crate::eventually::eventually;
+use crate::pipeline::installation::SOON;
+use crate::pipeline::tracker::Tracker as Running;
+use crate::process::Launch;
+
+/// A process says that, is unready for that reason, lives, and does not say it over and over.
+fn is_told(launch: Launch, words: &[&str]) {
+    let running = Running::start(launch.args(["--log-format", "json"]));
+    for word in words {
+        running.await_unready("kafka", word);
+    }
+    running.await_message("trying again");
+    let times = running.log().matches("trying again").count();
+    assert!(times < 5, "{}", running.log());
+    running.stop();
+}
+
+fn tracker() -> Launch {
+    Launch::sundown().arg("tracker")
+}
+
+#[test]
+fn a_broker_whose_authority_is_not_trusted() {
+    let secure = SecureKafka::shared();
+    let (certificate, key) = secure.certificate(&user("tracker"), "clients-ca");
+    let launch = tracker()
+        .args(["-b", &secure.kafka.address("tls")])
+        .arg("--tls-ca-file")
+        .arg(secure.file("another-ca.pem"))
+        .arg("--tls-cert-file")
+        .arg(certificate)
+        .arg("--tls-key-file")
+        .arg(key);
+    is_told(launch, &["certificate verify failed", "--tls-ca-file"]);
+}
+
+#[test]
+fn a_client_without_a_certificate() {
+    let secure = SecureKafka::shared();
+    let launch = tracker()
+        .args(["-b", &secure.kafka.address("tls")])
+        .arg("--tls-ca-file")
+        .arg(secure.file("cluster-ca.pem"));
+    is_told(launch, &["--tls-cert-file"]);
+}
+
+#[test]
+fn a_client_whose_authority_the_broker_does_not_know() {
+    let secure = SecureKafka::shared();
+    let (certificate, key) = secure.certificate(&user("tracker"), "another-ca");
+    let launch = tracker()
+        .args(["-b", &secure.kafka.address("tls")])
+        .arg("--tls-ca-file")
+        .arg(secure.file("cluster-ca.pem"))
+        .arg("--tls-cert-file")
+        .arg(certificate)
+        .arg("--tls-key-file")
+        .arg(key);
+    is_told(launch, &["--tls-cert-file"]);
+}
+
+#[test]
+fn a_wrong_password_and_then_the_right_one() {
+    let scene = Scene::new(Authentication::Scram);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let password = folder.path().join("password");
+    std::fs::write(&password, "wrong").expect("written");
+    let launch = tracker()
+        .args(["-b", &scene.secure.kafka.address("scram")])
+        .args(["--topic-prefix", &scene.prefix()])
+        .args(["--sasl-mechanism", "SCRAM-SHA-512"])
+        .args(["--sasl-username", &user("tracker")])
+        .arg("--sasl-password-file")
+        .arg(&password);
+    let running = Running::start(launch);
+    running.await_unready("kafka", "--sasl-password-file");
+    // Whoever changes a secret under a running process.
+    std::fs::write(&password, super::broker::PASSWORD).expect("written");
+    // It starts over in the process: what this user may do comes next.
+    eventually(SOON, "another trouble than the password", || {
+        running.log().contains("missing topics").then_some(())
+    });
+    running.stop();
+}
