@@ -281,6 +281,8 @@ fn moving(error: &KafkaError) -> bool {
             RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::UnknownTopicOrPartition
+                // What librdkafka itself says of a partition that it has not heard of yet.
+                | RDKafkaErrorCode::UnknownPartition
         )
     )
 }
