@@ -28,8 +28,8 @@ struct State {
     faults: BTreeMap<&'static str, usize>,
     /// There are to be no more.
     over: bool,
-    /// Trackers that did not stop in time when they were told to, and were killed.
-    overdue: usize,
+    /// What may happen amid faults, and is worth a count.
+    remarks: BTreeMap<&'static str, usize>,
     /// What must not happen, whatever goes wrong around it.
     trouble: Vec<String>,
 }
@@ -54,7 +54,7 @@ impl Journal {
                 file,
                 faults: BTreeMap::new(),
                 over: limit == 0,
-                overdue: 0,
+                remarks: BTreeMap::new(),
                 trouble: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -85,9 +85,10 @@ impl Journal {
         self.state().trouble.push(text.to_owned());
     }
 
-    /// A tracker did not stop in time when it was told to, and was killed.
-    pub fn overdue(&self) {
-        self.state().overdue += 1;
+    /// Notes and counts what may happen amid faults, but not often.
+    pub fn remark(&self, kind: &'static str, text: &str) {
+        self.note(text);
+        *self.state().remarks.entry(kind).or_default() += 1;
     }
 
     /// Counts and notes a fault that is about to be injected, unless there are to be no more.
@@ -146,7 +147,7 @@ impl Journal {
     pub fn summary(&self) -> String {
         let state = self.state();
         let mut text = format!("{} faults:", state.count());
-        for (kind, count) in &state.faults {
+        for (kind, count) in state.faults.iter().chain(&state.remarks) {
             write!(text, " {count} {kind},").expect("a string takes it");
         }
         let logs = self.logs();
@@ -158,8 +159,7 @@ impl Journal {
             let count = logs.matches(message).count();
             write!(text, " {count} {what},").expect("a string takes it");
         }
-        write!(text, " {} not stopped in time", state.overdue).expect("a string takes it");
-        text
+        text.trim_end_matches(',').to_owned()
     }
 
     /// The whole story.

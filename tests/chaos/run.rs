@@ -110,13 +110,15 @@ fn act(site: &Site<'_>, mut lane: Lane) {
             site.journal.note("users: active again");
         }
     }
+    let so_far = site.installation.endings().len();
+    site.journal
+        .note(&format!("users: gone; {so_far} endings so far"));
+    eprintln!("{so_far} endings when the last fault began");
 }
 
 /// Waits until everything has come to its end, and judges it.
 fn go_right(site: &Site<'_>, mut seats: Vec<Seat<'_>>) {
-    let so_far = site.installation.endings().len();
     site.journal.note("no more faults");
-    eprintln!("{so_far} endings before the last fault was over");
     let settled = AtomicBool::new(false);
     let expected = thread::scope(|scope| {
         scope.spawn(|| {

@@ -101,14 +101,17 @@ impl<'a> Seat<'a> {
         }
         if tracker.ended().is_none() {
             send(&tracker, Signal::SIGKILL);
-            self.site.journal.overdue();
         }
         let status = tracker.wait(SOON);
         let told = format!("tracker {}: stopped, {status}", self.number);
-        if status.success() || status.signal() == Some(Signal::SIGKILL as i32) {
-            self.site.journal.note(&told);
-        } else {
-            self.site.journal.trouble(&told);
+        let journal = &self.site.journal;
+        match (status.code(), status.signal()) {
+            (Some(0), _) => journal.note(&told),
+            (Some(GIVEN_UP), _) => journal.remark("trackers gave up", &told),
+            (_, Some(signal)) if signal == Signal::SIGKILL as i32 => {
+                journal.remark("trackers did not stop in time", &told);
+            }
+            _ => journal.trouble(&told),
         }
     }
 
@@ -163,7 +166,7 @@ impl<'a> Seat<'a> {
         if let Some(status) = ended {
             let told = format!("tracker {}: ended by itself, {status}", self.number);
             if status.code() == Some(GIVEN_UP) {
-                self.site.journal.note(&told);
+                self.site.journal.remark("trackers gave up", &told);
             } else {
                 self.site.journal.trouble(&told);
             }
