@@ -90,6 +90,11 @@ pub const fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::ClusterAuthorizationFailed => {
             "this user may write to no topic at all: grant it Write on those that it writes to"
         }
+        // What is left in the queue when the brokers refuse a transaction; librdkafka logs for
+        // which topic.
+        RDKafkaErrorCode::PurgeQueue => {
+            "the brokers refused the transaction: if this user lacks Write on the topic, or on another that librdkafka names, grant it"
+        }
         _ => return None,
     })
 }
