@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,9 @@ use crate::telemetry::LogArgs;
 use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
 use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
+
+/// How long a role may take to stop.
+const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -165,17 +169,33 @@ fn serve(
             let mut running = pin!(role(round.clone()));
             tokio::select! {
                 outcome = &mut running => return outcome,
+                overdue = overdue(&stop) => return overdue,
                 () = credentials.changed() => {}
             }
             tracing::info!("credentials have changed: connecting anew");
             round.cancel();
-            running.await?;
+            tokio::select! {
+                outcome = running => outcome?,
+                overdue = overdue(&stop) => return overdue,
+            }
         }
         Ok(())
     });
     // A question that no broker answers must not hold the process up.
     runtime.shutdown_background();
     outcome
+}
+
+/// Fails once the role has had its time to stop. A client that waits for brokers that do not
+/// answer, to leave its group say, would take a quarter of a minute.
+async fn overdue(stop: &CancellationToken) -> anyhow::Result<()> {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_WITHIN).await;
+    anyhow::bail!(
+        "not stopped within {} s, because Kafka does not answer in time; leaving all the same: \
+         what was not committed is done again by whoever takes over",
+        STOP_WITHIN.as_secs_f32()
+    );
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

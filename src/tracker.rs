@@ -90,16 +90,7 @@ pub async fn run(
     let Some(source) = patiently(&health, &stop, ask).await? else {
         return Ok(());
     };
-    match source.timestamps {
-        TimestampType::LogAppendTime => tracing::info!(
-            topic = topics.session_logs,
-            "LogAppendTime: sessions also end while the tracker catches up"
-        ),
-        TimestampType::CreateTime => tracing::info!(
-            topic = topics.session_logs,
-            "CreateTime: while the tracker catches up, only endings that a later event proves are written"
-        ),
-    }
+    tell_whose_times(source.timestamps, &topics.session_logs);
     let group = global.topics.prefixed(&args.group);
     let rules = policies.start(&named(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
@@ -142,6 +133,19 @@ pub async fn run(
         Worker::new(engine, parts, clerk, settings, clock, health, metrics).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
+}
+
+fn tell_whose_times(timestamps: TimestampType, topic: &str) {
+    match timestamps {
+        TimestampType::LogAppendTime => tracing::info!(
+            topic,
+            "LogAppendTime: sessions also end while the tracker catches up"
+        ),
+        TimestampType::CreateTime => tracing::info!(
+            topic,
+            "CreateTime: while the tracker catches up, only endings that a later event proves are written"
+        ),
+    }
 }
 
 /// Not ready yet, each reason by its name.

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
+use super::edges::edges;
 use super::trouble::Explained;
 use crate::clock::Clock;
 use crate::tracker::clocks::Reading;
@@ -146,23 +147,14 @@ impl Asker {
     }
 
     fn ask(&self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
-        let mut question = TopicPartitionList::new();
-        for &partition in partitions {
-            // As a timestamp, -1 asks for the end (ListOffsets, KIP-79).
-            question.add_partition_offset(&self.topic, partition, Offset::End)?;
-        }
         let asked_at = Reading {
             wall: self.clock.wall(),
             elapsed: self.clock.elapsed(),
         };
-        let answer = self.client.offsets_for_times(question, TIMEOUT)?;
-        let mut ends = Vec::with_capacity(partitions.len());
-        for element in answer.elements() {
-            element.error()?;
-            if let Offset::Offset(end) = element.offset() {
-                ends.push((element.partition(), end));
-            }
-        }
-        Ok(EndOffsets { asked_at, ends })
+        let ends = edges(&self.client, &self.topic, partitions, Offset::End, TIMEOUT)?;
+        Ok(EndOffsets {
+            asked_at,
+            ends: ends.into_iter().collect(),
+        })
     }
 }

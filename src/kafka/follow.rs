@@ -16,6 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use super::edges::edges;
 use super::reader::{self, reader_config};
 use super::trouble::Explained;
 use crate::session::Timestamp;
@@ -265,21 +266,8 @@ fn ends(
     topic: &str,
     partitions: &[i32],
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    let mut question = TopicPartitionList::new();
-    for partition in partitions {
-        // As a timestamp, -1 asks for the end.
-        question.add_partition_offset(topic, *partition, Offset::End)?;
-    }
-    let answer = client.offsets_for_times(question, TIMEOUT)?;
-    let mut ends = BTreeMap::new();
-    for element in answer.elements() {
-        element.error()?;
-        if let Offset::Offset(end) = element.offset()
-            && end > 0
-        {
-            ends.insert(element.partition(), end);
-        }
-    }
+    let mut ends = edges(client, topic, partitions, Offset::End, TIMEOUT)?;
+    ends.retain(|_, end| *end > 0);
     Ok(ends)
 }
 

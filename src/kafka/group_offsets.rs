@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::edges::edges;
 use super::reader::reader_config;
 
 /// How long one question may take.
@@ -81,8 +82,9 @@ impl GroupOffsets {
         let committed = offsets(&self.group.committed_offsets(question, TIMEOUT)?)?;
         // The ends last: what is committed meanwhile must not make the lag look smaller
         // than nothing.
-        let beginnings = self.edges(&partitions, Offset::Beginning)?;
-        let ends = self.edges(&partitions, Offset::End)?;
+        let edges = |edge| edges(&self.ends, &self.topic, &partitions, edge, TIMEOUT);
+        let beginnings = edges(Offset::Beginning)?;
+        let ends = edges(Offset::End)?;
         let known = |partition| {
             Some(PartitionOffsets {
                 partition,
@@ -106,16 +108,6 @@ impl GroupOffsets {
             .iter()
             .map(|partition| partition.id())
             .collect())
-    }
-
-    /// Where all partitions begin or end: as timestamps, -2 and -1 ask for that
-    /// (ListOffsets, KIP-79).
-    fn edges(&self, partitions: &[i32], edge: Offset) -> KafkaResult<BTreeMap<i32, i64>> {
-        let mut question = TopicPartitionList::new();
-        for &partition in partitions {
-            question.add_partition_offset(&self.topic, partition, edge)?;
-        }
-        offsets(&self.ends.offsets_for_times(question, TIMEOUT)?)
     }
 }
 

@@ -261,7 +261,7 @@ impl TopicAdmin {
                 .unwrap_or_default()
                 .into(),
             reason,
-            why: why.unwrap_or_default(),
+            why: why.unwrap_or_default().into(),
         }
     }
 }

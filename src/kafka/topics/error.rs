@@ -12,11 +12,11 @@ pub enum TopicError {
     #[error("Kafka at {bootstrap} cannot be asked: {reason}: {why}")]
     Unreachable {
         /// Whom we asked.
-        bootstrap: String,
+        bootstrap: Box<str>,
         /// What the client says.
         reason: KafkaError,
         /// What is known of the connection, and the remedy.
-        why: String,
+        why: Box<str>,
     },
     /// Topics that are needed are not there.
     #[error(

@@ -89,6 +89,21 @@ fn users_who_are_active_after_the_last_tracker_was_killed_stay_logged_in() {
 }
 
 #[test]
+fn a_tracker_that_no_broker_answers_stops_all_the_same() {
+    let kafka = Kafka::own(1);
+    let installation = Installation::new(&kafka, SHORT);
+    let mut tracker = installation.tracker(&[]);
+    tracker.await_ready();
+    kafka.stop(1);
+    tracker.process.sigterm();
+    let status = tracker.process.wait(SOON);
+    let said = tracker.process.text(Stream::Stderr);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("not stopped within 4.5 s"), "{said}");
+    kafka.cont(1);
+}
+
+#[test]
 fn a_tracker_that_was_frozen_does_no_harm_when_it_goes_on() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     // Often in a transaction, so that it is likely to freeze in one.

@@ -1,0 +1,55 @@
+//! Where partitions begin and end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+/// Where partitions of a topic begin ([`Offset::Beginning`]) or end ([`Offset::End`]), as
+/// the client's isolation level sees it: one question for all of them (ListOffsets, KIP-79).
+///
+/// # Errors
+/// If the brokers do not answer within `patience`, or one of them does not tell.
+pub(super) fn edges<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    edge: Offset,
+    patience: Duration,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    match ask(client, topic, partitions, edge, patience) {
+        // Of leaders a client knows what it has heard last. One that heard of the topic while
+        // a broker was starting may know no partition of it, and would not ask again for a
+        // quarter of an hour (`metadata.max.age.ms`).
+        Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+            client.fetch_metadata(Some(topic), patience)?;
+            ask(client, topic, partitions, edge, patience)
+        }
+        answer => answer,
+    }
+}
+
+fn ask<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    edge: Offset,
+    patience: Duration,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut question = TopicPartitionList::new();
+    for &partition in partitions {
+        // Instead of timestamps, -2 and -1 ask for the edges.
+        question.add_partition_offset(topic, partition, edge)?;
+    }
+    let answer = client.offsets_for_times(question, patience)?;
+    let mut edges = BTreeMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            edges.insert(element.partition(), offset);
+        }
+    }
+    Ok(edges)
+}
