@@ -88,18 +88,20 @@ fn users_who_are_active_after_the_last_tracker_was_killed_stay_logged_in() {
     away_while_users_are_active(&installation, Tracker::kill);
 }
 
+/// It is about to take over its transactional id, which takes librdkafka half a minute to give
+/// up. If it has just got it, it stops in peace.
 #[test]
 fn a_tracker_that_no_broker_answers_stops_all_the_same() {
     let kafka = Kafka::own(1);
     let installation = Installation::new(&kafka, SHORT);
     let mut tracker = installation.tracker(&[]);
-    tracker.await_ready();
+    tracker.await_message("policies in force");
     kafka.stop(1);
     tracker.process.sigterm();
-    let status = tracker.process.wait(SOON);
+    let status = tracker.process.wait(Duration::from_secs(10));
     let said = tracker.process.text(Stream::Stderr);
-    assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("not stopped within 4.5 s"), "{said}");
+    let gave_up = said.contains("not stopped within 4.5 s");
+    assert_eq!(status.success(), !gave_up, "{status}: {said}");
     kafka.cont(1);
 }
 
