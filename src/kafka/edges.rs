@@ -19,13 +19,30 @@ pub(super) fn edges<C: ConsumerContext>(
     edge: Offset,
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    match ask(client, topic, partitions, edge, patience) {
-        // Of leaders a client knows what it has heard last. One that heard of the topic while
-        // a broker was starting may know no partition of it, and would not ask again for a
-        // quarter of an hour (`metadata.max.age.ms`).
+    asked_anew(client, topic, patience, || {
+        ask(client, topic, partitions, edge, patience)
+    })
+}
+
+/// Asks, and once more with what the brokers say of the topic now if the client knows of no
+/// such partition.
+///
+/// Of leaders a client knows what it has heard last. One that heard of the topic while a
+/// broker was starting may know no partition of it, and would not ask again for a quarter of
+/// an hour (`metadata.max.age.ms`).
+///
+/// # Errors
+/// Those of the question, and if the brokers do not answer within `patience`.
+pub(super) fn asked_anew<C: ConsumerContext, T>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    patience: Duration,
+    question: impl Fn() -> KafkaResult<T>,
+) -> KafkaResult<T> {
+    match question() {
         Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
             client.fetch_metadata(Some(topic), patience)?;
-            ask(client, topic, partitions, edge, patience)
+            question()
         }
         answer => answer,
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::RestoreError;
 use crate::clock::Clock;
 use crate::kafka::Topics;
+use crate::kafka::edges::asked_anew;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::clocks::Reading;
 use crate::tracker::outbox::POSITION;
@@ -69,12 +70,12 @@ impl KafkaLog {
     /// Where the source partition begins and ends.
     fn source_range(&self) -> Result<(i64, i64), RestoreError> {
         let topic = &self.topics.session_logs;
-        let range = self.ends.fetch_watermarks(topic, self.partition, TIMEOUT);
-        range.map_err(|source| RestoreError::Kafka {
-            topic: self.topics.session_logs.clone(),
-            step: "ask where the partition begins and ends",
-            source,
-        })
+        self.range(&self.ends, topic)
+            .map_err(|source| RestoreError::Kafka {
+                topic: self.topics.session_logs.clone(),
+                step: "ask where the partition begins and ends",
+                source,
+            })
     }
 
     /// Where the checkpoint partition begins and, to `client`, ends.
@@ -83,11 +84,17 @@ impl KafkaLog {
         client: &BaseConsumer<ReaderContext>,
     ) -> Result<(i64, i64), RestoreError> {
         let topic = &self.topics.checkpoint;
-        let range = client.fetch_watermarks(topic, self.partition, TIMEOUT);
-        range.map_err(|source| RestoreError::Kafka {
-            topic: self.topics.checkpoint.clone(),
-            step: "ask for the end of the partition",
-            source,
+        self.range(client, topic)
+            .map_err(|source| RestoreError::Kafka {
+                topic: self.topics.checkpoint.clone(),
+                step: "ask for the end of the partition",
+                source,
+            })
+    }
+
+    fn range(&self, client: &BaseConsumer<ReaderContext>, topic: &str) -> KafkaResult<(i64, i64)> {
+        asked_anew(client, topic, TIMEOUT, || {
+            client.fetch_watermarks(topic, self.partition, TIMEOUT)
         })
     }
 
