@@ -10,6 +10,7 @@ pub mod logins;
 
 use std::net::SocketAddr;
 
+use axum::http::HeaderMap;
 use logins::Logins;
 
 use super::args::ConsoleArgs;
@@ -52,6 +53,15 @@ pub enum Caller {
     },
     /// A program that sends the token along.
     Program,
+}
+
+/// The token against forged requests that a script's request carries; empty if none.
+#[must_use]
+pub fn csrf_of(headers: &HeaderMap) -> &str {
+    let header = headers.get("x-csrf-token");
+    header
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 impl Security {

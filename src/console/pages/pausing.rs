@@ -14,7 +14,7 @@ use crate::console::audit::Audit;
 use crate::console::format::Moment;
 use crate::console::live;
 use crate::console::problem::Problem;
-use crate::console::security::Caller;
+use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::console::{App, Shared};
 use crate::pauses::{PausableRole, Pause, PauseError, Place};
@@ -152,10 +152,7 @@ async fn answer(
     wish: &Wish,
     pause: Option<&str>,
 ) -> Response {
-    let csrf = headers.get("x-csrf-token");
-    let csrf = csrf
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let csrf = csrf_of(headers);
     let place = Place {
         role: wish.role,
         partition: wish.partition,

@@ -14,7 +14,7 @@ use crate::console::format;
 use crate::console::pages::{Visit, answer};
 use crate::console::problem::Problem;
 use crate::console::redrive::MAX_LETTERS;
-use crate::console::security::Caller;
+use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::dlq::{FilterArgs, Kind, Outcome, SelectionArgs, Summary, Treatment};
 use crate::wire::duration;
@@ -140,10 +140,7 @@ pub async fn api(
     headers: HeaderMap,
     Json(wish): Json<Wish>,
 ) -> Response {
-    let csrf = headers.get("x-csrf-token");
-    let csrf = csrf
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let csrf = csrf_of(&headers);
     let treated = async {
         let treatment = treatment(&how)?;
         treat(&app, (&caller, peer, csrf), treatment, wish.selection()?).await

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::console::audit::Audit;
 use crate::console::problem::Problem;
 use crate::console::revocation::Whom;
-use crate::console::security::Caller;
+use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::console::{App, Shared};
 use crate::wire::ending::EndReason;
@@ -88,9 +88,6 @@ pub async fn api(
     headers: HeaderMap,
     Json(order): Json<Revocation>,
 ) -> Response {
-    let csrf = headers
-        .get("x-csrf-token")
-        .and_then(|value| value.to_str().ok());
     let whom = match (order.session_id, order.user_id) {
         (Some(id), None) => Ok(Whom::Session(id)),
         (None, Some(serde_json::Value::String(id))) => Ok(Whom::User { id, string: true }),
@@ -103,7 +100,7 @@ pub async fn api(
         )),
     };
     let done = match whom {
-        Ok(whom) => revoke(&app, &caller, peer, csrf.unwrap_or_default(), &whom).await,
+        Ok(whom) => revoke(&app, &caller, peer, csrf_of(&headers), &whom).await,
         Err(problem) => Err(problem),
     };
     match done {
