@@ -53,7 +53,7 @@ impl KafkaLog {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             // The end of a partition is told by an empty answer, which a broker keeps for so
-            // long: with the default of 500, 256 partitions took a minute of waiting.
+            // long: half a second by default, for each partition.
             .set("fetch.wait.max.ms", FETCH_WAIT_MS);
         let reader = config.create_with_context(ReaderContext)?;
         config.set("isolation.level", "read_uncommitted");
