@@ -8,6 +8,9 @@ use super::prometheus::{alert_rules, each_rule};
 
 const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sundown/dashboards");
 
+/// The metrics that only something wrong brings about, or TLS.
+const FAULTS: [&str; 3] = ["sundown_not_ready", "sundown_certificate_expiry", "ALERTS{"];
+
 /// An expression, and where it stands.
 #[derive(Clone, Debug)]
 pub struct Expression {
@@ -15,8 +18,21 @@ pub struct Expression {
     pub text: String,
 }
 
-/// Those of all dashboards, for one namespace and everything in it.
-pub fn of_dashboards(namespace: &str) -> Vec<Expression> {
+impl Expression {
+    /// Whether there is only something to show while something is wrong, or of TLS.
+    pub fn is_about_faults(&self) -> bool {
+        FAULTS.iter().any(|fault| self.text.contains(fault))
+    }
+
+    /// What it has given at any time within the last quarter of an hour.
+    pub fn at_any_time(&self) -> String {
+        format!("count_over_time(({})[15m:1s])", self.text)
+    }
+}
+
+/// Those of all dashboards, for the namespaces that a regular expression matches and
+/// everything in them.
+pub fn of_dashboards(namespaces: &str) -> Vec<Expression> {
     let mut expressions = Vec::new();
     let mut files: Vec<_> = fs::read_dir(DASHBOARDS)
         .expect("dashboards")
@@ -30,7 +46,7 @@ pub fn of_dashboards(namespace: &str) -> Vec<Expression> {
             let targets = panel["targets"].as_array().into_iter().flatten();
             expressions.extend(targets.map(|target| Expression {
                 place: format!("{} / {}", dashboard["title"], panel["title"]),
-                text: substitute(target["expr"].as_str().expect("an expression"), namespace),
+                text: substitute(target["expr"].as_str().expect("an expression"), namespaces),
             }));
         }
     }
@@ -52,11 +68,11 @@ pub fn of_alerts() -> Vec<Expression> {
 }
 
 /// As Grafana would, for a short range.
-fn substitute(expression: &str, namespace: &str) -> String {
+fn substitute(expression: &str, namespaces: &str) -> String {
     expression
         .replace("$__rate_interval", "20s")
         .replace("$__range", "5m")
-        .replace("$namespace", namespace)
+        .replace("$namespace", namespaces)
         .replace("$pod", ".*")
         .replace("$action", ".*")
         .replace("$group", ".*")
