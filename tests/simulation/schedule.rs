@@ -58,6 +58,8 @@ pub(crate) enum What {
     EndTransaction,
     /// Somebody edits policies.
     Policies,
+    /// Somebody pauses a partition, or resumes it.
+    Pause,
     /// A tracker dies.
     Crash,
     /// A tracker starts.
@@ -129,12 +131,23 @@ impl Plan {
             .iter()
             .map(|(what, _)| *what != What::Events && rng.random_ratio(1, 4))
             .collect();
-        let steps = (0..count).map(|_| step(&mut rng, &left_out)).collect();
+        let mut steps: Vec<Step> = (0..count).map(|_| step(&mut rng, &left_out)).collect();
+        if seed % 4 == 2 {
+            pause_now_and_then(&mut steps);
+        }
         Self {
             seed,
             settings,
             steps,
         }
+    }
+}
+
+/// Without drawing anything: whatever else happens stays as it is without pauses.
+fn pause_now_and_then(steps: &mut [Step]) {
+    let waits = steps.iter_mut().filter(|step| step.what == What::Wait);
+    for step in waits.filter(|step| step.salt % 2 == 0) {
+        step.what = What::Pause;
     }
 }
 

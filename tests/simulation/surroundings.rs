@@ -42,8 +42,8 @@ pub(crate) struct Simulated {
     pub(crate) id: u64,
     consumer: BTreeMap<i32, Fetch>,
     pub(crate) policies: VecDeque<Arc<PolicySet>>,
-    /// What is paused, to be told once.
-    pauses: Option<BTreeSet<i32>>,
+    /// What is paused, each time that it has changed.
+    pub(crate) pauses: VecDeque<BTreeSet<i32>>,
     samples: VecDeque<BrokerSample>,
     report: Option<BrokerSample>,
     reported: Option<u64>,
@@ -63,6 +63,26 @@ pub(crate) struct Simulated {
 struct Fetch {
     /// Where it is to be read.
     position: Option<i64>,
+    /// Once it has been paused: how many records had been fetched before, and are delivered
+    /// all the same.
+    under_way: Option<u8>,
+}
+
+impl Fetch {
+    /// Whether another record may be delivered.
+    fn goes_on(&mut self) -> bool {
+        match &mut self.under_way {
+            None => true,
+            Some(0) => {
+                self.position = None;
+                false
+            }
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -90,7 +110,7 @@ impl Simulated {
             id,
             consumer: BTreeMap::new(),
             policies: VecDeque::new(),
-            pauses: Some(BTreeSet::new()),
+            pauses: VecDeque::new(),
             samples: VecDeque::new(),
             report: None,
             reported: None,
@@ -118,11 +138,11 @@ impl Simulated {
             .enumerate()
             .partition(|(number, _)| *number < first);
         for (_, (&partition, fetch)) in after.into_iter().chain(before) {
-            let Some(position) = fetch.position else {
+            let Some(position) = fetch.position.filter(|_| fetch.goes_on()) else {
                 continue;
             };
             let log = cluster.log(Place::Source(partition));
-            if position < log.start {
+            if position < log.start && fetch.under_way.is_none() {
                 fetch.position = None;
                 return Some(Polled::OutOfRange);
             }
@@ -276,7 +296,7 @@ impl Seam for Simulated {
     }
 
     fn pauses(&mut self) -> Option<BTreeSet<i32>> {
-        self.pauses.take()
+        self.pauses.pop_front()
     }
 
     fn sample(&mut self) -> Option<BrokerSample> {
@@ -305,14 +325,19 @@ impl Seam for Simulated {
 
     fn pause(&mut self, partitions: &[i32]) {
         for partition in partitions {
-            self.consumer.insert(*partition, Fetch::default());
+            let under_way = self.rng.random_range(0..4);
+            let fetch = self.consumer.entry(*partition).or_default();
+            fetch.under_way = Some(under_way);
         }
     }
 
     fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), String> {
         let fetch = self.consumer.get_mut(&partition);
         let fetch = fetch.ok_or_else(|| "not assigned".to_owned())?;
-        fetch.position = Some(offset);
+        *fetch = Fetch {
+            position: Some(offset),
+            under_way: None,
+        };
         Ok(())
     }
 

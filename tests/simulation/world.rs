@@ -5,6 +5,7 @@ mod faults;
 mod tracker;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) struct World {
     trackers: Vec<Option<Tracker>>,
     applications: Applications,
     rules: Rules,
+    /// The partitions that somebody has paused.
+    paused: BTreeSet<i32>,
     oracle: Oracle,
     table: TableConfig,
     /// Told what happens, if anybody wants to know.
@@ -81,6 +84,7 @@ impl World {
             trackers: (0..settings.trackers).map(|_| None).collect(),
             applications: Applications::new(settings),
             rules: Rules::new(&mut rng),
+            paused: BTreeSet::new(),
             oracle: Oracle::new(settings),
             table,
             trace: traced.then(Vec::new),
@@ -132,6 +136,13 @@ impl World {
                 self.rules.edit(rng, true);
                 self.tell_policies();
             }
+            What::Pause => {
+                let partition = rng.random_range(0..self.settings.partitions);
+                if !self.paused.remove(&partition) {
+                    self.paused.insert(partition);
+                }
+                self.tell_pauses();
+            }
             What::Calm => self.calm_down(rng)?,
             fault => self.fault(fault, step.salt, rng),
         }
@@ -157,6 +168,12 @@ impl World {
     fn tell_policies(&mut self) {
         for tracker in self.trackers.iter_mut().flatten() {
             tracker.policies(&self.rules.in_force);
+        }
+    }
+
+    fn tell_pauses(&mut self) {
+        for tracker in self.trackers.iter_mut().flatten() {
+            tracker.pauses(&self.paused);
         }
     }
 
@@ -220,6 +237,7 @@ impl World {
             (ahead, self.processes),
         );
         tracker.policies(&self.rules.in_force);
+        tracker.pauses(&self.paused);
         tracker.simulated().brokers_tell_time = self.settings.clocks_checked;
         self.trackers[number] = Some(tracker);
     }

@@ -20,6 +20,8 @@ impl World {
     pub(super) fn calm_down(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
         let cluster = Rc::clone(&self.cluster);
         cluster.borrow_mut().up = true;
+        self.paused.clear();
+        self.tell_pauses();
         self.applications.end_all(&mut cluster.borrow_mut(), rng);
         for number in 0..self.trackers.len() {
             self.stall(number, false);

@@ -1,6 +1,7 @@
 //! One tracker process.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,10 @@ impl Tracker {
     pub(super) fn policies(&mut self, policies: &Arc<PolicySet>) {
         let inbox = &mut self.simulated().policies;
         inbox.push_back(Arc::clone(policies));
+    }
+
+    pub(super) fn pauses(&mut self, paused: &BTreeSet<i32>) {
+        self.simulated().pauses.push_back(paused.clone());
     }
 
     /// Does some of what it could do now.
