@@ -224,8 +224,18 @@ impl Console {
             topics,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         });
+        if app.security.logins.is_some() {
+            tokio::spawn(connect(Arc::clone(&app)));
+        }
         server::serve(self.listener, routes::router(app), stop).await;
         Ok(reporting.await?)
+    }
+}
+
+/// Whoever ends the first session need not wait for connections.
+async fn connect(app: App) {
+    if let Err(problem) = app.revoker.connect().await {
+        tracing::debug!(%problem, "events cannot be written yet");
     }
 }
 

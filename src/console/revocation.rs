@@ -57,7 +57,6 @@ impl Revoker {
     /// [`Problem::Invalid`] if the id cannot be one, [`Problem::Kafka`] if it is not written.
     pub async fn revoke(&self, whom: &Whom) -> Result<(), Problem> {
         let invalid = |error: &dyn std::fmt::Display| Problem::Invalid(error.to_string());
-        let kafka = |error: &dyn std::fmt::Display| Problem::Kafka(error.to_string());
         let user = match whom {
             Whom::User { id, string } => {
                 Some(user_id(id, *string).map_err(|error| invalid(&error))?)
@@ -76,29 +75,53 @@ impl Revoker {
         };
         let value = event.to_json().map_err(|error| invalid(&error))?;
         let target = Target::of(&value).map_err(|error| invalid(&error))?;
+        self.written(move |writer| {
+            writer.send(&target, &value)?;
+            writer.finish().map(|_count| ())
+        })
+        .await
+    }
+
+    /// Connects to where events are written, so that the first one need not wait for that.
+    ///
+    /// # Errors
+    /// [`Problem::Kafka`] if the brokers do not answer. The first event tries again.
+    pub async fn connect(&self) -> Result<(), Problem> {
+        self.written(EventWriter::connect).await
+    }
+
+    /// Does something with the writer, off the threads that answer requests.
+    async fn written(
+        &self,
+        work: impl FnOnce(&EventWriter) -> Result<(), WriteError> + Send + 'static,
+    ) -> Result<(), Problem> {
+        let kafka = |error: &dyn std::fmt::Display| Problem::Kafka(error.to_string());
         let existing = require(&self.admin, &[&self.topic]).await;
         let existing = existing.map_err(|error| kafka(&error))?;
         let partitions = existing[&*self.topic].partition_count();
         let revoker = self.clone();
-        let written =
-            tokio::task::spawn_blocking(move || revoker.write(partitions, &target, &value));
-        match written.await {
+        let outcome =
+            tokio::task::spawn_blocking(move || revoker.with_writer(partitions, work)).await;
+        match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(kafka(&error)),
             Err(error) => Err(kafka(&error)),
         }
     }
 
-    /// Blocks until it is written. One request after the other.
-    fn write(&self, partitions: i32, target: &Target, value: &[u8]) -> Result<(), WriteError> {
+    /// Blocks until the work is done. One request after the other.
+    fn with_writer(
+        &self,
+        partitions: i32,
+        work: impl FnOnce(&EventWriter) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
         let mut kept = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // One that fails is not used again, so it is taken, and put back if it does not.
         let writer = match kept.take() {
             Some((known, writer)) if known == partitions => writer,
             _ => EventWriter::new(self.config.clone(), &self.topic, partitions)?,
         };
-        writer.send(target, value)?;
-        writer.finish()?;
+        work(&writer)?;
         *kept = Some((partitions, writer));
         Ok(())
     }

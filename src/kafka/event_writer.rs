@@ -15,6 +15,8 @@ use crate::wire::event::{DecodeError, decode};
 /// How long a record may take to be written, retries included. Longer than a broker's
 /// restart or a partition's move.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+/// How long connecting may take.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// The most records on their way.
 const MAX_IN_FLIGHT: u32 = 100_000;
 /// The most memory that they take, in KiB.
@@ -111,6 +113,19 @@ impl EventWriter {
             bootstrap,
             partitions,
         })
+    }
+
+    /// Connects and learns where the partitions are, so that the first event need not wait
+    /// for it.
+    ///
+    /// # Errors
+    /// [`WriteError::NotWritten`], of no event, if the brokers do not answer.
+    pub fn connect(&self) -> Result<(), WriteError> {
+        let client = self.producer.client();
+        match client.fetch_metadata(Some(&self.topic), CONNECTED_WITHIN) {
+            Ok(_metadata) => Ok(()),
+            Err(reason) => Err(self.not_written(0, reason)),
+        }
     }
 
     /// Puts an event on its way; waits while too many are.

@@ -12,8 +12,8 @@ use super::event;
 use crate::console::problem::Problem;
 use crate::console::{App, Shared};
 
-/// Changes within this time go out together.
-const COALESCE: Duration = Duration::from_millis(400);
+/// The least time between two bodies: changes within it go out together.
+const COALESCE: Duration = Duration::from_millis(300);
 /// How often a page is sent though nothing has changed: `3 s ago` grows old by itself.
 const REFRESH: Duration = Duration::from_secs(5);
 
@@ -50,12 +50,12 @@ impl<R: Fn(&Shared) -> String> Reader<R> {
     /// The next body that differs from the last; none if there will be no changes.
     async fn next(&mut self) -> Option<String> {
         loop {
+            // A change after a quiet time goes out at once, one amid others waits for them.
+            tokio::time::sleep(COALESCE).await;
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
                 () = tokio::time::sleep(REFRESH) => {}
             }
-            tokio::time::sleep(COALESCE).await;
-            self.changes.mark_unchanged();
             let body = (self.render)(&self.app);
             if body != self.last {
                 self.last.clone_from(&body);
