@@ -10,9 +10,6 @@ const FILE: &str = concat!(
 );
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/monitoring/alerts.yaml");
 
-/// What takes longer to come about than a test may take.
-pub const ALERTS: &[&str] = &["SundownRebalanceStorm"];
-
 fn promtool(arguments: &[&str]) {
     let output = Command::new(installed("promtool")).args(arguments).output();
     let output = output.expect("promtool runs");
@@ -28,9 +25,5 @@ fn promtool_finds_nothing_wrong() {
 
 #[test]
 fn alerts_wait_and_go_as_they_should() {
-    let text = std::fs::read_to_string(TESTS).expect("tests of rules");
-    for alert in ALERTS {
-        assert!(text.contains(alert), "{alert}");
-    }
     promtool(&["test", "rules", TESTS]);
 }
