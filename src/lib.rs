@@ -1,6 +1,7 @@
 //! Sundown ends user sessions on time.
 
 pub mod admin;
+pub mod bounded;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::bounded::{self, MAX_DOCUMENTS};
 use crate::policy_documents::{DocumentError, parse};
 use crate::session::policy::TooManyPolicies;
 use crate::session::{Policy, PolicySet};
@@ -15,8 +16,6 @@ use crate::session::{Policy, PolicySet};
 /// How often the file is looked at. Looking beats being told: a mounted ConfigMap is
 /// replaced through symbolic links, which file watches miss.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// The largest file that is read.
-const MAX_BYTES: u64 = 4 << 20;
 
 /// Why a file's policies cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,12 +123,7 @@ impl PolicyFile {
             path: self.path.clone(),
             source,
         };
-        let size = fs::metadata(&self.path).map_err(unreadable)?.len();
-        if size > MAX_BYTES {
-            let problem = format!("it has {size} bytes, more than {MAX_BYTES}");
-            return Err(unreadable(io::Error::other(problem)));
-        }
-        fs::read_to_string(&self.path).map_err(unreadable)
+        bounded::read_text_file(&self.path, MAX_DOCUMENTS).map_err(unreadable)
     }
 
     fn load(&mut self, text: &str) -> Result<Arc<PolicySet>, PolicyFileError> {
@@ -189,7 +183,7 @@ spec:
 
     fn open(text: &str) -> Result<(PolicyFile, Arc<PolicySet>), String> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), text).unwrap();
+        std::fs::write(file.path(), text).unwrap();
         let fallback = Policy::built_in(Span::from_secs(3600), None);
         PolicyFile::open(file.path(), fallback).map_err(|error| error.to_string())
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::bounded::{self, MAX_SECRET};
+
 /// A shorter token could be guessed.
 const MIN_CHARACTERS: usize = 16;
 
@@ -39,11 +41,12 @@ impl Token {
     /// # Errors
     /// [`TokenError`]
     pub fn read(path: &Path, flag: &'static str) -> Result<Self, TokenError> {
-        let text = std::fs::read_to_string(path).map_err(|reason| TokenError::Unreadable {
-            path: path.to_owned(),
-            reason,
-            flag,
-        })?;
+        let text =
+            bounded::read_text_file(path, MAX_SECRET).map_err(|reason| TokenError::Unreadable {
+                path: path.to_owned(),
+                reason,
+                flag,
+            })?;
         let token = text.trim();
         if token.chars().count() < MIN_CHARACTERS {
             return Err(TokenError::Short(path.to_owned()));

@@ -99,6 +99,9 @@ async fn reset(admin: &TopicAdmin, topics: &Topics, args: &ResetArgs) -> anyhow:
         );
     }
     let existing = admin.existing(&topics.all()).await?;
+    if let Some(replicas) = args.layout.replication_factor {
+        admin.require_brokers(replicas).await?;
+    }
     if !args.yes && !existing.is_empty() {
         confirm(&existing)?;
     }

@@ -5,9 +5,9 @@ mod file;
 mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs};
 
 use jsonwebtoken::jwk::Jwk;
 
@@ -15,6 +15,7 @@ use super::action::{Action, log};
 use super::event::Occasions;
 use super::retry::RetryPolicy;
 
+use crate::bounded::{self, MAX_DOCUMENTS};
 use file::{ActionConfig, File};
 
 pub use fields::{ActionName, duration, innocent_url, parsed, url};
@@ -107,7 +108,8 @@ impl Actions {
     /// # Errors
     /// [`ConfigError`] naming the file, and the line and field where they are known.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
+        let text = bounded::read_text_file(path, MAX_DOCUMENTS);
+        let text = text.map_err(|reason| ConfigError::Unreadable {
             path: path.to_owned(),
             reason,
         })?;

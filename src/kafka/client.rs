@@ -1,12 +1,12 @@
 //! How clients of Kafka are configured: the one place.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 use rdkafka::ClientConfig;
 
 use super::credentials::CredentialFiles;
+use crate::bounded::{self, MAX_SECRET};
 
 /// Where a broker listens that was set up without further thought.
 const LOCAL_BROKER: &str = "127.0.0.1:9092";
@@ -192,11 +192,11 @@ impl ConnectionArgs {
 
     fn sasl_password(&self) -> Result<String, ConnectionError> {
         if let Some(path) = &self.sasl_password_file {
-            let text =
-                fs::read_to_string(path).map_err(|source| ConnectionError::PasswordFile {
-                    path: path.clone(),
-                    source,
-                })?;
+            let text = bounded::read_text_file(path, MAX_SECRET);
+            let text = text.map_err(|source| ConnectionError::PasswordFile {
+                path: path.clone(),
+                source,
+            })?;
             return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
         }
         std::env::var("SUNDOWN_SASL_PASSWORD").map_err(|_| ConnectionError::NoPassword)

@@ -1,18 +1,15 @@
 //! Policies from files and from standard input.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{Read, stdin};
+use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::bounded::{self, MAX_DOCUMENTS};
 use crate::output;
 use crate::policy_documents::{Checked, parse};
-
-/// The longest text that is read, in bytes.
-const MAX_BYTES: u64 = 4 << 20;
 
 /// Where the policies are.
 #[derive(Args, Clone, Debug)]
@@ -77,20 +74,10 @@ pub(super) fn read_valid(files: &[PathBuf]) -> anyhow::Result<Vec<Checked>> {
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    let cannot = || format!("cannot read policies from {}: check -f", path.display());
-    let mut text = String::new();
-    let mut limited = |input: &mut dyn Read| input.take(MAX_BYTES + 1).read_to_string(&mut text);
-    if path == Path::new("-") {
-        limited(&mut stdin()).with_context(cannot)?;
+    let text = if path == Path::new("-") {
+        bounded::read_text(stdin(), MAX_DOCUMENTS)
     } else {
-        let mut file = fs::File::open(path).with_context(cannot)?;
-        limited(&mut file).with_context(cannot)?;
-    }
-    if text.len() as u64 > MAX_BYTES {
-        bail!(
-            "{} has more than {MAX_BYTES} bytes: split it",
-            path.display()
-        );
-    }
-    Ok(text)
+        bounded::read_text_file(path, MAX_DOCUMENTS)
+    };
+    text.with_context(|| format!("cannot read policies from {}: check -f", path.display()))
 }

@@ -169,6 +169,22 @@ fn a_reset_needs_a_yes_and_leaves_empty_topics() {
 }
 
 #[test]
+fn what_cannot_be_created_anew_is_not_deleted() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    json(kafka, &prefix, &["create"]);
+    let reset = ["reset", "--yes", "--replication-factor", "99"];
+    let (success, _, error) = topics(kafka, &prefix, &reset);
+    assert!(!success);
+    assert!(error.contains("set --replication-factor"), "{error}");
+    let again = json(kafka, &prefix, &["create"]);
+    assert!(
+        again.iter().all(|step| step["action"] == "keep"),
+        "{again:?}"
+    );
+}
+
+#[test]
 fn refusals_and_silence_are_told_with_a_remedy() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("topics");

@@ -1,11 +1,12 @@
 //! Secrets: by reference in the actions file, never inline.
 
 use std::path::PathBuf;
-use std::{env, fmt, fs};
+use std::{env, fmt};
 
 use serde::Deserialize;
 
 use super::{ActionName, Invalid};
+use crate::bounded::{self, MAX_SECRET};
 
 /// A secret's bytes; not to be seen in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +116,8 @@ impl SecretRef {
                 )
             }
             Place::File(path) => {
-                let mut bytes = fs::read(path).map_err(|reason| SecretError::Unreadable {
+                let bytes = bounded::read_file(path, MAX_SECRET);
+                let mut bytes = bytes.map_err(|reason| SecretError::Unreadable {
                     path: path.clone(),
                     reason,
                 })?;

@@ -89,6 +89,19 @@ impl TopicAdmin {
             .await
     }
 
+    /// Sees whether there are brokers for that many replicas. They would say so themselves,
+    /// but not before a topic is to be created.
+    ///
+    /// # Errors
+    /// [`TopicError::TooFewBrokers`] or [`TopicError::Unreachable`].
+    pub async fn require_brokers(&self, replicas: i32) -> Result<(), TopicError> {
+        let brokers = self.metadata().await?.brokers().len();
+        if usize::try_from(replicas).is_ok_and(|replicas| replicas > brokers) {
+            return Err(TopicError::TooFewBrokers { brokers, replicas });
+        }
+        Ok(())
+    }
+
     /// Creates topics and waits until they can be used. One that exists by now is left
     /// as it is. `replication` is the number of replicas, -1 for the brokers' default.
     ///

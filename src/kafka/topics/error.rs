@@ -18,6 +18,16 @@ pub enum TopicError {
         /// What is known of the connection, and the remedy.
         why: Box<str>,
     },
+    /// There are fewer brokers than replicas of each partition are asked for.
+    #[error(
+        "there are {brokers} brokers, too few for {replicas} replicas of each partition: set --replication-factor; nothing has been changed"
+    )]
+    TooFewBrokers {
+        /// How many there are.
+        brokers: usize,
+        /// How many replicas.
+        replicas: i32,
+    },
     /// Topics that are needed are not there.
     #[error(
         "missing topics: {}; create them with: sundown topics create. If they exist, this user may not see them: grant it Read or Write on them",
