@@ -3,7 +3,7 @@
 pub mod client;
 pub mod commit_thread;
 pub mod credentials;
-mod edges;
+pub(crate) mod edges;
 pub mod end_offsets;
 pub mod event_writer;
 pub mod follow;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::kafka::edges::watermarks;
 use crate::kafka::follow::{Followed, FollowedRecord};
 use crate::kafka::trouble::Explained;
 use crate::pauses::is_control;
@@ -118,7 +119,7 @@ pub fn probe(
         while !stop.is_cancelled() && !sender.is_closed() {
             let position = records.borrow().position;
             let asked_at = clock.elapsed();
-            let answer = client.fetch_watermarks(&topic, 0, PROBE_TIMEOUT);
+            let answer = watermarks(client.client(), &topic, 0, PROBE_TIMEOUT);
             if let Ok((_, end)) = answer
                 && end < position
             {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 /// Where partitions of a topic begin ([`Offset::Beginning`]) or end ([`Offset::End`]), as
 /// the client's isolation level sees it: one question for all of them (ListOffsets, KIP-79).
@@ -19,22 +20,37 @@ pub(super) fn edges<C: ConsumerContext>(
     edge: Offset,
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    asked_anew(client, topic, patience, || {
+    asked_anew(client.client(), topic, patience, || {
         ask(client, topic, partitions, edge, patience)
+    })
+}
+
+/// Where a partition of a topic begins and where it ends, committed or not.
+///
+/// # Errors
+/// If its leader does not answer within `patience`.
+pub(crate) fn watermarks<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    partition: i32,
+    patience: Duration,
+) -> KafkaResult<(i64, i64)> {
+    asked_anew(client, topic, patience, || {
+        client.fetch_watermarks(topic, partition, patience)
     })
 }
 
 /// Asks, and once more with what the brokers say of the topic now if the client knows of no
 /// such partition.
 ///
-/// Of leaders a client knows what it has heard last. One that heard of the topic while a
-/// broker was starting may know no partition of it, and would not ask again for a quarter of
+/// Of leaders a client knows what it has heard last. One that heard of the topic while it was
+/// being created, or a broker was starting, may know no partition of it, and would not ask again for a quarter of
 /// an hour (`metadata.max.age.ms`).
 ///
 /// # Errors
 /// Those of the question, and if the brokers do not answer within `patience`.
-pub(super) fn asked_anew<C: ConsumerContext, T>(
-    client: &BaseConsumer<C>,
+fn asked_anew<C: ClientContext, T>(
+    client: &Client<C>,
     topic: &str,
     patience: Duration,
     question: impl Fn() -> KafkaResult<T>,

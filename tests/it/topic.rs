@@ -12,7 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::eventually::Deadline;
+use crate::eventually::{Deadline, eventually};
 use crate::kafka::Kafka;
 
 /// For anything the broker is asked: it may be restarting, or the machine busy.
@@ -102,6 +102,13 @@ impl Kafka {
         for result in results {
             result.unwrap_or_else(|(name, code)| panic!("topic {name} was not created: {code}"));
         }
+        // The controller has agreed; brokers hear of it a little later.
+        eventually(BROKER_TIMEOUT, &format!("topic {name}"), || {
+            let metadata = admin.inner().fetch_metadata(None, BROKER_TIMEOUT).ok()?;
+            let mut topics = metadata.topics().iter();
+            let found = topics.find(|topic| topic.name() == name)?;
+            (found.partitions().len() == usize::try_from(partitions).ok()?).then_some(())
+        });
     }
 
     /// Sets one property of a topic.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::RestoreError;
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::kafka::edges::asked_anew;
+use crate::kafka::edges::watermarks;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::clocks::Reading;
 use crate::tracker::outbox::POSITION;
@@ -70,12 +70,13 @@ impl KafkaLog {
     /// Where the source partition begins and ends.
     fn source_range(&self) -> Result<(i64, i64), RestoreError> {
         let topic = &self.topics.session_logs;
-        self.range(&self.ends, topic)
-            .map_err(|source| RestoreError::Kafka {
+        watermarks(self.ends.client(), topic, self.partition, TIMEOUT).map_err(|source| {
+            RestoreError::Kafka {
                 topic: self.topics.session_logs.clone(),
                 step: "ask where the partition begins and ends",
                 source,
-            })
+            }
+        })
     }
 
     /// Where the checkpoint partition begins and, to `client`, ends.
@@ -84,17 +85,12 @@ impl KafkaLog {
         client: &BaseConsumer<ReaderContext>,
     ) -> Result<(i64, i64), RestoreError> {
         let topic = &self.topics.checkpoint;
-        self.range(client, topic)
-            .map_err(|source| RestoreError::Kafka {
+        watermarks(client.client(), topic, self.partition, TIMEOUT).map_err(|source| {
+            RestoreError::Kafka {
                 topic: self.topics.checkpoint.clone(),
                 step: "ask for the end of the partition",
                 source,
-            })
-    }
-
-    fn range(&self, client: &BaseConsumer<ReaderContext>, topic: &str) -> KafkaResult<(i64, i64)> {
-        asked_anew(client, topic, TIMEOUT, || {
-            client.fetch_watermarks(topic, self.partition, TIMEOUT)
+            }
         })
     }
 

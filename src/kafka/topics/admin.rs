@@ -16,6 +16,7 @@ use rdkafka::metadata::{Metadata, MetadataBroker};
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
 use super::state::{self, ConfigValue, Offsets, TopicState};
+use crate::kafka::edges::watermarks;
 use crate::kafka::trouble::why_unreachable;
 
 /// How long one question may take.
@@ -73,12 +74,8 @@ impl TopicAdmin {
     pub async fn offsets(&self, name: &str, partitions: i32) -> Result<Vec<Offsets>, TopicError> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         let ask = move |partition| {
-            let watermarks = || {
-                client
-                    .inner()
-                    .fetch_watermarks(&name, partition, ANSWER_WITHIN)
-            };
-            let (first, end) = watermarks
+            let ask = || watermarks(client.inner(), &name, partition, ANSWER_WITHIN);
+            let (first, end) = ask
                 .retry(patience())
                 .sleep(std::thread::sleep)
                 .when(moving)
@@ -136,9 +133,10 @@ impl TopicAdmin {
             topic.is_some_and(TopicState::is_ready)
         })
         .await?;
-        // The metadata names a partition's leader before that broker knows it is the one.
-        for spec in specs {
-            self.offsets(&spec.name, spec.partitions).await?;
+        // The metadata names a partition's leader before that broker knows it is the one. One
+        // that somebody else has created meanwhile may have another number of partitions.
+        for (name, topic) in select(&self.metadata().await?, &names) {
+            self.offsets(&name, topic.partition_count()).await?;
         }
         Ok(())
     }
@@ -294,7 +292,7 @@ fn moving(error: &KafkaError) -> bool {
             RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::UnknownTopicOrPartition
-                // What librdkafka itself says of a partition that it has not heard of yet.
+                // What librdkafka itself says of a partition that it has not heard of.
                 | RDKafkaErrorCode::UnknownPartition
         )
     )
