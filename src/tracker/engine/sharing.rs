@@ -23,7 +23,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             outputs: 20_000,
-            stores: 60_000,
+            stores: 100_000,
         }
     }
 }
