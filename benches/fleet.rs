@@ -37,7 +37,7 @@ use drained::Watch;
 use endings::Endings;
 use fleet::Fleet;
 use installation::{Installation, flag};
-use logouts::Logouts;
+use logouts::{Logouts, Seen};
 
 /// How long trackers are watched that have nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
@@ -111,11 +111,12 @@ fn rebalance(
     installation: &Installation,
     change: fn(&mut Fleet<'_>),
 ) {
-    let logouts = Logouts::start(installation);
-    let seen = logouts.seen();
+    let seen = Seen::default();
+    let told = seen.clone();
     let reader = Endings::follow(installation, partitions, move |key, _| {
-        seen.ended(key);
+        told.ended(key);
     });
+    let logouts = Logouts::start(installation, seen);
     let begun = Instant::now();
     change(fleet);
     fleet.await_settled();

@@ -33,8 +33,9 @@ pub struct Seen {
 }
 
 impl Logouts {
-    pub fn start(installation: &Installation) -> Self {
-        let (seen, stop) = (Seen::default(), Arc::new(AtomicBool::new(false)));
+    /// What becomes of them is to be told to `seen` from now on.
+    pub fn start(installation: &Installation, seen: Seen) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let (bootstrap, topic) = (
             installation.bootstrap.clone(),
             installation.topic("session_logs"),
@@ -42,10 +43,6 @@ impl Logouts {
         let (sent, stopped) = (seen.clone(), Arc::clone(&stop));
         let writer = std::thread::spawn(move || write(&bootstrap, &topic, &sent, &stopped));
         Self { seen, stop, writer }
-    }
-
-    pub fn seen(&self) -> Seen {
-        self.seen.clone()
     }
 
     /// Waits for the endings of all of them; p50, p99 and the longest.

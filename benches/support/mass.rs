@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::endings::{Count, Endings};
 use super::installation::Installation;
-use super::logouts::Logouts;
+use super::logouts::{Logouts, Seen};
 use super::row;
 
 /// Without progress for so long, something has stopped.
@@ -14,10 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Shortens the timeout so that all sessions are due, and meanwhile logs others out.
 pub fn end_all(installation: &Installation, sessions: u64, partitions: u64) {
     let (endings, first) = (Count::default(), Arc::new(Mutex::new(None::<Instant>)));
-    let logouts = Logouts::start(installation);
+    let seen = Seen::default();
     let reader = {
         let (endings, first) = (endings.clone(), Arc::clone(&first));
-        let seen = logouts.seen();
+        let seen = seen.clone();
         Endings::follow(installation, partitions, move |key, _| {
             if !seen.ended(key) {
                 first.lock().unwrap().get_or_insert_with(Instant::now);
@@ -25,6 +25,7 @@ pub fn end_all(installation: &Installation, sessions: u64, partitions: u64) {
             }
         })
     };
+    let logouts = Logouts::start(installation, seen);
     let begun = Instant::now();
     installation.apply_policy("1s");
     let applied = Instant::now();
