@@ -117,6 +117,11 @@ impl Process {
         }
     }
 
+    /// What it has said since it was last asked.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.log.try_iter()
+    }
+
     pub fn id(&self) -> String {
         self.child.id().to_string()
     }

@@ -2,6 +2,7 @@
 //! and when to commit. Plain code, without Kafka, threads or clocks.
 
 mod pausing;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +16,11 @@ use super::record::SourceRecord;
 use crate::session::{Policy, PolicySet, Span, Timestamp};
 
 pub use pausing::Repause;
+pub use sharing::Bounds;
+use sharing::Turns;
 
-/// Outputs that fill a transaction before its time has come.
-const MAX_OUTPUTS: usize = 20_000;
-/// Records that fill it: each of them may have started a session.
+/// Records that fill a transaction before its time has come: as many are read again if it
+/// comes to nothing.
 const MAX_RECORDS: u64 = 200_000;
 /// Records still to be read that make a tracker one that catches up.
 const BACKLOG: i64 = 10_000;
@@ -29,6 +31,8 @@ const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Engine {
     commit_interval: Duration,
+    bounds: Bounds,
+    turns: Turns,
     /// None before any are known.
     policies: Option<Arc<PolicySet>>,
     clocks: Clocks,
@@ -81,6 +85,8 @@ impl Engine {
     pub fn new(commit_interval: Duration, max_clock_skew: Span) -> Self {
         Self {
             commit_interval,
+            bounds: Bounds::default(),
+            turns: Turns::default(),
             policies: None,
             clocks: Clocks::new(max_clock_skew),
             partitions: BTreeMap::new(),
@@ -90,6 +96,12 @@ impl Engine {
             last_batch: Duration::ZERO,
             catching_up: false,
         }
+    }
+
+    /// The same with other bounds of a transaction.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The group has assigned a partition: it has to be restored.
@@ -165,7 +177,7 @@ impl Engine {
     }
 
     /// The brokers have answered where partitions end. Ends the sessions that this
-    /// proves to be over.
+    /// proves to be over, as many as there is room for in the next transaction.
     ///
     /// # Errors
     /// [`ClockTrouble`] while nothing may end because the clocks cannot be trusted.
@@ -178,11 +190,11 @@ impl Engine {
                     partition.ends_at(end);
                     continue;
                 }
-                partition.seen_append_time(asked_at);
                 partition.seen_end(end, asked_at);
                 self.catching_up |= partition.backlog() >= BACKLOG;
             }
         }
+        self.advance();
         Ok(())
     }
 
@@ -230,9 +242,8 @@ impl Engine {
     /// Whether a transaction's worth has come together, in size.
     #[must_use]
     pub fn full(&self) -> bool {
-        let outputs: usize = self.live().map(Partition::outputs).sum();
         let bytes: usize = self.live().map(Partition::dead_letter_bytes).sum();
-        self.records >= MAX_RECORDS || outputs >= MAX_OUTPUTS || bytes >= MAX_DEAD_LETTER_BYTES
+        self.records >= MAX_RECORDS || self.is_bounded() || bytes >= MAX_DEAD_LETTER_BYTES
     }
 
     /// Whether it is time for a transaction.
@@ -253,10 +264,7 @@ impl Engine {
         self.catching_up &= !self.caught_up();
         let elapsed = i64::try_from(now.elapsed.as_millis()).unwrap_or(i64::MAX);
         let elapsed = Timestamp::from_millis(elapsed);
-        let partitions: Vec<PartitionBatch> = self
-            .live_mut()
-            .filter_map(|partition| partition.flush(elapsed))
-            .collect();
+        let partitions = self.flush(elapsed);
         (!partitions.is_empty()).then_some(Batch {
             detected_at: now.wall,
             partitions,

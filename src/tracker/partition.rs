@@ -13,9 +13,6 @@ use crate::session::{
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{Decoded, decode};
 
-/// The most sessions that one advance ends, and that one flush rewrites for being
-/// dirty: bounds a transaction. More wait for the next.
-const BURST: usize = 20_000;
 /// Why events that would start a session beyond the bound become dead letters.
 pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
 /// Records that are read before the first of them is applied: few enough to stay in the
@@ -35,6 +32,9 @@ pub struct Partition {
     flushed: i64,
     /// The largest broker timestamp read, on a topic whose brokers stamp records.
     append_time: Option<Timestamp>,
+    /// A time up to which everything that was appended has been read, as far as the brokers'
+    /// answers since the restore prove it.
+    proven: Option<Timestamp>,
     effects: Vec<Effect>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
@@ -81,6 +81,7 @@ impl Partition {
             position,
             flushed: position,
             append_time: None,
+            proven: None,
             effects: Vec::new(),
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
@@ -166,12 +167,18 @@ impl Partition {
 
     /// The brokers said that the partition ended at `end`; by `asked_at`, a time that
     /// had passed before they were asked. If all of that has been read, nothing that
-    /// was appended before `asked_at` is unread.
+    /// was appended before `asked_at` is unread. While behind, the brokers' own timestamps
+    /// tell how far the log has been read; producers' timestamps tell nothing.
+    ///
+    /// Ends nothing by itself; [`advance`](Partition::advance) does.
     pub fn seen_end(&mut self, end: i64, asked_at: Timestamp) {
         self.ends_at(end);
-        if self.backlog() == 0 {
-            self.advance(asked_at);
-        }
+        let read_until = if self.backlog() == 0 {
+            Some(asked_at)
+        } else {
+            self.append_time.map(|at| at.min(asked_at))
+        };
+        self.proven = self.proven.max(read_until);
     }
 
     /// The brokers said that the partition ended at `end`; what that means for its sessions
@@ -180,11 +187,16 @@ impl Partition {
         self.end = end;
     }
 
-    /// While behind, the brokers' own timestamps tell how far the log has been read;
-    /// producers' timestamps tell nothing. `now` caps them.
-    pub fn seen_append_time(&mut self, now: Timestamp) {
-        if let Some(append_time) = self.append_time {
-            self.advance(append_time.min(now));
+    /// Ends what is over by what [`seen_end`](Partition::seen_end) has proven, and warns of
+    /// what is nearly over, as long as there is `room` (in outputs), which it takes away from.
+    /// What finds no room stays due.
+    pub fn advance(&mut self, room: &mut usize) {
+        if let Some(watermark) = self.proven
+            && *room > 0
+        {
+            let before = self.effects.len();
+            self.table.advance(watermark, *room, &mut self.effects);
+            *room = room.saturating_sub(self.effects.len() - before);
         }
     }
 
@@ -199,17 +211,28 @@ impl Partition {
         self.effects.len() + self.dead_letters.len()
     }
 
+    /// How many checkpoint records of new and changed sessions the next transaction has to
+    /// write so far, at most.
+    #[must_use]
+    pub fn unstored(&self) -> usize {
+        self.table.unstored()
+    }
+
     /// Bytes of dead letters that wait for the next transaction.
     #[must_use]
     pub fn dead_letter_bytes(&self) -> usize {
         self.dead_letter_bytes
     }
 
-    /// What has to be written and committed now; `None` if there is nothing.
+    /// What has to be written and committed now; `None` if there is nothing. Sessions are
+    /// rewritten for being dirty as long as there is `room`, which it takes away from.
     /// `elapsed` is any clock that never goes back.
-    pub fn flush(&mut self, elapsed: Timestamp) -> Option<PartitionBatch> {
-        self.table
-            .flush(self.position, elapsed, BURST, &mut self.effects);
+    pub fn flush(&mut self, elapsed: Timestamp, room: &mut usize) -> Option<PartitionBatch> {
+        let position = self.position;
+        let rewritten = self
+            .table
+            .flush(position, elapsed, *room, &mut self.effects);
+        *room = room.saturating_sub(rewritten);
         if self.outputs() == 0 && self.position == self.flushed {
             return None;
         }
@@ -282,14 +305,6 @@ impl Partition {
             events: std::mem::take(&mut self.events),
             misrouted: std::mem::take(&mut self.misrouted),
             table: self.table.take_tally(),
-        }
-    }
-
-    fn advance(&mut self, watermark: Timestamp) {
-        // What is over the burst stays due; the next round takes it.
-        let room = BURST.saturating_sub(self.effects.len());
-        if room > 0 {
-            self.table.advance(watermark, room, &mut self.effects);
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) max_future_skew: i64,
     pub(crate) slack: i64,
     pub(crate) commit_interval: u64,
+    /// How many outputs, and how many checkpoint records, fill a transaction.
+    pub(crate) transaction: usize,
 }
 
 /// One thing that happens, and how long everybody goes on after it.
@@ -124,6 +126,7 @@ impl Plan {
             max_future_skew: rng.random_range(8_000..12_000),
             slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),
             commit_interval: *[0, 100, 500].choose(&mut rng).expect("some"),
+            transaction: *[1, 3, 20_000].choose(&mut rng).expect("some"),
         };
         let count = rng.random_range(10..70);
         // Each simulation leaves some kinds of things out, so that others meet.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{Span, TableConfig};
+use sundown::tracker::engine::{Bounds, Engine};
 use sundown::tracker::record::TimestampKind;
 
 use crate::applications::Applications;
@@ -230,9 +231,13 @@ impl World {
         self.processes += 1;
         let interval = Duration::from_millis(self.settings.commit_interval);
         let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
+        let engine = Engine::new(interval, max_skew).bounded(Bounds {
+            outputs: self.settings.transaction,
+            stores: self.settings.transaction,
+        });
         let mut tracker = Tracker::new(
             &self.cluster,
-            (interval, max_skew),
+            engine,
             (self.settings.partitions, self.table.clone()),
             (ahead, self.processes),
         );

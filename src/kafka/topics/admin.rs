@@ -72,11 +72,21 @@ impl TopicAdmin {
     /// # Errors
     /// [`TopicError::Unreachable`] if a partition's leader does not answer in time.
     pub async fn offsets(&self, name: &str, partitions: i32) -> Result<Vec<Offsets>, TopicError> {
+        self.offsets_within(ANSWER_WITHIN, name, partitions).await
+    }
+
+    /// The same, asked again for `within` while a partition moves.
+    async fn offsets_within(
+        &self,
+        within: Duration,
+        name: &str,
+        partitions: i32,
+    ) -> Result<Vec<Offsets>, TopicError> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
         let ask = move |partition| {
             let ask = || watermarks(client.inner(), &name, partition, ANSWER_WITHIN);
             let (first, end) = ask
-                .retry(patience())
+                .retry(patience(within))
                 .sleep(std::thread::sleep)
                 .when(moving)
                 .call()?;
@@ -133,10 +143,12 @@ impl TopicAdmin {
             topic.is_some_and(TopicState::is_ready)
         })
         .await?;
-        // The metadata names a partition's leader before that broker knows it is the one. One
-        // that somebody else has created meanwhile may have another number of partitions.
+        // The metadata names a partition's leader before that broker knows it is the one: with
+        // many partitions and little else to spare, long before. One that somebody else has
+        // created meanwhile may have another number of partitions.
         for (name, topic) in select(&self.metadata().await?, &names) {
-            self.offsets(&name, topic.partition_count()).await?;
+            self.offsets_within(SETTLE_WITHIN, &name, topic.partition_count())
+                .await?;
         }
         Ok(())
     }
@@ -277,11 +289,12 @@ impl TopicAdmin {
     }
 }
 
-/// How often to ask again while partitions move: for [`ANSWER_WITHIN`].
-fn patience() -> ConstantBuilder {
+/// How often to ask again, for so long.
+fn patience(within: Duration) -> ConstantBuilder {
+    let times = within.as_millis() / LOOK_EVERY.as_millis();
     ConstantBuilder::default()
         .with_delay(LOOK_EVERY)
-        .with_max_times(100)
+        .with_max_times(usize::try_from(times).unwrap_or(usize::MAX))
 }
 
 /// Whether the error is of a partition that is new or on its way to another broker.

@@ -25,8 +25,14 @@ impl SessionTable {
     ///
     /// Of each session only the last state is written, and of one that started and
     /// ended since the last flush nothing at all. At most `limit` sessions are written
-    /// for being dirty; any others wait for the next flush.
-    pub fn flush(&mut self, position: i64, now: Timestamp, limit: usize, out: &mut Vec<Effect>) {
+    /// for being dirty; any others wait for the next flush. Returns how many were.
+    pub fn flush(
+        &mut self,
+        position: i64,
+        now: Timestamp,
+        limit: usize,
+        out: &mut Vec<Effect>,
+    ) -> usize {
         for slot in std::mem::take(&mut self.pending) {
             if self.slots[slot].flags.has(Flags::PENDING) {
                 self.store(slot, out);
@@ -41,12 +47,22 @@ impl SessionTable {
             }
         }
         let overdue = self.reached_before(now, position);
-        for _ in 0..limit {
-            match self.dirty.front() {
-                Some(slot) if self.slots[slot].dirty_offset < overdue => self.store(slot, out),
-                _ => break,
-            }
+        let mut rewritten = 0;
+        while rewritten < limit
+            && let Some(slot) = self.dirty.front()
+            && self.slots[slot].dirty_offset < overdue
+        {
+            self.store(slot, out);
+            rewritten += 1;
         }
+        rewritten
+    }
+
+    /// How many sessions the next flush stores whatever its limit: those that have started, or
+    /// changed in what has to be stored at once, some of which may have ended since.
+    #[must_use]
+    pub fn unstored(&self) -> usize {
+        self.pending.len()
     }
 
     /// Where a restore has to begin its replay if `position` is committed now: the

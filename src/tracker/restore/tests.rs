@@ -127,7 +127,8 @@ fn sessions_whose_activity_is_gone_are_taken_as_active_now() {
     };
     let mut partition = restore(&mut Deleted { now }, settings).unwrap().partition;
     partition.seen_end(9, now + IDLE + Span::from_secs(600));
-    let batch = partition.flush(now).unwrap();
+    partition.advance(&mut 10);
+    let batch = partition.flush(now, &mut 10).unwrap();
     let ended_at = batch.effects.iter().find_map(|effect| match effect {
         Effect::Ended(ending) => Some(ending.ended_at),
         _ => None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use sundown::session::{PolicySet, Span, TableConfig};
+use sundown::session::{PolicySet, TableConfig};
 use sundown::tracker::custody::{Change, Custody};
 use sundown::tracker::engine::Engine;
 use sundown::tracker::restore::Degraded;
@@ -29,12 +29,11 @@ pub(super) struct Tracker {
 impl Tracker {
     pub(super) fn new(
         cluster: &Rc<RefCell<Cluster>>,
-        (commit_interval, max_clock_skew): (Duration, Span),
+        engine: Engine,
         (partitions, table): (i32, TableConfig),
         (ahead, seed): (i64, u64),
     ) -> Self {
         let surroundings = Simulated::new(cluster, ahead, seed);
-        let engine = Engine::new(commit_interval, max_clock_skew);
         Self {
             custody: Custody::new(engine, surroundings, partitions, table),
             stalled: false,

@@ -1,0 +1,149 @@
+//! Several trackers that share many partitions: what it takes when one leaves and one joins,
+//! and what all of them do together.
+//!
+//!     cargo bench --bench fleet                               1 M sessions, 256 partitions, 4 trackers
+//!     cargo bench --bench fleet -- --trackers 2 --partitions 64
+//!
+//! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a benchmark measures time, prints, and panics when it cannot go on"
+)]
+#![allow(missing_docs, dead_code, unreachable_pub, reason = "not a library")]
+
+use std::time::{Duration, Instant};
+
+#[path = "support/drained.rs"]
+mod drained;
+#[path = "support/endings.rs"]
+mod endings;
+#[path = "support/fleet.rs"]
+mod fleet;
+#[path = "support/installation.rs"]
+mod installation;
+#[path = "support/kafka.rs"]
+mod kafka;
+#[path = "support/logouts.rs"]
+mod logouts;
+#[path = "support/mass.rs"]
+mod mass;
+
+use drained::Watch;
+use endings::Endings;
+use fleet::Fleet;
+use installation::{Installation, flag};
+use logouts::{Logouts, Seen};
+
+/// How long trackers are watched that have nothing to do.
+const IDLE: Duration = Duration::from_secs(10);
+
+fn main() {
+    let (sessions, partitions) = (flag("--sessions", 1_000_000), flag("--partitions", 256));
+    let trackers = flag("--trackers", 4);
+    let installation = Installation::new(&kafka::bootstrap(), "fleet");
+    println!("{sessions} sessions, {partitions} partitions, {trackers} trackers\n");
+    println!("| what | figure |");
+    println!("|---|---|");
+    installation.create_topics(partitions);
+    installation.apply_policy("12h");
+    let mut fleet = Fleet::new(&installation, partitions);
+    fleet.join();
+    fleet.await_settled();
+    fill(&installation, sessions, partitions);
+    (1..trackers).for_each(|_| fleet.join());
+    fleet.await_settled();
+    rebalance(
+        &mut fleet,
+        "one leaves",
+        partitions,
+        &installation,
+        |fleet| fleet.leave(),
+    );
+    rebalance(
+        &mut fleet,
+        "one joins",
+        partitions,
+        &installation,
+        |fleet| fleet.join(),
+    );
+    idle(&fleet);
+    mass::end_all(&installation, sessions, partitions);
+    row(
+        "peak memory of each",
+        &format!("{:.0?} MiB", fleet.peak_mib()),
+    );
+}
+
+fn row(what: &str, figure: &str) {
+    println!("| {what} | {figure} |");
+}
+
+fn fill(installation: &Installation, sessions: u64, partitions: u64) {
+    let begun = Instant::now();
+    let (count, users) = (sessions.to_string(), "1000000");
+    installation.run(&[
+        "produce",
+        "--events",
+        &count,
+        "--events-per-session",
+        "1",
+        "--users",
+        users,
+    ]);
+    Watch::new(installation, "sundown-tracker", partitions).await_drained();
+    let rate = sessions as f64 / begun.elapsed().as_secs_f64();
+    row(
+        "sessions started a second, while they are produced",
+        &format!("{rate:.0}"),
+    );
+}
+
+/// Has one tracker come or go, while sessions are logged out on all partitions.
+fn rebalance(
+    fleet: &mut Fleet<'_>,
+    what: &str,
+    partitions: u64,
+    installation: &Installation,
+    change: fn(&mut Fleet<'_>),
+) {
+    let seen = Seen::default();
+    let told = seen.clone();
+    let reader = Endings::follow(installation, partitions, move |key, _| {
+        told.ended(key);
+    });
+    let logouts = Logouts::start(installation, seen);
+    let begun = Instant::now();
+    change(fleet);
+    fleet.await_settled();
+    let settled = begun.elapsed().as_secs_f64();
+    row(
+        &format!("{what}: until all partitions are live and shared out"),
+        &format!("{settled:.2} s"),
+    );
+    row(
+        &format!("{what}: from a logout to its ending readable meanwhile, p50 / p99 / max"),
+        &logouts.finish(),
+    );
+    drop(reader);
+}
+
+/// Live sessions that nothing happens to must cost nothing.
+fn idle(fleet: &Fleet<'_>) {
+    let before = fleet.cpu_seconds();
+    std::thread::sleep(IDLE);
+    let after = fleet.cpu_seconds();
+    let used = after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after - before);
+    let shares: Vec<f64> = used.map(|used| used / IDLE.as_secs_f64() * 100.0).collect();
+    row(
+        "CPU of a core with all sessions idle, each tracker",
+        &format!("{shares:.1?} %"),
+    );
+}

@@ -1,0 +1,52 @@
+//! A policy edit that ends all sessions at once.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::endings::{Count, Endings};
+use super::installation::Installation;
+use super::logouts::{Logouts, Seen};
+use super::row;
+
+/// Without progress for so long, something has stopped.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Shortens the timeout so that all sessions are due, and meanwhile logs others out.
+pub fn end_all(installation: &Installation, sessions: u64, partitions: u64) {
+    let (endings, first) = (Count::default(), Arc::new(Mutex::new(None::<Instant>)));
+    let seen = Seen::default();
+    let reader = {
+        let (endings, first) = (endings.clone(), Arc::clone(&first));
+        let seen = seen.clone();
+        Endings::follow(installation, partitions, move |key, _| {
+            if !seen.ended(key) {
+                first.lock().unwrap().get_or_insert_with(Instant::now);
+                endings.add_one();
+            }
+        })
+    };
+    let logouts = Logouts::start(installation, seen);
+    let begun = Instant::now();
+    installation.apply_policy("1s");
+    let applied = Instant::now();
+    let ended = endings.await_at_least(sessions, PATIENCE);
+    let waits = logouts.finish();
+    drop(reader);
+    let first = first.lock().unwrap().expect("there were endings");
+    let command = (applied - begun).as_secs_f64();
+    let effect = first.saturating_duration_since(applied).as_secs_f64();
+    row(
+        "policy edit: the command itself",
+        &format!("{command:.2} s"),
+    );
+    row(
+        "policy edit: from there to the first ending readable",
+        &format!("{effect:.2} s"),
+    );
+    let rate = sessions as f64 / (ended - first).as_secs_f64();
+    row("endings readable a second", &format!("{rate:.0}"));
+    row(
+        "meanwhile, from a logout to its ending readable: p50 / p99 / max",
+        &waits,
+    );
+}

@@ -1,0 +1,94 @@
+//! How partitions share a transaction.
+//!
+//! A transaction is bounded whatever the number of partitions: until it has committed,
+//! nobody can read what is in it, and what has been read since waits for the next one.
+//! Where there is not room for everybody, partitions take turns. Each takes all that is left,
+//! so that a transaction touches few of them: what it costs the brokers, it costs a partition.
+
+use super::{Assigned, Engine, Partition, PartitionBatch};
+use crate::session::Timestamp;
+
+/// The most that goes into one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Terminal events, warnings and dead letters.
+    pub outputs: usize,
+    /// Checkpoint records of new and changed sessions; and as many again of those that are
+    /// written anew for being out of date.
+    pub stores: usize,
+}
+
+impl Default for Bounds {
+    /// A few tenths of a second of a broker's time.
+    fn default() -> Self {
+        Self {
+            outputs: 20_000,
+            stores: 100_000,
+        }
+    }
+}
+
+/// The partitions whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    endings: i32,
+    rewrites: i32,
+}
+
+impl Engine {
+    /// Whether the next transaction has reached a bound. Events may have led it beyond.
+    pub(super) fn is_bounded(&self) -> bool {
+        let unstored: usize = self.live().map(Partition::unstored).sum();
+        self.room() == 0 || unstored >= self.bounds.stores
+    }
+
+    /// How many more outputs the next transaction takes.
+    fn room(&self) -> usize {
+        let outputs: usize = self.live().map(Partition::outputs).sum();
+        self.bounds.outputs.saturating_sub(outputs)
+    }
+
+    /// Ends what is proven to be over.
+    pub(super) fn advance(&mut self) {
+        let mut room = self.room();
+        for number in self.from(self.turns.endings) {
+            if room == 0 {
+                return;
+            }
+            let Some(partition) = self.moving(number) else {
+                continue;
+            };
+            partition.advance(&mut room);
+            // If it took the last, the next turn is another's.
+            self.turns.endings = number + 1;
+        }
+    }
+
+    /// What each partition has to write.
+    pub(super) fn flush(&mut self, elapsed: Timestamp) -> Vec<PartitionBatch> {
+        let mut room = self.bounds.stores;
+        let mut batches = Vec::new();
+        for number in self.from(self.turns.rewrites) {
+            let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) else {
+                continue;
+            };
+            if room > 0 {
+                self.turns.rewrites = number + 1;
+            }
+            batches.extend(partition.flush(elapsed, &mut room));
+        }
+        batches
+    }
+
+    /// All partitions, beginning with this one.
+    fn from(&self, first: i32) -> Vec<i32> {
+        let (from, before) = (
+            self.partitions.range(first..),
+            self.partitions.range(..first),
+        );
+        from.chain(before).map(|(number, _)| *number).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
