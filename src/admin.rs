@@ -38,10 +38,10 @@ use axum::routing::get;
 use clap::Args;
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
-use tokio::net::TcpListener;
 
 pub use health::{Health, Heartbeat, Problems};
 pub use server::Server;
+pub(crate) use server::listen;
 
 /// Where the admin port is.
 #[derive(Args, Clone, Debug)]
@@ -117,12 +117,8 @@ pub async fn start_with(
     registry: Registry,
     more: impl FnOnce(SocketAddr) -> Router,
 ) -> Result<Server, ListenError> {
-    let listener = TcpListener::bind(&args.admin_listen).await;
-    let bound = listener.and_then(|listener| {
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    let (listener, address): (_, SocketAddr) = bound.map_err(|reason| ListenError {
+    let bound = listen(&args.admin_listen).await;
+    let (listener, address) = bound.map_err(|reason| ListenError {
         listen: args.admin_listen.clone(),
         reason,
     })?;
@@ -251,6 +247,22 @@ mod tests {
             answer.contains(r#"sundown_build_info{role="handler""#),
             "{answer}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_role_that_starts_over_finds_its_address_free() {
+        let server = started(&Health::default()).await;
+        let args = AdminArgs {
+            admin_listen: server.address().to_string(),
+            admin_host: None,
+        };
+        // On this runtime's one thread, nothing ends the former server before something waits.
+        drop(server);
+        let health = Health::default();
+        let registry = crate::metrics::registry("handler", &health).unwrap();
+        let server = start(&args, health, registry).await.unwrap();
+        let ready = get(server.address(), "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     }
 
     #[tokio::test]

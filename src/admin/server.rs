@@ -1,5 +1,6 @@
 //! A small HTTP server whose every resource has a bound.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,11 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
 /// After a failed accept (out of file descriptors, say): trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long an address may be taken. The runtime ends a server that is dropped when it comes to it:
+/// a role that starts over in the process, with new credentials, may be there before.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+/// How long to wait before trying again to listen.
+const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -43,6 +49,31 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Listens; where exactly comes with it.
+///
+/// # Errors
+/// If the address is taken and stays so, or is none of this machine's.
+pub(crate) async fn listen(address: &str) -> io::Result<(TcpListener, SocketAddr)> {
+    let free = async {
+        loop {
+            match TcpListener::bind(address).await {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    tokio::time::sleep(LISTEN_PAUSE).await;
+                }
+                bound => return bound,
+            }
+        }
+    };
+    let bound = tokio::time::timeout(TAKEN_WITHIN, free).await;
+    let listener = match bound {
+        Ok(bound) => bound?,
+        // Says so in the system's words.
+        Err(_) => TcpListener::bind(address).await?,
+    };
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 async fn accept(listener: TcpListener, router: Router) {

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::kafka::reader::{self, reader_config};
 use crate::kafka::topics::{Existing, Offsets, TopicAdmin};
+use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
 
 /// The most records that one answer holds.
@@ -113,7 +114,7 @@ impl Explorer {
             excerpt
         });
         let excerpt = reading.await.unwrap_or(Err(KafkaError::Canceled));
-        excerpt.map_err(|error| Problem::Kafka(error.to_string()))
+        excerpt.map_err(|error| Problem::Kafka(Explained(&error).to_string()))
     }
 }
 

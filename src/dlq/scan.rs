@@ -13,6 +13,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use super::letter::Letter;
 use crate::clock::Clock;
 use crate::kafka::reader::{self, reader_config};
+use crate::kafka::trouble::Explained;
 use crate::wire::dead_letter::SETTLED;
 
 /// How long one question to the brokers may take.
@@ -108,7 +109,7 @@ impl Scan {
                         open.remove(&record.partition());
                     }
                 }
-                Some(Err(error)) => explain(error, &self.topic)?,
+                Some(Err(error)) => explain(&error, &self.topic)?,
                 None => self.close_at_end(&consumer, &mut open),
             }
             if self.clock.elapsed().saturating_sub(last) > PATIENCE {
@@ -170,13 +171,13 @@ fn settles(record: &BorrowedMessage<'_>) -> Option<i64> {
 }
 
 /// Errors that librdkafka recovers from on its own are no end.
-fn explain(error: KafkaError, topic: &str) -> anyhow::Result<()> {
+fn explain(error: &KafkaError, topic: &str) -> anyhow::Result<()> {
     match error.rdkafka_error_code() {
         Some(
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::Fatal,
-        ) => Err(error).with_context(|| format!("cannot read {topic}")),
+        ) => bail!("cannot read {topic}: {}", Explained(error)),
         _ => {
             tracing::debug!(%error, topic, "reading failed; trying again");
             Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{anyhow, bail};
 use indicatif::ProgressBar;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +16,7 @@ use super::scan::Scan;
 use super::{Kind, SelectionArgs};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::trouble::Explained;
 use crate::output::progress;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{SETTLED, SETTLED_AS};
@@ -161,6 +162,8 @@ struct Writer {
     producer: ThreadedProducer<DefaultProducerContext>,
     letters: usize,
     bytes: usize,
+    /// Where the records of the transaction go.
+    topics: BTreeSet<String>,
 }
 
 impl Writer {
@@ -171,13 +174,15 @@ impl Writer {
             .set("transactional.id", global.topics.prefixed("sundown-dlq"))
             .set("message.max.bytes", MAX_MESSAGE_BYTES);
         let producer: ThreadedProducer<_> = config.create()?;
-        producer
-            .init_transactions(TIMEOUT)
-            .context("cannot begin to write; redriving needs brokers with transactions")?;
+        producer.init_transactions(TIMEOUT).map_err(|error| {
+            let error = Explained(&error);
+            anyhow!("cannot begin to write; redriving needs brokers with transactions: {error}")
+        })?;
         Ok(Self {
             producer,
             letters: 0,
             bytes: 0,
+            topics: BTreeSet::new(),
         })
     }
 
@@ -188,7 +193,8 @@ impl Writer {
         how: &str,
     ) -> anyhow::Result<()> {
         if self.letters == 0 {
-            explain(self.producer.begin_transaction())?;
+            self.topics.clear();
+            self.explain(self.producer.begin_transaction())?;
         }
         if let Some(outgoing) = outgoing {
             let mut record = BaseRecord::<[u8], [u8]>::to(&outgoing.topic);
@@ -196,6 +202,7 @@ impl Writer {
             record.payload = letter.value.as_deref();
             record.partition = outgoing.partition;
             self.send(record.headers(outgoing.headers))?;
+            self.topics.insert(outgoing.topic.clone());
         }
         let marker = OwnedHeaders::new_with_capacity(2)
             .insert(Header {
@@ -210,6 +217,7 @@ impl Writer {
         record.key = letter.key.as_deref();
         record.partition = Some(letter.id.partition);
         self.send(record.headers(marker))?;
+        self.topics.insert(letter.id.topic.clone());
         self.letters += 1;
         self.bytes += letter.value.as_deref().map_or(0, <[u8]>::len);
         if self.letters >= MAX_LETTERS || self.bytes >= MAX_BYTES {
@@ -220,7 +228,7 @@ impl Writer {
 
     /// The queue holds far more than a transaction's worth, so it is never full.
     fn send(&self, record: BaseRecord<'_, [u8], [u8]>) -> anyhow::Result<()> {
-        explain(self.producer.send(record).map_err(|(error, _)| error))
+        self.explain(self.producer.send(record).map_err(|(error, _)| error))
     }
 
     fn commit(&mut self) -> anyhow::Result<()> {
@@ -228,26 +236,31 @@ impl Writer {
             return Ok(());
         }
         (self.letters, self.bytes) = (0, 0);
-        explain(self.producer.commit_transaction(TIMEOUT))
+        self.explain(self.producer.commit_transaction(TIMEOUT))
     }
-}
 
-fn explain(result: Result<(), KafkaError>) -> anyhow::Result<()> {
-    let Err(error) = result else {
-        return Ok(());
-    };
-    let fenced = [
-        RDKafkaErrorCode::Fenced,
-        RDKafkaErrorCode::ProducerFenced,
-        RDKafkaErrorCode::InvalidProducerEpoch,
-    ];
-    let code = error.rdkafka_error_code();
-    if code.is_some_and(|code| fenced.contains(&code)) {
-        return Err(anyhow!(
-            "another `sundown dlq` has taken over; what this one had not committed is as it was"
-        ));
+    fn explain(&self, result: Result<(), KafkaError>) -> anyhow::Result<()> {
+        let Err(error) = result else {
+            return Ok(());
+        };
+        let fenced = [
+            RDKafkaErrorCode::Fenced,
+            RDKafkaErrorCode::ProducerFenced,
+            RDKafkaErrorCode::InvalidProducerEpoch,
+        ];
+        let code = error.rdkafka_error_code();
+        if code.is_some_and(|code| fenced.contains(&code)) {
+            bail!(
+                "another `sundown dlq` has taken over; what this one had not committed is as it was"
+            );
+        }
+        let topics: Vec<_> = self.topics.iter().map(String::as_str).collect();
+        bail!(
+            "a transaction failed, and what it covered is as it was: writing to {}: {}",
+            topics.join(", "),
+            Explained(&error)
+        )
     }
-    Err(error).context("a transaction failed; what it covered is as it was, so try again")
 }
 
 /// Moves with the offsets read: how many letters will be meant, nobody knows.

@@ -9,9 +9,8 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use tokio::net::TcpListener;
 
-use crate::admin::Server;
+use crate::admin::{self, Server};
 
 /// Where the keys are, as OpenID Connect providers have it.
 pub const PATH: &str = "/.well-known/jwks.json";
@@ -32,12 +31,11 @@ pub struct ListenError {
 /// # Errors
 /// [`ListenError`] if the address is taken or is none of this machine's.
 pub async fn start(listen: &str, keys: Vec<Jwk>) -> Result<Server, ListenError> {
-    let problem = |reason| ListenError {
+    let bound = admin::listen(listen).await;
+    let (listener, address) = bound.map_err(|reason| ListenError {
         listen: listen.to_owned(),
         reason,
-    };
-    let listener = TcpListener::bind(listen).await.map_err(problem)?;
-    let address = listener.local_addr().map_err(problem)?;
+    })?;
     tracing::info!(jwks = %address, keys = keys.len(), "serving {PATH}");
     let keys = Arc::new(JwkSet { keys });
     let router = Router::new().route(PATH, get(serve)).with_state(keys);

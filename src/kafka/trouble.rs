@@ -85,7 +85,7 @@ pub const fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
             "this user lacks a permission on the consumer group: grant it Read to be a member, Describe to look at it"
         }
         RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
-            "this user lacks a permission on the transactional id: grant it Write on the ids that begin with the name of the group"
+            "this user lacks a permission on the transactional id: grant it Write on it; trackers' ids begin with the name of their group"
         }
         RDKafkaErrorCode::ClusterAuthorizationFailed => {
             "this user may write to no topic at all: grant it Write on those that it writes to"

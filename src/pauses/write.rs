@@ -9,6 +9,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use super::{Pause, Place};
 use crate::kafka::Topics;
 use crate::kafka::topics::{TopicAdmin, TopicError, require};
+use crate::kafka::trouble::Explained;
 
 /// How long one record may take to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +40,8 @@ pub enum PauseError {
     Topic(#[from] TopicError),
     /// Kafka does not take it.
     #[error(
-        "{topic} cannot be written to: {reason}; check that the brokers are up and that this user may write there"
+        "{topic} cannot be written to: {}; check that the brokers are up and that this user may write there",
+        Explained(reason)
     )]
     Kafka {
         /// The topic.

@@ -6,7 +6,7 @@
 //! session policies if it is not there, and leave it; all else is in namespaces of their own,
 //! which they delete.
 
-mod cluster;
+pub mod cluster;
 mod site;
 
 mod definition;
@@ -19,6 +19,7 @@ mod status;
 
 use std::io::Write;
 
+use crate::security::permissions;
 use cluster::{Cluster, Sharing};
 
 /// Makes a test of each scenario, and knows how many there are.
@@ -52,6 +53,8 @@ cluster_tests! {
     Shared: lag::lag_is_that_of_real_records,
     Shared: rights::the_charts_role_is_enough,
     Shared: rights::each_verb_of_the_role_is_needed,
+    Shared: permissions::a_controller_needs_each_of_its_permissions_with_a_password,
+    Shared: permissions::with_a_certificate_the_controller_works_too,
 }
 
 /// The summary of what was skipped.

@@ -9,5 +9,6 @@ mod acls;
 mod broker;
 mod chart;
 mod connections;
-mod permissions;
+pub mod permissions;
 mod scenes;
+mod visitor;

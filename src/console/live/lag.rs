@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
+use crate::kafka::trouble::Explained;
 
 /// How often the brokers are asked.
 const EVERY: Duration = Duration::from_secs(3);
@@ -67,7 +68,7 @@ pub fn start(
                 let answer = asked.collect::<KafkaResult<Vec<_>>>();
                 live.update(|state| match answer {
                     Ok(lags) => (state.lags, state.trouble) = (lags, None),
-                    Err(error) => state.trouble = Some(error.to_string()),
+                    Err(error) => state.trouble = Some(Explained(&error).to_string()),
                 });
                 sleep(EVERY, &stop);
             }

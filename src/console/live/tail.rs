@@ -7,13 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::reader::{self, reader_config};
+use crate::kafka::trouble::{Explained, remedy};
 use crate::session::Timestamp;
 use crate::tracker::record::{RecordHeader, SourceRecord};
 
@@ -105,6 +106,7 @@ pub fn start(
         kept: i64::try_from(kept).unwrap_or(i64::MAX),
         sender,
         stop,
+        told: None,
     };
     thread::Builder::new()
         .name("console-tail".to_owned())
@@ -118,12 +120,14 @@ struct Tail {
     kept: i64,
     sender: Sender<TailRecord>,
     stop: CancellationToken,
+    /// What was last complained of, so that it is not said over and over.
+    told: Option<String>,
 }
 
 impl Tail {
-    fn run(self) {
+    fn run(mut self) {
         while let Err(error) = self.assign() {
-            tracing::debug!(%error, "the newest records cannot be read; trying again");
+            self.complain(&error);
             if !self.sleep(RETRY) {
                 return;
             }
@@ -132,9 +136,13 @@ impl Tail {
             match reader::poll(&self.consumer, POLL) {
                 None => {}
                 Some(Ok(record)) => {
+                    self.told = None;
                     // On a thread of its own it may wait; the receiver ends with the console.
                     let sent = self.sender.blocking_send(TailRecord::from(&record));
                     let Ok(()) = sent else { return };
+                }
+                Some(Err(error)) if error.rdkafka_error_code().and_then(remedy).is_some() => {
+                    self.complain(&error);
                 }
                 Some(Err(error)) => tracing::debug!(%error, "the tail goes on"),
             }
@@ -146,11 +154,11 @@ impl Tail {
         let mut positions = TopicPartitionList::new();
         for topic in &self.topics {
             let metadata = self.consumer.fetch_metadata(Some(topic), TIMEOUT)?;
-            let described = metadata
-                .topics()
-                .first()
-                .filter(|one| one.error().is_none());
+            let described = metadata.topics().first();
             let described = described.ok_or(KafkaError::NoMessageReceived)?;
+            if let Some(error) = described.error() {
+                return Err(KafkaError::MetadataFetch(error.into()));
+            }
             let partitions = described.partitions();
             let share = self.kept / i64::try_from(partitions.len().max(1)).unwrap_or(1) + 1;
             for partition in partitions {
@@ -161,6 +169,23 @@ impl Tail {
             }
         }
         self.consumer.assign(&positions)
+    }
+
+    /// A topic that is not there yet is nothing to tell of.
+    fn complain(&mut self, error: &KafkaError) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
+            return;
+        }
+        let error = Explained(error).to_string();
+        if self.told.as_ref() != Some(&error) {
+            let topics = self.topics.join(", ");
+            tracing::warn!(
+                topics,
+                error,
+                "the newest records cannot be read; trying again"
+            );
+            self.told = Some(error);
+        }
     }
 
     /// Waits; whether to go on.

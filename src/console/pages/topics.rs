@@ -15,6 +15,7 @@ use crate::console::format;
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
 use crate::console::{App, Shared};
+use crate::kafka::topics::TopicError;
 use crate::wire::time;
 
 /// How many records a page has unless told otherwise.
@@ -186,9 +187,11 @@ async fn records(
         return Err(Problem::NotFound(text));
     }
     let existing = app.explorer.existing(&[&topic]).await?;
-    let partitions = existing
-        .get(&topic)
-        .map_or(0, |state| state.partition_count());
+    let Some(state) = existing.get(&topic) else {
+        let missing = TopicError::Missing { names: vec![topic] };
+        return Err(Problem::NotFound(missing.to_string()));
+    };
+    let partitions = state.partition_count();
     if !(0..partitions).contains(&partition) {
         let text = format!("'{topic}' has no partition {partition}: it has {partitions}, from 0");
         return Err(Problem::NotFound(text));

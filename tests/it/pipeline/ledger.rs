@@ -1,7 +1,7 @@
 //! What an installation somewhere else has made of what was written to it: the end-to-end test
 //! in pods (`tests/cluster/e2e`) hands over its topics as files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use super::model::{self, Limits, Log, expected};
@@ -41,6 +41,8 @@ fn every_session_ended_exactly_once() {
         expected.doubtful.len()
     );
     assert!(!found.is_empty(), "nothing has ended");
+    let ids: BTreeSet<_> = found.iter().map(|ending| &ending.event_id).collect();
+    assert_eq!(ids.len(), found.len(), "an ending was written twice");
     expected.compare(found);
 
     assert_eq!(sessions(&ended_early), sessions(&edited));

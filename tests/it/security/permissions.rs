@@ -1,10 +1,11 @@
 //! The chart's permissions are enough, and each of them is needed.
 
 use super::acls::{Permission, grant, revoke};
-use super::broker::Authentication::{self, Scram, Tls};
+use super::broker::Authentication::{Scram, Tls};
 use super::broker::user;
 use super::chart::permissions;
 use super::scenes::{SOON, Scene};
+use crate::controller::cluster::Cluster;
 use crate::eventually::eventually;
 use crate::pipeline::tracker::Tracker as Running;
 use crate::process::Stream;
@@ -14,32 +15,41 @@ const REMEDY: &str = "grant it";
 
 #[test]
 fn a_tracker_needs_each_of_its_permissions_with_a_certificate() {
-    each_is_needed("tracker", Tls);
+    each_is_needed(&Scene::new(Tls), "tracker");
 }
 
 #[test]
 fn a_handler_needs_each_of_its_permissions_with_a_password() {
-    each_is_needed("handler", Scram);
+    each_is_needed(&Scene::new(Scram), "handler");
 }
 
 #[test]
-fn with_a_certificate_the_console_works_too() {
-    they_are_enough("console", Tls);
+fn a_console_needs_each_of_its_permissions_with_a_certificate() {
+    each_is_needed_all_along(&Scene::new(Tls), "console");
+}
+
+/// `controller.rs` makes tests of these two: they take a cluster.
+pub fn a_controller_needs_each_of_its_permissions_with_a_password(cluster: &Cluster) {
+    each_is_needed_all_along(&Scene::of(cluster.namespace(), Scram), "controller");
+}
+
+pub fn with_a_certificate_the_controller_works_too(cluster: &Cluster) {
+    they_are_enough(&Scene::of(cluster.namespace(), Tls), "controller");
 }
 
 #[test]
 fn with_a_password_the_tracker_works_too() {
-    they_are_enough("tracker", Scram);
+    they_are_enough(&Scene::new(Scram), "tracker");
 }
 
 #[test]
 fn with_a_certificate_the_handler_works_too() {
-    they_are_enough("handler", Tls);
+    they_are_enough(&Scene::new(Tls), "handler");
 }
 
 #[test]
 fn with_a_password_the_console_works_too() {
-    they_are_enough("console", Scram);
+    they_are_enough(&Scene::new(Scram), "console");
 }
 
 #[test]
@@ -75,26 +85,24 @@ fn the_check_needs_each_of_its_permissions() {
 }
 
 /// A role that has all of its permissions works, and complains of nothing.
-fn they_are_enough(role: &str, authentication: Authentication) {
-    let scene = Scene::new(authentication);
-    if grant_all(&scene, role).is_none() {
+fn they_are_enough(scene: &Scene<'_>, role: &str) {
+    if grant_all(scene, role).is_none() {
         return;
     }
     let running = scene.start(role);
     scene.await_at_work(role, &running);
-    complains_of_nothing(&scene, &running);
+    complains_of_nothing(scene, &running);
     running.stop();
 }
 
 /// The same; without any one of them it says which, and works as soon as it is there.
-fn each_is_needed(role: &str, authentication: Authentication) {
-    let scene = Scene::new(authentication);
-    let Some(all) = grant_all(&scene, role) else {
+fn each_is_needed(scene: &Scene<'_>, role: &str) {
+    let Some(all) = grant_all(scene, role) else {
         return;
     };
     let running = scene.start(role);
     scene.await_at_work(role, &running);
-    complains_of_nothing(&scene, &running);
+    complains_of_nothing(scene, &running);
     running.stop();
     for one in &all {
         eprintln!("{} without {one}", user(role));
@@ -113,17 +121,50 @@ fn each_is_needed(role: &str, authentication: Authentication) {
     }
 }
 
-/// Whether somebody says what is missing, and what to do about it.
-fn names(line: &str, missing: &Permission) -> bool {
-    let what = match missing.kind.as_str() {
-        "topic" => &missing.name,
-        "group" => "on the consumer group",
-        _ => "on the transactional id",
+/// The same, of one that runs on while it loses each of them and gets it back.
+fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
+    let Some(all) = grant_all(scene, role) else {
+        return;
     };
-    line.contains(REMEDY) && line.contains(what)
+    let running = scene.start(role);
+    scene.await_at_work(role, &running);
+    complains_of_nothing(scene, &running);
+    for one in &all {
+        eprintln!("{} without {one}", user(role));
+        scene.forget();
+        let before = running.log().len();
+        revoke(scene.secure.kafka.bootstrap(), one);
+        eventually(SOON, &format!("a complaint without {one}"), || {
+            scene.stir_for(one, role, &running);
+            let told = running.log()[before..].to_owned() + &scene.pages();
+            let mut lines = told.lines();
+            lines.any(|line| names(line, one)).then_some(())
+        });
+        grant(scene.secure.kafka.bootstrap(), one);
+    }
+    scene.await_at_work(role, &running);
+    running.stop();
 }
 
-fn grant_all(scene: &Scene, role: &str) -> Option<Vec<Permission>> {
+/// Whether somebody says what is missing, and what to do about it.
+fn names(line: &str, missing: &Permission) -> bool {
+    let named = match missing.kind.as_str() {
+        "topic" => has_word(line, &missing.name),
+        "group" => line.contains("on the consumer group"),
+        _ => line.contains("on the transactional id"),
+    };
+    named && line.contains(REMEDY)
+}
+
+/// Whether a line has that name, and not only as the beginning of a longer one.
+fn has_word(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let rest = line[at + name.len()..].trim_start_matches('.');
+        !rest.starts_with(char::is_alphanumeric)
+    })
+}
+
+fn grant_all(scene: &Scene<'_>, role: &str) -> Option<Vec<Permission>> {
     let all = permissions(role, scene.authentication, &scene.prefix())?;
     assert!(all.len() >= 4, "{all:?}");
     all.iter()
@@ -131,7 +172,7 @@ fn grant_all(scene: &Scene, role: &str) -> Option<Vec<Permission>> {
     Some(all)
 }
 
-fn complains_of_nothing(scene: &Scene, running: &Running) {
+fn complains_of_nothing(scene: &Scene<'_>, running: &Running) {
     let told = scene.told(running);
     let complaint = told.lines().find(|line| line.contains(REMEDY));
     assert_eq!(complaint, None);

@@ -7,8 +7,10 @@ use sundown::clock::Clock;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::acls::Permission;
 use super::broker::{Authentication, SecureKafka, user};
-use crate::console::client::Client;
+use super::visitor::{TOKEN, Visitor};
+use crate::controller::cluster::TestNamespace;
 use crate::eventually::eventually;
 use crate::pipeline::installation::{Installation, SHORT};
 use crate::pipeline::tracker::Tracker as Running;
@@ -19,9 +21,6 @@ use crate::topic::NewRecord;
 /// For whatever has to happen; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(90);
 
-/// Of the console, and of the webhooks.
-const TOKEN: &str = "a-token-of-the-tests";
-
 /// Every session is warned of three seconds after it has started, and ends five after that.
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
@@ -30,15 +29,25 @@ spec: {idleTimeout: 8s, warnBefore: 7s}
 ";
 
 /// An installation on the broker that knows its users.
-pub struct Scene {
+pub struct Scene<'a> {
     pub secure: &'static SecureKafka,
     pub installation: Installation<'static>,
     pub authentication: Authentication,
     receiver: Receiver,
     files: TempDir,
+    /// Where a controller finds policies.
+    namespace: Option<TestNamespace<'a>>,
 }
 
-impl Scene {
+impl<'a> Scene<'a> {
+    /// One in Kubernetes.
+    pub fn of(namespace: TestNamespace<'a>, authentication: Authentication) -> Self {
+        Self {
+            namespace: Some(namespace),
+            ..Self::new(authentication)
+        }
+    }
+
     pub fn new(authentication: Authentication) -> Self {
         let secure = SecureKafka::shared();
         let scene = Self {
@@ -48,6 +57,7 @@ impl Scene {
             // For good: a dead letter.
             receiver: Receiver::start(|_| Answer::Status(400)),
             files: TempDir::new().expect("a folder"),
+            namespace: None,
         };
         let policy = scene.file("policy.yaml", POLICY);
         let mut apply = scene
@@ -96,9 +106,23 @@ impl Scene {
                 &token,
                 "--anonymous-read",
             ],
+            "controller" => return Running::start(self.controller()),
             other => panic!("'{other}' is not started here"),
         };
         Running::start(self.as_user(role, &[&[role], flags].concat()))
+    }
+
+    /// It may do anything in Kubernetes.
+    fn controller(&self) -> Launch {
+        let TestNamespace { cluster, name } = self.namespace();
+        self.as_user("controller", &["controller"])
+            .args(["--namespace", name, "--lease-namespace", name])
+            .args(["--lease-duration", "5s", "--lag-interval", "1s"])
+            .env("KUBECONFIG", &cluster.kubeconfig)
+    }
+
+    fn namespace(&self) -> &TestNamespace<'a> {
+        self.namespace.as_ref().expect("a controller has one")
     }
 
     /// Gives a role something to do, once more each time.
@@ -106,8 +130,33 @@ impl Scene {
         match role {
             "tracker" => self.act(),
             "handler" => self.end_and_warn(),
-            "console" => self.browse(running),
+            "console" => {
+                self.look(running);
+                self.change(running);
+            }
+            "controller" => self.edit(),
             other => panic!("'{other}' has nothing to do here"),
+        }
+    }
+
+    /// Gives a role something to do that takes this permission.
+    pub fn stir_for(&self, missing: &Permission, role: &str, running: &Running) {
+        match (role, missing.operation.as_str()) {
+            ("console", "Write") => self.change(running),
+            ("console", _) => self.look(running),
+            _ => self.stir(role, running),
+        }
+    }
+
+    fn look(&self, running: &Running) {
+        if let Some(visitor) = Visitor::of(running) {
+            self.note(&visitor.look(&self.installation));
+        }
+    }
+
+    fn change(&self, running: &Running) {
+        if let Some(visitor) = Visitor::of(running) {
+            self.note(&visitor.change(&self.installation));
         }
     }
 
@@ -125,20 +174,36 @@ impl Scene {
                 self.count("expired_sessions.dlq"),
                 self.receiver.calls().len(),
             ],
-            _ => vec![self.count("session_logs"), self.count("sundown.processes")],
+            "controller" => vec![
+                self.count("sundown.policies"),
+                self.count("sundown.processes"),
+            ],
+            _ => vec![
+                self.count("session_logs"),
+                self.count("expired_sessions"),
+                self.count("sundown.policies"),
+                self.count("sundown.processes"),
+            ],
         };
         let before = done();
         self.stir(role, running);
         eventually(SOON, &format!("a {role} at work"), || {
             if role == "console" {
-                self.browse(running);
+                self.stir(role, running);
             }
             let now = done();
-            now.iter()
-                .zip(&before)
-                .all(|(now, before)| now > before)
-                .then_some(())
+            let more = now.iter().zip(&before).all(|(now, before)| now > before);
+            (more && (role != "controller" || self.lags_are_known(running))).then_some(())
         });
+    }
+
+    /// Whether a controller knows how long what nobody has read has been there.
+    fn lags_are_known(&self, running: &Running) -> bool {
+        ["sundown-tracker", "sundown-handler"].iter().all(|group| {
+            let group = format!("consumergroup=\"{}\"", self.installation.topic(group));
+            let seconds = running.value("kafka_consumergroup_lag_seconds{", &group);
+            seconds.is_some()
+        })
     }
 
     fn count(&self, topic: &str) -> usize {
@@ -164,6 +229,15 @@ impl Scene {
         self.secure
             .kafka
             .produce(&self.installation.session_logs(), events);
+    }
+
+    /// Somebody edits a policy; there is something to be read that nobody reads.
+    fn edit(&self) {
+        self.act();
+        self.end_and_warn();
+        let seconds = 1 + Clock::default().wall().as_millis() % 100_000;
+        let spec = json!({"idleTimeout": format!("{seconds}s")});
+        self.namespace().apply("edited", &spec);
     }
 
     /// What a tracker writes when a session ends, and when one is about to.
@@ -197,46 +271,6 @@ impl Scene {
             .produce(&self.installation.topic("expiring_sessions"), [warned]);
     }
 
-    /// Looks at every page that asks Kafka something, and ends a session.
-    fn browse(&self, running: &Running) {
-        let Some(client) = console_of(running) else {
-            return;
-        };
-        let pages = [
-            "dashboard",
-            "consumers",
-            "health",
-            "endings",
-            "policies",
-            "dead-letters",
-            "topics",
-        ];
-        for page in pages {
-            client.get(&format!("/{page}"));
-        }
-        for topic in [
-            "session_logs",
-            "sundown.checkpoint",
-            "session_logs.dlq",
-            "expiring_sessions",
-        ] {
-            let answer = client.get(&format!("/topics/{}/0", self.installation.topic(topic)));
-            self.note(&answer.body);
-        }
-        let bearer = format!("Bearer {TOKEN}");
-        let headers = [
-            ("authorization", bearer.as_str()),
-            ("content-type", "application/json"),
-        ];
-        let answer = client.send(
-            "POST",
-            "/api/v1/revocations",
-            &headers,
-            r#"{"session_id":"s"}"#,
-        );
-        self.note(&answer.body);
-    }
-
     /// What pages say goes where a test looks for it.
     fn note(&self, body: &str) {
         let path = self.files.path().join("pages");
@@ -246,8 +280,13 @@ impl Scene {
 
     /// Everything that a role has said, in its log and on its pages.
     pub fn told(&self, running: &Running) -> String {
+        running.log() + &self.pages()
+    }
+
+    /// What pages have said.
+    pub fn pages(&self) -> String {
         let pages = std::fs::read_to_string(self.files.path().join("pages"));
-        running.log() + &pages.unwrap_or_default()
+        pages.unwrap_or_default()
     }
 
     /// Forgets what pages have said.
@@ -260,15 +299,4 @@ impl Scene {
         std::fs::write(&path, text).expect("the file is written");
         path.to_str().expect("UTF-8").to_owned()
     }
-}
-
-/// A client of a console, once it says where it is.
-fn console_of(running: &Running) -> Option<Client> {
-    let log = running.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("the console is there"))?;
-    let entry: Value = serde_json::from_str(line).ok()?;
-    let port = entry["url"].as_str()?.trim_end_matches("/dashboard");
-    Some(Client::new(port.rsplit(':').next()?.parse().ok()?))
 }

@@ -1,0 +1,96 @@
+//! Somebody at the console, who looks at all that there is and changes all that can be changed.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::console::client::Client;
+use crate::pipeline::installation::Installation;
+use crate::pipeline::tracker::Tracker as Running;
+use crate::topic::NewRecord;
+
+/// With which something may be changed.
+pub const TOKEN: &str = "a-token-of-the-tests";
+
+const PAGES: [&str; 7] = [
+    "dashboard",
+    "consumers",
+    "health",
+    "endings",
+    "policies",
+    "dead-letters",
+    "topics",
+];
+const TOPICS: [&str; 8] = [
+    "session_logs",
+    "session_logs.dlq",
+    "expired_sessions",
+    "expired_sessions.dlq",
+    "expiring_sessions",
+    "sundown.checkpoint",
+    "sundown.policies",
+    "sundown.processes",
+];
+
+pub struct Visitor(Client);
+
+impl Visitor {
+    /// Of a console, once it says where it is.
+    pub fn of(running: &Running) -> Option<Self> {
+        let log = running.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("the console is there"))?;
+        let entry: Value = serde_json::from_str(line).ok()?;
+        let port = entry["url"].as_str()?.trim_end_matches("/dashboard");
+        Some(Self(Client::new(port.rsplit(':').next()?.parse().ok()?)))
+    }
+
+    /// Looks at every page and topic. What the console answered, a line each.
+    pub fn look(&self, installation: &Installation<'_>) -> String {
+        for page in PAGES {
+            self.0.get(&format!("/{page}"));
+        }
+        let mut told = line("lag", &self.0.get("/api/v1/health").body);
+        for topic in TOPICS.map(|topic| installation.topic(topic)) {
+            let path = format!("/api/v1/topics/{topic}/0");
+            told += &line(&topic, &self.0.get(&path).body);
+        }
+        told
+    }
+
+    /// Ends a session, tries dead letters of both kinds again, pauses a partition and resumes it.
+    /// What the console answered, a line each.
+    pub fn change(&self, installation: &Installation<'_>) -> String {
+        let session = json!({"session_id": "s"});
+        let mut told = line("end", &self.send("POST", "revocations", &session));
+        for (kind, topic) in [
+            ("events", "session_logs.dlq"),
+            ("endings", "expired_sessions.dlq"),
+        ] {
+            let letter = NewRecord::new(Uuid::new_v4().to_string(), "{}");
+            let topic = installation.topic(topic);
+            installation.kafka.produce(&topic, [letter]);
+            let all = json!({"all": true, "kind": kind});
+            told += &line("retry", &self.send("POST", "dead-letters/retry", &all));
+        }
+        for method in ["POST", "DELETE"] {
+            let place = json!({"role": "handler", "partition": 0});
+            told += &line("pause", &self.send(method, "pauses", &place));
+        }
+        told
+    }
+
+    fn send(&self, method: &str, what: &str, body: &Value) -> String {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let path = format!("/api/v1/{what}");
+        self.0.send(method, &path, &headers, &body.to_string()).body
+    }
+}
+
+fn line(what: &str, answer: &str) -> String {
+    format!("{what}: {}\n", answer.replace('\n', " "))
+}
