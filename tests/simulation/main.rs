@@ -10,6 +10,7 @@
 
 mod applications;
 mod cluster;
+mod consumer;
 mod facts;
 mod group;
 mod log;

@@ -1,7 +1,7 @@
 //! What a simulated tracker works with.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use sundown::tracker::engine::{Batch, EndOffsets, Ticket};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
 
 use crate::cluster::{Cluster, Place};
+use crate::consumer::{Consumer, Polled};
 use crate::group::Member;
-use crate::log::Record;
 use crate::producer::Producer;
 use crate::restore_log::{Halt, SimulatedLog, Told};
 
@@ -40,7 +40,7 @@ pub(crate) struct Simulated {
     pub(crate) brokers_tell_time: bool,
     started: i64,
     pub(crate) id: u64,
-    consumer: BTreeMap<i32, Fetch>,
+    consumer: Consumer,
     pub(crate) policies: VecDeque<Arc<PolicySet>>,
     /// What is paused, each time that it has changed.
     pub(crate) pauses: VecDeque<BTreeSet<i32>>,
@@ -59,43 +59,11 @@ pub(crate) struct Simulated {
     pub(crate) degraded: Vec<(i32, Degraded, i64)>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Fetch {
-    /// Where it is to be read.
-    position: Option<i64>,
-    /// Once it has been paused: how many records had been fetched before, and are delivered
-    /// all the same.
-    under_way: Option<u8>,
-}
-
-impl Fetch {
-    /// Whether another record may be delivered.
-    fn goes_on(&mut self) -> bool {
-        match &mut self.under_way {
-            None => true,
-            Some(0) => {
-                self.position = None;
-                false
-            }
-            Some(left) => {
-                *left -= 1;
-                true
-            }
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Restoring {
     ticket: Ticket,
     settings: RestoreSettings,
     told: Told,
-}
-
-/// What a poll brings.
-pub(crate) enum Polled {
-    Record(i32, Record),
-    OutOfRange,
 }
 
 impl Simulated {
@@ -108,7 +76,7 @@ impl Simulated {
             ahead,
             brokers_tell_time: true,
             id,
-            consumer: BTreeMap::new(),
+            consumer: Consumer::default(),
             policies: VecDeque::new(),
             pauses: VecDeque::new(),
             samples: VecDeque::new(),
@@ -125,49 +93,19 @@ impl Simulated {
         }
     }
 
-    /// The next record of any partition, or that one of them has been deleted away.
+    /// What the consumer brings next.
     pub(crate) fn poll(&mut self) -> Option<Polled> {
-        let cluster = self.cluster.borrow();
-        if !cluster.up {
-            return None;
-        }
-        let first = self.rng.random_range(0..=self.consumer.len());
-        let (before, after): (Vec<_>, Vec<_>) = self
-            .consumer
-            .iter_mut()
-            .enumerate()
-            .partition(|(number, _)| *number < first);
-        for (_, (&partition, fetch)) in after.into_iter().chain(before) {
-            let Some(position) = fetch.position.filter(|_| fetch.goes_on()) else {
-                continue;
-            };
-            let log = cluster.log(Place::Source(partition));
-            if position < log.start && fetch.under_way.is_none() {
-                fetch.position = None;
-                return Some(Polled::OutOfRange);
-            }
-            if let Some(record) = log.next(position) {
-                fetch.position = Some(record.offset + 1);
-                return Some(Polled::Record(partition, record.clone()));
-            }
-        }
-        None
+        self.consumer.poll(&self.cluster.borrow(), &mut self.rng)
     }
 
     /// The partitions that the consumer holds.
     pub(crate) fn held(&self) -> Vec<i32> {
-        self.consumer.keys().copied().collect()
+        self.consumer.held()
     }
 
     /// Whether everything has been read of every partition that it holds.
     pub(crate) fn caught_up(&self) -> bool {
-        let cluster = self.cluster.borrow();
-        self.consumer.iter().all(|(partition, fetch)| {
-            let log = cluster.log(Place::Source(*partition));
-            fetch
-                .position
-                .is_some_and(|position| log.position(position) >= log.end)
-        })
+        self.consumer.caught_up(&self.cluster.borrow())
     }
 
     /// Process reports: written, stamped by the brokers, acknowledged.
@@ -211,10 +149,10 @@ impl Simulated {
         let asked_at = self.reading();
         let cluster = self.cluster.borrow();
         match self.question.take() {
-            None if elapsed - self.asked >= ASK_EVERY && !self.consumer.is_empty() => {
+            None if elapsed - self.asked >= ASK_EVERY && !self.consumer.held().is_empty() => {
                 self.asked = elapsed;
-                let partitions = self.consumer.keys();
-                let ends = partitions.map(|partition| (*partition, 0)).collect();
+                let partitions = self.consumer.held().into_iter();
+                let ends = partitions.map(|partition| (partition, 0)).collect();
                 self.question = Some((EndOffsets { asked_at, ends }, false));
             }
             Some((mut question, false)) if cluster.up => {
@@ -309,14 +247,14 @@ impl Seam for Simulated {
 
     fn take_over(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         for &partition in partitions {
-            self.consumer.insert(partition, Fetch::default());
+            self.consumer.take_over(partition);
         }
         Ok(())
     }
 
     fn give_back(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         for partition in partitions {
-            self.consumer.remove(partition);
+            self.consumer.give_back(*partition);
         }
         let group = &mut self.cluster.borrow_mut().group;
         group.give_back(self.id, partitions);
@@ -325,29 +263,20 @@ impl Seam for Simulated {
 
     fn pause(&mut self, partitions: &[i32]) {
         for partition in partitions {
-            let under_way = self.rng.random_range(0..4);
-            let fetch = self.consumer.entry(*partition).or_default();
-            fetch.under_way = Some(under_way);
+            self.consumer.pause(*partition, &mut self.rng);
         }
     }
 
     fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), String> {
-        let fetch = self.consumer.get_mut(&partition);
-        let fetch = fetch.ok_or_else(|| "not assigned".to_owned())?;
-        *fetch = Fetch {
-            position: Some(offset),
-            under_way: None,
-        };
-        Ok(())
+        if self.consumer.read_from(partition, offset) {
+            Ok(())
+        } else {
+            Err("not assigned".to_owned())
+        }
     }
 
     fn positions(&self) -> Vec<(i32, i64)> {
-        let cluster = self.cluster.borrow();
-        let positions = self.consumer.iter().filter_map(|(partition, fetch)| {
-            let log = cluster.log(Place::Source(*partition));
-            Some((*partition, log.position(fetch.position?)))
-        });
-        positions.collect()
+        self.consumer.positions(&self.cluster.borrow())
     }
 
     fn restore(&mut self, ticket: Ticket, settings: RestoreSettings) {

@@ -14,8 +14,9 @@ use sundown::tracker::engine::Engine;
 use sundown::tracker::restore::Degraded;
 
 use crate::cluster::Cluster;
+use crate::consumer::Polled;
 use crate::log::Record;
-use crate::surroundings::{Polled, Simulated};
+use crate::surroundings::Simulated;
 
 /// A process.
 pub(super) struct Tracker {
