@@ -147,7 +147,8 @@ impl Worker {
                     self.custody.overtaken();
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(error = %Explained(&error), "the consumer goes on after an error");
+                    let topic = &self.custody.surroundings().settings.topics.session_logs;
+                    tracing::warn!(topic, error = %Explained(&error), "the consumer goes on after an error");
                 }
                 None => break,
             }
