@@ -31,7 +31,7 @@ use observer::Observer;
 use scene::Scene;
 
 /// What is logged unless told otherwise: the demo tells its own story.
-pub const LOG: &str = "warn,audit=info";
+pub const LOG: &str = "warn,audit=info,librdkafka=error";
 
 /// How often to say where things stand.
 const STATUS_EVERY: Duration = Duration::from_secs(5);

@@ -86,6 +86,9 @@ fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
     }
     let mut global = global.clone();
     global.connection.bootstrap_servers = Some(cluster.bootstrap_servers());
+    // It answers a fetch when the time is up, not when there is something to tell.
+    let fetch_wait = ("fetch.wait.max.ms".to_owned(), "50".to_owned());
+    global.connection.properties.insert(0, fetch_wait);
     Ok(Broker {
         global,
         partitions: layout.partitions,
