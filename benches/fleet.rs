@@ -33,11 +33,11 @@ mod logouts;
 #[path = "support/mass.rs"]
 mod mass;
 
-use drained::Watch;
 use endings::Endings;
 use fleet::Fleet;
 use installation::{Installation, flag};
 use logouts::{Logouts, Seen};
+use mass::row;
 
 /// How long trackers are watched that have nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ fn main() {
     let mut fleet = Fleet::new(&installation, partitions);
     fleet.join();
     fleet.await_settled();
-    fill(&installation, sessions, partitions);
+    mass::start_all(&installation, sessions, partitions);
     (1..trackers).for_each(|_| fleet.join());
     fleet.await_settled();
     rebalance(
@@ -76,30 +76,6 @@ fn main() {
     row(
         "peak memory of each",
         &format!("{:.0?} MiB", fleet.peak_mib()),
-    );
-}
-
-fn row(what: &str, figure: &str) {
-    println!("| {what} | {figure} |");
-}
-
-fn fill(installation: &Installation, sessions: u64, partitions: u64) {
-    let begun = Instant::now();
-    let (count, users) = (sessions.to_string(), "1000000");
-    installation.run(&[
-        "produce",
-        "--events",
-        &count,
-        "--events-per-session",
-        "1",
-        "--users",
-        users,
-    ]);
-    Watch::new(installation, "sundown-tracker", partitions).await_drained();
-    let rate = sessions as f64 / begun.elapsed().as_secs_f64();
-    row(
-        "sessions started a second, while they are produced",
-        &format!("{rate:.0}"),
     );
 }
 

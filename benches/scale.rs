@@ -32,8 +32,8 @@ mod logouts;
 #[path = "support/mass.rs"]
 mod mass;
 
-use drained::Watch;
 use installation::{Installation, Process, cpu_seconds, flag, memory_mib};
+use mass::row;
 
 /// How long a tracker is watched that has nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
@@ -56,10 +56,6 @@ fn main() {
     tracker.stop();
 }
 
-fn row(what: &str, figure: &str) {
-    println!("| {what} | {figure} |");
-}
-
 /// Starts the sessions; a tracker that has them all and has committed that.
 fn fill(installation: &Installation, sessions: u64, partitions: u64) -> Process {
     installation.create_topics(partitions);
@@ -67,23 +63,7 @@ fn fill(installation: &Installation, sessions: u64, partitions: u64) -> Process 
     let tracker = installation.tracker(&[]);
     tracker.await_lines(partitions, "\"restored\"");
     let before = memory_mib(&tracker.id(), "VmRSS");
-    let begun = Instant::now();
-    let count = sessions.to_string();
-    installation.run(&[
-        "produce",
-        "--events",
-        &count,
-        "--events-per-session",
-        "1",
-        "--users",
-        "1000000",
-    ]);
-    Watch::new(installation, "sundown-tracker", partitions).await_drained();
-    let rate = sessions as f64 / begun.elapsed().as_secs_f64();
-    row(
-        "sessions started a second, while they are produced",
-        &format!("{rate:.0}"),
-    );
+    mass::start_all(installation, sessions, partitions);
     let grown = memory_mib(&tracker.id(), "VmRSS") - before;
     let bytes = grown * 1024.0 * 1024.0 / sessions as f64;
     row(

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The most bytes that a file of policies or actions may have.
 pub const MAX_DOCUMENTS: u64 = 4 << 20;
-/// The most bytes that a file with a secret or certificates may have.
+/// The most bytes that a file with a secret may have.
 pub const MAX_SECRET: u64 = 1 << 20;
 
 /// The content of a file of at most `most` bytes. Devices and pipes, which do not tell their

@@ -1,15 +1,41 @@
-//! A policy edit that ends all sessions at once.
+//! Many sessions: all of them are started, and a policy edit ends all of them at once.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::drained::Watch;
 use super::endings::{Count, Endings};
 use super::installation::Installation;
 use super::logouts::{Logouts, Seen};
-use super::row;
 
 /// Without progress for so long, something has stopped.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A row of the table that benchmarks of many sessions print.
+pub fn row(what: &str, figure: &str) {
+    println!("| {what} | {figure} |");
+}
+
+/// Starts the sessions, each with one event, and waits until trackers have committed that.
+pub fn start_all(installation: &Installation, sessions: u64, partitions: u64) {
+    let begun = Instant::now();
+    let count = sessions.to_string();
+    installation.run(&[
+        "produce",
+        "--events",
+        &count,
+        "--events-per-session",
+        "1",
+        "--users",
+        "1000000",
+    ]);
+    Watch::new(installation, "sundown-tracker", partitions).await_drained();
+    let rate = sessions as f64 / begun.elapsed().as_secs_f64();
+    row(
+        "sessions started a second, while they are produced",
+        &format!("{rate:.0}"),
+    );
+}
 
 /// Shortens the timeout so that all sessions are due, and meanwhile logs others out.
 pub fn end_all(installation: &Installation, sessions: u64, partitions: u64) {

@@ -256,7 +256,7 @@ impl Writer {
         }
         let topics: Vec<_> = self.topics.iter().map(String::as_str).collect();
         bail!(
-            "a transaction failed, and what it covered is as it was: writing to {}: {}",
+            "a transaction failed; what it covered is as it was, so try again: writing to {}: {}",
             topics.join(", "),
             Explained(&error)
         )

@@ -1,7 +1,7 @@
 //! Policies from files and from standard input.
 
 use std::collections::BTreeSet;
-use std::io::stdin;
+use std::io::{ErrorKind, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -74,10 +74,16 @@ pub(super) fn read_valid(files: &[PathBuf]) -> anyhow::Result<Vec<Checked>> {
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
+    let cannot = || format!("cannot read policies from {}: check -f", path.display());
     let text = if path == Path::new("-") {
         bounded::read_text(stdin(), MAX_DOCUMENTS)
     } else {
         bounded::read_text_file(path, MAX_DOCUMENTS)
     };
-    text.with_context(|| format!("cannot read policies from {}: check -f", path.display()))
+    match text {
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            bail!("{}: {error}: split it", path.display())
+        }
+        text => text.with_context(cannot),
+    }
 }

@@ -69,14 +69,8 @@ impl KafkaLog {
 
     /// Where the source partition begins and ends.
     fn source_range(&self) -> Result<(i64, i64), RestoreError> {
-        let topic = &self.topics.session_logs;
-        watermarks(self.ends.client(), topic, self.partition, TIMEOUT).map_err(|source| {
-            RestoreError::Kafka {
-                topic: self.topics.session_logs.clone(),
-                step: "ask where the partition begins and ends",
-                source,
-            }
-        })
+        let step = "ask where the partition begins and ends";
+        self.range(&self.ends, &self.topics.session_logs, step)
     }
 
     /// Where the checkpoint partition begins and, to `client`, ends.
@@ -84,13 +78,21 @@ impl KafkaLog {
         &self,
         client: &BaseConsumer<ReaderContext>,
     ) -> Result<(i64, i64), RestoreError> {
-        let topic = &self.topics.checkpoint;
-        watermarks(client.client(), topic, self.partition, TIMEOUT).map_err(|source| {
-            RestoreError::Kafka {
-                topic: self.topics.checkpoint.clone(),
-                step: "ask for the end of the partition",
-                source,
-            }
+        let step = "ask for the end of the partition";
+        self.range(client, &self.topics.checkpoint, step)
+    }
+
+    fn range(
+        &self,
+        client: &BaseConsumer<ReaderContext>,
+        topic: &str,
+        step: &'static str,
+    ) -> Result<(i64, i64), RestoreError> {
+        let range = watermarks(client.client(), topic, self.partition, TIMEOUT);
+        range.map_err(|source| RestoreError::Kafka {
+            topic: topic.to_owned(),
+            step,
+            source,
         })
     }
 
