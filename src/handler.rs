@@ -40,7 +40,7 @@ use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{GroupConsumer, GroupContext};
+use crate::kafka::group::{Absence, GroupConsumer, GroupContext};
 use crate::kafka::reader::named;
 use crate::kafka::topics::{TopicAdmin, patiently, require};
 use crate::metrics::certificates;
@@ -267,6 +267,7 @@ fn reader(
     let worker = crew.worker(occasion, settings)?;
     Ok(Reader {
         consumer,
+        absence: Absence::new(member),
         topic: topic.clone(),
         occasion,
         partitions: Partitions::new(limits),
@@ -292,7 +293,7 @@ async fn read(reader: Reader<impl Fn(Work) + Send + 'static>) -> anyhow::Result<
     thread::Builder::new()
         .name("handler".to_owned())
         .spawn(read)?;
-    Ok(end.await??)
+    end.await?
 }
 
 /// Work goes into its user's lane; its ticket comes back when it is done.

@@ -12,6 +12,7 @@ pub mod group_offsets;
 pub mod names;
 pub mod reader;
 mod record;
+pub mod renewing;
 pub mod restore;
 pub mod topics;
 pub mod transaction;

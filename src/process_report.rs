@@ -8,6 +8,7 @@ pub mod reports;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use identity::Identity;
 
 use crate::clock::Clock;
+use crate::kafka::renewing;
 use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
@@ -170,6 +172,7 @@ pub fn host() -> String {
 
 /// Writes reports.
 pub struct Reporter {
+    config: ClientConfig,
     topic: String,
     producer: ThreadedProducer<Acknowledgements>,
     samples: Receiver<BrokerSample>,
@@ -192,8 +195,10 @@ impl Reporter {
         let producer = config.create_with_context(Acknowledgements {
             clock,
             samples: sender,
+            worn_out: AtomicBool::new(false),
         })?;
         Ok(Self {
+            config,
             topic: topic.to_owned(),
             producer,
             samples,
@@ -201,7 +206,8 @@ impl Reporter {
     }
 
     /// Writes a report; does not wait for it to be acknowledged.
-    pub fn write(&self, report: &ProcessReport) {
+    pub fn write(&mut self, report: &ProcessReport) {
+        self.replace_if_worn_out();
         // Texts and numbers always serialise.
         let value = serde_json::to_string(report).unwrap_or_default();
         let sent = Box::new(self.producer.context().clock.elapsed());
@@ -210,6 +216,22 @@ impl Reporter {
             .payload(&value);
         if let Err((error, _)) = self.producer.send(record) {
             tracing::warn!(%error, topic = self.topic, "cannot write the process report");
+        }
+    }
+
+    fn replace_if_worn_out(&mut self) {
+        let context = self.producer.context();
+        if !context.worn_out.load(Ordering::Relaxed) {
+            return;
+        }
+        let context = Acknowledgements {
+            clock: context.clock,
+            samples: context.samples.clone(),
+            worn_out: AtomicBool::new(false),
+        };
+        match self.config.create_with_context(context) {
+            Ok(producer) => self.producer = producer,
+            Err(error) => tracing::error!(%error, "there is no other producer of reports"),
         }
     }
 
@@ -237,6 +259,8 @@ impl fmt::Debug for Reporter {
 struct Acknowledgements {
     clock: Clock,
     samples: Sender<BrokerSample>,
+    /// Whether a report was not acknowledged in such a way that none may ever be.
+    worn_out: AtomicBool,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -261,6 +285,8 @@ impl ProducerContext for Acknowledgements {
                 });
             }
             Err((error, report)) => {
+                let worn_out = renewing::is_worn_out(error);
+                self.worn_out.fetch_or(worn_out, Ordering::Relaxed);
                 let topic = report.topic();
                 tracing::warn!(topic, error = %Explained(error), "a process report was not acknowledged");
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::kafka::edges::watermarks;
 use crate::kafka::follow::{Followed, FollowedRecord};
+use crate::kafka::renewing::RenewingProducer;
 use crate::kafka::trouble::Explained;
 use crate::pauses::is_control;
 
@@ -157,9 +158,8 @@ pub fn probe(
 }
 
 /// Writes policies.
-#[derive(Clone)]
 pub struct PolicyWriter {
-    producer: FutureProducer,
+    producer: RenewingProducer,
     topic: String,
 }
 
@@ -179,7 +179,7 @@ impl PolicyWriter {
                 limit.as_millis().max(1_000).to_string(),
             );
         Ok(Self {
-            producer: config.create()?,
+            producer: RenewingProducer::new(config)?,
             topic,
         })
     }
@@ -194,7 +194,7 @@ impl PolicyWriter {
             record = record.payload(value);
         }
         let sent = self.producer.send(record, Duration::ZERO).await;
-        sent.map(|delivery| delivery.offset).map_err(|(error, _)| {
+        sent.map(|delivery| delivery.offset).map_err(|error| {
             format!("{} cannot be written to: {}; check that Kafka runs and that this user may write to the topic", self.topic, Explained(&error))
         })
     }

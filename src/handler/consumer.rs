@@ -18,7 +18,7 @@ use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{GroupConsumer, Rebalance, assign, unassign};
+use crate::kafka::group::{Absence, GroupConsumer, Rebalance, assign, unassign};
 use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
 
@@ -41,6 +41,8 @@ const OVERHEAD_BYTES: usize = 1024;
 pub struct Reader<D> {
     /// Subscribed.
     pub consumer: GroupConsumer,
+    /// Notices if it does not find back into the group.
+    pub absence: Absence,
     /// What is read.
     pub topic: String,
     /// What its events are about.
@@ -74,8 +76,8 @@ impl<D: Fn(Work)> Reader<D> {
     /// and leaves the group.
     ///
     /// # Errors
-    /// If the consumer has failed for good.
-    pub fn run(mut self) -> Result<(), KafkaError> {
+    /// If the consumer has failed for good, or does not find back into its group.
+    pub fn run(mut self) -> anyhow::Result<()> {
         self.health
             .set_not_ready(condition(self.occasion), "waiting to be given partitions");
         let pulse = self
@@ -91,7 +93,7 @@ impl<D: Fn(Work)> Reader<D> {
         outcome
     }
 
-    fn read(&mut self, pulse: &Heartbeat) -> Result<(), KafkaError> {
+    fn read(&mut self, pulse: &Heartbeat) -> anyhow::Result<()> {
         let mut committed_at = self.clock.elapsed();
         while !self.stop.is_cancelled() {
             pulse.beat();
@@ -109,8 +111,10 @@ impl<D: Fn(Work)> Reader<D> {
                 None => {}
             }
             while let Some(rebalance) = self.consumer.context().next_rebalance() {
+                self.absence.note(&rebalance, self.clock.elapsed());
                 self.follow(rebalance)?;
             }
+            self.absence.check(self.clock.elapsed())?;
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
 //! The dead-letter topic of terminal events: nothing counts as written before the brokers
 //! have said so, and nothing is dropped because they do not.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::FutureRecord;
 
 use super::work::{Malformed, Work};
 use crate::admin::Health;
+use crate::kafka::renewing::RenewingProducer;
 use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
 use crate::session::Timestamp;
@@ -61,9 +61,8 @@ pub struct GivenUp {
 
 /// Writes dead letters.
 pub struct DeadLetters {
-    config: ClientConfig,
     topic: String,
-    producer: Mutex<FutureProducer>,
+    producer: RenewingProducer,
     health: Health,
     metrics: HandlerMetrics,
 }
@@ -171,11 +170,9 @@ impl DeadLetters {
                 "message.timeout.ms",
                 DELIVERY_TIMEOUT.as_millis().to_string(),
             );
-        let producer = Mutex::new(config.create()?);
         Ok(Self {
-            config,
             topic,
-            producer,
+            producer: RenewingProducer::new(config)?,
             health,
             metrics,
         })
@@ -197,10 +194,9 @@ impl DeadLetters {
                 timestamp: None,
                 headers: Some(headers.clone()),
             };
-            let producer = self.producer();
-            match producer.send(record, DELIVERY_TIMEOUT).await {
+            match self.producer.send(record, DELIVERY_TIMEOUT).await {
                 Ok(_) => break,
-                Err((error, _)) => self.explain(&error),
+                Err(error) => self.explain(&error),
             }
             if !work.pause(RETRY_WAIT).await {
                 return Err(Released);
@@ -250,19 +246,6 @@ impl DeadLetters {
         );
         tracing::error!(reason, "a dead letter waits; trying again");
         self.health.set_not_ready(CONDITION, reason);
-    }
-
-    /// The producer, or another one if it has failed for good.
-    fn producer(&self) -> FutureProducer {
-        let mut producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((code, reason)) = producer.client().fatal_error() {
-            tracing::error!(%code, reason, "the dead-letter producer failed; making another one");
-            match self.config.create() {
-                Ok(another) => *producer = another,
-                Err(error) => tracing::error!(%error, "there is no other producer"),
-            }
-        }
-        producer.clone()
     }
 }
 

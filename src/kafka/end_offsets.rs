@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,10 @@ use crate::tracker::engine::EndOffsets;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long brokers may fail to answer a client before another one asks: librdkafka may have
+/// lost its way to a partition for good ([`renewing`](super::renewing)).
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The thread that asks.
 #[derive(Debug)]
@@ -71,7 +75,8 @@ impl EndOffsetWatch {
         clock: Clock,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let client: BaseConsumer = config.create()?;
+        let client = config.create()?;
+        let config = config.clone();
         let partitions = Arc::new(Mutex::new(Vec::new()));
         // One answer may wait; a loop that is behind needs no more of them.
         let (sender, answers) = sync_channel(1);
@@ -80,13 +85,14 @@ impl EndOffsetWatch {
             .name("end-offsets".to_owned())
             .spawn(move || {
                 Asker {
+                    config,
                     client,
                     topic,
                     every,
                     clock,
                     partitions: asked,
                     sender,
-                    failing: false,
+                    failing_since: None,
                 }
                 .run(&stop);
             })?;
@@ -111,13 +117,15 @@ impl EndOffsetWatch {
 }
 
 struct Asker {
+    config: ClientConfig,
     client: BaseConsumer,
     topic: String,
     every: Duration,
     clock: Clock,
     partitions: Arc<Mutex<Vec<i32>>>,
     sender: SyncSender<EndOffsets>,
-    failing: bool,
+    /// When the client there is now was first left without an answer.
+    failing_since: Option<Duration>,
 }
 
 impl Asker {
@@ -134,15 +142,28 @@ impl Asker {
             }
             match self.ask(&partitions) {
                 Ok(answer) => {
-                    self.failing = false;
+                    self.failing_since = None;
                     let _full_or_gone = self.sender.try_send(answer);
                 }
-                Err(error) if !self.failing => {
-                    self.failing = true;
-                    tracing::warn!(topic = self.topic, error = %Explained(&error), "brokers do not tell where partitions end; no tracker ends anything until they do");
-                }
-                Err(_) => {}
+                Err(error) => self.failed(&error),
             }
+        }
+    }
+
+    fn failed(&mut self, error: &KafkaError) {
+        let now = self.clock.elapsed();
+        let Some(since) = self.failing_since else {
+            self.failing_since = Some(now);
+            tracing::warn!(topic = self.topic, error = %Explained(error), "brokers do not tell where partitions end; no tracker ends anything until they do");
+            return;
+        };
+        if now.saturating_sub(since) < CLIENT_PATIENCE {
+            return;
+        }
+        self.failing_since = Some(now);
+        match self.config.create() {
+            Ok(another) => self.client = another,
+            Err(error) => tracing::error!(%error, "there is no other client"),
         }
     }
 

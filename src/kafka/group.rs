@@ -4,6 +4,8 @@
 //! has assigned or unassigned. The callback here only notes what has happened; the
 //! loop that polls deals with it right after, when it is free to commit first.
 
+mod absence;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,8 @@ use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset};
+
+pub use absence::{Absence, Absent};
 
 /// A consumer that is a member of a group.
 pub type GroupConsumer = BaseConsumer<GroupContext>;

@@ -99,7 +99,9 @@ impl RestorePool {
         let (sender, results) = channel();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..WORKERS {
-            let mut log = KafkaLog::new(config, topics.clone(), clock, stop.clone())?;
+            let (config, topics, stop) = (config.clone(), topics.clone(), stop.clone());
+            let open = move || KafkaLog::new(&config, topics.clone(), clock, stop.clone());
+            let mut log = open()?;
             let (queue, sender) = (Arc::clone(&queue), sender.clone());
             let work = move || {
                 // The queue ends with the pool.
@@ -114,6 +116,12 @@ impl RestorePool {
                         Err(RestoreError::Kafka { .. } | RestoreError::Truncated { .. })
                     ) {
                         thread::sleep(BACKOFF);
+                        // librdkafka may have lost its way to a partition for good
+                        // (`kafka::renewing`).
+                        match open() {
+                            Ok(another) => log = another,
+                            Err(error) => tracing::error!(%error, "there is no other client"),
+                        }
                     }
                     let _gone = sender.send(RestoreResult {
                         ticket,

@@ -17,6 +17,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::Topics;
 use super::group::GroupConsumer;
+use super::renewing;
 use super::trouble::Explained;
 use crate::tracker::engine::Batch;
 use crate::tracker::outbox::{self, Manner};
@@ -112,6 +113,13 @@ impl CommitError {
 }
 
 impl CommitError {
+    /// Whether records were given up because nobody took them in time. The producer may
+    /// have lost their partitions for good, whatever the brokers do since
+    /// ([`renewing`](super::renewing) says why).
+    fn has_timed_out(&self) -> bool {
+        matches!(self, Self::Unwritten { reason, .. } if renewing::is_worn_out(reason))
+    }
+
     /// Whether librdkafka refuses how the producer is configured: trying again does not help.
     #[must_use]
     pub const fn is_of_configuration(&self) -> bool {
@@ -247,9 +255,10 @@ impl Committer {
         let outcome = outcome.map_err(|error| fenced_or(error, producer));
         if let Err(error) = &outcome {
             let ends_transaction = manner.delivery == Delivery::ExactlyOnce;
-            if requires_new_producer(error) || ends_transaction && abort(producer).is_err() {
-                // Fenced, or in doubt. The next one takes over its transactional id, which
-                // ends what it left open; whether that was committed, a restore reads.
+            // Fenced, or in doubt. The next one takes over its transactional id, which
+            // ends what it left open; whether that was committed, a restore reads.
+            let lost = requires_new_producer(error) || ends_transaction && abort(producer).is_err();
+            if lost || error.has_timed_out() {
                 self.producer = None;
             }
         }

@@ -75,20 +75,25 @@ impl Reports {
     }
 
     /// Reports every few seconds until `stop`, and then a last time.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(INTERVAL);
         loop {
             tokio::select! {
-                _ = tick.tick() => self.reporter.write(&self.report(ProcessState::Running)),
+                _ = tick.tick() => self.write(ProcessState::Running),
                 () = stop.cancelled() => break,
             }
             // Samples of the brokers' clock are for trackers, and must not pile up.
             while self.reporter.sample().is_some() {}
         }
-        self.reporter.write(&self.report(ProcessState::Stopped));
+        self.write(ProcessState::Stopped);
         // It blocks, if briefly.
         let flush = move || self.reporter.flush(LAST_REPORT_PATIENCE);
         let _process_is_over = tokio::task::spawn_blocking(flush).await;
+    }
+
+    fn write(&mut self, state: ProcessState) {
+        let report = self.report(state);
+        self.reporter.write(&report);
     }
 
     fn report(&self, state: ProcessState) -> ProcessReport {

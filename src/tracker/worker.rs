@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{GroupConsumer, Rebalance};
+use crate::kafka::group::{Absence, GroupConsumer, Rebalance};
 use crate::kafka::restore::RestorePool;
 use crate::kafka::trouble::Explained;
 use crate::metrics::tracker::TrackerMetrics;
@@ -46,6 +46,8 @@ const MAX_STALL: Duration = Duration::from_secs(90);
 pub struct Parts {
     /// The member of the consumer group.
     pub consumer: Arc<GroupConsumer>,
+    /// Notices if it does not find back into the group.
+    pub absence: Absence,
     /// Commits batches.
     pub commits: CommitThread,
     /// Restores partitions.
@@ -112,7 +114,8 @@ impl Worker {
     ///
     /// # Errors
     /// What cannot be mended by trying again: a checkpoint record of a later release, or
-    /// a consumer that librdkafka has declared dead.
+    /// a consumer that librdkafka has declared dead, or that does not find back into its
+    /// group.
     pub fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
@@ -120,6 +123,7 @@ impl Worker {
             while let Some(rebalance) = self.consumer.context().next_rebalance() {
                 self.rebalance(&rebalance)?;
             }
+            self.check_absence()?;
             self.custody.round()?;
             self.clerk.serve(self.custody.engine());
             self.report_if_due();
@@ -183,10 +187,19 @@ impl Worker {
             Rebalance::Lost(list) => ("lost", Change::Lost(numbers(list))),
         };
         self.custody.rebalance(&change)?;
+        let surroundings = self.custody.surroundings_mut();
+        let now = surroundings.clock.elapsed();
+        surroundings.parts.absence.note(rebalance, now);
         let assigned = self.custody.engine().assigned();
         let assigned = assigned.map(|(number, _)| number).collect();
         self.custody.surroundings_mut().rebalanced(name, assigned);
         Ok(())
+    }
+
+    fn check_absence(&mut self) -> anyhow::Result<()> {
+        let surroundings = self.custody.surroundings_mut();
+        let now = surroundings.clock.elapsed();
+        Ok(surroundings.parts.absence.check(now)?)
     }
 
     fn finish(mut self) {

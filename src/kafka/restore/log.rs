@@ -24,6 +24,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long to wait for a record before looking whether to stop.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a partition may have nothing to say, not even that it has ended, before it
+/// counts as out of reach.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long a broker that has no record may keep its answer, in milliseconds.
 const FETCH_WAIT_MS: &str = "10";
 
@@ -122,9 +125,18 @@ impl KafkaLog {
             .add_partition_offset(topic, self.partition, Offset::Offset(from))
             .map_err(kafka)?;
         self.reader.assign(&assignment).map_err(kafka)?;
+        let mut silent_since = self.clock.elapsed();
         loop {
             self.check_stop()?;
-            match self.reader.poll(POLL) {
+            let polled = self.reader.poll(POLL);
+            let now = self.clock.elapsed();
+            if matches!(polled, Some(Ok(_))) {
+                silent_since = now;
+            } else if now.saturating_sub(silent_since) > SILENCE {
+                let timed_out = RDKafkaErrorCode::OperationTimedOut;
+                return Err(kafka(KafkaError::MessageConsumption(timed_out)));
+            }
+            match polled {
                 // Of an assignment before this one: not asked for any more.
                 Some(Ok(message)) if message.topic() != topic => {}
                 Some(Ok(message)) if visit(&message)? => {}
