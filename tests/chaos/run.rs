@@ -34,6 +34,10 @@ const USERS: usize = 120;
 const STRETCH: Duration = Duration::from_secs(1);
 /// Lanes of the network's faults.
 const STORMS: u64 = 2;
+/// How long nobody does anything, once in a run that is long enough for it.
+const LULL: Duration = Duration::from_mins(3);
+/// So many faults take several times as long as the lull, for either protocol.
+const LONG_RUN: usize = 800;
 /// How often trackers are looked after once there are no more faults.
 const CARE: Duration = Duration::from_millis(200);
 
@@ -98,13 +102,14 @@ fn act(site: &Site<'_>, mut lane: Lane) {
     let mut users = Population::new(site.settings.seed, USERS, PARTITIONS, LIMITS);
     let writer = site.kafka.writer();
     let topic = site.installation.session_logs();
+    let mut lull = (site.settings.faults >= LONG_RUN).then_some(LULL);
     while !site.journal.is_over() {
         let (mut left, silence) = lane.users();
         while !site.journal.is_over() && !left.is_zero() {
             users.act(STRETCH.min(left), &writer, &topic);
             left = left.saturating_sub(STRETCH);
         }
-        if let Some(silence) = silence {
+        if let Some(silence) = silence.map(|usual| lull.take().unwrap_or(usual)) {
             site.journal.note(&format!("users: silent for {silence:?}"));
             site.journal.pace(silence);
             site.journal.note("users: active again");
