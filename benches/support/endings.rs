@@ -58,8 +58,11 @@ impl Endings {
         let reader = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 if let Some(record) = consumer.poll(Duration::from_millis(100)) {
-                    let record = record.unwrap();
-                    seen(record.key().unwrap(), record.payload().unwrap());
+                    match record {
+                        Ok(record) => seen(record.key().unwrap(), record.payload().unwrap()),
+                        // It goes on by itself; what is missing in the end, the count tells.
+                        Err(error) => eprintln!("reading endings: {error}"),
+                    }
                 }
             }
         });
