@@ -11,6 +11,10 @@ use uuid::Uuid;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/kafka");
 
+/// For a broker that no test kills: on a machine that is overloaded for seconds it must not take
+/// itself for dead, for then its partitions have no leader.
+const STEADY: [&str; 2] = ["--set", "broker.session.timeout.ms=30000"];
+
 /// A cluster to talk to; `topic` and `group` add what tests do with it.
 #[derive(Debug)]
 pub struct Kafka {
@@ -27,7 +31,7 @@ impl Kafka {
         SHARED
             .get_or_init(|| match std::env::var("SUNDOWN_TEST_BOOTSTRAP") {
                 Ok(bootstrap) => Ok(Kafka { bootstrap }),
-                Err(_) => up(&new_dir(), 1, process::id(), &[]),
+                Err(_) => started(up_command(&new_dir(), 1, process::id()).args(STEADY)),
             })
             .as_ref()
             .unwrap_or_else(|reason| panic!("{reason}"))
@@ -44,7 +48,7 @@ impl Kafka {
     pub fn secure(certificates: &Path, users: &[String]) -> OwnKafka {
         let dir = new_dir();
         let mut command = up_command(&dir, 1, process::id());
-        command.arg("--secure").arg(certificates);
+        command.args(STEADY).arg("--secure").arg(certificates);
         for user in users {
             command.args(["--scram", user]);
         }
