@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What the session core may be built of besides itself. `proptest` is for its unit
 /// tests.
@@ -139,6 +140,30 @@ fn nothing_is_unfinished() {
     }
 }
 
+#[test]
+fn the_mistakes_for_the_simulation_can_still_be_made() {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(root()).args(arguments).output()
+    };
+    // Where the sources lie in another repository, git would pass over all of them.
+    if !root().join(".git").exists() || git(&["--version"]).is_err() {
+        eprintln!("skipped: whether patches apply is asked in a git checkout, of git");
+        return;
+    }
+    let patches = files("tests/simulation/mistakes", "patch");
+    assert!(!patches.is_empty(), "the mistakes have moved");
+    for patch in patches {
+        let checked = git(&["apply", "--check", patch.to_str().unwrap()]).unwrap();
+        let error = String::from_utf8_lossy(&checked.stderr);
+        assert!(
+            checked.status.success(),
+            "{}: {error}make the same mistake in the code as it is now",
+            patch.display()
+        );
+    }
+}
+
 /// What in `source` leads out of the session core, whose modules are given.
 fn impurities(source: &str, modules: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
@@ -186,6 +211,11 @@ fn all_rust_files() -> Vec<PathBuf> {
 
 /// All Rust files under a folder of the project.
 fn rust_files(folder: &str) -> Vec<PathBuf> {
+    files(folder, "rs")
+}
+
+/// All files of one kind under a folder of the project.
+fn files(folder: &str, kind: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -193,7 +223,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == kind) {
                 files.push(path);
             }
         }
