@@ -147,7 +147,8 @@ fn the_mistakes_for_the_simulation_can_still_be_made() {
         git.current_dir(root()).args(arguments).output()
     };
     // Where the sources lie in another repository, git would pass over all of them.
-    if !root().join(".git").exists() || git(&["--version"]).is_err() {
+    let is_checkout = git(&["rev-parse"]).is_ok_and(|said| said.status.success());
+    if !root().join(".git").exists() || !is_checkout {
         eprintln!("skipped: whether patches apply is asked in a git checkout, of git");
         return;
     }
