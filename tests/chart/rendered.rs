@@ -83,21 +83,28 @@ fn no_more_replicas_than_partitions() {
 }
 
 #[test]
-fn refuses_typos_and_contradictions_by_name() {
-    for (values, expected) in [
-        (
-            &[][..],
-            "kafka.bootstrapServers is empty: name your brokers",
-        ),
-        (
-            &[BROKERS, STRIMZI],
-            "kafka.bootstrapServers and kafka.strimzi.cluster are both set",
-        ),
+fn refuses_typos_by_name() {
+    refuses(&[
         (&[BROKERS, "trackers.replicas=3"], "trackers"),
         (&[BROKERS, "tracker.replica=3"], "replica"),
         (&[BROKERS, "tracker.replicas=0"], "minimum"),
         (&[BROKERS, "tracker.idleTimeout=soon"], "idleTimeout"),
         (&["kafka.bootstrapServers=kafka"], "kafka/bootstrapServers"),
+        (
+            &[BROKERS, "monitoring.prometheusRule.disabled={TrackerLag}"],
+            "monitoring/prometheusRule/disabled",
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_connections_that_contradict_themselves() {
+    refuses(&[
+        (&[], "kafka.bootstrapServers is empty: name your brokers"),
+        (
+            &[BROKERS, STRIMZI],
+            "kafka.bootstrapServers and kafka.strimzi.cluster are both set",
+        ),
         (
             &[BROKERS, "kafka.sasl.mechanism=PLAIN"],
             "kafka.sasl.username and kafka.sasl.passwordSecret have to be, too",
@@ -111,12 +118,68 @@ fn refuses_typos_and_contradictions_by_name() {
             "mutual TLS needs an encrypted listener",
         ),
         (
+            &[BROKERS, "kafka.sasl.passwordSecret=mine"],
+            "but kafka.sasl.mechanism is not",
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_autoscaling_by_what_nobody_measures() {
+    refuses(&[
+        (
+            &[
+                BROKERS,
+                "autoscaling.handler.mode=hpa",
+                "controller.enabled=false",
+            ],
+            "autoscaling.handler goes by the lag in seconds, which the controller measures",
+        ),
+        (
+            &[
+                BROKERS,
+                "autoscaling.tracker.mode=keda",
+                "autoscaling.tracker.trigger=prometheus",
+                "controller.enabled=false",
+            ],
+            "autoscaling.tracker goes by the lag in seconds, which the controller measures",
+        ),
+        (
+            &[
+                BROKERS,
+                "autoscaling.tracker.mode=keda",
+                "autoscaling.tracker.maxReplicas=1",
+            ],
+            "autoscaling.tracker.maxReplicas is 1, and tracker.replicas, the fewest, is 2",
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_other_contradictions() {
+    refuses(&[
+        (
             &[
                 BROKERS,
                 "handler.actions.actions[0].type=log",
                 "handler.actionsConfigMap=mine",
             ],
             "choose one",
+        ),
+        (
+            &[BROKERS, "handler.jwks.enabled=true"],
+            "the list of keys would be empty",
+        ),
+        (
+            &[BROKERS, "console.anonymousRead=true"],
+            "name a Secret with a token",
+        ),
+        (
+            &[
+                "kafka.bootstrapServers=kafka:9092\\,other:9094",
+                "networkPolicy.enabled=true",
+            ],
+            "networkPolicy.kafkaPorts has no 9094, the port of other:9094",
         ),
         (
             &[
@@ -134,11 +197,12 @@ fn refuses_typos_and_contradictions_by_name() {
             ],
             "every process would be scraped, and counted, twice",
         ),
-        (
-            &[BROKERS, "monitoring.prometheusRule.disabled={TrackerLag}"],
-            "monitoring/prometheusRule/disabled",
-        ),
-    ] {
+    ]);
+}
+
+/// What is set, and what helm says against it.
+fn refuses(cases: &[(&[&str], &str)]) {
+    for (values, expected) in cases {
         let Some(rendered) = template(values) else {
             return;
         };

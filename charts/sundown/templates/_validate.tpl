@@ -13,8 +13,8 @@
 {{- if and .sasl.mechanism (not (and .sasl.username .sasl.passwordSecret)) -}}
 {{- fail "kafka.sasl.mechanism is set: kafka.sasl.username and kafka.sasl.passwordSecret have to be, too" -}}
 {{- end -}}
-{{- if and .sasl.username (not .sasl.mechanism) -}}
-{{- fail "kafka.sasl.username is set, but kafka.sasl.mechanism is not: set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512" -}}
+{{- if and (or .sasl.username .sasl.passwordSecret) (not .sasl.mechanism) -}}
+{{- fail "kafka.sasl.username or kafka.sasl.passwordSecret is set, but kafka.sasl.mechanism is not: set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512" -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.handler.actions .Values.handler.actionsConfigMap -}}
@@ -23,7 +23,45 @@
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
 {{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled are both set: every process would be scraped, and counted, twice; choose one" -}}
 {{- end -}}
+{{- if and .Values.handler.jwks.enabled (not (or .Values.handler.actions .Values.handler.actionsConfigMap)) -}}
+{{- fail "handler.jwks.enabled is set, but there is no action that signs: the list of keys would be empty; set handler.actions or handler.actionsConfigMap" -}}
+{{- end -}}
 {{- if and .Values.controller.allNamespaces .Values.controller.namespaces -}}
 {{- fail "controller.allNamespaces and controller.namespaces are both set: choose one" -}}
+{{- end -}}
+{{- if and .Values.console.anonymousRead (not .Values.console.authTokenSecret) -}}
+{{- fail "console.anonymousRead is set, but console.authTokenSecret is not: a console without a token listens on its pod's loopback only, whoever reads; name a Secret with a token" -}}
+{{- end -}}
+{{- include "sundown.validateAutoscaling" . -}}
+{{- include "sundown.validateNetworkPolicy" . -}}
+{{- end -}}
+
+{{- define "sundown.validateAutoscaling" -}}
+{{- range $role, $scaling := pick .Values.autoscaling "tracker" "handler" -}}
+{{- if ne $scaling.mode "none" -}}
+{{- $bySeconds := or (eq $scaling.mode "hpa") (eq $scaling.trigger "prometheus") -}}
+{{- if and $bySeconds (not $.Values.controller.enabled) -}}
+{{- fail (printf "autoscaling.%s goes by the lag in seconds, which the controller measures, and controller.enabled is false: run the controller, or set autoscaling.%s.mode to keda and its trigger to kafka" $role $role) -}}
+{{- end -}}
+{{- $fewest := int (index $.Values $role).replicas -}}
+{{- if lt (int $scaling.maxReplicas) $fewest -}}
+{{- fail (printf "autoscaling.%s.maxReplicas is %d, and %s.replicas, the fewest, is %d: raise the one or lower the other" $role (int $scaling.maxReplicas) $role $fewest) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sundown.validateNetworkPolicy" -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- $open := list -}}
+{{- range .Values.networkPolicy.kafkaPorts -}}
+{{- $open = append $open (toString .) -}}
+{{- end -}}
+{{- range splitList "," (include "sundown.bootstrap" .) -}}
+{{- $port := splitList ":" . | last -}}
+{{- if not (has $port $open) -}}
+{{- fail (printf "networkPolicy.kafkaPorts has no %s, the port of %s: nobody would reach Kafka; add every port that the brokers advertise" $port .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
