@@ -23,7 +23,18 @@ pub(crate) fn helm(arguments: &[&str]) -> Option<Output> {
 
 /// What the chart renders with these `--set` values, or what helm says against it.
 pub(crate) fn template(values: &[&str]) -> Option<Result<String, String>> {
-    let mut arguments = vec!["template", "demo", CHART, "--namespace", "sessions"];
+    with_values(&["template", "demo", CHART], values)
+}
+
+/// What helm tells whoever has installed the chart with these `--set` values.
+pub(crate) fn notes(values: &[&str]) -> Option<String> {
+    let told = with_values(&["install", "demo", CHART, "--dry-run=client"], values)?.unwrap();
+    let (_rendered, notes) = told.split_once("NOTES:\n").unwrap();
+    Some(notes.to_owned())
+}
+
+fn with_values(command: &[&str], values: &[&str]) -> Option<Result<String, String>> {
+    let mut arguments = [command, &["--namespace", "sessions"]].concat();
     for value in values {
         arguments.extend(["--set", value]);
     }

@@ -10,4 +10,5 @@ mod dashboards;
 mod generated;
 mod helm;
 mod monitoring;
+mod notes;
 mod rendered;

@@ -1,0 +1,73 @@
+//! What helm tells after an installation: the next commands for what was installed, and for nothing else.
+
+use crate::helm::notes;
+
+const BROKERS: &str = "kafka.bootstrapServers=kafka:9092";
+const STRIMZI: &str = "kafka.strimzi.cluster=my-cluster";
+
+#[test]
+fn tells_the_next_commands() {
+    for (name, values) in [
+        ("notes_of_brokers", &[BROKERS][..]),
+        (
+            "notes_of_strimzi",
+            &[
+                STRIMZI,
+                "console.authTokenSecret=console",
+                "handler.actions.actions[0].name=tell",
+                "handler.actions.actions[0].type=log",
+                "autoscaling.tracker.mode=keda",
+                "monitoring.podMonitor.enabled=true",
+                "monitoring.prometheusRule.enabled=true",
+                "monitoring.dashboards.enabled=true",
+                "monitoring.dashboards.namespace=monitoring",
+            ],
+        ),
+        (
+            "notes_of_little",
+            &[
+                BROKERS,
+                "kafka.topicPrefix=eu.",
+                "kafka.tls.enabled=true",
+                "controller.enabled=false",
+                "console.enabled=false",
+                "crds.install=false",
+            ],
+        ),
+    ] {
+        let Some(notes) = notes(values) else {
+            return;
+        };
+        insta::with_settings!({snapshot_path => "snapshots"}, {
+            insta::assert_snapshot!(name, notes);
+        });
+    }
+}
+
+#[test]
+fn says_what_an_uninstallation_leaves() {
+    let topics = "delete kafkatopics";
+    let definition = "delete crd";
+    for (values, left) in [
+        (&[BROKERS][..], &[definition][..]),
+        (&[STRIMZI], &[definition, topics]),
+        (&[STRIMZI, "crds.install=false"], &[topics]),
+        (
+            &[STRIMZI, "kafka.strimzi.topics.create=false"],
+            &[definition],
+        ),
+        (&[BROKERS, "crds.install=false"], &[]),
+    ] {
+        let Some(notes) = notes(values) else {
+            return;
+        };
+        for command in [definition, topics] {
+            let told = notes.contains(command);
+            assert_eq!(
+                told,
+                left.contains(&command),
+                "{values:?}: {command}: {notes}"
+            );
+        }
+    }
+}
