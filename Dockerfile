@@ -14,6 +14,9 @@ FROM ${BUILD_IMAGE} AS build
 ARG RUSTUP_TOOLCHAIN=1.95.0
 # `release` is what is shipped; `dev` builds in a fraction of the time, for trying things.
 ARG PROFILE=release
+# For builders that have Cargo's folders mounted from elsewhere, as tests/cluster/images has.
+ARG CARGO_HOME
+ARG CARGO_TARGET_DIR=/src/target
 RUN command -v cmake >/dev/null || { apt-get update && apt-get install -y --no-install-recommends cmake; }
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
@@ -28,7 +31,7 @@ RUN --mount=type=cache,target=/src/target \
  && cargo build --profile "${PROFILE}" --locked --bin sundown \
  && mkdir -p /image/usr/bin /image/etc/ssl/certs /image/tmp \
  && folder=$(test "${PROFILE}" = dev && echo debug || echo "${PROFILE}") \
- && strip -o /image/usr/bin/sundown "target/${folder}/sundown"
+ && strip -o /image/usr/bin/sundown "${CARGO_TARGET_DIR}/${folder}/sundown"
 RUN ldd /image/usr/bin/sundown | grep -o '/[^ ]*' | xargs -I{} cp --parents -L {} /image \
  && cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
  && echo 'sundown:x:65532:65532::/:/sbin/nologin' > /image/etc/passwd \
