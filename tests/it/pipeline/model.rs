@@ -97,6 +97,20 @@ pub fn parse(record: &Record) -> Ending {
     }
 }
 
+/// The id of the ending of the session that started at a partition and an offset.
+pub fn event_id(topic: &str, (partition, offset): (i32, i64), reason: &str) -> Uuid {
+    let name = format!("{topic}/{partition}/{offset}/{reason}");
+    Uuid::new_v5(&EVENT_IDS, name.as_bytes())
+}
+
+/// When an event says that it happened, in epoch milliseconds.
+pub fn time_of(event: &Value) -> i64 {
+    match &event["activity_timestamp"] {
+        Value::String(text) => millis(text),
+        number => number.as_i64().expect("a time"),
+    }
+}
+
 /// Epoch milliseconds of RFC 3339.
 pub fn millis(text: &str) -> i64 {
     DateTime::parse_from_rfc3339(text)
@@ -126,10 +140,7 @@ struct Live {
 impl Reader<'_> {
     fn read(&mut self, record: &Record) {
         let event = record.json();
-        let at = match &event["activity_timestamp"] {
-            Value::String(text) => millis(text),
-            number => number.as_i64().expect("a time"),
-        };
+        let at = time_of(&event);
         let kind = event["event"].as_str().unwrap_or("activity");
         let appended = self.log.append_time.then_some(record.timestamp);
         let start = (record.partition, record.offset);
@@ -213,7 +224,7 @@ impl Reader<'_> {
     fn end(&mut self, number: usize, reason: &str, ended_at: i64) {
         let live = self.live.remove(number);
         self.expected.endings.push(Ending {
-            event_id: self.event_id(live.start, reason),
+            event_id: event_id(&self.log.topic, live.start, reason),
             session: live.session,
             reason: reason.to_owned(),
             started_at: Some(live.started_at),
@@ -233,7 +244,7 @@ impl Reader<'_> {
         start: (i32, i64),
     ) {
         self.expected.endings.push(Ending {
-            event_id: self.event_id(start, reason(kind)),
+            event_id: event_id(&self.log.topic, start, reason(kind)),
             session: session.to_owned(),
             reason: reason(kind).to_owned(),
             started_at: None,
@@ -242,11 +253,6 @@ impl Reader<'_> {
             user: event["user_id"].to_string(),
             attributes: attributes(event).to_string(),
         });
-    }
-
-    fn event_id(&self, (partition, offset): (i32, i64), reason: &str) -> Uuid {
-        let name = format!("{}/{partition}/{offset}/{reason}", self.log.topic);
-        Uuid::new_v5(&EVENT_IDS, name.as_bytes())
     }
 
     fn deadline(&self, number: usize) -> (i64, &'static str) {

@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+#
+# What `e2e` and `page` are made of: steps, waiting, and what to tell when one fails. Sourced.
+
+NAMESPACE=${SUNDOWN_E2E_NAMESPACE:-sundown-e2e}
+WORK=$(mktemp --directory)
+PATIENCE=180s
+WAIT_SECONDS=120
+
+k() { kubectl --namespace "$NAMESPACE" "$@"; }
+
+# Runs a step and says how long it took; `set -e` ends the run at the first that fails.
+step() {
+  STEP=$1
+  local started=$SECONDS begun
+  begun=$(date +%s%3N)
+  echo "== $STEP"
+  "${@:2}"
+  # After each step: the next may replace the pods.
+  check_restarts
+  echo "== $STEP: $((SECONDS - started)) s"
+  printf '%s\t%s\t%s\n' "$begun" "$(date +%s%3N)" "$STEP" >>"$WORK/steps"
+}
+
+# Takes the exit code of the run, and how to clean up behind it; 75 (EX_TEMPFAIL) if it has not come as
+# far as a chart that is installed.
+finish() {
+  if (($1 != 0)); then
+    echo "== ${STEP-}: FAILED (exit code $1); what the cluster was like:" >&2
+    describe >&2 || true
+  fi
+  rm -rf "$WORK"
+  [[ -n ${SUNDOWN_E2E_KEEP-} ]] || "$2"
+  if (($1 != 0)) && [[ -z ${INSTALLED-} ]]; then exit 75; fi
+}
+
+# What whoever reads the log of a failed run wants to see.
+describe() {
+  k get pods,kafkatopics,kafkausers --output wide
+  k get events --sort-by=.lastTimestamp | tail -n 30
+  local pod
+  for pod in $(k get pods --output name); do
+    echo "--- $pod"
+    k logs --all-containers --tail=25 "$pod"
+    k logs --all-containers --tail=10 --previous "$pod" 2>/dev/null || true
+  done
+}
+
+check_restarts() {
+  local restarts
+  restarts=$(k get pods --selector app.kubernetes.io/instance=sundown \
+    --output jsonpath='{range .items[*]}{.metadata.name}{range .status.containerStatuses[*]} {.restartCount}{end}{"\n"}{end}')
+  ! grep ' [1-9]' <<<"$restarts" || fail "a container was started again"
+}
+
+settle() { k rollout status "deployment/sundown-$1" --timeout="$PATIENCE"; }
+
+# Runs a command, each second anew, until it succeeds.
+wait_until() {
+  local what=$1 end=$((SECONDS + WAIT_SECONDS))
+  shift
+  until "$@" >"$WORK/told" 2>&1; do
+    ((SECONDS < end)) || { cat "$WORK/told" >&2 && fail "waited in vain for $what"; }
+    sleep 1
+  done
+}
+
+fail() {
+  echo "${0##*/}: $1" >&2
+  exit 1
+}
