@@ -88,9 +88,9 @@ impl Namespace {
         kubectl.wait_with_output().unwrap()
     }
 
-    /// Whether the cluster knows the kinds of Strimzi, KEDA and prometheus-operator.
-    fn knows_kinds_of_others(&self) -> bool {
-        KINDS_OF_OTHERS.iter().all(|kind| {
+    /// Whether the cluster knows these kinds of others.
+    fn knows(&self, kinds: &[&str]) -> bool {
+        kinds.iter().all(|kind| {
             let known = self.run(&["get", "crd", kind], "").status.success();
             if !known {
                 eprintln!("SKIPPED: the cluster has no {kind}");
@@ -118,7 +118,7 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
         "handler.actions.actions[0].name=tell",
         "handler.actions.actions[0].type=log",
     ]];
-    if namespace.knows_kinds_of_others() {
+    if namespace.knows(&KINDS_OF_OTHERS) {
         for (authentication, trigger, monitor) in [
             (
                 "kafka.strimzi.authentication=tls",
@@ -167,5 +167,32 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
             told.contains("deployment.apps/demo-sundown-tracker serverside-applied"),
             "{told}"
         );
+    }
+}
+
+#[test]
+fn a_server_accepts_the_kafkas_of_the_manifests() {
+    let Some(namespace) = Namespace::create("sundown-chart-kafkas") else {
+        return;
+    };
+    if !namespace.knows(&["kafkas.kafka.strimzi.io", "kafkanodepools.kafka.strimzi.io"]) {
+        return;
+    }
+    for name in ["kafka", "kafka-production"] {
+        let path = format!("{}/manifests/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let told = namespace.kubectl(
+            &[
+                "apply",
+                "--server-side",
+                "--dry-run=server",
+                "--namespace",
+                namespace.name,
+                "-f",
+                &path,
+            ],
+            "",
+        );
+        assert!(!told.contains("Warning"), "{told}");
+        assert!(told.contains("kafka.kafka.strimzi.io/my-cluster"), "{told}");
     }
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod dashboards;
 mod generated;
 mod helm;
+mod manifests;
 mod monitoring;
 mod notes;
 mod rendered;
