@@ -184,7 +184,11 @@ fn a_retry_that_is_killed_and_called_again_brings_each_letter_back_once() {
     first.sigkill();
     let (success, said) = dlq(&installation, &["retry", "--all", "--kind", "events"]);
     assert!(success, "{said}");
-    let records = installation.kafka.read(&source, Isolation::ReadCommitted);
+    // The marker of the last transaction may reach the partition after the command has ended.
+    let records = eventually(SOON, "every letter to be back", || {
+        let records = installation.kafka.read(&source, Isolation::ReadCommitted);
+        (records.len() >= count).then_some(records)
+    });
     let keys: BTreeSet<_> = records.iter().map(|record| record.key.clone()).collect();
     assert_eq!((records.len(), keys.len()), (count, count), "{said}");
 }
