@@ -142,7 +142,12 @@ impl Asker {
             }
             match self.ask(&partitions) {
                 Ok(answer) => {
-                    self.failing_since = None;
+                    if self.failing_since.take().is_some() {
+                        tracing::info!(
+                            topic = self.topic,
+                            "brokers tell again where partitions end"
+                        );
+                    }
                     let _full_or_gone = self.sender.try_send(answer);
                 }
                 Err(error) => self.failed(&error),
