@@ -5,6 +5,11 @@ use std::process::{Command, Output};
 /// Where the chart is.
 pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sundown");
 
+/// The one value that has to be set: brokers of some kind,
+pub(crate) const BROKERS: &str = "kafka.bootstrapServers=kafka:9092";
+/// or a Kafka of Strimzi's.
+pub(crate) const STRIMZI: &str = "kafka.strimzi.cluster=my-cluster";
+
 /// Runs helm; `None`, and a line on stderr, if there is none here. With
 /// `SUNDOWN_TEST_REQUIRE_HELM` set its absence is a failure.
 pub(crate) fn helm(arguments: &[&str]) -> Option<Output> {

@@ -1,9 +1,6 @@
 //! What helm tells after an installation: the next commands for what was installed, and for nothing else.
 
-use crate::helm::notes;
-
-const BROKERS: &str = "kafka.bootstrapServers=kafka:9092";
-const STRIMZI: &str = "kafka.strimzi.cluster=my-cluster";
+use crate::helm::{BROKERS, STRIMZI, notes};
 
 #[test]
 fn tells_the_next_commands() {

@@ -1,9 +1,6 @@
 //! What the chart renders, and what it refuses.
 
-use crate::helm::{CHART, helm, template};
-
-const BROKERS: &str = "kafka.bootstrapServers=kafka:9092";
-const STRIMZI: &str = "kafka.strimzi.cluster=my-cluster";
+use crate::helm::{BROKERS, CHART, STRIMZI, helm, template};
 
 #[test]
 fn helm_has_nothing_to_complain_of() {

@@ -55,6 +55,9 @@ check_restarts() {
 
 settle() { k rollout status "deployment/sundown-$1" --timeout="$PATIENCE"; }
 
+# Whether a policy, as its status has it, has so many live sessions.
+sessions_under() { [[ $(k get sp "$1" --output jsonpath='{.status.sessions}') == "$2" ]]; }
+
 # Runs a command, each second anew, until it succeeds.
 wait_until() {
   local what=$1 end=$((SECONDS + WAIT_SECONDS))
