@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 /// Where partitions of a topic begin ([`Offset::Beginning`]) or end ([`Offset::End`]), as
@@ -80,9 +80,11 @@ fn ask<C: ConsumerContext>(
     let mut edges = BTreeMap::new();
     for element in answer.elements() {
         element.error()?;
-        if let Offset::Offset(offset) = element.offset() {
-            edges.insert(element.partition(), offset);
-        }
+        let Offset::Offset(offset) = element.offset() else {
+            // The question, given back.
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NoOffset));
+        };
+        edges.insert(element.partition(), offset);
     }
     Ok(edges)
 }
