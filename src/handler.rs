@@ -40,7 +40,7 @@ use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, GroupContext};
+use crate::kafka::group::{Absence, GroupConsumer, GroupContext, Standstill};
 use crate::kafka::reader::named;
 use crate::kafka::topics::{TopicAdmin, patiently, require};
 use crate::metrics::certificates;
@@ -267,6 +267,7 @@ fn reader(
     let worker = crew.worker(occasion, settings)?;
     Ok(Reader {
         consumer,
+        standstill: Standstill::new(member.clone(), topic.clone()),
         absence: Absence::new(member),
         topic: topic.clone(),
         occasion,

@@ -41,7 +41,9 @@ use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, GroupContext, Membership, member_config};
+use crate::kafka::group::{
+    Absence, GroupConsumer, GroupContext, Membership, Standstill, member_config,
+};
 use crate::kafka::reader::named;
 use crate::kafka::restore::RestorePool;
 use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tracker};
@@ -121,6 +123,7 @@ pub async fn run(
             policies: rules.policies,
             pauses: rules.pauses,
             consumer,
+            standstill: Standstill::new(member.clone(), topics.session_logs.clone()),
             absence: Absence::new(member),
         };
         parts.consumer.subscribe(&[&topics.session_logs])?;

@@ -18,7 +18,9 @@ use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, Rebalance, assign, unassign};
+use crate::kafka::group::{
+    Absence, GroupConsumer, Rebalance, Standstill, assign, read_anew, unassign,
+};
 use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
 
@@ -43,6 +45,8 @@ pub struct Reader<D> {
     pub consumer: GroupConsumer,
     /// Notices if it does not find back into the group.
     pub absence: Absence,
+    /// Notices partitions that it does not get on with.
+    pub standstill: Standstill,
     /// What is read.
     pub topic: String,
     /// What its events are about.
@@ -76,7 +80,8 @@ impl<D: Fn(Work)> Reader<D> {
     /// and leaves the group.
     ///
     /// # Errors
-    /// If the consumer has failed for good, or does not find back into its group.
+    /// If the consumer has failed for good, does not find back into its group, or does not
+    /// get on with a partition.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.health
             .set_not_ready(condition(self.occasion), "waiting to be given partitions");
@@ -103,6 +108,7 @@ impl<D: Fn(Work)> Reader<D> {
                 committed_at = now;
                 self.commit(&self.partitions.owned(), CommitMode::Async);
                 self.tell();
+                self.look_for_standstill()?;
             }
             let polled = self.consumer.poll(POLL);
             match polled.map(|record| record.map(|record| record.detach())) {
@@ -174,6 +180,22 @@ impl<D: Fn(Work)> Reader<D> {
             self.metrics.held(self.occasion, held.len());
             self.health.note_paused(&held);
         }
+    }
+
+    /// Has partitions read anew of which nothing more comes.
+    fn look_for_standstill(&mut self) -> anyhow::Result<()> {
+        let positions = positions(&self.consumer);
+        let unread = self.partitions.read().into_iter().filter_map(|partition| {
+            let position = *positions.get(&partition)?;
+            let end = *self.last_ends.get(&partition)?;
+            (position < end).then_some((partition, position))
+        });
+        for (partition, position) in self.standstill.look(unread, self.clock.elapsed())? {
+            if let Err(error) = read_anew(&self.consumer, &self.topic, partition, position) {
+                tracing::warn!(partition, position, %error, "cannot read anew from there");
+            }
+        }
+        Ok(())
     }
 
     /// Waits for one ticket; whether one came before the deadline.

@@ -141,6 +141,13 @@ impl Partitions {
         self.owned.keys().copied().collect()
     }
 
+    /// The partitions owned that are being read: not paused, for whatever reason.
+    #[must_use]
+    pub fn read(&self) -> Vec<i32> {
+        let read = self.owned.iter().filter(|(_, owned)| !owned.paused);
+        read.map(|(&id, _)| id).collect()
+    }
+
     /// Whether anything of these partitions is in flight.
     #[must_use]
     pub fn busy(&self, partitions: &[i32]) -> bool {

@@ -5,6 +5,7 @@
 //! loop that polls deals with it right after, when it is free to commit first.
 
 mod absence;
+mod standstill;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +21,15 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset};
 
 pub use absence::{Absence, Absent};
+pub use standstill::{Standstill, Stuck};
 
 /// A consumer that is a member of a group.
 pub type GroupConsumer = BaseConsumer<GroupContext>;
 
 /// How long the consumer may take to move to another offset.
 const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the brokers may take to tell who leads partitions.
+const METADATA_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a consumer group rebalances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,6 +70,9 @@ pub fn member_config(client: &ClientConfig, member: &Membership<'_>) -> ClientCo
         // How long fetching pauses at that bound. By default a second, in which the
         // application would have worked off what there is several times over.
         ("fetch.queue.backoff.ms", "10".to_owned()),
+        // By default a minute: for so long nothing comes of a broker that has vanished without
+        // closing its connections. As much as the Java client has (`request.timeout.ms`).
+        ("socket.timeout.ms", "30000".to_owned()),
         // By default five minutes: for so long a permission that was missing would be missed.
         ("topic.metadata.refresh.interval.ms", "15000".to_owned()),
     ];
@@ -223,8 +230,34 @@ pub fn read_from(
         let RebalanceProtocol::Cooperative = consumer.rebalance_protocol() else {
             return sought;
         };
-        consumer.incremental_unassign(&list)?;
-        consumer.incremental_assign(&list)?;
+        assign_again(consumer, &list)?;
     }
     consumer.resume(&list)
+}
+
+/// Has the consumer begin once more with a partition that it owns and is reading, and of
+/// which nothing more comes.
+///
+/// # Errors
+/// If librdkafka refuses, or the brokers do not tell who leads the partition.
+pub fn read_anew(
+    consumer: &GroupConsumer,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> KafkaResult<()> {
+    // Where its leader is has to be heard again before it is looked for there.
+    consumer.fetch_metadata(Some(topic), METADATA_PATIENCE)?;
+    let RebalanceProtocol::Cooperative = consumer.rebalance_protocol() else {
+        return read_from(consumer, topic, partition, offset);
+    };
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    assign_again(consumer, &list)?;
+    consumer.resume(&list)
+}
+
+fn assign_again(consumer: &GroupConsumer, list: &TopicPartitionList) -> KafkaResult<()> {
+    consumer.incremental_unassign(list)?;
+    consumer.incremental_assign(list)
 }

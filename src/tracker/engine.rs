@@ -293,11 +293,18 @@ impl Engine {
         self.live_mut().map(Partition::take_tally)
     }
 
+    /// Partitions of which there is more to be read, by what the brokers last said, and the
+    /// positions in them.
+    pub fn unread(&self) -> impl Iterator<Item = (i32, i64)> {
+        self.assigned().filter_map(|(number, partition)| {
+            let behind = partition.filter(|one| one.backlog() > 0 && !self.is_paused(number))?;
+            Some((number, behind.position()))
+        })
+    }
+
     /// Whether nothing is left to be read, by what the brokers last said.
     fn caught_up(&self) -> bool {
-        self.assigned().all(|(number, partition)| {
-            partition.is_none_or(|one| one.backlog() == 0 || self.is_paused(number))
-        })
+        self.unread().next().is_none()
     }
 
     /// A partition that is being read.

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, Rebalance};
+use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill, read_anew};
 use crate::kafka::restore::RestorePool;
 use crate::kafka::trouble::Explained;
 use crate::metrics::tracker::TrackerMetrics;
@@ -41,6 +41,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the loop may be stuck before the process counts as dead: longer than a
 /// rebalance waits for a commit.
 const MAX_STALL: Duration = Duration::from_secs(90);
+/// How often it is looked whether partitions stand still.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the loop works with.
 pub struct Parts {
@@ -48,6 +50,8 @@ pub struct Parts {
     pub consumer: Arc<GroupConsumer>,
     /// Notices if it does not find back into the group.
     pub absence: Absence,
+    /// Notices partitions that it does not get on with.
+    pub standstill: Standstill,
     /// Commits batches.
     pub commits: CommitThread,
     /// Restores partitions.
@@ -82,6 +86,8 @@ pub struct Worker {
     clerk: Clerk,
     heartbeat: Heartbeat,
     told_misrouted: bool,
+    /// When it was last looked whether partitions stand still.
+    looked_at: Duration,
 }
 
 impl Worker {
@@ -107,6 +113,7 @@ impl Worker {
             clerk,
             heartbeat,
             told_misrouted: false,
+            looked_at: Duration::ZERO,
         }
     }
 
@@ -114,8 +121,8 @@ impl Worker {
     ///
     /// # Errors
     /// What cannot be mended by trying again: a checkpoint record of a later release, or
-    /// a consumer that librdkafka has declared dead, or that does not find back into its
-    /// group.
+    /// a consumer that librdkafka has declared dead, that does not find back into its group,
+    /// or that does not get on with a partition.
     pub fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
@@ -125,6 +132,7 @@ impl Worker {
             }
             self.check_absence()?;
             self.custody.round()?;
+            self.look_for_standstill()?;
             self.clerk.serve(self.custody.engine());
             self.report_if_due();
         }
@@ -200,6 +208,24 @@ impl Worker {
         let surroundings = self.custody.surroundings_mut();
         let now = surroundings.clock.elapsed();
         Ok(surroundings.parts.absence.check(now)?)
+    }
+
+    /// Has partitions read anew of which nothing more comes.
+    fn look_for_standstill(&mut self) -> anyhow::Result<()> {
+        let now = self.custody.surroundings().clock.elapsed();
+        if now.saturating_sub(self.looked_at) < LOOK_INTERVAL {
+            return Ok(());
+        }
+        self.looked_at = now;
+        let unread: Vec<_> = self.custody.engine().unread().collect();
+        let surroundings = self.custody.surroundings_mut();
+        let topic = &surroundings.settings.topics.session_logs;
+        for (partition, position) in surroundings.parts.standstill.look(unread, now)? {
+            if let Err(error) = read_anew(&self.consumer, topic, partition, position) {
+                tracing::warn!(partition, position, %error, "cannot read anew from there");
+            }
+        }
+        Ok(())
     }
 
     fn finish(mut self) {
