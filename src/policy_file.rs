@@ -51,7 +51,10 @@ pub enum PolicyFileError {
 pub struct PolicyFile {
     path: PathBuf,
     fallback: Policy,
+    /// What was last taken for policies.
     text: String,
+    /// What was last read.
+    seen: String,
     /// The policies last read, to give those that have changed a new generation.
     known: BTreeMap<String, Policy>,
 }
@@ -67,17 +70,19 @@ impl PolicyFile {
             path: path.to_owned(),
             fallback,
             text: String::new(),
+            seen: String::new(),
             known: BTreeMap::new(),
         };
         let text = file.read()?;
         let policies = file.load(&text)?;
+        file.seen.clone_from(&text);
         file.text = text;
         Ok((file, policies))
     }
 
     /// Looks at the file until `stop`, on a thread of its own, and gives `changed` what
-    /// it holds whenever that has changed. Policies that cannot be used are logged, and
-    /// those that were in force stay so.
+    /// it holds whenever that has changed and has been the same for two looks. Policies that
+    /// cannot be used are logged, and those that were in force stay so.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -110,6 +115,13 @@ impl PolicyFile {
         let Ok(text) = self.read() else {
             return Ok(None);
         };
+        // One that is written in place is empty or cut short for a moment, and what there is
+        // may be policies all the same: sessions would end by the rules that are left.
+        let settled = text == self.seen;
+        if !settled {
+            self.seen = text;
+            return Ok(None);
+        }
         if text == self.text {
             return Ok(None);
         }
@@ -202,6 +214,25 @@ spec:
         let set = file.load(&TWO.replace("15m", "20m")).unwrap();
         let generations: Vec<_> = set.iter().map(|policy| policy.generation).collect();
         assert_eq!(generations, [2, 1, 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_changes_nothing() {
+        let text = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(text.path(), TWO).unwrap();
+        let fallback = Policy::built_in(Span::from_secs(3600), None);
+        let (mut file, _) = PolicyFile::open(text.path(), fallback).unwrap();
+        let half = TWO.split("---").next().unwrap();
+        for piece in ["", half, "nonsense: [", TWO] {
+            std::fs::write(text.path(), piece).unwrap();
+            assert!(file.refresh().unwrap().is_none(), "{piece}");
+        }
+        assert!(file.refresh().unwrap().is_none(), "nothing has changed");
+        std::fs::write(text.path(), half).unwrap();
+        assert!(file.refresh().unwrap().is_none());
+        let set = file.refresh().unwrap().unwrap();
+        assert_eq!(set.iter().count(), 2, "one of the file, one built in");
+        assert!(file.refresh().unwrap().is_none());
     }
 
     #[test]
