@@ -117,8 +117,7 @@ impl PolicyFile {
         };
         // One that is written in place is empty or cut short for a moment, and what there is
         // may be policies all the same: sessions would end by the rules that are left.
-        let settled = text == self.seen;
-        if !settled {
+        if text != self.seen {
             self.seen = text;
             return Ok(None);
         }

@@ -18,9 +18,7 @@ use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{
-    Absence, GroupConsumer, Rebalance, Standstill, assign, read_anew, unassign,
-};
+use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill, assign, unassign};
 use crate::kafka::trouble::Explained;
 use crate::metrics::handler::HandlerMetrics;
 
@@ -107,8 +105,9 @@ impl<D: Fn(Work)> Reader<D> {
             if now.saturating_sub(committed_at) >= COMMIT_INTERVAL {
                 committed_at = now;
                 self.commit(&self.partitions.owned(), CommitMode::Async);
-                self.tell();
-                self.look_for_standstill()?;
+                let positions = positions(&self.consumer);
+                self.tell(&positions);
+                self.look_for_standstill(&positions)?;
             }
             let polled = self.consumer.poll(POLL);
             match polled.map(|record| record.map(|record| record.detach())) {
@@ -165,15 +164,14 @@ impl<D: Fn(Work)> Reader<D> {
         Ok(())
     }
 
-    /// Tells how far it has come.
-    fn tell(&mut self) {
+    /// Tells how far it has come: the consumer, to these positions.
+    fn tell(&mut self, positions: &BTreeMap<i32, i64>) {
         self.ends.watch(self.partitions.owned());
         if let Some(answer) = self.ends.answer() {
             self.last_ends = answer.ends.into_iter().collect();
         }
-        let positions = positions(&self.consumer);
         self.standing
-            .tell(&self.topic, &self.partitions, &positions, &self.last_ends);
+            .tell(&self.topic, &self.partitions, positions, &self.last_ends);
         if self.paused.is_some() {
             let mut held = self.partitions.owned();
             held.retain(|partition| self.partitions.is_held(*partition));
@@ -182,20 +180,15 @@ impl<D: Fn(Work)> Reader<D> {
         }
     }
 
-    /// Has partitions read anew of which nothing more comes.
-    fn look_for_standstill(&mut self) -> anyhow::Result<()> {
-        let positions = positions(&self.consumer);
+    /// Looks whether the consumer, which has come this far, gets on with its partitions.
+    fn look_for_standstill(&mut self, positions: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
         let unread = self.partitions.read().into_iter().filter_map(|partition| {
             let position = *positions.get(&partition)?;
             let end = *self.last_ends.get(&partition)?;
             (position < end).then_some((partition, position))
         });
-        for (partition, position) in self.standstill.look(unread, self.clock.elapsed())? {
-            if let Err(error) = read_anew(&self.consumer, &self.topic, partition, position) {
-                tracing::warn!(partition, position, %error, "cannot read anew from there");
-            }
-        }
-        Ok(())
+        let now = self.clock.elapsed();
+        Ok(self.standstill.check(&self.consumer, unread, now)?)
     }
 
     /// Waits for one ticket; whether one came before the deadline.

@@ -235,24 +235,27 @@ pub fn read_from(
     consumer.resume(&list)
 }
 
-/// Has the consumer begin once more with a partition that it owns and is reading, and of
-/// which nothing more comes.
+/// Has the consumer begin once more, at these offsets, with partitions that it owns and is
+/// reading, and of which nothing more comes.
 ///
 /// # Errors
-/// If librdkafka refuses, or the brokers do not tell who leads the partition.
+/// If librdkafka refuses, or the brokers do not tell who leads the partitions.
 pub fn read_anew(
     consumer: &GroupConsumer,
     topic: &str,
-    partition: i32,
-    offset: i64,
+    positions: &[(i32, i64)],
 ) -> KafkaResult<()> {
-    // Where its leader is has to be heard again before it is looked for there.
+    // Where their leaders are has to be heard again before they are looked for there.
     consumer.fetch_metadata(Some(topic), METADATA_PATIENCE)?;
     let RebalanceProtocol::Cooperative = consumer.rebalance_protocol() else {
-        return read_from(consumer, topic, partition, offset);
+        let mut positions = positions.iter();
+        return positions
+            .try_for_each(|&(partition, offset)| read_from(consumer, topic, partition, offset));
     };
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    for &(partition, offset) in positions {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    }
     assign_again(consumer, &list)?;
     consumer.resume(&list)
 }

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill, read_anew};
+use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill};
 use crate::kafka::restore::RestorePool;
 use crate::kafka::trouble::Explained;
 use crate::metrics::tracker::TrackerMetrics;
@@ -130,9 +130,8 @@ impl Worker {
             while let Some(rebalance) = self.consumer.context().next_rebalance() {
                 self.rebalance(&rebalance)?;
             }
-            self.check_absence()?;
+            self.check_consumer()?;
             self.custody.round()?;
-            self.look_for_standstill()?;
             self.clerk.serve(self.custody.engine());
             self.report_if_due();
         }
@@ -204,28 +203,18 @@ impl Worker {
         Ok(())
     }
 
-    fn check_absence(&mut self) -> anyhow::Result<()> {
+    /// Looks whether the consumer is in its group, and gets on with its partitions.
+    fn check_consumer(&mut self) -> anyhow::Result<()> {
         let surroundings = self.custody.surroundings_mut();
         let now = surroundings.clock.elapsed();
-        Ok(surroundings.parts.absence.check(now)?)
-    }
-
-    /// Has partitions read anew of which nothing more comes.
-    fn look_for_standstill(&mut self) -> anyhow::Result<()> {
-        let now = self.custody.surroundings().clock.elapsed();
+        surroundings.parts.absence.check(now)?;
         if now.saturating_sub(self.looked_at) < LOOK_INTERVAL {
             return Ok(());
         }
         self.looked_at = now;
         let unread: Vec<_> = self.custody.engine().unread().collect();
-        let surroundings = self.custody.surroundings_mut();
-        let topic = &surroundings.settings.topics.session_logs;
-        for (partition, position) in surroundings.parts.standstill.look(unread, now)? {
-            if let Err(error) = read_anew(&self.consumer, topic, partition, position) {
-                tracing::warn!(partition, position, %error, "cannot read anew from there");
-            }
-        }
-        Ok(())
+        let parts = &mut self.custody.surroundings_mut().parts;
+        Ok(parts.standstill.check(&self.consumer, unread, now)?)
     }
 
     fn finish(mut self) {

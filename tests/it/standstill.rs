@@ -72,7 +72,7 @@ fn a_partition_that_is_read_anew_goes_on_from_its_position() {
         let consumer = &consumer.0;
         consumer.subscribe(&[&topic]).unwrap();
         read(consumer, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
-        read_anew(consumer, &topic, 0, 1).unwrap();
+        read_anew(consumer, &topic, &[(0, 1)]).unwrap();
         kafka.produce(&topic, [on(0), on(1)]);
         read(consumer, &[(0, 1), (0, 2), (0, 3), (1, 1)]);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{ClientConfig, Offset};
 
+use super::{GroupConsumer, read_anew};
 use crate::kafka::edges::edges;
 
 /// How long a partition of which there is more may stand still before brokers are asked.
@@ -64,6 +65,27 @@ impl Standstill {
             partitions: BTreeMap::new(),
             answer: None,
         }
+    }
+
+    /// Has the consumer read partitions anew that it does not get on with; see
+    /// [`look`](Standstill::look). What brokers or librdkafka refuse is logged, and tried again
+    /// when it is looked at next.
+    ///
+    /// # Errors
+    /// [`Stuck`] if one has been read anew twice, and still nothing came of it.
+    pub fn check(
+        &mut self,
+        consumer: &GroupConsumer,
+        behind: impl IntoIterator<Item = (i32, i64)>,
+        now: Duration,
+    ) -> Result<(), Stuck> {
+        let anew = self.look(behind, now)?;
+        if !anew.is_empty()
+            && let Err(error) = read_anew(consumer, &self.topic, &anew)
+        {
+            tracing::warn!(topic = self.topic, positions = ?anew, %error, "cannot read anew from there");
+        }
+        Ok(())
     }
 
     /// Takes note of how far those partitions have been read of which there is more, at a
