@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::DateTime;
 use serde::Deserialize;
-use sundown::tracker::murmur2::murmur2_partition;
+use sundown::wire::partitioner::murmur2_partition;
 
 #[path = "support/drained.rs"]
 mod drained;

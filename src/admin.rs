@@ -26,7 +26,6 @@
 //! ```
 
 mod health;
-mod server;
 
 use std::net::SocketAddr;
 
@@ -39,9 +38,9 @@ use clap::Args;
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 
+pub use crate::http::server::Server;
+pub(crate) use crate::http::server::listen;
 pub use health::{Health, Heartbeat, Problems};
-pub use server::Server;
-pub(crate) use server::listen;
 
 /// Where the admin port is.
 #[derive(Args, Clone, Debug)]
@@ -79,7 +78,7 @@ impl AdminArgs {
             }
             Some(host) => format!("{host}:{}", address.port()),
             None if address.ip().is_unspecified() => {
-                format!("{}:{}", crate::process_report::host(), address.port())
+                format!("{}:{}", crate::processes::host(), address.port())
             }
             None => address.to_string(),
         }

@@ -6,21 +6,21 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::check::CheckArgs;
+use crate::commands::check::CheckArgs;
+use crate::commands::dlq::DlqCommand;
+use crate::commands::end::LogoutArgs;
+use crate::commands::partitions::PartitionsCommand;
+use crate::commands::policy::PolicyCommand;
+use crate::commands::produce::ProduceArgs;
+use crate::commands::sessions::SessionsCommand;
+use crate::commands::topics::TopicsCommand;
 use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
-use crate::dlq::DlqCommand;
 use crate::handler::args::HandlerArgs;
 use crate::kafka::{ConnectionArgs, TopicArgs};
-use crate::logout::LogoutArgs;
-use crate::partitions::PartitionsCommand;
-use crate::policy::PolicyCommand;
-use crate::produce::ProduceArgs;
 use crate::session::EventKind;
-use crate::sessions::SessionsCommand;
 use crate::telemetry::LogArgs;
-use crate::topics::TopicsCommand;
 use crate::tracker::args::TrackerArgs;
 use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
 
@@ -103,7 +103,7 @@ pub enum Command {
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
         /// Of what.
-        subject: crate::schema::Subject,
+        subject: crate::commands::schema::Subject,
     },
     /// Print the completions of a shell.
     Completions {
@@ -127,27 +127,27 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Tracker(args) => serve(&cli.global, async |stop| {
             tracker::run(&cli.global, args, stop).await
         }),
-        Command::Produce(args) => crate::produce::run(args, &cli.global),
-        Command::Logout(args) => crate::logout::run(EventKind::Logout, args, &cli.global),
-        Command::Revoke(args) => crate::logout::run(EventKind::Revoke, args, &cli.global),
-        Command::Sessions(command) => crate::sessions::run(command, &cli.global),
-        Command::Dlq(command) => crate::dlq::run(command, &cli.global),
+        Command::Produce(args) => crate::commands::produce::run(args, &cli.global),
+        Command::Logout(args) => crate::commands::end::run(EventKind::Logout, args, &cli.global),
+        Command::Revoke(args) => crate::commands::end::run(EventKind::Revoke, args, &cli.global),
+        Command::Sessions(command) => crate::commands::sessions::run(command, &cli.global),
+        Command::Dlq(command) => crate::commands::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
         }),
         Command::Console(args) => serve(&cli.global, async |stop| {
             console::run(&cli.global, args, stop).await
         }),
-        Command::Check(args) => crate::check::run(args, &cli.global),
+        Command::Check(args) => crate::commands::check::run(args, &cli.global),
         Command::Controller(args) => serve(&cli.global, async |stop| {
             controller::run(&cli.global, args, stop).await
         }),
-        Command::Topics(command) => crate::topics::run(command, &cli.global),
-        Command::Partitions(command) => crate::partitions::run(command, &cli.global),
-        Command::Policy(command) => crate::policy::run(command, &cli.global),
-        Command::Crd => crate::crd::definition::run(),
+        Command::Topics(command) => crate::commands::topics::run(command, &cli.global),
+        Command::Partitions(command) => crate::commands::partitions::run(command, &cli.global),
+        Command::Policy(command) => crate::commands::policy::run(command, &cli.global),
+        Command::Crd => crate::policy::crd::definition::run(),
         Command::Schema { subject } => {
-            crate::schema::run(*subject);
+            crate::commands::schema::run(*subject);
             Ok(())
         }
         Command::Completions { shell } => completions(*shell),

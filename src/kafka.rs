@@ -1,7 +1,6 @@
 //! Everything that speaks Kafka.
 
 pub mod client;
-pub mod commit_thread;
 pub mod credentials;
 pub(crate) mod edges;
 pub mod end_offsets;
@@ -13,9 +12,7 @@ pub mod names;
 pub mod reader;
 mod record;
 pub mod renewing;
-pub mod restore;
 pub mod topics;
-pub mod transaction;
 pub mod trouble;
 
 pub use client::ConnectionArgs;

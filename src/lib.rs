@@ -1,38 +1,47 @@
 //! Sundown ends user sessions on time.
+//!
+//! The modules build on each other in this order: a module imports only from modules above it, and
+//! `tests/architecture.rs` checks that.
+//!
+//! | floor | module | what it holds |
+//! |---|---|---|
+//! | core | [`session`] | the pure core: sessions, policies, timers, checkpoints |
+//! | base | [`clock`], [`bounded`], [`shutdown`] | time, host name, bounded reads, signals |
+//! | formats | [`wire`] | session events, terminal events, dead letters, times, durations |
+//! | showing | [`output`], [`telemetry`] | tables, progress bars and errors; logs |
+//! | Kafka | [`kafka`] | clients, groups, topics, readers and writers |
+//! | serving | [`metrics`], [`http`], [`admin`] | registries, HTTP clients and servers, probes |
+//! | shared | [`policy`], [`processes`], [`dead_letters`], [`session_lookup`] | what several roles read or write |
+//! | roles | [`tracker`], [`handler`], [`controller`], [`console`], [`demo`] | the long-running processes |
+//! | commands | [`commands`], [`cli`] | the command line |
+
+pub mod session;
+
+pub mod bounded;
+pub mod clock;
+pub mod shutdown;
+
+pub mod wire;
+
+pub mod output;
+pub mod telemetry;
+
+pub mod kafka;
 
 pub mod admin;
-pub mod bounded;
-pub mod check;
-pub mod cli;
-pub mod clock;
+pub mod http;
+pub mod metrics;
+
+pub mod dead_letters;
+pub mod policy;
+pub mod processes;
+pub mod session_lookup;
+
 pub mod console;
 pub mod controller;
-pub mod crd;
 pub mod demo;
-pub mod dlq;
 pub mod handler;
-pub mod http;
-pub mod kafka;
-pub mod logout;
-pub mod metrics;
-pub mod output;
-pub mod partitions;
-pub mod pauses;
-pub mod policy;
-pub mod policy_actions;
-pub mod policy_documents;
-pub mod policy_file;
-pub mod policy_record;
-pub mod policy_topic;
-pub mod process_report;
-pub mod produce;
-pub mod schema;
-pub mod session;
-pub mod session_lookup;
-pub mod sessions;
-pub mod shutdown;
-pub mod telemetry;
-pub mod token;
-pub mod topics;
 pub mod tracker;
-pub mod wire;
+
+pub mod cli;
+pub mod commands;

@@ -3,11 +3,9 @@
 //! Names start with `sundown_`; labels come from closed sets.
 
 pub mod certificates;
-pub mod controller;
-pub mod handler;
 mod health;
-mod shown;
-pub mod tracker;
+pub mod register;
+pub mod shown;
 
 use prometheus::{IntGaugeVec, Opts, Registry};
 

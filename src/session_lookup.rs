@@ -17,9 +17,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::http::token::{Token, TokenError};
 use crate::session::{LiveSession, Reason};
-use crate::token::{Token, TokenError};
-use crate::wire::ending::{EndReason, PolicyRef, user_literal};
+use crate::wire::terminal::{EndReason, PolicyRef, user_literal};
 use crate::wire::time;
 
 /// The most sessions that one tracker tells of at once.

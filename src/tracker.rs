@@ -13,15 +13,16 @@
 //! | the thread that runs all of it on Kafka | `worker.rs` |
 
 pub mod args;
+pub mod assignment;
 pub mod clocks;
-pub mod custody;
-pub mod desk;
 pub mod engine;
-pub mod murmur2;
+pub mod kafka;
+pub mod metrics;
 pub mod offset_metadata;
 pub mod outbox;
 pub mod partition;
 mod policies;
+pub mod queries;
 pub mod record;
 pub mod restore;
 pub mod worker;
@@ -39,23 +40,23 @@ use uuid::Uuid;
 use crate::admin::{self, Health};
 use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{
     Absence, GroupConsumer, GroupContext, Membership, Standstill, member_config,
 };
 use crate::kafka::reader::named;
-use crate::kafka::restore::RestorePool;
 use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tracker};
-use crate::kafka::transaction::{CommitError, Committer};
 use crate::metrics::certificates;
-use crate::metrics::tracker::TrackerMetrics;
-use crate::process_report::{Identity, Reporter};
+use crate::processes::{Identity, Reporter};
 use crate::session::TableConfig;
+use crate::tracker::kafka::commit_thread::CommitThread;
+use crate::tracker::kafka::committer::{CommitError, Committer};
+use crate::tracker::kafka::restore_pool::RestorePool;
+use crate::tracker::metrics::TrackerMetrics;
 use args::TrackerArgs;
-use desk::http::Gate;
 use engine::Engine;
 use policies::PolicySource;
+use queries::http::Gate;
 use worker::{Parts, Settings, Worker};
 
 /// How long to wait before the brokers are asked again for the right to write.
@@ -76,9 +77,9 @@ pub async fn run(
     certificates::register(&registry, &global.connection)?;
     let metrics = TrackerMetrics::new(&registry)?;
     let token = args.admin_token.read()?;
-    let (desk, clerk) = desk::open();
+    let (desk, clerk) = queries::open();
     let server = admin::start_with(&args.admin, health.clone(), registry, |address| {
-        desk::http::router(desk, Gate::new(token, address))
+        queries::http::router(desk, Gate::new(token, address))
     })
     .await?;
 

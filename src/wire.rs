@@ -4,7 +4,7 @@
 
 pub mod dead_letter;
 pub mod duration;
-pub mod ending;
 pub mod event;
-pub mod session_event;
+pub mod partitioner;
+pub mod terminal;
 pub mod time;

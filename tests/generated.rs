@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use sundown::policy_documents::parse;
+use sundown::policy::yaml::parse;
 
 const POLICIES: &str = include_str!("../docs/policies.md");
 /// The chart reads it with `.Files.Get`.
@@ -17,7 +17,7 @@ const CHART_COPY: &str = "charts/sundown/files/sessionpolicies.sundown.dev.yaml"
 
 #[test]
 fn the_chart_has_the_definition_that_the_code_makes() {
-    let definition = sundown::crd::definition::yaml().unwrap();
+    let definition = sundown::policy::crd::definition::yaml().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(CHART_COPY);
     let copy = fs::read_to_string(path).unwrap_or_default();
     assert!(
@@ -28,7 +28,7 @@ fn the_chart_has_the_definition_that_the_code_makes() {
 
 #[test]
 fn the_page_of_policies_describes_every_field() {
-    let definition = serde_json::to_value(sundown::crd::definition::definition()).unwrap();
+    let definition = serde_json::to_value(sundown::policy::crd::definition::definition()).unwrap();
     let spec = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
     let mut fields = BTreeMap::new();
     describe(spec.unwrap(), "spec", &mut fields);

@@ -8,8 +8,8 @@
 use std::fs;
 
 use proptest::prelude::*;
-use sundown::handler::config::Actions;
-use sundown::policy_file::PolicyFile;
+use sundown::handler::actions_file::Actions;
+use sundown::policy::file::PolicyFile;
 use sundown::session::{Attributes, Checkpoint, Packed, Policy, Span, Timestamp, UserId};
 use sundown::wire::event::decode;
 

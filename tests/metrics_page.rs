@@ -12,13 +12,13 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
 use sundown::admin::Health;
 use sundown::clock::Clock;
+use sundown::controller::metrics::{ControllerMetrics, PartitionLag, PolicyGauges};
+use sundown::handler::metrics::HandlerMetrics;
 use sundown::kafka::ConnectionArgs;
-use sundown::metrics::controller::{ControllerMetrics, PartitionLag, PolicyGauges};
-use sundown::metrics::handler::HandlerMetrics;
-use sundown::metrics::tracker::{LivePartition, PartitionState, TrackerMetrics};
 use sundown::metrics::{certificates, registry};
-use sundown::process_report::PolicyInForce;
+use sundown::processes::PolicyInForce;
 use sundown::session::{Span, Timestamp};
+use sundown::tracker::metrics::{LivePartition, PartitionState, TrackerMetrics};
 use tempfile::NamedTempFile;
 
 const PAGE: &str = "docs/metrics.md";

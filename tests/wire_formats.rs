@@ -11,14 +11,14 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use rdkafka::message::{Headers, OwnedHeaders};
 use serde_json::{Value, json};
-use sundown::schema::{Subject as SchemaOf, schema};
+use sundown::commands::schema::{Subject as SchemaOf, schema};
 use sundown::session::table::TableConfig;
 use sundown::session::{
     Effect, EventKind, Policy, PolicySet, SessionTable, Span, Subject, Timestamp,
 };
 use sundown::wire::dead_letter::{self, Cause, Origin};
-use sundown::wire::ending::{SessionEnded, SessionExpiring, Source};
 use sundown::wire::event::decode;
+use sundown::wire::terminal::{SessionEnded, SessionExpiring, Source};
 
 const PAGE: &str = include_str!("../docs/events.md");
 

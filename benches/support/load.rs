@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sundown::tracker::murmur2::murmur2_partition;
+use sundown::wire::partitioner::murmur2_partition;
 use uuid::Uuid;
 
 use super::installation::Installation;

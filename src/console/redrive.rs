@@ -6,7 +6,8 @@ use tokio::sync::Semaphore;
 
 use super::problem::Problem;
 use crate::cli::GlobalArgs;
-use crate::dlq::{self, Outcome, SelectionArgs, Treatment};
+use crate::commands::dlq;
+use crate::commands::dlq::{Outcome, SelectionArgs, Treatment};
 
 /// The most letters that one request deals with.
 pub const MAX_LETTERS: usize = 1_000;

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::kafka::event_writer::{EventWriter, Target, WriteError};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::EventKind;
-use crate::wire::session_event::{SessionEvent, user_id};
+use crate::wire::event::encode::{SessionEvent, user_id};
 
 /// Whose sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use logins::Logins;
 
 use super::args::ConsoleArgs;
 use super::problem::Problem;
-use crate::token::{Token, TokenError, same};
+use crate::http::token::{Token, TokenError, same};
 
 /// The rules of a console.
 #[derive(Debug)]

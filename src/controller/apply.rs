@@ -15,9 +15,9 @@ use super::build::Write;
 use super::lease::Leadership;
 use super::records::{PolicyWriter, Records};
 use super::watch::resource;
-use crate::crd::status::{Condition, ConditionStatus, ConditionType};
-use crate::crd::{API_VERSION, KIND, SessionPolicyStatus};
-use crate::metrics::controller::ControllerMetrics;
+use crate::controller::metrics::ControllerMetrics;
+use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
+use crate::policy::document::{API_VERSION, KIND, SessionPolicyStatus};
 
 /// In whose name fields are written.
 pub const FIELD_MANAGER: &str = "sundown-controller";

@@ -6,7 +6,7 @@ use kube::api::DynamicObject;
 
 use super::validate::Judged;
 use super::watch::Scope;
-use crate::policy_record;
+use crate::policy::record;
 
 /// A record to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn writes(
     published: &BTreeMap<String, Vec<u8>>,
 ) -> Vec<Write> {
     let wanted = judged.valid.iter().filter_map(|(name, document)| {
-        let value = policy_record::encode(document);
+        let value = record::encode(document);
         let there = published
             .get(name)
             .is_some_and(|there| there == value.as_bytes());

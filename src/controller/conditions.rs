@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::fleet::Spread;
 use super::validate::{Ambiguity, Refusal};
-use crate::crd::SessionPolicyStatus;
-use crate::crd::status::{Condition, ConditionStatus, ConditionType};
+use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
+use crate::policy::document::SessionPolicyStatus;
 
 /// What a policy's status is made of.
 #[derive(Debug)]

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::kafka::follow::{Followed, FollowedRecord};
-use crate::process_report::{self, ProcessReport, ProcessState};
+use crate::processes;
+use crate::processes::{ProcessReport, ProcessState};
 use crate::session::Timestamp;
 
 /// A process whose last report is older has died, or is cut off.
-const LIVE: Duration = process_report::INTERVAL.saturating_mul(3);
+const LIVE: Duration = processes::INTERVAL.saturating_mul(3);
 /// The most records taken in at once.
 const BATCH: usize = 1_000;
 /// Reports of processes that are gone are forgotten after this long.

@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 use super::lease::Leadership;
 use crate::admin::Heartbeat;
 use crate::clock::Clock;
+use crate::controller::metrics::{ControllerMetrics, PartitionLag};
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
 use crate::kafka::reader::named;
 use crate::kafka::trouble::Explained;
-use crate::metrics::controller::{ControllerMetrics, PartitionLag};
 use crate::session::Timestamp;
 use oldest::{OldestUnread, Unread};
 

@@ -1,6 +1,6 @@
 //! Whether two policies can match the same session.
 
-use crate::crd::{Match, SessionPolicySpec};
+use crate::policy::document::{Match, SessionPolicySpec};
 
 /// How many pairs of characters of globs one look at all policies may compare. With a
 /// thousand policies that all have the longest globs, more would take minutes.

@@ -24,8 +24,8 @@ use super::validate::{Ambiguity, Judged, ambiguities, judge};
 use super::watch::{Policies, Scope, Told};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
-use crate::crd::{SessionPolicy, SessionPolicyStatus};
-use crate::metrics::controller::PolicyGauges;
+use crate::controller::metrics::PolicyGauges;
+use crate::policy::document::{SessionPolicy, SessionPolicyStatus};
 use crate::wire::time;
 
 /// How often to look without being told: reports and pauses run out silently.
@@ -271,7 +271,7 @@ impl Reconciler {
                 let generation = object.metadata.generation.unwrap_or(1);
                 let spread = fleet.spread(name, u64::try_from(generation).unwrap_or(1), now);
                 let record = records.by_name.get(name);
-                let wanted = judged.valid.get(name).map(crate::policy_record::encode);
+                let wanted = judged.valid.get(name).map(crate::policy::record::encode);
                 let findings = Findings {
                     generation,
                     refusal: judged.refused.get(name),

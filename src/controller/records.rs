@@ -15,7 +15,7 @@ use crate::kafka::edges::watermarks;
 use crate::kafka::follow::{Followed, FollowedRecord};
 use crate::kafka::renewing::RenewingProducer;
 use crate::kafka::trouble::Explained;
-use crate::pauses::is_control;
+use crate::policy::pauses::is_control;
 
 /// How often the brokers are asked where the topic ends.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);

@@ -6,8 +6,9 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use super::overlap::Comparison;
-use crate::crd::{API_VERSION, KIND, SessionPolicy, SessionPolicySpec};
-use crate::policy_record::{self, PolicyRecord};
+use crate::policy::document::{API_VERSION, KIND, SessionPolicy, SessionPolicySpec};
+use crate::policy::record;
+use crate::policy::record::PolicyRecord;
 use crate::session::PolicySet;
 
 /// Every policy that the API server has, judged.
@@ -71,7 +72,7 @@ fn document(object: &DynamicObject) -> Result<SessionPolicy, String> {
     let document = SessionPolicy {
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
-        metadata: crate::crd::Metadata {
+        metadata: crate::policy::document::Metadata {
             name: object.name_any(),
             namespace: object.namespace(),
             generation: Some(u64::try_from(generation).unwrap_or(1).max(1)),
@@ -104,12 +105,12 @@ pub fn ambiguities(
 ) -> BTreeMap<String, Ambiguity> {
     let foreign = published.iter().filter(|(name, _)| !ours(name));
     let foreign: Vec<_> = foreign
-        .filter_map(|(name, value)| {
-            match policy_record::decode(Some(name.as_bytes()), Some(value)) {
+        .filter_map(
+            |(name, value)| match record::decode(Some(name.as_bytes()), Some(value)) {
                 Ok(PolicyRecord::InForce { document, .. }) => Some((name.clone(), document.spec)),
                 _ => None,
-            }
-        })
+            },
+        )
         .collect();
     let ours = valid.iter().map(|(name, document)| (name, &document.spec));
     let all: Vec<_> = ours
@@ -213,7 +214,7 @@ mod tests {
         let mut default = valid["ns/a"].clone();
         default.metadata.name = "default".to_owned();
         default.metadata.namespace = None;
-        let record = policy_record::encode(&default).into_bytes();
+        let record = record::encode(&default).into_bytes();
         let published = BTreeMap::from([("default".to_owned(), record)]);
         let found = ambiguities(&valid, &published, |name| name.contains('/'));
         let with = |names: [&str; 2]| Ambiguity::With(names.map(str::to_owned).to_vec());

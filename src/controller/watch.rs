@@ -12,7 +12,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 use kube::{Client, CustomResourceExt, ResourceExt};
 
-use crate::crd::SessionPolicyResource;
+use crate::policy::document::SessionPolicyResource;
 
 /// Which namespaces are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]

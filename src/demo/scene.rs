@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::process_report::{ProcessReport, ProcessState};
+use crate::processes::{ProcessReport, ProcessState};
 use crate::session::{EventKind, Timestamp};
-use crate::wire::ending::{EndReason, SessionEnded};
+use crate::wire::terminal::{EndReason, SessionEnded};
 use crate::wire::time;
 
 /// How many endings are told one by one between two status lines.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use rdkafka::ClientConfig;
 
-use super::config::Actions;
+use super::actions_file::Actions;
 use super::event::Occasion;
 use crate::admin::AdminArgs;
 use crate::cli::GlobalArgs;

@@ -8,11 +8,11 @@ use backon::ExponentialBackoff;
 use tokio::sync::{MutexGuard as Turn, Notify};
 
 use super::action::ActionError;
-use super::config::ActionName;
+use super::actions_file::ActionName;
 use super::retry::RetryPolicy;
 use crate::admin::Health;
 use crate::clock::Clock;
-use crate::metrics::handler::HandlerMetrics;
+use crate::handler::metrics::HandlerMetrics;
 
 /// This many failures in a row, of whichever events, are the target's. Fewer than the
 /// default of attempts: a target that fails for everybody must not use up anybody's.

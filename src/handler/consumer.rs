@@ -17,10 +17,10 @@ use super::standing::Standing;
 use super::work::{Returned, Work};
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
+use crate::handler::metrics::HandlerMetrics;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill, assign, unassign};
 use crate::kafka::trouble::Explained;
-use crate::metrics::handler::HandlerMetrics;
 
 /// How long to wait for a record: also how soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);

@@ -11,9 +11,9 @@ use rdkafka::producer::FutureRecord;
 
 use super::work::{Malformed, Work};
 use crate::admin::Health;
+use crate::handler::metrics::HandlerMetrics;
 use crate::kafka::renewing::RenewingProducer;
 use crate::kafka::trouble::Explained;
-use crate::metrics::handler::HandlerMetrics;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{self, Cause, Origin};
 

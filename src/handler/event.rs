@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::wire::ending::{
+use crate::wire::terminal::{
     ENDED_TYPE, EXPIRING_TYPE, EndReason, PolicyRef, SessionEnded, SessionExpiring,
 };
 

@@ -6,7 +6,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde::Deserialize;
 
 use super::action::ActionError;
-use super::config::duration;
+use super::actions_file::duration;
 
 /// The most attempts that can be asked for.
 const MOST_ATTEMPTS: u32 = 1_000;

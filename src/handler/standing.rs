@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::partitions::Partitions;
-use crate::process_report::Assignment;
+use crate::processes::Assignment;
 
 /// What the readers of a process have told last. Clones share it.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::action::ActionError;
-use super::config::parsed;
+use super::actions_file::parsed;
 use super::event::Event;
 
 const NAME: &str = "template";

@@ -8,15 +8,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::action::{ActionError, Delivery};
+use super::actions_file::NamedAction;
 use super::circuit::Circuit;
-use super::config::NamedAction;
 use super::dead_letters::{DeadLetters, GivenUp, Letter, Reason, Released};
 use super::event::Event;
 use super::retry::{RetryPolicy, Verdict};
 use super::selection::{ActionsOfPolicy, Selection};
 use super::work::Work;
 use crate::clock::Clock;
-use crate::metrics::handler::{ActionResult, AttemptResult, EventResult, HandlerMetrics};
+use crate::handler::metrics::{ActionResult, AttemptResult, EventResult, HandlerMetrics};
 use crate::wire::time;
 
 /// Does what has to be done about events.

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The labels that are shown. Those that are not any more are removed one by one after the
 /// others have been set: between a reset and that, a scrape would find nothing.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown(Arc<Mutex<BTreeSet<Vec<String>>>>);
+pub(crate) struct Shown(Arc<Mutex<BTreeSet<Vec<String>>>>);
 
 impl Shown {
     /// `now` has been set; what was shown before and is not in it is removed.
-    pub(super) fn replace(&self, now: BTreeSet<Vec<String>>, remove: impl Fn(&[&str])) {
+    pub(crate) fn replace(&self, now: BTreeSet<Vec<String>>, remove: impl Fn(&[&str])) {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for labels in shown.difference(&now) {
             let labels: Vec<&str> = labels.iter().map(String::as_str).collect();

@@ -9,25 +9,25 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::GlobalArgs;
-use crate::crd::SessionPolicy;
 use crate::kafka::follow::{Followed, Follower};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output;
-use crate::policy_record::encode;
-use crate::policy_topic::PolicyBook;
+use crate::policy::document::SessionPolicy;
+use crate::policy::record::encode;
+use crate::policy::topic::PolicyBook;
 
 /// How long reading the topic, or writing a record, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The policy topic.
-pub(super) struct Store {
+pub(crate) struct Store {
     config: ClientConfig,
     producer: ClientConfig,
     topic: String,
 }
 
 impl Store {
-    pub(super) fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
+    pub(crate) fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
         let mut producer = global.connection.producer_config()?;
         // Not idempotent: that costs librdkafka half a second at its start, and a record
         // that is written twice says the same twice.
@@ -45,7 +45,7 @@ impl Store {
     ///
     /// # Errors
     /// If the topic is missing or cannot be read.
-    pub(super) async fn read(&self) -> anyhow::Result<PolicyBook> {
+    pub(crate) async fn read(&self) -> anyhow::Result<PolicyBook> {
         require(&TopicAdmin::new(&self.config)?, &[&self.topic]).await?;
         let stop = CancellationToken::new();
         let _stopped_at_the_end = stop.clone().drop_guard();
@@ -75,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// If Kafka does not take one; those before it are written.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &self,
         records: impl IntoIterator<Item = (&str, Option<&SessionPolicy>)>,
     ) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::process_report::{ProcessReport, ProcessState};
+use crate::processes::{ProcessReport, ProcessState};
 use crate::session::Timestamp;
 
 /// A tracker that can be asked.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::owners::Tracker;
 use super::{Answer, FoundSession, PATH, Query};
-use crate::http;
-use crate::token::Token;
-use crate::tracker::murmur2::murmur2_partition;
+use crate::http::client;
+use crate::http::token::Token;
+use crate::wire::partitioner::murmur2_partition;
 
 /// How long one tracker may take: longer than it gives itself.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -90,7 +90,7 @@ impl Searcher {
     /// If the HTTP client cannot be made.
     pub fn new(token: Option<Token>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: http::direct_client(PATIENCE)?,
+            client: client::direct_client(PATIENCE)?,
             token,
         })
     }
@@ -160,7 +160,7 @@ impl Searcher {
         let unreachable = |error: reqwest::Error| Gap::Unreachable {
             tracker: tracker.id.clone(),
             admin: tracker.admin.clone(),
-            reason: http::describe(error),
+            reason: client::describe(error),
         };
         let refused = |reason: String| Gap::Refused {
             tracker: tracker.id.clone(),

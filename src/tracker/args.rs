@@ -7,9 +7,9 @@ use clap::Args;
 
 use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
-use crate::kafka::transaction::Delivery;
 use crate::session::Span;
 use crate::session_lookup::AdminTokenArgs;
+use crate::tracker::kafka::committer::Delivery;
 use crate::wire::duration;
 
 /// Flags of `sundown tracker`.

@@ -6,10 +6,10 @@ use super::engine::Batch;
 use super::partition::PartitionBatch;
 use super::record::DeadLetter;
 use crate::kafka::Topics;
-use crate::kafka::transaction::Delivery;
 use crate::session::{Checkpoint, Effect, Ending, Expiring, Timestamp};
+use crate::tracker::kafka::committer::Delivery;
 use crate::wire::dead_letter::{self, Origin};
-use crate::wire::ending::{SessionEnded, SessionExpiring, Source};
+use crate::wire::terminal::{SessionEnded, SessionExpiring, Source};
 
 /// A record to be written.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::murmur2::murmur2_partition;
 use super::offset_metadata::OffsetMetadata;
 use super::record::{DeadLetter, SourceRecord, TimestampKind};
 use crate::session::{
@@ -12,6 +11,7 @@ use crate::session::{
 };
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{Decoded, decode};
+use crate::wire::partitioner::murmur2_partition;
 
 /// Why events that would start a session beyond the bound become dead letters.
 pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";

@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::args::TrackerArgs;
 use crate::kafka::Topics;
 use crate::kafka::follow::Follower;
-use crate::metrics::tracker::TrackerMetrics;
-use crate::pauses::{PausableRole, Pauses};
-use crate::policy_file::{PolicyFile, PolicyFileError};
-use crate::policy_topic::{self, PolicyNews};
+use crate::policy::file::{PolicyFile, PolicyFileError};
+use crate::policy::pauses::{PausableRole, Pauses};
+use crate::policy::topic;
+use crate::policy::topic::PolicyNews;
 use crate::session::{Policy, PolicySet};
+use crate::tracker::metrics::TrackerMetrics;
 
 /// What a tracker is told to go by.
 pub(super) struct Rules {
@@ -85,7 +86,7 @@ impl PolicySource {
                 tracing::info!(path = %path.display(), topic, "the file's policies are in force, the topic's are not");
                 give(policies);
                 file.watch(stop.clone(), give)?;
-                policy_topic::watch(followed, move |news| {
+                topic::watch(followed, move |news| {
                     if let PolicyNews::Paused(paused) = news {
                         pause(paused);
                     }
@@ -93,7 +94,7 @@ impl PolicySource {
             }
             Self::Topic { fallback } => {
                 let metrics = metrics.clone();
-                policy_topic::watch(followed, move |news| match news {
+                topic::watch(followed, move |news| match news {
                     PolicyNews::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
                     PolicyNews::Paused(paused) => pause(paused),
                     PolicyNews::Refused => metrics.policy_refused(),

@@ -1,7 +1,6 @@
 //! The tracker's loop: polls, applies, commits. One thread, which alone touches the
 //! engine and the consumer.
 
-mod on_kafka;
 pub mod report;
 
 use std::collections::BTreeSet;
@@ -15,21 +14,21 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::custody::{Change, Custody};
-use super::desk::Clerk;
+use super::assignment::{Change, Custody};
 use super::engine::Engine;
+use super::kafka::io::OnKafka;
+use super::queries::Clerk;
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::kafka::commit_thread::CommitThread;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill};
-use crate::kafka::restore::RestorePool;
 use crate::kafka::trouble::Explained;
-use crate::metrics::tracker::TrackerMetrics;
-use crate::process_report::{Identity, Reporter};
+use crate::processes::{Identity, Reporter};
 use crate::session::{PolicySet, TableConfig, Timestamp};
-use on_kafka::OnKafka;
+use crate::tracker::kafka::commit_thread::CommitThread;
+use crate::tracker::kafka::restore_pool::RestorePool;
+use crate::tracker::metrics::TrackerMetrics;
 
 /// How long to wait for a record when there is none.
 const IDLE_POLL: Duration = Duration::from_millis(10);

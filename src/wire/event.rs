@@ -1,5 +1,6 @@
 //! Session events, from JSON.
 
+pub mod encode;
 pub mod schema;
 #[cfg(test)]
 mod tests;

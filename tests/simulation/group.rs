@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sundown::tracker::custody::Change;
+use sundown::tracker::assignment::Change;
 
 use crate::cluster::{Refused, index};
 

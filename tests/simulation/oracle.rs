@@ -6,7 +6,7 @@ mod ending;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sundown::wire::ending::{EndReason, SessionEnded, SessionExpiring};
+use sundown::wire::terminal::{EndReason, SessionEnded, SessionExpiring};
 use uuid::{Uuid, uuid};
 
 use crate::cluster::{Cluster, Place, index};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::Topics;
-use sundown::kafka::transaction::{Delivery, Stage};
-use sundown::tracker::custody::Committed;
+use sundown::tracker::assignment::Committed;
 use sundown::tracker::engine::Batch;
+use sundown::tracker::kafka::committer::{Delivery, Stage};
 use sundown::tracker::outbox::{self, Manner, Outgoing};
 use sundown::tracker::restore;
 

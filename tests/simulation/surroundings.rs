@@ -9,10 +9,10 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{PolicySet, Timestamp};
-use sundown::tracker::clocks::{BrokerSample, Reading};
-use sundown::tracker::custody::{
+use sundown::tracker::assignment::{
     Committed, News, RestoreOutcome, RestoreResult, Surroundings as Seam,
 };
+use sundown::tracker::clocks::{BrokerSample, Reading};
 use sundown::tracker::engine::{Batch, EndOffsets, Ticket};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
 

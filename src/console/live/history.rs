@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::process_report::{ProcessReport, Totals};
+use crate::processes::{ProcessReport, Totals};
 use crate::session::{Reason, Timestamp};
 
 /// The length of a step, in milliseconds: that between two reports.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::process_report::{self, ProcessReport, ProcessState};
+use crate::processes;
+use crate::processes::{ProcessReport, ProcessState};
 use crate::session::Timestamp;
 
 /// How many reports a process may miss before it counts as gone.
@@ -103,7 +104,7 @@ impl Process {
     /// How it is doing at `now`.
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Standing {
-        let patience = millis(process_report::INTERVAL * MISSED + GRACE);
+        let patience = millis(processes::INTERVAL * MISSED + GRACE);
         if self.report.state == ProcessState::Stopped {
             Standing::Stopped
         } else if now.since(self.seen).as_millis() > patience.cast_signed() {

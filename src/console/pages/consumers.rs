@@ -12,7 +12,7 @@ use crate::console::format::{self, Moment, ranges};
 use crate::console::live::State;
 use crate::console::live::history::report_lag;
 use crate::console::live::processes::{Process, Standing};
-use crate::process_report::ProcessReport;
+use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 
 /// The processes.

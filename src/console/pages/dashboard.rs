@@ -10,7 +10,7 @@ use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::history::{History, STEP_MILLIS, Step, report_lag};
 use crate::console::live::processes::{Process, Standing};
-use crate::pauses::PausableRole;
+use crate::policy::pauses::PausableRole;
 use crate::session::{Reason, Timestamp};
 
 /// Steps in a minute.

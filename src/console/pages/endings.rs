@@ -12,7 +12,7 @@ use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_ENDINGS, State};
 use crate::console::redact::Redactor;
 use crate::session::{Reason, Timestamp};
-use crate::wire::ending::SessionEnded;
+use crate::wire::terminal::SessionEnded;
 use crate::wire::time;
 
 /// How many are on the page.

@@ -11,8 +11,8 @@ use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::lag::GroupLag;
 use crate::kafka::group_offsets::PartitionOffsets;
-use crate::pauses::MAX_REASON;
-use crate::process_report::Assignment;
+use crate::policy::pauses::MAX_REASON;
+use crate::processes::Assignment;
 use crate::session::Timestamp;
 use crate::wire::time;
 

@@ -17,7 +17,7 @@ use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::console::{App, Shared};
-use crate::pauses::{PausableRole, Pause, PauseError, Place};
+use crate::policy::pauses::{PausableRole, Pause, PauseError, Place};
 use crate::session::Timestamp;
 
 /// How long the page waits to hear of the pause itself, so as to show it.

@@ -10,7 +10,7 @@ use super::dashboard::Nothing;
 use crate::console::Shared;
 use crate::console::format;
 use crate::console::live::State;
-use crate::crd::SessionPolicy;
+use crate::policy::document::SessionPolicy;
 use crate::session::Timestamp;
 
 /// The policies.

@@ -20,7 +20,7 @@ use crate::console::{App, Shared};
 use crate::session::Timestamp;
 use crate::session_lookup::search::Findings;
 use crate::session_lookup::{self, FoundSession, owners};
-use crate::wire::ending::EndReason;
+use crate::wire::terminal::EndReason;
 use crate::wire::time;
 
 const PLACE: (&str, &str) = ("/sessions", "Sessions");

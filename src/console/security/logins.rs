@@ -7,7 +7,7 @@ use std::time::Duration;
 use hmac::Mac;
 
 use crate::clock::Clock;
-use crate::token::{Token, keyed};
+use crate::http::token::{Token, keyed};
 
 /// How long a browser stays logged in.
 pub const LOGIN_LASTS: Duration = Duration::from_hours(12);

@@ -8,8 +8,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::ActionError;
 use crate::clock::Clock;
-use crate::handler::config::{ActionName, Invalid};
-use crate::http;
+use crate::handler::actions_file::{ActionName, Invalid};
+use crate::http::client;
 use crate::session::Timestamp;
 
 /// The content type of [`form`].
@@ -59,7 +59,7 @@ impl Caller {
     ) -> Result<Self, Invalid> {
         let field = if ca_file.is_some() { "caFile" } else { "url" };
         let authorities = ca_file.map(PathBuf::as_path);
-        let client = http::client(timeout, authorities)
+        let client = client::client(timeout, authorities)
             .map_err(|error| Invalid::field(action, field, format!("{error:#}")))?;
         Ok(Self {
             client,
@@ -103,11 +103,11 @@ impl Caller {
 
     fn failure(&self, error: reqwest::Error) -> ActionError {
         if error.is_connect() {
-            ActionError::unreachable(http::describe(error))
+            ActionError::unreachable(client::describe(error))
         } else if error.is_timeout() {
             ActionError::retryable(format!("no answer within {:?}", self.timeout))
         } else {
-            ActionError::retryable(http::describe(error))
+            ActionError::retryable(client::describe(error))
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Action, Attempt, Delivery};
-use crate::handler::config::ActionName;
+use crate::handler::actions_file::ActionName;
 use crate::handler::event::{Event, Occasions};
 
 /// What stands in the place of an id.

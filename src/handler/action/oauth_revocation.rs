@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::caller::{Answer, Caller, FORM, default_timeout, form};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, ActionError, Attempt, Delivery, Jwk};
-use crate::handler::config::{ActionName, Invalid, Secret, SecretRef, duration, url};
+use crate::handler::actions_file::{ActionName, Invalid, Secret, SecretRef, duration, url};
 use crate::handler::template::Template;
 
 /// How long an assertion of who we are holds, in seconds: as long as a call may take, and

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::caller::{Caller, FORM, default_timeout, form};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, ActionError, Attempt, Delivery, Jwk};
-use crate::handler::config::{ActionName, Invalid, duration, url};
+use crate::handler::actions_file::{ActionName, Invalid, duration, url};
 use crate::handler::template::Template;
 
 /// How long a token holds, in seconds: "preferably at most two minutes" (section 2.4).

@@ -18,9 +18,11 @@ use tokio::sync::OnceCell;
 
 use super::caller::default_timeout;
 use super::{Action, ActionError, Attempt, Delivery};
-use crate::handler::config::{ActionName, Invalid, SecretRef, duration, innocent_url, parsed};
+use crate::handler::actions_file::{
+    ActionName, Invalid, SecretRef, duration, innocent_url, parsed,
+};
 use crate::handler::template::Template;
-use crate::http;
+use crate::http::client;
 
 /// A `redis` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -100,7 +102,7 @@ impl Redis {
             let problem = "needs exactly one server, or with cluster: true one or more";
             return Err(Invalid::field(name, "servers", problem));
         }
-        http::provide_tls();
+        client::provide_tls();
         let target = target(&config)?;
         let target = target.map_err(|error| Invalid::field(name, "servers", error.to_string()))?;
         Ok(Self {

@@ -17,9 +17,9 @@ use uuid::Uuid;
 use super::caller::{Caller, default_timeout};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, ActionError, Attempt, Delivery, Jwk};
-use crate::handler::config::{ActionName, Invalid, Secret, SecretRef, duration, url};
+use crate::handler::actions_file::{ActionName, Invalid, Secret, SecretRef, duration, url};
 use crate::handler::event::Event;
-use crate::wire::ending::EndReason;
+use crate::wire::terminal::EndReason;
 use crate::wire::time;
 use subject::Subject;
 

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
 use super::ActionError;
-use crate::handler::config::{ActionName, Invalid, SecretRef};
+use crate::handler::actions_file::{ActionName, Invalid, SecretRef};
 
 /// A key in the actions file.
 #[derive(Clone, Debug, Deserialize)]

@@ -16,10 +16,10 @@ use serde::{Deserialize, Deserializer};
 
 use super::caller::default_timeout;
 use super::{Action, ActionError, Attempt, Delivery};
-use crate::handler::config::{ActionName, Invalid, SecretRef, duration, parsed};
+use crate::handler::actions_file::{ActionName, Invalid, SecretRef, duration, parsed};
 use crate::handler::event::Occasions;
 use crate::handler::template::Template;
-use crate::http;
+use crate::http::client;
 
 /// RFC 4954: wants authentication, or a better one, or refuses it.
 const LOCKED_OUT: [&str; 5] = ["530", "534", "535", "538", "454"];
@@ -96,7 +96,7 @@ impl Smtp {
     /// [`Invalid`] if the password or the certificates cannot be read, or the password
     /// would travel in the clear.
     pub fn new(config: Config) -> Result<Self, Invalid> {
-        http::provide_tls();
+        client::provide_tls();
         let name = &config.name;
         let mut server =
             AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.server.host)

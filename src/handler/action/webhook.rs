@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 
 use super::caller::{Caller, default_timeout};
 use super::{Action, ActionError, Attempt, Delivery, signature};
-use crate::handler::config::{ActionName, Invalid, Secret, SecretRef, duration, url};
+use crate::handler::actions_file::{ActionName, Invalid, Secret, SecretRef, duration, url};
 use crate::handler::event::Occasions;
 use crate::handler::template::Template;
 

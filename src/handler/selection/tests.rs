@@ -3,7 +3,7 @@ use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
 use super::*;
 use crate::handler::action::log::Log;
-use crate::handler::config::ActionName;
+use crate::handler::actions_file::ActionName;
 use crate::handler::event::{Occasion, Occasions};
 use crate::handler::work::Ticket;
 

@@ -1,11 +1,11 @@
 //! What the loop tells the outside: metrics and process reports.
 
 use super::{Worker, known};
-use crate::metrics::tracker::{LivePartition, PartitionState};
-use crate::process_report::{
+use crate::processes::{
     Assignment, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport, ProcessState,
 };
-use crate::tracker::custody::{News, Surroundings};
+use crate::tracker::assignment::{News, Surroundings};
+use crate::tracker::metrics::{LivePartition, PartitionState};
 use crate::wire::time;
 
 impl Worker {

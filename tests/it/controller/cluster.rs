@@ -12,7 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use sundown::controller::watch::resource;
-use sundown::crd::definition::definition;
+use sundown::policy::crd::definition::definition;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 

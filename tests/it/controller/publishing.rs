@@ -3,7 +3,7 @@
 use k8s_openapi::api::events::v1::Event;
 use kube::api::Api;
 use serde_json::{Value, json};
-use sundown::crd::definition::definition;
+use sundown::policy::crd::definition::definition;
 
 use super::cluster::{Cluster, SOON};
 use super::site::Site;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sundown::clock::Clock;
-use sundown::tracker::murmur2::murmur2_partition;
+use sundown::wire::partitioner::murmur2_partition;
 use uuid::Uuid;
 
 use super::model::{self, Ending, Expected, Limits, Log};

@@ -3,7 +3,7 @@
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use sundown::policy_actions::PolicyActions;
+use sundown::handler::policies::PolicyActions;
 use tokio_util::sync::CancellationToken;
 
 use super::{apply, policy, run};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{PolicySet, TableConfig};
-use sundown::tracker::custody::{Change, Custody};
+use sundown::tracker::assignment::{Change, Custody};
 use sundown::tracker::engine::Engine;
 use sundown::tracker::restore::Degraded;
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::dlq::{FilterArgs, Kind, Outcome, SelectionArgs, Summary, Treatment};
 use crate::console::App;
 use crate::console::Shared;
 use crate::console::audit::Audit;
@@ -16,7 +17,6 @@ use crate::console::problem::Problem;
 use crate::console::redrive::MAX_LETTERS;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
-use crate::dlq::{FilterArgs, Kind, Outcome, SelectionArgs, Summary, Treatment};
 use crate::wire::duration;
 
 const PLACE: (&str, &str) = ("/dead-letters", "Dead letters");

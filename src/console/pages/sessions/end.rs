@@ -14,7 +14,7 @@ use crate::console::revocation::Whom;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::console::{App, Shared};
-use crate::wire::ending::EndReason;
+use crate::wire::terminal::EndReason;
 
 /// How long the page waits for the ending, so as to show it.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);

@@ -1,0 +1,11 @@
+//! Commands of the command line: arguments and printing.
+
+pub mod check;
+pub mod dlq;
+pub mod end;
+pub mod partitions;
+pub mod policy;
+pub mod produce;
+pub mod schema;
+pub mod sessions;
+pub mod topics;

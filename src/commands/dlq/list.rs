@@ -1,0 +1,87 @@
+//! `sundown dlq list`.
+
+use std::ops::ControlFlow;
+
+use super::{Kind, ListArgs};
+use crate::cli::GlobalArgs;
+use crate::clock::Clock;
+use crate::dead_letters::letter::Summary;
+use crate::dead_letters::redrive::Outcome;
+use crate::dead_letters::scan::Scan;
+use crate::output::{self, OutputArgs, table};
+
+/// The most letters listed, unless told otherwise: a screen or two.
+const DEFAULT_LIMIT: usize = 100;
+/// How much of an error a table shows, in characters.
+const ERROR_WIDTH: usize = 60;
+
+pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let (config, topics) = (global.connection.client_config()?, global.topics.topics());
+    let now = Clock::default().wall();
+    let limit = args.filter.limit.unwrap_or(DEFAULT_LIMIT);
+    let (mut found, mut more) = (Vec::new(), false);
+    for kind in args.filter.kinds() {
+        let scan = Scan::open(&config, kind.dead_letter_topic(&topics))?;
+        scan.letters(|letter| {
+            if args.filter.admits(&letter, now) {
+                if found.len() == limit {
+                    more = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                found.push(letter.summary());
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    found.sort_by(|one, other| one.dead_since.cmp(&other.dead_since));
+    print(&found, args.output)?;
+    if more {
+        output::note(format!("There are more than these {limit}; see --limit."));
+    }
+    Ok(())
+}
+
+/// Says which letters could not be dealt with.
+pub(super) fn tell_left(outcome: &Outcome) {
+    for (id, reason) in &outcome.left {
+        output::note(format!("{id} was left: {reason}"));
+    }
+}
+
+/// Prints letters as a list.
+pub(super) fn print(letters: &[Summary], output: OutputArgs) -> anyhow::Result<()> {
+    let text = output.render(letters, |letters| {
+        let rows: Vec<_> = letters.iter().map(row).collect();
+        table(
+            ["ID", "SINCE", "REASON", "UNDONE", "SESSION", "ERROR"],
+            &rows,
+        )
+    })?;
+    output::line(text);
+    Ok(())
+}
+
+fn row(letter: &Summary) -> [String; 6] {
+    let mut error: String = letter.error.chars().take(ERROR_WIDTH).collect();
+    if error.len() < letter.error.len() {
+        error.push('…');
+    }
+    [
+        letter.id.clone(),
+        letter.dead_since.clone(),
+        letter.reason.clone(),
+        letter.undone.join(","),
+        letter.session.clone().unwrap_or_default(),
+        error.replace(char::is_control, " "),
+    ]
+}
+
+impl Kind {
+    /// What its letters are called.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Endings => "terminal events",
+            Self::Events => "session events",
+        }
+    }
+}

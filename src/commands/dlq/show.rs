@@ -1,0 +1,72 @@
+//! `sundown dlq show`.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{Kind, ShowArgs};
+use crate::cli::GlobalArgs;
+use crate::dead_letters::letter::Letter;
+use crate::dead_letters::scan::Scan;
+use crate::output;
+use crate::wire::dead_letter::Failure;
+use crate::wire::time;
+
+/// A dead letter in full.
+#[derive(Debug, Serialize)]
+struct Whole {
+    id: String,
+    dead_since: String,
+    failure: Failure,
+    undone: Vec<String>,
+    history: Vec<Failure>,
+    headers: BTreeMap<String, String>,
+    key: Option<String>,
+    value: Option<String>,
+}
+
+pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let topics = global.topics.topics();
+    // Says which topics there are, if that is none of them.
+    Kind::of(&args.letter.topic, &topics)?;
+    let scan = Scan::open(&global.connection.client_config()?, &args.letter.topic)?;
+    let mut found = None;
+    scan.letters(|letter| {
+        if letter.id != args.letter {
+            return Ok(ControlFlow::Continue(()));
+        }
+        found = Some(whole(&letter));
+        Ok(ControlFlow::Break(()))
+    })?;
+    let whole = found.with_context(|| {
+        format!(
+            "there is no letter {}: it has been retried, discarded or deleted by retention; \
+             `sundown dlq list` shows those that there are",
+            args.letter
+        )
+    })?;
+    let text = args.output.render(&whole, |whole| {
+        serde_yaml::to_string(whole).unwrap_or_else(|error| error.to_string())
+    })?;
+    output::line(text);
+    Ok(())
+}
+
+fn whole(letter: &Letter) -> Whole {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = letter.headers.iter();
+    Whole {
+        id: letter.id.to_string(),
+        dead_since: time::format(letter.at),
+        failure: letter.failure(),
+        undone: letter.undone().map(str::to_owned).collect(),
+        history: letter.history(),
+        headers: headers
+            .map(|(name, value)| (name.clone(), text(value.as_deref().unwrap_or_default())))
+            .collect(),
+        key: letter.key.as_deref().map(text),
+        value: letter.value.as_deref().map(text),
+    }
+}

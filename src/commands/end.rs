@@ -1,0 +1,66 @@
+//! `sundown logout` and `sundown revoke`: end sessions now.
+
+use clap::{ArgGroup, Args};
+
+use crate::cli::GlobalArgs;
+use crate::clock::Clock;
+use crate::kafka::event_writer::{EventWriter, Target};
+use crate::kafka::topics::{TopicAdmin, require};
+use crate::output;
+use crate::session::EventKind;
+use crate::wire::event::encode::{SessionEvent, user_id};
+
+/// Whose sessions to end.
+#[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("whom").required(true).args(["session", "user"]))]
+pub struct LogoutArgs {
+    /// End this session, live or not: its id may be in use where Sundown never saw it.
+    #[arg(long, env = "SUNDOWN_SESSION", value_name = "ID")]
+    pub session: Option<String>,
+
+    /// End every live session of this user. What reads as a whole number is the user
+    /// whose events say 123; with --string, or in any other form, the one whose events
+    /// say "123". The two are different users.
+    #[arg(long, env = "SUNDOWN_USER", value_name = "ID")]
+    pub user: Option<String>,
+
+    /// The user id is a string, though it reads as a number.
+    #[arg(long, env = "SUNDOWN_STRING", requires = "user")]
+    pub string: bool,
+}
+
+/// Runs `sundown logout` or `sundown revoke`, as `kind` says.
+///
+/// # Errors
+/// If the ids cannot be ids, the topic is missing, or Kafka cannot be reached or does not
+/// take the event.
+pub fn run(kind: EventKind, args: &LogoutArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let user = args.user.as_deref();
+    let user = user.map(|id| user_id(id, args.string)).transpose()?;
+    let event = SessionEvent {
+        user_id: user.as_deref(),
+        session_id: args.session.as_deref(),
+        activity_timestamp: Clock::default().wall(),
+        kind,
+        attributes: None,
+    };
+    let value = event.to_json()?;
+    let target = Target::of(&value)?;
+
+    let config = global.connection.producer_config()?;
+    let topic = global.topics.topics().session_logs;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let admin = TopicAdmin::new(&config)?;
+    let existing = runtime.block_on(require(&admin, &[&topic]))?;
+    let partitions = existing[&topic].partition_count();
+    let writer = EventWriter::new(config, &topic, partitions)?;
+    writer.send(&target, &value)?;
+    writer.finish()?;
+    output::line(match target {
+        Target::EveryPartition(_) => format!("written to all {partitions} partitions of {topic}"),
+        _ => format!("written to {topic}"),
+    });
+    Ok(())
+}

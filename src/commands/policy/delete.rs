@@ -1,0 +1,69 @@
+//! `sundown policy delete`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::KIND;
+use super::input::read_valid;
+use crate::output;
+use crate::policy::store::Store;
+
+/// Which policies to delete.
+#[derive(Args, Clone, Debug)]
+pub struct DeleteArgs {
+    /// Names of policies, as `get` shows them.
+    #[arg(
+        value_name = "NAME",
+        required_unless_present = "filename",
+        conflicts_with = "filename"
+    )]
+    pub names: Vec<String>,
+
+    /// The policies of this YAML file; - for standard input. May be given several times.
+    #[arg(short, long, env = "SUNDOWN_FILENAME", value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+
+    /// It is no error if a policy is not there.
+    #[arg(long, env = "SUNDOWN_IGNORE_NOT_FOUND")]
+    pub ignore_not_found: bool,
+}
+
+pub(super) async fn run(args: &DeleteArgs, store: &Store) -> anyhow::Result<()> {
+    let names = names(args)?;
+    let book = store.read().await?;
+    let (known, unknown): (Vec<_>, Vec<_>) = names
+        .iter()
+        .map(String::as_str)
+        .partition(|name| book.document(name).is_some());
+    if !args.ignore_not_found && !unknown.is_empty() {
+        bail!(
+            "there is no policy '{}': see sundown policy get, or pass --ignore-not-found; nothing has been deleted",
+            unknown.join("', nor '")
+        );
+    }
+    store.write(known.iter().map(|name| (*name, None))).await?;
+    for name in known {
+        if name.contains('/') {
+            output::note(format_args!(
+                "policy '{name}' is the Kubernetes controller's: if that is running, it writes it again"
+            ));
+        }
+        output::line(format_args!("{KIND}/{name} deleted"));
+    }
+    Ok(())
+}
+
+/// The names asked for, each once.
+fn names(args: &DeleteArgs) -> anyhow::Result<Vec<String>> {
+    let mut names = args.names.clone();
+    if !args.filename.is_empty() {
+        // As `apply` wrote them: without their namespace.
+        let policies = read_valid(&args.filename)?.into_iter();
+        names.extend(policies.map(|(document, _)| document.metadata.name));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}

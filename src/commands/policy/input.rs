@@ -1,0 +1,89 @@
+//! Policies from files and from standard input.
+
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, stdin};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::bounded::{self, MAX_DOCUMENTS};
+use crate::output;
+use crate::policy::yaml::{Checked, parse};
+
+/// Where the policies are.
+#[derive(Args, Clone, Debug)]
+pub struct FileArgs {
+    /// YAML file of SessionPolicy documents; - for standard input. May be given several
+    /// times.
+    #[arg(
+        short,
+        long,
+        env = "SUNDOWN_FILENAME",
+        value_name = "FILE",
+        required = true
+    )]
+    pub filename: Vec<PathBuf>,
+}
+
+/// Policies, and what is wrong with others.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    pub(super) policies: Vec<Checked>,
+    pub(super) problems: Vec<String>,
+}
+
+/// Reads all policies of `files`.
+///
+/// # Errors
+/// If a file cannot be read, or there is not a single document.
+pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Input> {
+    let mut input = Input::default();
+    let mut names = BTreeSet::new();
+    for path in files {
+        for parsed in parse(&text(path)?, &mut names) {
+            match parsed {
+                Ok(checked) => input.policies.push(checked),
+                Err(error) => input.problems.push(format!("{}: {error}", path.display())),
+            }
+        }
+    }
+    if input.policies.is_empty() && input.problems.is_empty() {
+        let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
+        bail!("there is no policy in {}: check -f", files.join(", "));
+    }
+    Ok(input)
+}
+
+/// The same, unless something is wrong with any of them; all of that is told.
+///
+/// # Errors
+/// If a policy cannot be used.
+pub(super) fn read_valid(files: &[PathBuf]) -> anyhow::Result<Vec<Checked>> {
+    let input = read(files)?;
+    for problem in &input.problems {
+        output::note(problem);
+    }
+    match input.problems.len() {
+        0 => Ok(input.policies),
+        1 => bail!("a policy cannot be used: correct it; nothing has been written"),
+        several => {
+            bail!("{several} policies cannot be used: correct them; nothing has been written")
+        }
+    }
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let cannot = || format!("cannot read policies from {}: check -f", path.display());
+    let text = if path == Path::new("-") {
+        bounded::read_text(stdin(), MAX_DOCUMENTS)
+    } else {
+        bounded::read_text_file(path, MAX_DOCUMENTS)
+    };
+    match text {
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            bail!("{}: {error}: split it", path.display())
+        }
+        text => text.with_context(cannot),
+    }
+}

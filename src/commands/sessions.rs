@@ -1,0 +1,189 @@
+//! `sundown sessions`: shows live sessions, asked of the trackers that own them.
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::cli::GlobalArgs;
+use crate::kafka::topics::{TopicAdmin, require};
+use crate::output::{self, Format, OutputArgs, table};
+use crate::session_lookup::search::{Findings, Gap, Searcher};
+use crate::session_lookup::{AdminTokenArgs, FoundSession, Query};
+
+/// What to show of live sessions.
+#[derive(Subcommand, Debug)]
+pub enum SessionsCommand {
+    /// Show the live session of an id: whose it is, when it ends, and why.
+    Get(GetArgs),
+    /// List the live sessions of a user, the one that ends first in front.
+    List(ListArgs),
+}
+
+/// What `get` takes.
+#[derive(Args, Clone, Debug)]
+pub struct GetArgs {
+    /// The session's id.
+    #[arg(value_name = "ID")]
+    pub session: String,
+    /// What both take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What `list` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// The user's id. What reads as a whole number is the user whose events say 123; with
+    /// --string, or in any other form, the one whose events say "123".
+    #[arg(long, env = "SUNDOWN_USER", value_name = "ID")]
+    pub user: String,
+    /// The user id is a string, though it reads as a number.
+    #[arg(long, env = "SUNDOWN_STRING")]
+    pub string: bool,
+    /// What both take.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What both take.
+#[derive(Args, Clone, Debug)]
+pub struct CommonArgs {
+    /// The token of the trackers' admin ports.
+    #[command(flatten)]
+    pub token: AdminTokenArgs,
+    /// In which form to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Runs `sundown sessions`.
+///
+/// # Errors
+/// If nothing is found, or the trackers cannot be found or asked.
+pub fn run(command: &SessionsCommand, global: &GlobalArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match command {
+        SessionsCommand::Get(args) => runtime.block_on(get(args, global)),
+        SessionsCommand::List(args) => runtime.block_on(list(args, global)),
+    }
+}
+
+async fn get(args: &GetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let query = Query {
+        session: Some(args.session.clone()),
+        ..Query::default()
+    };
+    let found = find(&query, &args.common, global).await?;
+    let Some(session) = found.sessions.first() else {
+        bail!(nothing(&format!("session '{}'", args.session), &found.gaps));
+    };
+    print(session, args.common.output, |session| {
+        rows_table(std::slice::from_ref(session))
+    })
+}
+
+async fn list(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+    let query = Query {
+        user: Some(args.user.clone()),
+        string: args.string,
+        ..Query::default()
+    };
+    let found = find(&query, &args.common, global).await?;
+    if found.sessions.is_empty() {
+        bail!(nothing(
+            &format!("session of user '{}'", args.user),
+            &found.gaps
+        ));
+    }
+    print(&found, args.common.output, |found| {
+        rows_table(&found.sessions)
+    })?;
+    if found.more {
+        output::note("There are more than these.");
+    }
+    for gap in &found.gaps {
+        output::note(format!("There may be others: {gap}."));
+    }
+    Ok(())
+}
+
+async fn find(query: &Query, args: &CommonArgs, global: &GlobalArgs) -> anyhow::Result<Findings> {
+    let searcher = Searcher::new(args.token.read()?)?;
+    let config = global.connection.client_config()?;
+    let topics = global.topics.topics();
+    let names = [topics.session_logs.as_str(), &topics.processes];
+    let existing = require(&TopicAdmin::new(&config)?, &names).await?;
+    let siblings = existing[&topics.session_logs].partition_count();
+    let trackers = crate::processes::trackers::trackers(&config, &topics.processes).await?;
+    Ok(searcher.find(query, &trackers, siblings).await)
+}
+
+/// That there is none, and how sure that is.
+fn nothing(what: &str, gaps: &[Gap]) -> String {
+    if gaps.is_empty() {
+        return format!(
+            "no live {what}: it has ended, or no event has told of it; check the id (and --string, for user ids that read as numbers)"
+        );
+    }
+    let gaps: Vec<_> = gaps.iter().map(ToString::to_string).collect();
+    format!(
+        "no live {what} was found, but not every tracker has looked: {}",
+        gaps.join("; ")
+    )
+}
+
+fn print<T: Serialize>(
+    value: &T,
+    args: OutputArgs,
+    table: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    let text = match args.output {
+        // JSON that is kept as it was written has no form of its own in YAML.
+        Format::Yaml => args.render(&serde_json::to_value(value)?, |_| String::new())?,
+        Format::Json | Format::Table => args.render(value, table)?,
+    };
+    output::line(text);
+    Ok(())
+}
+
+fn rows_table(sessions: &[FoundSession]) -> String {
+    let rows: Vec<_> = sessions.iter().map(row).collect();
+    table(
+        [
+            "SESSION",
+            "USER",
+            "POLICY",
+            "STARTED",
+            "LAST ACTIVITY",
+            "ENDS",
+            "WHY",
+            "PARTITION",
+            "ATTRIBUTES",
+        ],
+        &rows,
+    )
+}
+
+fn row(session: &FoundSession) -> [String; 9] {
+    let attributes = session.attributes.iter();
+    let attributes: Vec<_> = attributes
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let cells = [
+        session.session_id.clone(),
+        session.user().unwrap_or_default(),
+        format!("{}@{}", session.policy.name, session.policy.generation),
+        session.started_at.clone(),
+        session.last_activity.clone(),
+        session
+            .deadline
+            .clone()
+            .unwrap_or_else(|| "never".to_owned()),
+        session.why.clone(),
+        session.partition.to_string(),
+        attributes.join(","),
+    ];
+    cells.map(|cell| cell.replace(char::is_control, " "))
+}

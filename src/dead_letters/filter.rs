@@ -1,0 +1,140 @@
+//! Which dead letters are meant.
+
+use clap::Args;
+
+use super::letter::Letter;
+use crate::commands::dlq::Kind;
+use crate::session::{Span, Timestamp};
+use crate::wire::duration;
+
+/// Flags that narrow down dead letters. Several have to hold all at once.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Only of this kind; without it, of both.
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<Kind>,
+
+    /// Only with this reason, such as `exhausted`; may be given several times.
+    #[arg(long, value_name = "REASON")]
+    pub reason: Vec<String>,
+
+    /// Only those for which this action is undone; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub action: Vec<String>,
+
+    /// Only those of this session.
+    #[arg(long, value_name = "ID")]
+    pub session: Option<String>,
+
+    /// Only those that have been here for longer.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub older_than: Option<Span>,
+
+    /// Only those that have not been here for so long.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub newer_than: Option<Span>,
+
+    /// At most so many, the oldest of each partition first.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+impl FilterArgs {
+    /// The kinds that are let through.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        match self.kind {
+            Some(kind) => vec![kind],
+            None => Kind::ALL.to_vec(),
+        }
+    }
+
+    /// The most letters.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.unwrap_or(usize::MAX)
+    }
+
+    /// Whether a letter is let through.
+    pub(crate) fn admits(&self, letter: &Letter, now: Timestamp) -> bool {
+        let one_of = |wanted: &[String], value: &str| {
+            wanted.is_empty() || wanted.iter().any(|wanted| wanted == value)
+        };
+        let action = self.action.is_empty()
+            || letter
+                .undone()
+                .any(|name| self.action.iter().any(|wanted| wanted == name));
+        let session = self.session.is_none() || self.session == letter.session();
+        let older = self.older_than.is_none_or(|age| letter.at + age <= now);
+        let newer = self.newer_than.is_none_or(|age| letter.at + age > now);
+        one_of(&self.reason, letter.reason()) && action && session && older && newer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letters::letter::LetterId;
+    use crate::wire::dead_letter::{REASON, UNDONE};
+
+    fn letter() -> Letter {
+        let header = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
+        Letter {
+            id: LetterId {
+                topic: "t".to_owned(),
+                partition: 0,
+                offset: 0,
+            },
+            at: Timestamp::from_millis(60_000),
+            key: Some(b"key".to_vec()),
+            value: Some(br#"{"session_id":"s-1"}"#.to_vec()),
+            // Of an application that uses the same name, then ours.
+            headers: vec![
+                header(REASON, "theirs"),
+                header(REASON, "exhausted"),
+                header(UNDONE, "notify,revoke"),
+            ],
+        }
+    }
+
+    #[test]
+    fn every_filter_has_to_hold() {
+        let now = Timestamp::from_millis(180_000);
+        let minutes = |minutes: i64| Some(Span::from_secs(60 * minutes));
+        let text = |text: &str| vec!["other".to_owned(), text.to_owned()];
+        let admits = |filter: FilterArgs| filter.admits(&letter(), now);
+        let all = FilterArgs {
+            reason: text("exhausted"),
+            action: text("revoke"),
+            session: Some("s-1".to_owned()),
+            older_than: minutes(2),
+            newer_than: minutes(3),
+            ..FilterArgs::default()
+        };
+        assert!(admits(FilterArgs::default()));
+        assert!(admits(all.clone()));
+        for wrong in [
+            FilterArgs {
+                reason: text("theirs"),
+                ..all.clone()
+            },
+            FilterArgs {
+                action: text("rev"),
+                ..all.clone()
+            },
+            FilterArgs {
+                session: Some("key".to_owned()),
+                ..all.clone()
+            },
+            FilterArgs {
+                older_than: minutes(3),
+                ..all.clone()
+            },
+            FilterArgs {
+                newer_than: minutes(2),
+                ..all
+            },
+        ] {
+            assert!(!admits(wrong.clone()), "{wrong:?}");
+        }
+    }
+}

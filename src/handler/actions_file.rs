@@ -1,0 +1,174 @@
+//! The actions file: what the handler does about sessions that are over.
+
+mod parse;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jsonwebtoken::jwk::Jwk;
+
+use super::action::{Action, log};
+use super::event::Occasions;
+use super::retry::RetryPolicy;
+
+use crate::bounded::{self, MAX_DOCUMENTS};
+use parse::{ActionConfig, File};
+
+pub use super::fields::{ActionName, duration, innocent_url, parsed, url};
+pub use super::secret::{Secret, SecretError, SecretRef};
+
+/// What the handler does, and how patiently.
+#[derive(Clone, Debug)]
+pub struct Actions {
+    /// In the order of the file.
+    pub list: Vec<NamedAction>,
+    /// For all of them.
+    pub retry: RetryPolicy,
+}
+
+/// An action, ready to run.
+#[derive(Clone)]
+pub struct NamedAction {
+    /// What policies, metrics and dead letters call it.
+    pub name: ActionName,
+    /// What it does.
+    pub action: Arc<dyn Action>,
+    /// When it does it.
+    pub on: Occasions,
+}
+
+/// An actions file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {reason}; check --actions", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
+    /// It is not written as it should be; names line and field.
+    #[error("{}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: serde_yaml::Error,
+    },
+    /// What it says cannot be done.
+    #[error("{}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: Invalid,
+    },
+}
+
+/// Why what an actions file says cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// There is nothing to do.
+    #[error("it names no actions; leave out --actions to only log what ends")]
+    NoActions,
+    /// Two actions by one name.
+    #[error("two actions are called '{0}'; rename one of them")]
+    Duplicate(ActionName),
+    /// An action that cannot be made ready.
+    #[error("action '{action}', {field}: {problem}")]
+    Field {
+        /// Which action.
+        action: ActionName,
+        /// Which of its fields.
+        field: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+impl Invalid {
+    /// `field` of `action` is wrong in this way.
+    pub fn field(action: &ActionName, field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Field {
+            action: action.clone(),
+            field,
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Actions {
+    /// Reads an actions file, and the secrets that it refers to.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the file, and the line and field where they are known.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = bounded::read_text_file(path, MAX_DOCUMENTS);
+        let text = text.map_err(|reason| ConfigError::Unreadable {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let file = File::parse(&text).map_err(|reason| ConfigError::Malformed {
+            path: path.to_owned(),
+            reason,
+        })?;
+        Self::build(file).map_err(|reason| ConfigError::Invalid {
+            path: path.to_owned(),
+            reason,
+        })
+    }
+
+    /// One `log` action, for a handler that was told nothing.
+    #[must_use]
+    pub fn only_log() -> Self {
+        let name = ActionName::of_kind("log");
+        let action = Arc::new(log::Log::new(name.clone()));
+        Self {
+            list: vec![NamedAction {
+                name,
+                action,
+                on: Occasions::default(),
+            }],
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// The public keys of all actions, each once.
+    #[must_use]
+    pub fn public_keys(&self) -> Vec<Jwk> {
+        let keys = self
+            .list
+            .iter()
+            .flat_map(|named| named.action.public_keys());
+        let by_id: BTreeMap<_, _> = keys.map(|key| (key.common.key_id.clone(), key)).collect();
+        by_id.into_values().collect()
+    }
+
+    fn build(file: File) -> Result<Self, Invalid> {
+        if file.actions.is_empty() {
+            return Err(Invalid::NoActions);
+        }
+        let list = file.actions.into_iter().map(ActionConfig::build);
+        let list = list.collect::<Result<Vec<_>, _>>()?;
+        let mut names = BTreeSet::new();
+        match list.iter().find(|action| !names.insert(&action.name)) {
+            Some(second) => Err(Invalid::Duplicate(second.name.clone())),
+            None => Ok(Self {
+                list,
+                retry: file.retry,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for NamedAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NamedAction({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

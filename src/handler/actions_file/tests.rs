@@ -1,0 +1,216 @@
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::super::actions_file::*;
+use crate::handler::action::testing::signing_key;
+
+/// What loading this text says, or the names of the actions in it.
+fn load(text: &str) -> Result<Vec<String>, String> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("actions.yaml");
+    fs::write(&path, text).unwrap();
+    let loaded = Actions::load(&path).map_err(|error| {
+        let prefix = format!("{}: ", path.display());
+        let message = error.to_string();
+        message
+            .strip_prefix(&prefix)
+            .expect("the file's name comes first")
+            .to_owned()
+    });
+    let names = |actions: Actions| actions.list.iter().map(|a| a.name.to_string()).collect();
+    loaded.map(names)
+}
+
+#[test]
+fn the_documented_file_loads() {
+    let folder = TempDir::new().unwrap();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "hush\n").unwrap();
+    let text = format!(
+        "actions:
+  - name: notify-backend
+    type: webhook
+    url: https://backend.example/sessions
+    secret: {{valueFrom: {{file: {}}}}}
+    timeout: 5s
+  - name: audit
+    type: log
+    showIds: true
+retry: {{attempts: 8, initialBackoff: 200ms, maxBackoff: 30s, total: 5m}}
+",
+        secret.display()
+    );
+    assert_eq!(load(&text).unwrap(), ["notify-backend", "audit"]);
+}
+
+#[test]
+fn every_example_of_the_documentation_loads() {
+    let page = include_str!("../../../docs/actions.md");
+    let folder = TempDir::new().unwrap();
+    let mut kinds = BTreeSet::new();
+    for example in page.split("```yaml\n").skip(1) {
+        let (text, _) = example.split_once("```").unwrap();
+        // A variable that is set everywhere, and keys that there are.
+        let mut text = with_word_behind(text, "env: ", "PATH");
+        for algorithm in ["es256", "rs256"] {
+            let name = algorithm.to_uppercase();
+            signing_key(&folder, &name);
+            let file = folder.path().join(format!("{name}.pem"));
+            text = text.replace(&format!("{algorithm}.pem"), file.to_str().unwrap());
+        }
+        let lines = text.lines();
+        let types = lines.filter_map(|line| line.trim().strip_prefix("type: "));
+        kinds.extend(types.map(str::to_owned));
+        assert!(load(&text).is_ok_and(|names| !names.is_empty()), "{text}");
+    }
+    assert_eq!(kinds.len(), 7, "an example for each kind: {kinds:?}");
+}
+
+/// `text` with every word behind `mark` replaced.
+fn with_word_behind(text: &str, mark: &str, word: &str) -> String {
+    let mut parts = text.split(mark);
+    let mut replaced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find('}').expect("the word ends");
+        replaced += &format!("{mark}{word}{}", &part[end..]);
+    }
+    replaced
+}
+
+/// The error of a webhook with these lines instead of, or behind, the right ones.
+fn wrong_webhook(lines: &str) -> String {
+    let mut fields = vec!["name: a", "type: webhook", "url: https://host"];
+    fields.push("secret: {valueFrom: {env: PATH}}");
+    for line in lines.lines() {
+        let key = line.split(':').next().unwrap_or_default();
+        fields.retain(|field| field.split(':').next() != Some(key));
+        fields.push(line);
+    }
+    let text = format!("actions:\n- {}\n", fields.join("\n  "));
+    load(&text).unwrap_err()
+}
+
+/// The error of a file with this text.
+fn wrong(text: &str) -> String {
+    load(text).unwrap_err()
+}
+
+#[test]
+fn what_is_wrong_is_named_with_line_and_field() {
+    let log = "actions:\n- {name: a, type: log}\n";
+    insta::assert_snapshot!(
+        [
+            wrong(""),
+            wrong("actions: []"),
+            wrong("actions:\n- {name: a, type: log, colour: red}"),
+            wrong("actions:\n- {name: a, type: tapdance}"),
+            wrong("actions:\n- {type: log}"),
+            wrong("actions:\n- {name: A_b, type: log}"),
+            wrong(&format!("{log}- {{name: a, type: log}}")),
+            wrong_webhook("url: ftp://host"),
+            wrong_webhook("url: nowhere"),
+            wrong_webhook("url: https://user:password@host"),
+            wrong_webhook("timeout: 0s"),
+            wrong_webhook("timeout: 5"),
+            wrong_webhook("secret: inline"),
+            wrong_webhook("secret: {valueFrom: {env: PATH, file: /path}}"),
+            wrong_webhook("secret: {valueFrom: {env: SUNDOWN_NO_SUCH_VARIABLE}}"),
+            wrong_webhook("secret: {valueFrom: {file: /no/such/file}}"),
+            wrong_webhook("retries: 5"),
+            wrong_webhook("body: '{{ session_id'"),
+            wrong_webhook("on: []"),
+            wrong_webhook("on: [ending, birth]"),
+            wrong_webhook("caFile: /no/such/file"),
+            wrong("actions:\n- {name: a, type: redis, servers: ['http://host'], keys: [k]}"),
+            wrong("actions:\n- {name: a, type: redis, servers: ['redis://:word@host'], keys: [k]}"),
+            wrong("actions:\n- {name: a, type: redis, servers: ['redis://a', 'redis://b'], keys: [k]}"),
+            wrong("actions:\n- {name: a, type: smtp, server: host, from: a@b, to: a, subject: a, body: a}"),
+            wrong(&format!("{log}retry: {{attempts: 0}}")),
+            wrong(&format!("{log}retry:\n  total: 5")),
+            wrong(&format!("{log}retry: {{initialBackoff: 2s, maxBackoff: 1s}}")),
+            wrong(&format!("{log}retries: {{attempts: 1}}")),
+        ]
+        .join("\n"),
+        @r#"
+    missing field `actions`
+    it names no actions; leave out --actions to only log what ends
+    actions[0]: unknown field `colour`, expected one of `name`, `type`, `showIds`, `on` at line 2 column 24
+    actions[0].type: unknown variant `tapdance`, expected one of `log`, `webhook`, `oauth-revocation`, `oidc-backchannel-logout`, `shared-signals`, `redis`, `smtp` at line 2 column 19
+    actions[0]: missing field `name` at line 2 column 3
+    actions[0].name: 'A_b' cannot be an action's name: use up to 63 lower-case letters, digits and inner hyphens at line 2 column 10
+    two actions are called 'a'; rename one of them
+    actions[0].url: must start with https:// or http://, not ftp: at line 5 column 8
+    actions[0].url: not a URL: relative URL without a base; write it like https://host/path at line 5 column 8
+    actions[0].url: must not hold a user name or password: this file is no place for secrets at line 5 column 8
+    actions[0].timeout: must be longer than 0s at line 6 column 12
+    actions[0].timeout: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 6 column 12
+    actions[0].secret: invalid type: string "inline", expected valueFrom: {env: NAME} or valueFrom: {file: PATH} at line 5 column 11
+    actions[0].secret: valueFrom takes one of env and file at line 5 column 11
+    action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or name another one
+    action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or name another file
+    actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `url`, `secret`, `body`, `contentType`, `timeout`, `caFile` at line 6 column 3
+    actions[0].body: not a template: syntax error: unexpected end of input, expected end of variable block (in template:1) at line 6 column 9
+    actions[0]: on: names no occasion, so the action would never run; leave it out at line 2 column 3
+    actions[0].on[1]: unknown variant `birth`, expected `ending` or `warning` at line 6 column 16
+    action 'a', caFile: cannot read /no/such/file: No such file or directory (os error 2)
+    actions[0].servers[0]: must start with rediss:// or redis://, not http: at line 2 column 36
+    actions[0].servers[0]: must not hold a user name or password: this file is no place for secrets at line 2 column 36
+    action 'a', servers: needs exactly one server, or with cluster: true one or more
+    actions[0].server: 'host' is not of the form HOST:PORT at line 2 column 33
+    retry: attempts must be from 1 to 1000
+    retry.total: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 4 column 10
+    retry: initialBackoff must not be longer than maxBackoff
+    unknown field `retries`, expected `actions` or `retry` at line 3 column 1
+    "#
+    );
+}
+
+#[test]
+fn a_missing_file_is_named_with_its_flag() {
+    let path = PathBuf::from("/no/such/actions.yaml");
+    let error = Actions::load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("/no/such/actions.yaml") && error.contains("--actions"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_secret_ends_where_its_line_does_and_does_not_show() {
+    let folder = TempDir::new().unwrap();
+    let read = |content: &str| {
+        let path = folder.path().join("secret");
+        fs::write(&path, content).unwrap();
+        let text = format!("valueFrom: {{file: {}}}", path.display());
+        serde_yaml::from_str::<SecretRef>(&text).unwrap().read()
+    };
+    for content in ["hush", "hush\n", "hush\r\n"] {
+        assert_eq!(read(content).unwrap().expose(), b"hush");
+    }
+    assert!(matches!(read("\n"), Err(SecretError::Empty(_))));
+    assert!(!format!("{:?}", read("hush").unwrap()).contains("hush"));
+}
+
+#[test]
+fn names_can_stand_in_headers_and_labels() {
+    let longest = "a".repeat(63);
+    for name in ["a", "0", "a-1", longest.as_str()] {
+        assert!(name.parse::<ActionName>().is_ok(), "{name}");
+    }
+    for name in [
+        "",
+        "-a",
+        "a-",
+        "A",
+        "a_b",
+        "a.b",
+        "a,b",
+        "a b",
+        "ä",
+        &(longest + "a"),
+    ] {
+        assert!(name.parse::<ActionName>().is_err(), "{name}");
+    }
+}

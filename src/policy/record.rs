@@ -1,0 +1,167 @@
+//! Records of `sundown.policies`: the key is a policy's full name, the value its document
+//! as JSON, a tombstone its end.
+
+use serde_json::error::Error as JsonError;
+
+use crate::policy::document::{PolicyError, SessionPolicy};
+use crate::session::Policy;
+
+/// What a record says.
+#[derive(Clone, Debug)]
+pub enum PolicyRecord {
+    /// This policy is in force.
+    InForce {
+        /// As it was written.
+        document: Box<SessionPolicy>,
+        /// Ready for use.
+        policy: Policy,
+    },
+    /// The policy of this name is not in force any more.
+    Deleted(String),
+}
+
+/// Why a record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyRecordError {
+    /// The key is missing, empty or not UTF-8.
+    #[error("its key is no policy's name: write policies with sundown policy apply")]
+    Key,
+    /// The value is not JSON, or not of the form of a session policy.
+    #[error("policy '{name}': {source}; apply the policy again")]
+    Malformed {
+        /// The key.
+        name: String,
+        /// What is wrong with it.
+        source: JsonError,
+    },
+    /// The policy contradicts itself.
+    #[error("{0}; correct it and apply it again")]
+    Invalid(#[from] PolicyError),
+    /// The document is that of another policy.
+    #[error("the policy under the key '{key}' is called '{name}': apply both again")]
+    Misnamed {
+        /// The key.
+        key: String,
+        /// What the document says.
+        name: String,
+    },
+    /// The policy does not say which state of it this is.
+    #[error("policy '{0}': metadata.generation is missing or 0; apply the policy again")]
+    NoGeneration(String),
+}
+
+/// The value of a policy's record; its key is [`SessionPolicy::full_name`]. The document
+/// has to carry a generation.
+#[must_use]
+pub fn encode(document: &SessionPolicy) -> String {
+    // Texts, numbers and maps of texts always serialise.
+    serde_json::to_string(document).unwrap_or_default()
+}
+
+/// Reads a record, and checks what it says.
+///
+/// # Errors
+/// [`PolicyRecordError`]: the record is to be ignored, whatever was in force before it
+/// staying so.
+pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<PolicyRecord, PolicyRecordError> {
+    let name = key.and_then(|key| str::from_utf8(key).ok());
+    let name = name.filter(|name| !name.is_empty());
+    let name = name.ok_or(PolicyRecordError::Key)?.to_owned();
+    let Some(value) = value else {
+        return Ok(PolicyRecord::Deleted(name));
+    };
+    let document: SessionPolicy = match serde_json::from_slice(value) {
+        Ok(document) => document,
+        Err(source) => return Err(PolicyRecordError::Malformed { name, source }),
+    };
+    let policy = document.to_policy()?;
+    if policy.name != name {
+        return Err(PolicyRecordError::Misnamed {
+            key: name,
+            name: policy.name,
+        });
+    }
+    if document.metadata.generation.unwrap_or_default() == 0 {
+        return Err(PolicyRecordError::NoGeneration(name));
+    }
+    let document = Box::new(document);
+    Ok(PolicyRecord::InForce { document, policy })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Span;
+    use serde_json::{Value, json};
+
+    fn document() -> Value {
+        json!({
+            "apiVersion": "sundown.dev/v1alpha1",
+            "kind": "SessionPolicy",
+            "metadata": {"name": "mobile", "namespace": "shop", "generation": 3},
+            "spec": {"idleTimeout": "15m", "priority": 0, "actions": ["audit"], "suspend": false},
+        })
+    }
+
+    fn read(key: &str, value: &Value) -> Result<PolicyRecord, String> {
+        let value = value.to_string();
+        decode(Some(key.as_bytes()), Some(value.as_bytes())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let read_back = read("shop/mobile", &document()).unwrap();
+        let PolicyRecord::InForce {
+            document: found,
+            policy,
+        } = read_back
+        else {
+            panic!("{read_back:?}");
+        };
+        assert_eq!(
+            (policy.name.as_str(), policy.generation),
+            ("shop/mobile", 3)
+        );
+        assert_eq!(policy.idle_timeout, Span::from_secs(900));
+        let written: Value = serde_json::from_str(&encode(&found)).unwrap();
+        assert_eq!(written, document());
+    }
+
+    #[test]
+    fn a_tombstone_is_a_deletion() {
+        let record = decode(Some(b"mobile"), None).unwrap();
+        assert!(matches!(record, PolicyRecord::Deleted(name) if name == "mobile"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told() {
+        let with = |pointer: &str, value: Value| {
+            let mut document = document();
+            *document.pointer_mut(pointer).unwrap() = value;
+            document
+        };
+        for (key, value, words) in [
+            (
+                "mobile",
+                document(),
+                "under the key 'mobile' is called 'shop/mobile'",
+            ),
+            ("", document(), "no policy's name"),
+            ("shop/mobile", json!([1]), "policy 'shop/mobile'"),
+            (
+                "shop/mobile",
+                with("/spec/idleTimeout", json!("0s")),
+                "more than zero",
+            ),
+            (
+                "shop/mobile",
+                with("/metadata/generation", json!(0)),
+                "generation",
+            ),
+        ] {
+            let error = read(key, &value).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+        assert!(decode(None, None).is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! The trackers that there are, as the topic of process reports has them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::kafka::follow::{Followed, Follower};
+use crate::processes::{INTERVAL, ProcessReport};
+use crate::session::{Span, Timestamp};
+use crate::session_lookup::owners::{self, Tracker};
+
+/// How long reading the topic may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A tracker that was silent for longer while others reported is gone.
+const SILENCE: Duration = INTERVAL.saturating_mul(4);
+
+/// The trackers that have reported lately.
+///
+/// # Errors
+/// If the topic cannot be read to its end.
+pub(crate) async fn trackers(config: &ClientConfig, topic: &str) -> anyhow::Result<Vec<Tracker>> {
+    let stop = CancellationToken::new();
+    let _stopped_at_the_end = stop.clone().drop_guard();
+    let mut followed = Follower::start(config, topic, stop)?;
+    let mut reports: BTreeMap<String, (ProcessReport, Timestamp)> = BTreeMap::new();
+    let read = async {
+        while let Some(Followed::Record(record)) = followed.recv().await {
+            let value = record.value.as_deref().unwrap_or_default();
+            // Reports of releases that this one does not know tell it nothing.
+            if let Ok(report) = serde_json::from_slice::<ProcessReport>(value) {
+                reports.insert(report.id.clone(), (report, record.timestamp));
+            }
+        }
+    };
+    timeout(PATIENCE, read).await.with_context(|| {
+        let seconds = PATIENCE.as_secs();
+        format!("{topic} could not be read to its end within {seconds} s: check that the brokers are up and that this user may read there")
+    })?;
+    // By the reports' own times: this machine's clock need not be the brokers'.
+    let newest = reports.values().map(|(_, at)| *at).max();
+    let silence = Span::from_millis(i64::try_from(SILENCE.as_millis()).unwrap_or(i64::MAX));
+    let lately = reports
+        .values()
+        .filter(|(_, at)| newest.is_none_or(|newest| *at + silence >= newest));
+    Ok(owners::trackers(lately.map(|(report, at)| (report, *at))))
+}

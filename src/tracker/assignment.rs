@@ -1,0 +1,175 @@
+//! What becomes of a partition from when the group gives it until the group takes it
+//! away: it is restored, read, committed and given up. Whatever that needs of Kafka and
+//! of clocks is behind [`Surroundings`], so that a simulation runs the same code.
+
+mod commit;
+mod io;
+mod rebalance;
+mod restore;
+
+use std::time::Duration;
+
+use super::clocks::ClockTrouble;
+use super::engine::{Engine, Ticket};
+use super::record::SourceRecord;
+use crate::session::{TableConfig, Timestamp};
+
+pub use io::{Committed, News, RestoreOutcome, RestoreResult, Surroundings};
+pub use rebalance::Change;
+
+/// The partitions that the group has given to this tracker, and what is under way for
+/// them.
+#[derive(Debug)]
+pub struct Custody<S> {
+    engine: Engine,
+    surroundings: S,
+    siblings: i32,
+    table: TableConfig,
+    /// Partitions whose restore has not begun.
+    waiting: Vec<(i32, Ticket)>,
+    /// Retention has deleted what was to be read next.
+    overtaken: bool,
+}
+
+impl<S: Surroundings> Custody<S> {
+    /// No partitions yet. The source topic has `siblings` of them; their tables go by
+    /// `table`.
+    #[must_use]
+    pub fn new(engine: Engine, surroundings: S, siblings: i32, table: TableConfig) -> Self {
+        Self {
+            engine,
+            surroundings,
+            siblings,
+            table,
+            waiting: Vec::new(),
+            overtaken: false,
+        }
+    }
+
+    /// The tracker's logic around the partitions.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The same, for what is counted in it.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// What it works with.
+    #[must_use]
+    pub fn surroundings(&self) -> &S {
+        &self.surroundings
+    }
+
+    /// The same, to be changed.
+    pub fn surroundings_mut(&mut self) -> &mut S {
+        &mut self.surroundings
+    }
+
+    /// Ends it, and gives back what it worked with.
+    #[must_use]
+    pub fn into_surroundings(self) -> S {
+        self.surroundings
+    }
+
+    /// The time beyond which no event can have happened yet.
+    #[must_use]
+    pub fn now_upper(&self) -> Timestamp {
+        self.engine.clocks().upper(self.surroundings.reading())
+    }
+
+    /// Why nothing can be ended now, if so.
+    #[must_use]
+    pub fn clock_trouble(&self) -> Option<ClockTrouble> {
+        let reading = self.surroundings.reading();
+        self.engine.clocks().lower(reading).err()
+    }
+
+    /// Applies records of one partition, in the order of their offsets. `now_upper` is
+    /// [`Custody::now_upper`], asked for at most a burst of records ago. Returns the
+    /// offset of one whose key belongs on another partition, if there is any.
+    pub fn apply<R: SourceRecord>(
+        &mut self,
+        partition: i32,
+        records: &[R],
+        now_upper: Timestamp,
+    ) -> Option<i64> {
+        self.engine.apply(partition, records, now_upper)
+    }
+
+    /// Retention has deleted what was to be read next; that is dealt with in the next
+    /// [`round`](Custody::round).
+    pub fn overtaken(&mut self) {
+        self.overtaken = true;
+    }
+
+    /// Deals with whatever has come about since the last round, and commits when it is
+    /// time. To be called again and again, each time after the records that have arrived
+    /// have been applied and rebalances have been dealt with.
+    ///
+    /// # Errors
+    /// What cannot be mended by trying again: a checkpoint record that cannot be read.
+    pub fn round(&mut self) -> anyhow::Result<()> {
+        self.take_policies();
+        self.take_pauses();
+        self.take_restored()?;
+        self.take_samples();
+        self.take_ends();
+        self.take_commit(Duration::ZERO);
+        self.restore_if_overtaken();
+        self.commit_if_due();
+        Ok(())
+    }
+
+    fn take_policies(&mut self) {
+        while let Some(policies) = self.surroundings.policies() {
+            self.engine.set_policies(&policies);
+            self.surroundings.tell(News::Policies);
+        }
+    }
+
+    /// A partition that is paused is not read, and nothing ends on it: to it, time stands
+    /// still.
+    fn take_pauses(&mut self) {
+        while let Some(paused) = self.surroundings.pauses() {
+            if !paused.is_empty() {
+                tracing::info!(partitions = ?paused, "paused by an operator");
+            }
+            let change = self.engine.set_paused(paused);
+            self.surroundings.pause(&change.pause);
+            for (partition, position) in change.resume {
+                self.read_on(partition, position);
+            }
+            self.surroundings.tell(News::Pauses);
+        }
+    }
+
+    fn take_samples(&mut self) {
+        while let Some(sample) = self.surroundings.sample() {
+            if !self.engine.clocks().known() && sample.append_time.is_none() {
+                self.surroundings.tell(News::Unchecked);
+            }
+            self.engine.sampled(sample);
+        }
+    }
+
+    /// Ends what the brokers' answer proves to be over.
+    fn take_ends(&mut self) {
+        let Some(answer) = self.surroundings.ends() else {
+            return;
+        };
+        self.step_past_control_records();
+        let trouble = self.engine.seen_ends(&answer).err();
+        self.surroundings.tell(News::Clocks(trouble));
+    }
+
+    /// The consumer's position is behind transaction markers and aborted records, which
+    /// it never delivers. All that it did deliver has been applied.
+    fn step_past_control_records(&mut self) {
+        for (partition, position) in self.surroundings.positions() {
+            self.engine.reached(partition, position);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The tracker's Kafka side.
+
+pub mod commit_thread;
+pub mod committer;
+pub mod delivery_queue;
+pub mod io;
+pub mod restore_log;
+pub mod restore_pool;

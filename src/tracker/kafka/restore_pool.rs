@@ -1,0 +1,148 @@
+//! Restores partitions from Kafka, beside the thread that consumes.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use tokio_util::sync::CancellationToken;
+
+use super::restore_log::KafkaLog;
+use crate::clock::Clock;
+use crate::kafka::Topics;
+use crate::kafka::trouble::Explained;
+use crate::session::checkpoint::CheckpointError;
+use crate::tracker::engine::Ticket;
+use crate::tracker::restore::{RestoreSettings, Restored, restore};
+
+/// Partitions restored at the same time.
+const WORKERS: usize = 2;
+/// How long a restore that failed waits before it reports so, and is tried again.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// Why a partition could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Kafka refused or did not answer. Worth trying again.
+    #[error("{step} of {topic}: {}", Explained(source))]
+    Kafka {
+        /// With which topic.
+        topic: String,
+        /// Doing what.
+        step: &'static str,
+        /// Its answer.
+        source: KafkaError,
+    },
+    /// The partition is shorter than it was. Until somebody decides what is to become of
+    /// the sessions, none of them ends.
+    #[error(
+        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was made anew, start from nothing with: sundown topics reset"
+    )]
+    Truncated {
+        /// What the group has committed.
+        committed: i64,
+        /// Where the partition ends.
+        end: i64,
+    },
+    /// A checkpoint record cannot be read. Trying again will not help.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The process is stopping.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// A partition to be restored.
+#[derive(Debug)]
+pub struct RestoreJob {
+    /// For whom.
+    pub ticket: Ticket,
+    /// Which, and how.
+    pub settings: RestoreSettings,
+}
+
+/// How a restore went.
+#[derive(Debug)]
+pub struct RestoreResult {
+    /// Whose it was.
+    pub ticket: Ticket,
+    /// Which partition.
+    pub partition: i32,
+    /// The partition, or why not.
+    pub outcome: Result<Restored, RestoreError>,
+}
+
+/// Threads that restore partitions.
+#[derive(Debug)]
+pub struct RestorePool {
+    jobs: Sender<RestoreJob>,
+    results: Receiver<RestoreResult>,
+}
+
+impl RestorePool {
+    /// Starts the threads. `config` is that of the group's members: the committed
+    /// offsets are the group's. They end after `stop`.
+    ///
+    /// # Errors
+    /// If a client cannot be made or a thread not be started.
+    pub fn start(
+        config: &ClientConfig,
+        topics: &Topics,
+        clock: Clock,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let (jobs, queue) = channel::<RestoreJob>();
+        let (sender, results) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..WORKERS {
+            let (config, topics, stop) = (config.clone(), topics.clone(), stop.clone());
+            let open = move || KafkaLog::new(&config, topics.clone(), clock, stop.clone());
+            let mut log = open()?;
+            let (queue, sender) = (Arc::clone(&queue), sender.clone());
+            let work = move || {
+                // The queue ends with the pool.
+                while let Ok(job) = { queue.lock().unwrap_or_else(PoisonError::into_inner).recv() }
+                {
+                    let ticket = job.ticket;
+                    let partition = job.settings.partition;
+                    log.partition = partition;
+                    let outcome = restore(&mut log, job.settings);
+                    if matches!(
+                        outcome,
+                        Err(RestoreError::Kafka { .. } | RestoreError::Truncated { .. })
+                    ) {
+                        thread::sleep(BACKOFF);
+                        // librdkafka may have lost its way to a partition for good
+                        // (`kafka::renewing`).
+                        match open() {
+                            Ok(another) => log = another,
+                            Err(error) => tracing::error!(%error, "there is no other client"),
+                        }
+                    }
+                    let _gone = sender.send(RestoreResult {
+                        ticket,
+                        partition,
+                        outcome,
+                    });
+                }
+            };
+            thread::Builder::new()
+                .name(format!("restore-{number}"))
+                .spawn(work)?;
+        }
+        Ok(Self { jobs, results })
+    }
+
+    /// Has a partition restored; [`RestorePool::result`] gives it when it is done.
+    pub fn submit(&self, job: RestoreJob) {
+        // The workers live as long as the pool.
+        let _never_gone = self.jobs.send(job);
+    }
+
+    /// A restore that is done, if there is one.
+    pub fn result(&self) -> Option<RestoreResult> {
+        self.results.try_recv().ok()
+    }
+}

@@ -1,0 +1,283 @@
+//! The tracker's metrics.
+
+mod clocks;
+mod partitions;
+
+use std::time::Duration;
+
+use prometheus::core::{Collector, Metric};
+use prometheus::proto::MetricFamily;
+use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use crate::metrics::register::Register;
+use crate::metrics::shown::Shown;
+use crate::processes::{LatenessBucket, PolicyInForce, Totals};
+use crate::session::{Effect, Reason, Span, Timestamp};
+use crate::tracker::clocks::ClockTrouble;
+use crate::tracker::engine::Batch;
+use crate::tracker::partition::{PartitionTally, TOO_MANY_SESSIONS};
+use crate::wire::event::DecodeError;
+use clocks::ClockMetrics;
+use partitions::PartitionMetrics;
+pub use partitions::{LivePartition, PartitionState};
+
+/// From ten milliseconds to five minutes.
+const LATENESS_BUCKETS: [f64; 13] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+/// From a millisecond to half a minute.
+const DURATION_BUCKETS: [f64; 12] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0,
+];
+
+/// From an empty partition to one of many millions of sessions.
+const RESTORE_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// What a tracker counts.
+#[derive(Clone, Debug)]
+pub struct TrackerMetrics {
+    events: IntCounter,
+    started: IntCounter,
+    late: IntCounter,
+    clamped: IntCounter,
+    misrouted: IntCounter,
+    endings: IntCounterVec,
+    warnings: IntCounter,
+    dead_letters: IntCounterVec,
+    lateness: Histogram,
+    checkpoint_writes: IntCounterVec,
+    transactions: IntCounterVec,
+    transaction_seconds: Histogram,
+    fenced_producers: IntCounter,
+    rebalances: IntCounterVec,
+    restored_records: IntCounter,
+    replayed_records: IntCounter,
+    restore_seconds: Histogram,
+    failed_restores: IntCounter,
+    degraded_restores: IntCounter,
+    max_sessions: IntGauge,
+    partitions: PartitionMetrics,
+    clocks: ClockMetrics,
+    refused_policies: IntCounter,
+    policy_generations: IntGaugeVec,
+    policies_shown: Shown,
+}
+
+impl TrackerMetrics {
+    /// Metrics in `registry`.
+    ///
+    /// # Errors
+    /// If they are in it already.
+    pub fn new(registry: &Registry) -> Result<Self, Error> {
+        let register = Register(registry);
+        let metrics = Self {
+            events: register.counter("sundown_tracker_events_total", "Records read from the session event topic.")?,
+            started: register.counter("sundown_tracker_sessions_started_total", "Sessions started.")?,
+            late: register.counter("sundown_tracker_late_events_total", "Events dropped because their session would have been over already.")?,
+            clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time lay too far in the future and was set to their record's.")?,
+            misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs on another partition.")?,
+            endings: register.counters("sundown_tracker_endings_total", "Sessions ended, in committed transactions.", "reason")?,
+            warnings: register.counter("sundown_tracker_warnings_total", "Warnings written, in committed transactions.")?,
+            dead_letters: register.counters("sundown_tracker_dead_letters_total", "Records sent to the dead-letter topic, in committed transactions.", "reason")?,
+            lateness: register.histogram("sundown_tracker_expiry_lateness_seconds", "From a session's deadline plus the allowed lateness until its terminal event is committed.", &LATENESS_BUCKETS)?,
+            checkpoint_writes: register.counters("sundown_tracker_checkpoint_writes_total", "Records written to the checkpoint topic, in committed transactions.", "kind")?,
+            transactions: register.counters("sundown_tracker_transactions_total", "Transactions, or flushes with at-least-once delivery.", "result")?,
+            transaction_seconds: register.histogram("sundown_tracker_transaction_duration_seconds", "How long they took.", &DURATION_BUCKETS)?,
+            fenced_producers: register.counter("sundown_tracker_fenced_producers_total", "Times that the brokers took the transactional id away from the tracker's producer.")?,
+            rebalances: register.counters("sundown_tracker_rebalances_total", "Rebalances that gave, took or lost partitions.", "kind")?,
+            restored_records: register.counter("sundown_tracker_restored_records_total", "Checkpoint records read by restores.")?,
+            replayed_records: register.counter("sundown_tracker_replayed_records_total", "Source records replayed by restores.")?,
+            restore_seconds: register.histogram("sundown_tracker_restore_duration_seconds", "How long it took to restore a partition.", &RESTORE_BUCKETS)?,
+            failed_restores: register.counter("sundown_tracker_failed_restores_total", "Restores that came to nothing, and were begun again.")?,
+            degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that took every session as active because source records were gone.")?,
+            max_sessions: register.gauge("sundown_tracker_max_sessions", "The most sessions that one partition may hold (--max-sessions).")?,
+            partitions: PartitionMetrics::new(&register)?,
+            clocks: ClockMetrics::new(&register)?,
+            refused_policies: register.counter("sundown_tracker_refused_policies_total", "Records of the policy topic that could not be used; what was in force before stayed so.")?,
+            policy_generations: register.gauges("sundown_tracker_policy_generation", "The generation of the policy that the tracker goes by; 0 for the built-in one.", "policy")?,
+            policies_shown: Shown::default(),
+        };
+        for reason in Reason::ALL {
+            metrics.endings.with_label_values(&[reason.as_str()]);
+        }
+        for (counters, values) in [
+            (&metrics.transactions, &["committed", "aborted"][..]),
+            (&metrics.checkpoint_writes, &["state", "tombstone"]),
+            (&metrics.rebalances, &["assigned", "revoked", "lost"]),
+            (&metrics.dead_letters, &DecodeError::CODES),
+            (&metrics.dead_letters, &[TOO_MANY_SESSIONS]),
+        ] {
+            for value in values {
+                counters.with_label_values(&[value]);
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// What happened on a partition.
+    pub fn tally(&self, tally: &PartitionTally) {
+        self.events.inc_by(tally.events);
+        self.misrouted.inc_by(tally.misrouted);
+        self.started.inc_by(tally.table.started);
+        self.late.inc_by(tally.table.late);
+        self.clamped.inc_by(tally.table.clamped);
+    }
+
+    /// A batch has been committed at `now`; `allowed_lateness` is no lateness.
+    pub fn committed(&self, batch: &Batch, now: Timestamp, allowed_lateness: Span, seconds: f64) {
+        self.transaction("committed", seconds);
+        for part in &batch.partitions {
+            for letter in &part.dead_letters {
+                self.dead_letters
+                    .with_label_values(&[letter.cause.reason])
+                    .inc();
+            }
+            for effect in &part.effects {
+                match effect {
+                    Effect::Ended(ending) => {
+                        self.endings
+                            .with_label_values(&[ending.reason.as_str()])
+                            .inc();
+                        if matches!(ending.reason, Reason::IdleTimeout | Reason::AbsoluteTimeout) {
+                            let late = now.since(ending.ended_at + allowed_lateness);
+                            self.lateness.observe(seconds_of(late));
+                        }
+                    }
+                    Effect::Expiring(_) => self.warnings.inc(),
+                    Effect::Store(_) => self.checkpoint_writes.with_label_values(&["state"]).inc(),
+                    Effect::Forget(_) => self
+                        .checkpoint_writes
+                        .with_label_values(&["tombstone"])
+                        .inc(),
+                }
+            }
+        }
+    }
+
+    /// A batch came to nothing.
+    pub fn aborted(&self, seconds: f64) {
+        self.transaction("aborted", seconds);
+    }
+
+    /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions.
+    pub fn rebalanced(&self, kind: &'static str) {
+        self.rebalances.with_label_values(&[kind]).inc();
+    }
+
+    /// Restoring a partition took so long, and worked or did not.
+    pub fn restore(&self, took: Duration, ok: bool) {
+        if ok {
+            self.restore_seconds.observe(took.as_secs_f64());
+        } else {
+            self.failed_restores.inc();
+        }
+    }
+
+    /// A partition has been restored.
+    pub fn restored(&self, records: u64, replayed: u64, degraded: bool) {
+        self.restored_records.inc_by(records);
+        self.replayed_records.inc_by(replayed);
+        self.degraded_restores.inc_by(u64::from(degraded));
+    }
+
+    /// The brokers have taken the transactional id away.
+    pub fn fenced(&self) {
+        self.fenced_producers.inc();
+    }
+
+    /// The bounds: how many partitions the source topic has, and how many sessions each of
+    /// them may hold.
+    pub fn bounds(&self, topic_partitions: i32, max_sessions: usize) {
+        self.partitions.of_topic(topic_partitions);
+        let max_sessions = i64::try_from(max_sessions).unwrap_or(i64::MAX);
+        self.max_sessions.set(max_sessions);
+    }
+
+    /// Which partitions there are now.
+    pub fn assignment(&self, partitions: impl Iterator<Item = PartitionState>) {
+        self.partitions.show(partitions);
+    }
+
+    /// Whether sessions may end by the clocks, or why not.
+    pub fn clocks(&self, trouble: Option<&ClockTrouble>) {
+        self.clocks.trouble(trouble);
+    }
+
+    /// How far this machine's clock is ahead of the brokers', if that is known.
+    pub fn clock_skew(&self, skew: Option<Span>) {
+        self.clocks.skew(skew.map(seconds_of));
+    }
+
+    /// The policies in force; all others are not shown any more.
+    pub fn policies(&self, policies: &[PolicyInForce]) {
+        for policy in policies {
+            let generation = i64::try_from(policy.generation).unwrap_or(i64::MAX);
+            self.policy_generations
+                .with_label_values(&[&policy.name])
+                .set(generation);
+        }
+        let now = policies.iter().map(|policy| vec![policy.name.clone()]);
+        self.policies_shown.replace(now.collect(), |labels| {
+            // It was set before, and nobody else removes it.
+            let _removed = self.policy_generations.remove_label_values(labels);
+        });
+    }
+
+    /// All that process reports tell of it.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let endings = Reason::ALL.map(|reason| {
+            let count = self.endings.with_label_values(&[reason.as_str()]).get();
+            (reason.as_str().to_owned(), count)
+        });
+        let transactions = |result| self.transactions.with_label_values(&[result]).get();
+        let lateness = self.lateness.metric();
+        let buckets = lateness.get_histogram().get_bucket().iter();
+        Totals {
+            events: self.events.get(),
+            started: self.started.get(),
+            late: self.late.get(),
+            misrouted: self.misrouted.get(),
+            endings: endings.into(),
+            dead_letters: sum(&self.dead_letters),
+            commits: transactions("committed"),
+            aborts: transactions("aborted"),
+            rebalances: sum(&self.rebalances),
+            lateness: buckets
+                .map(|bucket| LatenessBucket {
+                    le: bucket.upper_bound(),
+                    count: bucket.cumulative_count(),
+                })
+                .collect(),
+        }
+    }
+
+    /// A record of the policy topic could not be used.
+    pub fn policy_refused(&self) {
+        self.refused_policies.inc();
+    }
+
+    fn transaction(&self, result: &'static str, seconds: f64) {
+        self.transactions.with_label_values(&[result]).inc();
+        self.transaction_seconds.observe(seconds);
+    }
+}
+
+/// A counter over all its labels.
+fn sum(counters: &IntCounterVec) -> u64 {
+    let families = counters.collect();
+    let metrics = families.iter().flat_map(MetricFamily::get_metric);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the library keeps counts as floats in this form"
+    )]
+    let counts = metrics.map(|metric| metric.get_counter().get_value() as u64);
+    counts.sum()
+}
+
+fn seconds_of(span: Span) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a metric")]
+    let millis = span.as_millis() as f64;
+    millis / 1000.0
+}
