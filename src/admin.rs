@@ -78,7 +78,7 @@ impl AdminArgs {
             }
             Some(host) => format!("{host}:{}", address.port()),
             None if address.ip().is_unspecified() => {
-                format!("{}:{}", crate::processes::host(), address.port())
+                format!("{}:{}", crate::host::host(), address.port())
             }
             None => address.to_string(),
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::kafka::args::GlobalArgs;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -18,9 +19,7 @@ use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
-use crate::kafka::{ConnectionArgs, TopicArgs};
 use crate::session::EventKind;
-use crate::telemetry::LogArgs;
 use crate::tracker::args::TrackerArgs;
 use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
 
@@ -43,20 +42,6 @@ pub struct Cli {
     /// Flags that every command takes.
     #[command(flatten)]
     pub global: GlobalArgs,
-}
-
-/// Flags that every command takes.
-#[derive(clap::Args, Clone, Debug)]
-pub struct GlobalArgs {
-    /// How to reach Kafka.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
-    /// How the topics are called.
-    #[command(flatten)]
-    pub topics: TopicArgs,
-    /// What to log.
-    #[command(flatten)]
-    pub log: LogArgs,
 }
 
 /// What to do.

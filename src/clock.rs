@@ -4,9 +4,8 @@
 //! time whatever.
 #![expect(clippy::disallowed_methods, reason = "this is the file that may")]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
 use crate::session::Timestamp;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug)]
@@ -45,4 +44,25 @@ impl Clock {
     pub fn deadline(&self, after: Duration) -> Instant {
         Instant::now() + after
     }
+}
+
+/// Both readings of this process's clocks at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// Time since the process started; never goes back.
+    pub elapsed: Duration,
+}
+
+/// The brokers' clock, as one acknowledged process report showed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokerSample {
+    /// The timestamp that the broker put on the report; `None` where the topic keeps
+    /// the producer's own.
+    pub append_time: Option<Timestamp>,
+    /// When the report was sent, by [`Reading::elapsed`].
+    pub sent: Duration,
+    /// When its acknowledgement came.
+    pub acknowledged: Duration,
 }

@@ -38,10 +38,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Health};
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::http::token::Token;
 use crate::kafka::Topics;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::follow::Follower;
 use crate::kafka::reader::named;
 use crate::metrics::certificates;

@@ -11,7 +11,6 @@ use clap::{Args, FromArgMatches};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::commands::produce::pace::Pace;
 use crate::commands::produce::population::{MAX_LATENESS, Population};
@@ -19,6 +18,7 @@ use crate::console::Console;
 use crate::console::args::ConsoleArgs;
 use crate::handler::args::HandlerArgs;
 use crate::http::token::Token;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::event_writer::EventWriter;
 use crate::kafka::topics::Layout;
 use crate::output;

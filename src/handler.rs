@@ -41,10 +41,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Health};
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::handler::policies::PolicyActions;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Absence, GroupConsumer, GroupContext, Standstill};
 use crate::kafka::reader::named;

@@ -1,5 +1,6 @@
 //! Everything that speaks Kafka.
 
+pub mod args;
 pub mod client;
 pub mod credentials;
 pub(crate) mod edges;

@@ -15,6 +15,7 @@
 //! | roles | [`tracker`], [`handler`], [`controller`], [`console`], [`demo`] | the long-running processes |
 //! | commands | [`commands`], [`cli`] | the command line |
 
+pub mod host;
 pub mod session;
 
 pub mod bounded;

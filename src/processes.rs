@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use identity::Identity;
 
+use crate::clock::BrokerSample;
 use crate::clock::Clock;
 use crate::kafka::renewing;
 use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
-use crate::tracker::clocks::BrokerSample;
 
 /// How long the last report may hold up the end of a process.
 pub const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
@@ -157,18 +157,6 @@ pub struct Assignment {
     /// Whether somebody has paused it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-}
-
-/// The name of the machine, or of the pod.
-#[must_use]
-pub fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() {
-        "unknown".to_owned()
-    } else {
-        name.to_owned()
-    }
 }
 
 /// Writes reports.

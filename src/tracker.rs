@@ -15,6 +15,7 @@
 pub mod args;
 pub mod assignment;
 pub mod clocks;
+pub mod delivery;
 pub mod engine;
 pub mod kafka;
 pub mod metrics;
@@ -38,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::admin::{self, Health};
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{
     Absence, GroupConsumer, GroupContext, Membership, Standstill, member_config,
@@ -49,15 +50,17 @@ use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tra
 use crate::metrics::certificates;
 use crate::processes::{Identity, Reporter};
 use crate::session::TableConfig;
+use crate::tracker::kafka::commit_error::CommitError;
 use crate::tracker::kafka::commit_thread::CommitThread;
-use crate::tracker::kafka::committer::{CommitError, Committer};
+use crate::tracker::kafka::committer::Committer;
 use crate::tracker::kafka::restore_pool::RestorePool;
 use crate::tracker::metrics::TrackerMetrics;
 use args::TrackerArgs;
 use engine::Engine;
+use kafka::io::{Parts, Settings};
 use policies::PolicySource;
 use queries::http::Gate;
-use worker::{Parts, Settings, Worker};
+use worker::Worker;
 
 /// How long to wait before the brokers are asked again for the right to write.
 const RETRY: Duration = Duration::from_secs(2);

@@ -6,5 +6,6 @@ pub mod dead_letter;
 pub mod duration;
 pub mod event;
 pub mod partitioner;
+pub mod record;
 pub mod terminal;
 pub mod time;

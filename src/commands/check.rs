@@ -8,8 +8,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use uuid::Uuid;
 
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::event_writer::{EventWriter, Target};
 use crate::kafka::reader::{self, reader_config};
 use crate::kafka::topics::{Existing, TopicAdmin, require};

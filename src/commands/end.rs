@@ -2,8 +2,8 @@
 
 use clap::{ArgGroup, Args};
 
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::event_writer::{EventWriter, Target};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output;

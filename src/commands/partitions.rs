@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::follow::{Followed, Follower};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, OutputArgs, table};

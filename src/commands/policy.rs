@@ -10,7 +10,7 @@ mod validate;
 
 use clap::Subcommand;
 
-use crate::cli::GlobalArgs;
+use crate::kafka::args::GlobalArgs;
 use crate::policy::store::Store;
 
 /// How a policy is called in results, after Kubernetes' way.

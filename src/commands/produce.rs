@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::event_writer::EventWriter;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output;

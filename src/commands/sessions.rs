@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::cli::GlobalArgs;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, Format, OutputArgs, table};
 use crate::session_lookup::search::{Findings, Gap, Searcher};

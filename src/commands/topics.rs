@@ -8,8 +8,8 @@ use std::io::{IsTerminal, stdin};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{
     Action, Existing, Layout, Step, TopicAdmin, TopicState, catalogue, plan,
 };

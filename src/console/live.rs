@@ -9,6 +9,7 @@
 
 pub mod history;
 pub mod lag;
+pub mod pauses;
 pub mod processes;
 pub mod tail;
 

@@ -1,13 +1,14 @@
 //! Trying dead letters again, or letting go of them, as `sundown dlq` does.
 
+use crate::dead_letters;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::problem::Problem;
-use crate::cli::GlobalArgs;
-use crate::commands::dlq;
-use crate::commands::dlq::{Outcome, SelectionArgs, Treatment};
+use crate::dead_letters::redrive::Outcome;
+use crate::dead_letters::{SelectionArgs, Treatment};
+use crate::kafka::args::GlobalArgs;
 
 /// The most letters that one request deals with.
 pub const MAX_LETTERS: usize = 1_000;
@@ -46,7 +47,7 @@ impl Redriver {
         selection.filter.limit = Some(limit.min(MAX_LETTERS));
         let global = Arc::clone(&self.global);
         let treating = tokio::task::spawn_blocking(move || {
-            let outcome = dlq::treat(treatment, &selection, &global);
+            let outcome = dead_letters::treat(treatment, &selection, &global);
             drop(place);
             outcome
         });

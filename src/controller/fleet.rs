@@ -148,7 +148,7 @@ pub async fn keep(mut followed: Receiver<Followed>, fleet: watch::Sender<Fleet>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracker::record::TimestampKind;
+    use crate::wire::record::TimestampKind;
     use serde_json::json;
 
     fn record(id: &str, seconds: i64, generation: u64, state: &str) -> FollowedRecord {

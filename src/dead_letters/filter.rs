@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::letter::Letter;
-use crate::commands::dlq::Kind;
+use crate::dead_letters::Kind;
 use crate::session::{Span, Timestamp};
 use crate::wire::duration;
 

@@ -13,9 +13,9 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 
 use super::letter::{Letter, LetterId, Summary};
 use super::scan::Scan;
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
-use crate::commands::dlq::{Kind, SelectionArgs};
+use crate::dead_letters::{Kind, SelectionArgs};
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::trouble::Explained;
 use crate::output::progress;
 use crate::session::Timestamp;

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-use crate::cli::GlobalArgs;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{Layout, TopicAdmin, catalogue, plan};
 
 /// Put before all names on a Kafka that others may use: the demo's trackers must never

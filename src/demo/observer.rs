@@ -8,8 +8,8 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::scene::Scene;
-use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader::reader_config;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::Subject;

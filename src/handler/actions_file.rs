@@ -2,6 +2,7 @@
 
 mod parse;
 
+use super::fields::{ActionName, Invalid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,6 @@ use super::retry::RetryPolicy;
 
 use crate::bounded::{self, MAX_DOCUMENTS};
 use parse::{ActionConfig, File};
-
-pub use super::fields::{ActionName, duration, innocent_url, parsed, url};
-pub use super::secret::{Secret, SecretError, SecretRef};
 
 /// What the handler does, and how patiently.
 #[derive(Clone, Debug)]
@@ -66,38 +64,6 @@ pub enum ConfigError {
         /// Why not.
         reason: Invalid,
     },
-}
-
-/// Why what an actions file says cannot be done.
-#[derive(Debug, thiserror::Error)]
-pub enum Invalid {
-    /// There is nothing to do.
-    #[error("it names no actions; leave out --actions to only log what ends")]
-    NoActions,
-    /// Two actions by one name.
-    #[error("two actions are called '{0}'; rename one of them")]
-    Duplicate(ActionName),
-    /// An action that cannot be made ready.
-    #[error("action '{action}', {field}: {problem}")]
-    Field {
-        /// Which action.
-        action: ActionName,
-        /// Which of its fields.
-        field: &'static str,
-        /// What is wrong with it, and what to do.
-        problem: String,
-    },
-}
-
-impl Invalid {
-    /// `field` of `action` is wrong in this way.
-    pub fn field(action: &ActionName, field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Field {
-            action: action.clone(),
-            field,
-            problem: problem.into(),
-        }
-    }
 }
 
 impl Actions {

@@ -9,8 +9,8 @@ use rdkafka::ClientConfig;
 use super::actions_file::Actions;
 use super::event::Occasion;
 use crate::admin::AdminArgs;
-use crate::cli::GlobalArgs;
 use crate::kafka::Topics;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::group::{GroupProtocol, Membership, member_config};
 
 /// How long the group waits for a silent member before it gives its partitions to others.

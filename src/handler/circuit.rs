@@ -7,8 +7,8 @@ use std::time::Duration;
 use backon::ExponentialBackoff;
 use tokio::sync::{MutexGuard as Turn, Notify};
 
-use super::action::ActionError;
-use super::actions_file::ActionName;
+use super::action::error::ActionError;
+use super::fields::ActionName;
 use super::retry::RetryPolicy;
 use crate::admin::Health;
 use crate::clock::Clock;

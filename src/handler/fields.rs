@@ -1,14 +1,13 @@
 //! Fields that several kinds of action have.
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
-
+pub use super::secret::{Secret, SecretError, SecretRef};
+use crate::wire;
 use reqwest::Url;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
-
-use crate::wire;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// The longest name of an action, in bytes; as of a DNS label.
 const MAX_NAME_BYTES: usize = 63;
@@ -133,5 +132,37 @@ impl<T> Visitor<'_> for Parsed<T> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
         (self.1)(text).map_err(E::custom)
+    }
+}
+
+/// Why what an actions file says cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// There is nothing to do.
+    #[error("it names no actions; leave out --actions to only log what ends")]
+    NoActions,
+    /// Two actions by one name.
+    #[error("two actions are called '{0}'; rename one of them")]
+    Duplicate(ActionName),
+    /// An action that cannot be made ready.
+    #[error("action '{action}', {field}: {problem}")]
+    Field {
+        /// Which action.
+        action: ActionName,
+        /// Which of its fields.
+        field: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+impl Invalid {
+    /// `field` of `action` is wrong in this way.
+    pub fn field(action: &ActionName, field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Field {
+            action: action.clone(),
+            field,
+            problem: problem.into(),
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde::Deserialize;
 
-use super::action::ActionError;
-use super::actions_file::duration;
+use super::action::error::ActionError;
+use super::fields::duration;
 
 /// The most attempts that can be asked for.
 const MOST_ATTEMPTS: u32 = 1_000;

@@ -5,7 +5,7 @@ use std::{env, fmt};
 
 use serde::Deserialize;
 
-use super::actions_file::{ActionName, Invalid};
+use super::fields::{ActionName, Invalid};
 use crate::bounded::{self, MAX_SECRET};
 
 /// A secret's bytes; not to be seen in logs.

@@ -11,9 +11,9 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::action::ActionError;
-use super::actions_file::parsed;
+use super::action::error::ActionError;
 use super::event::Event;
+use super::fields::parsed;
 
 const NAME: &str = "template";
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::action::{ActionError, Delivery};
+use super::action::Delivery;
+use super::action::error::ActionError;
 use super::actions_file::NamedAction;
 use super::circuit::Circuit;
 use super::dead_letters::{DeadLetters, GivenUp, Letter, Reason, Released};

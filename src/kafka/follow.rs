@@ -20,7 +20,7 @@ use super::edges::edges;
 use super::reader::{self, reader_config};
 use super::trouble::Explained;
 use crate::session::Timestamp;
-use crate::tracker::record::{SourceRecord, TimestampKind};
+use crate::wire::record::{SourceRecord, TimestampKind};
 
 /// How many records may wait for whoever follows; at the bound, reading pauses.
 const QUEUE: usize = 1_000;

@@ -3,7 +3,7 @@
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use crate::session::Timestamp;
-use crate::tracker::record::{RecordHeader, SourceRecord, TimestampKind};
+use crate::wire::record::{RecordHeader, SourceRecord, TimestampKind};
 
 impl SourceRecord for BorrowedMessage<'_> {
     fn offset(&self) -> i64 {

@@ -8,9 +8,10 @@ mod plan;
 mod require;
 mod state;
 
-pub use admin::{Existing, TopicAdmin};
+pub use admin::TopicAdmin;
 pub use catalogue::{ConfigSpec, Layout, Setting, TopicSpec, catalogue};
 pub use error::TopicError;
 pub use plan::{Action, Difference, Step, plan};
 pub use require::{SourceTopic, patiently, require, require_for_tracker};
+pub use state::Existing;
 pub use state::{ConfigValue, Offsets, PartitionState, TimestampType, TopicState};

@@ -8,7 +8,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::GlobalArgs;
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::follow::{Followed, Follower};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output;

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::{ProcessReport, ProcessState, host};
+use super::{ProcessReport, ProcessState};
 use crate::admin::Health;
+use crate::host::host;
 use crate::session::Timestamp;
 use crate::telemetry;
 use crate::wire::time;

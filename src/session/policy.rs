@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wildmatch::WildMatch;
 
 use super::attributes::Attributes;
-use super::effect::Reason;
+use super::reason::Reason;
 use super::time::{Span, Timestamp};
 pub(super) use census::Census;
 

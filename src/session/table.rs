@@ -28,9 +28,9 @@ use hashbrown::HashTable;
 pub use burst::Logged;
 pub use lookup::LiveSession;
 
-use super::effect::Reason;
 use super::id::{SessionId, UserId};
 use super::policy::{Census, Policy, PolicyIndex, PolicySet};
+use super::reason::Reason;
 use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;

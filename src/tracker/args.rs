@@ -9,7 +9,7 @@ use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
 use crate::session::Span;
 use crate::session_lookup::AdminTokenArgs;
-use crate::tracker::kafka::committer::Delivery;
+use crate::tracker::delivery::Delivery;
 use crate::wire::duration;
 
 /// Flags of `sundown tracker`.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::clocks::ClockTrouble;
 use super::engine::{Engine, Ticket};
-use super::record::SourceRecord;
 use crate::session::{TableConfig, Timestamp};
+use crate::wire::record::SourceRecord;
 
 pub use io::{Committed, News, RestoreOutcome, RestoreResult, Surroundings};
 pub use rebalance::Change;

@@ -5,33 +5,13 @@
 //! process reports. Sessions end by the lower of the two, and not at all while they
 //! disagree.
 
+use crate::clock::{BrokerSample, Reading};
 use std::time::Duration;
 
 use crate::session::{Span, Timestamp};
 
 /// How long a sample of the brokers' clock is good for: five reports missed.
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(15);
-
-/// Both readings of this process's clocks at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// The wall clock.
-    pub wall: Timestamp,
-    /// Time since the process started; never goes back.
-    pub elapsed: Duration,
-}
-
-/// The brokers' clock, as one acknowledged process report showed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokerSample {
-    /// The timestamp that the broker put on the report; `None` where the topic keeps
-    /// the producer's own.
-    pub append_time: Option<Timestamp>,
-    /// When the report was sent, by [`Reading::elapsed`].
-    pub sent: Duration,
-    /// When its acknowledgement came.
-    pub acknowledged: Duration,
-}
 
 /// Why nothing can be ended now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

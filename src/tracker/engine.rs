@@ -6,14 +6,16 @@ mod sharing;
 #[cfg(test)]
 mod tests;
 
+use crate::kafka::end_offsets::EndOffsets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clocks::{BrokerSample, ClockTrouble, Clocks, Reading};
+use super::clocks::{ClockTrouble, Clocks};
 use super::partition::{Partition, PartitionBatch, PartitionTally};
-use super::record::SourceRecord;
+use crate::clock::{BrokerSample, Reading};
 use crate::session::{Policy, PolicySet, Span, Timestamp};
+use crate::wire::record::SourceRecord;
 
 pub use pausing::Repause;
 pub use sharing::Bounds;
@@ -68,15 +70,6 @@ pub struct Batch {
     pub detected_at: Timestamp,
     /// What each partition contributes.
     pub partitions: Vec<PartitionBatch>,
-}
-
-/// Where the end of a partition was, asked at a known moment.
-#[derive(Clone, Debug)]
-pub struct EndOffsets {
-    /// Taken before the brokers were asked.
-    pub asked_at: Reading,
-    /// The high watermark of each partition.
-    pub ends: Vec<(i32, i64)>,
 }
 
 impl Engine {

@@ -1,5 +1,6 @@
 //! The tracker's Kafka side.
 
+pub mod commit_error;
 pub mod commit_thread;
 pub mod committer;
 pub mod delivery_queue;

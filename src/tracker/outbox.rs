@@ -7,7 +7,7 @@ use super::partition::PartitionBatch;
 use super::record::DeadLetter;
 use crate::kafka::Topics;
 use crate::session::{Checkpoint, Effect, Ending, Expiring, Timestamp};
-use crate::tracker::kafka::committer::Delivery;
+use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, Source};
 

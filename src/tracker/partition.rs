@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::offset_metadata::OffsetMetadata;
-use super::record::{DeadLetter, SourceRecord, TimestampKind};
+use super::record::DeadLetter;
 use crate::session::{
     Applied, Effect, LiveSession, Logged, Policy, PolicySet, SessionTable, Subject, Tally,
     Timestamp, UserId,
@@ -12,6 +12,7 @@ use crate::session::{
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{Decoded, decode};
 use crate::wire::partitioner::murmur2_partition;
+use crate::wire::record::{SourceRecord, TimestampKind};
 
 /// Why events that would start a session beyond the bound become dead letters.
 pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";

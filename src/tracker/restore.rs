@@ -11,13 +11,14 @@ mod rebuild;
 
 use std::sync::Arc;
 
-use super::clocks::{Clocks, Reading};
+use super::clocks::Clocks;
 use super::offset_metadata::OffsetMetadata;
 use super::partition::Partition;
-use super::record::SourceRecord;
+use crate::clock::Reading;
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
 use crate::wire::event::decode;
+use crate::wire::record::SourceRecord;
 use rebuild::Rebuild;
 
 pub use rebuild::CheckpointRecord;

@@ -3,9 +3,8 @@
 
 pub mod report;
 
-use std::collections::BTreeSet;
+use super::kafka::io::{Parts, Settings};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -20,14 +19,9 @@ use super::kafka::io::OnKafka;
 use super::queries::Clerk;
 use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
-use crate::kafka::Topics;
-use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill};
+use crate::kafka::group::{GroupConsumer, Rebalance};
 use crate::kafka::trouble::Explained;
-use crate::processes::{Identity, Reporter};
-use crate::session::{PolicySet, TableConfig, Timestamp};
-use crate::tracker::kafka::commit_thread::CommitThread;
-use crate::tracker::kafka::restore_pool::RestorePool;
+use crate::session::Timestamp;
 use crate::tracker::metrics::TrackerMetrics;
 
 /// How long to wait for a record when there is none.
@@ -42,41 +36,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const MAX_STALL: Duration = Duration::from_secs(90);
 /// How often it is looked whether partitions stand still.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the loop works with.
-pub struct Parts {
-    /// The member of the consumer group.
-    pub consumer: Arc<GroupConsumer>,
-    /// Notices if it does not find back into the group.
-    pub absence: Absence,
-    /// Notices partitions that it does not get on with.
-    pub standstill: Standstill,
-    /// Commits batches.
-    pub commits: CommitThread,
-    /// Restores partitions.
-    pub restores: RestorePool,
-    /// Knows where partitions end.
-    pub ends: EndOffsetWatch,
-    /// Writes process reports.
-    pub reporter: Reporter,
-    /// The policies, as soon as they are known and whenever they change.
-    pub policies: Receiver<Arc<PolicySet>>,
-    /// The partitions that are paused, likewise.
-    pub pauses: Receiver<BTreeSet<i32>>,
-}
-
-/// What the loop has to know.
-#[derive(Debug)]
-pub struct Settings {
-    /// The topics' names.
-    pub topics: Topics,
-    /// How many partitions the source topic has.
-    pub partitions: i32,
-    /// For the tables.
-    pub table: TableConfig,
-    /// Who this process is.
-    pub identity: Identity,
-}
 
 /// The loop.
 pub struct Worker {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sundown::tracker::offset_metadata::OffsetMetadata;
-use sundown::tracker::record::TimestampKind;
 use sundown::tracker::restore::Committed;
+use sundown::wire::record::TimestampKind;
 
 use crate::group::{Group, Member};
 use crate::log::{Log, Record, Txn};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sundown::session::Timestamp;
-use sundown::tracker::record::{RecordHeader, SourceRecord, TimestampKind};
+use sundown::wire::record::{RecordHeader, SourceRecord, TimestampKind};
 
 /// Names a transaction.
 pub(crate) type Txn = u64;

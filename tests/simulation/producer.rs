@@ -7,8 +7,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::Topics;
 use sundown::tracker::assignment::Committed;
+use sundown::tracker::delivery::{Delivery, Stage};
 use sundown::tracker::engine::Batch;
-use sundown::tracker::kafka::committer::{Delivery, Stage};
 use sundown::tracker::outbox::{self, Manner, Outgoing};
 use sundown::tracker::restore;
 

@@ -8,8 +8,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use sundown::clock::Reading;
 use sundown::session::checkpoint::CheckpointError;
-use sundown::tracker::clocks::Reading;
 use sundown::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
 
 use crate::cluster::{Cluster, Place};

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sundown::clock::{BrokerSample, Reading};
+use sundown::kafka::end_offsets::EndOffsets;
 use sundown::session::{PolicySet, Timestamp};
 use sundown::tracker::assignment::{
     Committed, News, RestoreOutcome, RestoreResult, Surroundings as Seam,
 };
-use sundown::tracker::clocks::{BrokerSample, Reading};
-use sundown::tracker::engine::{Batch, EndOffsets, Ticket};
+use sundown::tracker::engine::{Batch, Ticket};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
 
 use crate::cluster::{Cluster, Place};

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{Span, TableConfig};
 use sundown::tracker::engine::{Bounds, Engine};
-use sundown::tracker::record::TimestampKind;
+use sundown::wire::record::TimestampKind;
 
 use crate::applications::Applications;
 use crate::cluster::Cluster;

@@ -1,11 +1,11 @@
 //! `sundown dlq discard`.
 
+use crate::dead_letters::discard::treat;
 use anyhow::bail;
 
-use super::{DiscardArgs, Kind, SelectionArgs, list};
-use crate::cli::GlobalArgs;
-use crate::dead_letters::letter::Letter;
-use crate::dead_letters::redrive::{Outcome, Outgoing, Settlement, Watched, settle};
+use super::{DiscardArgs, list};
+use crate::dead_letters::redrive::Watched;
+use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs};
 
 pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()> {
@@ -22,22 +22,4 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
     }
     output::line(format!("{} discarded", outcome.settled));
     Ok(())
-}
-
-pub(super) fn treat(
-    selection: &SelectionArgs,
-    global: &GlobalArgs,
-    watched: Watched,
-) -> anyhow::Result<Outcome> {
-    settle(&Discard, selection, global, watched)
-}
-
-struct Discard;
-
-impl Settlement for Discard {
-    const NAME: &'static str = "discarded";
-
-    fn write(&self, _kind: Kind, _letter: &Letter) -> Result<Option<Outgoing>, String> {
-        Ok(None)
-    }
 }

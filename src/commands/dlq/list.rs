@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use super::{Kind, ListArgs};
-use crate::cli::GlobalArgs;
+use super::ListArgs;
 use crate::clock::Clock;
 use crate::dead_letters::letter::Summary;
 use crate::dead_letters::redrive::Outcome;
 use crate::dead_letters::scan::Scan;
+use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs, table};
 
 /// The most letters listed, unless told otherwise: a screen or two.
@@ -74,14 +74,4 @@ fn row(letter: &Summary) -> [String; 6] {
         letter.session.clone().unwrap_or_default(),
         error.replace(char::is_control, " "),
     ]
-}
-
-impl Kind {
-    /// What its letters are called.
-    pub(crate) fn plural(self) -> &'static str {
-        match self {
-            Self::Endings => "terminal events",
-            Self::Events => "session events",
-        }
-    }
 }

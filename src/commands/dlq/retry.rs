@@ -1,17 +1,11 @@
 //! `sundown dlq retry`: the source bytes go back to where they came from.
 
-use rdkafka::message::{Header, OwnedHeaders};
+use crate::dead_letters::retry::treat;
 
-use super::{Kind, RetryArgs, SelectionArgs, list};
-use crate::cli::GlobalArgs;
-use crate::dead_letters::letter::Letter;
-use crate::dead_letters::redrive::{Outcome, Outgoing, Settlement, Watched, settle};
-use crate::kafka::Topics;
+use super::{RetryArgs, list};
+use crate::dead_letters::redrive::Watched;
+use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs};
-use crate::wire::dead_letter::{PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
-
-/// How many failures a record remembers, the latest.
-const MAX_HISTORY: usize = 10;
 
 pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let outcome = treat(&args.selection, global, Watched::Yes)?;
@@ -21,65 +15,4 @@ pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     }
     output::line(format!("{} retried", outcome.settled));
     Ok(())
-}
-
-pub(super) fn treat(
-    selection: &SelectionArgs,
-    global: &GlobalArgs,
-    watched: Watched,
-) -> anyhow::Result<Outcome> {
-    let retry = Retry {
-        topics: global.topics.topics(),
-    };
-    settle(&retry, selection, global, watched)
-}
-
-struct Retry {
-    topics: Topics,
-}
-
-impl Settlement for Retry {
-    const NAME: &'static str = "retried";
-
-    fn write(&self, kind: Kind, letter: &Letter) -> Result<Option<Outgoing>, String> {
-        if letter.is_hollow() {
-            let reason = "its contents were too large for the dead-letter topic; they are where \
-                          its source headers say";
-            return Err(reason.to_owned());
-        }
-        Ok(Some(Outgoing {
-            topic: kind.source_topic(&self.topics).to_owned(),
-            partition: letter.source_partition(),
-            headers: headers(kind, letter),
-        }))
-    }
-}
-
-/// The record's own headers, what went wrong so far, and for terminal events which actions
-/// are to run.
-fn headers(kind: Kind, letter: &Letter) -> OwnedHeaders {
-    let ours =
-        |name: &str| name.starts_with(PREFIX) || [REDRIVE_ACTIONS, REDRIVE_HISTORY].contains(&name);
-    let own = letter.headers.iter().filter(|(name, _)| !ours(name));
-    let mut headers = own.fold(OwnedHeaders::new(), |headers, (key, value)| {
-        let value = value.as_deref();
-        headers.insert(Header { key, value })
-    });
-    let mut history = letter.history();
-    history.push(letter.failure());
-    let latest = &history[history.len().saturating_sub(MAX_HISTORY)..];
-    // Structs of plain fields always serialise.
-    let history = serde_json::to_string(latest).unwrap_or_default();
-    headers = headers.insert(Header {
-        key: REDRIVE_HISTORY,
-        value: Some(&history),
-    });
-    let undone: Vec<_> = letter.undone().collect();
-    if kind == Kind::Endings && !undone.is_empty() {
-        headers = headers.insert(Header {
-            key: REDRIVE_ACTIONS,
-            value: Some(&undone.join(",")),
-        });
-    }
-    headers
 }

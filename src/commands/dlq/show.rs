@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Kind, ShowArgs};
-use crate::cli::GlobalArgs;
+use super::ShowArgs;
+use crate::dead_letters::Kind;
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::scan::Scan;
+use crate::kafka::args::GlobalArgs;
 use crate::output;
 use crate::wire::dead_letter::Failure;
 use crate::wire::time;

@@ -12,8 +12,8 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::input::{self, FileArgs};
-use crate::cli::GlobalArgs;
 use crate::clock::Clock;
+use crate::kafka::args::GlobalArgs;
 use crate::output::{self, Format, OutputArgs};
 use crate::policy::store::Store;
 use crate::policy::topic::PolicyBook;

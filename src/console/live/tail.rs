@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kafka::reader::{self, reader_config};
 use crate::kafka::trouble::{Explained, remedy};
 use crate::session::Timestamp;
-use crate::tracker::record::{RecordHeader, SourceRecord};
+use crate::wire::record::{RecordHeader, SourceRecord};
 
 /// How many records may wait for whoever reads them; at the bound, reading pauses.
 const QUEUE: usize = 1_000;

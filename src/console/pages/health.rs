@@ -1,11 +1,12 @@
 //! The partitions: who has each, and how far it has come.
 
+use crate::console::live::pauses;
 use std::collections::BTreeMap;
 
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::{View, pausing};
+use super::View;
 use crate::console::Shared;
 use crate::console::format;
 use crate::console::live::State;
@@ -44,7 +45,7 @@ pub struct Health {
     /// How far the handlers are behind, per partition of terminal events.
     handlers: Option<Group>,
     /// What somebody has paused.
-    pauses: Vec<pausing::Row>,
+    pauses: Vec<pauses::Row>,
     #[serde(skip)]
     csrf: Option<String>,
     #[serde(skip)]
@@ -128,7 +129,7 @@ impl View for Health {
             partitions,
             overview,
             handlers: state.lags.get(1).map(|lag| group(lag, state, now)),
-            pauses: pausing::rows(state, now),
+            pauses: pauses::rows(state, now),
             csrf: None,
             can_log_in: app.security.logins.is_some(),
             sort: order.sort.clone(),

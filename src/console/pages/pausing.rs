@@ -1,5 +1,6 @@
 //! Pausing and resuming partitions from a page or a script.
 
+use crate::console::live::pauses::{Row, rows};
 use std::time::Duration;
 
 use axum::extract::{Form, State};
@@ -11,14 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::View;
 use super::health::Health;
 use crate::console::audit::Audit;
-use crate::console::format::Moment;
-use crate::console::live;
 use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::console::{App, Shared};
 use crate::policy::pauses::{PausableRole, Pause, PauseError, Place};
-use crate::session::Timestamp;
 
 /// How long the page waits to hear of the pause itself, so as to show it.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
@@ -46,47 +44,10 @@ pub struct Wish {
     reason: String,
 }
 
-/// A partition that is paused.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    pub(super) role: PausableRole,
-    pub(super) partition: i32,
-    pub(super) since: Option<Moment>,
-    pub(super) by: String,
-    pub(super) reason: String,
-    /// Whether whoever has the partition says so too; none if nobody has it.
-    pub(super) obeyed: Option<bool>,
-}
-
 /// What is paused.
 #[derive(Debug, Serialize)]
 struct List {
     pauses: Vec<Row>,
-}
-
-/// The partitions that are paused, and whether those who have them know.
-pub(super) fn rows(state: &live::State, now: Timestamp) -> Vec<Row> {
-    let pauses = state.policies.pauses().iter();
-    let rows = pauses.map(|(place, pause)| Row {
-        role: place.role,
-        partition: place.partition,
-        since: Moment::parse(&pause.at, now),
-        by: pause.by.clone(),
-        reason: pause.reason.clone(),
-        obeyed: obeyed(place, state, now),
-    });
-    rows.collect()
-}
-
-fn obeyed(place: Place, state: &live::State, now: Timestamp) -> Option<bool> {
-    let processes = state.processes.present(now);
-    let of_role = processes.filter(|process| process.report.role == place.role.as_str());
-    let mut owned = of_role
-        .flat_map(|process| &process.report.assignments)
-        .filter(|one| one.partition == place.partition)
-        .peekable();
-    owned.peek()?;
-    Some(owned.any(|one| one.paused))
 }
 
 /// `POST /health/pauses`

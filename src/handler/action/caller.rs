@@ -6,9 +6,9 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
-use super::ActionError;
+use super::error::ActionError;
 use crate::clock::Clock;
-use crate::handler::actions_file::{ActionName, Invalid};
+use crate::handler::fields::{ActionName, Invalid};
 use crate::http::client;
 use crate::session::Timestamp;
 

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Action, Attempt, Delivery};
-use crate::handler::actions_file::ActionName;
 use crate::handler::event::{Event, Occasions};
+use crate::handler::fields::ActionName;
 
 /// What stands in the place of an id.
 const REDACTED: &str = "(redacted)";

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::caller::{Answer, Caller, FORM, default_timeout, form};
+use super::error::ActionError;
 use super::signing::{KeyConfig, SigningKeys};
-use super::{Action, ActionError, Attempt, Delivery, Jwk};
-use crate::handler::actions_file::{ActionName, Invalid, Secret, SecretRef, duration, url};
+use super::{Action, Attempt, Delivery, Jwk};
+use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::secret::{Secret, SecretRef};
 use crate::handler::template::Template;
 
 /// How long an assertion of who we are holds, in seconds: as long as a call may take, and

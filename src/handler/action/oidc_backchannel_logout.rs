@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::caller::{Caller, FORM, default_timeout, form};
+use super::error::ActionError;
 use super::signing::{KeyConfig, SigningKeys};
-use super::{Action, ActionError, Attempt, Delivery, Jwk};
-use crate::handler::actions_file::{ActionName, Invalid, duration, url};
+use super::{Action, Attempt, Delivery, Jwk};
+use crate::handler::fields::{ActionName, Invalid, duration, url};
 use crate::handler::template::Template;
 
 /// How long a token holds, in seconds: "preferably at most two minutes" (section 2.4).

@@ -17,10 +17,10 @@ use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
 use super::caller::default_timeout;
-use super::{Action, ActionError, Attempt, Delivery};
-use crate::handler::actions_file::{
-    ActionName, Invalid, SecretRef, duration, innocent_url, parsed,
-};
+use super::error::ActionError;
+use super::{Action, Attempt, Delivery};
+use crate::handler::fields::{ActionName, Invalid, duration, innocent_url, parsed};
+use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::http::client;
 

@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::caller::{Caller, default_timeout};
+use super::error::ActionError;
 use super::signing::{KeyConfig, SigningKeys};
-use super::{Action, ActionError, Attempt, Delivery, Jwk};
-use crate::handler::actions_file::{ActionName, Invalid, Secret, SecretRef, duration, url};
+use super::{Action, Attempt, Delivery, Jwk};
 use crate::handler::event::Event;
+use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::secret::{Secret, SecretRef};
 use crate::wire::terminal::EndReason;
 use crate::wire::time;
 use subject::Subject;

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::handler::actions_file::Secret;
+use crate::handler::secret::Secret;
 
 /// The header that carries the signature.
 pub const HEADER: &str = "Sundown-Signature";

@@ -6,8 +6,9 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
-use super::ActionError;
-use crate::handler::actions_file::{ActionName, Invalid, SecretRef};
+use super::error::ActionError;
+use crate::handler::fields::{ActionName, Invalid};
+use crate::handler::secret::SecretRef;
 
 /// A key in the actions file.
 #[derive(Clone, Debug, Deserialize)]

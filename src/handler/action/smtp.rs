@@ -15,9 +15,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::caller::default_timeout;
-use super::{Action, ActionError, Attempt, Delivery};
-use crate::handler::actions_file::{ActionName, Invalid, SecretRef, duration, parsed};
+use super::error::ActionError;
+use super::{Action, Attempt, Delivery};
 use crate::handler::event::Occasions;
+use crate::handler::fields::{ActionName, Invalid, duration, parsed};
+use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::http::client;
 

@@ -12,7 +12,8 @@ use josekit::jwt::{self, JwtPayload};
 use tempfile::TempDir;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use super::{Action, ActionError, Delivery};
+use super::error::ActionError;
+use super::{Action, Delivery};
 use crate::handler::event::Occasion;
 
 /// The id of the event.

@@ -13,9 +13,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::caller::{Caller, default_timeout};
-use super::{Action, ActionError, Attempt, Delivery, signature};
-use crate::handler::actions_file::{ActionName, Invalid, Secret, SecretRef, duration, url};
+use super::error::ActionError;
+use super::{Action, Attempt, Delivery, signature};
 use crate::handler::event::Occasions;
+use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::secret::{Secret, SecretRef};
 use crate::handler::template::Template;
 
 /// The header that tells repetitions of an event from news.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Invalid, NamedAction};
+use super::super::fields::Invalid;
+use super::NamedAction;
 use crate::handler::action::{
     Action, log, oauth_revocation, oidc_backchannel_logout, redis, shared_signals, smtp, webhook,
 };

@@ -1,3 +1,4 @@
+use crate::handler::secret::{SecretError, SecretRef};
 use std::fs;
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@ use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
 use super::*;
 use crate::handler::action::log::Log;
-use crate::handler::actions_file::ActionName;
 use crate::handler::event::{Occasion, Occasions};
+use crate::handler::fields::ActionName;
 use crate::handler::work::Ticket;
 
 const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",

@@ -40,7 +40,7 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
     let registry = prometheus::Registry::new();
     let metrics = HandlerMetrics::new(&registry, [], &Reason::ALL).unwrap();
     let station = |(name, action): (&str, Arc<dyn Action>)| {
-        let name: crate::handler::actions_file::ActionName = name.parse().unwrap();
+        let name: crate::handler::fields::ActionName = name.parse().unwrap();
         let patience = RetryPolicy::default();
         Station {
             circuit: Circuit::new(name.clone(), patience, health.clone(), metrics.clone()),

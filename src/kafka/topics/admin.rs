@@ -1,5 +1,6 @@
 //! Looking at topics, making and deleting them.
 
+use super::state::Existing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +28,6 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many brokers are asked one after the other what any of them knows.
 const MOST_ASKED: usize = 3;
-
-/// The topics that exist, by name.
-pub type Existing = BTreeMap<String, TopicState>;
 
 /// Asks and tells a cluster about its topics.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! What each topic has to be like.
 
-use super::admin::Existing;
+use super::state::Existing;
 use super::state::TopicState;
 use crate::kafka::names::Topics;
 

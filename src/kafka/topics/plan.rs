@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::admin::Existing;
 use super::catalogue::{Setting, TopicSpec};
+use super::state::Existing;
 use super::state::TopicState;
 
 /// What is to be done about one topic.

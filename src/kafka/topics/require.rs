@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::admin::{Existing, TopicAdmin};
+use super::admin::TopicAdmin;
 use super::error::TopicError;
+use super::state::Existing;
 use super::state::{TimestampType, TopicState};
 use crate::admin::Health;
 use crate::kafka::names::Topics;

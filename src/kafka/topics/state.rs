@@ -1,9 +1,8 @@
 //! What a topic is like.
 
-use std::collections::BTreeMap;
-
 use rdkafka::admin::{ConfigResource, ConfigSource, OwnedResourceSpecifier};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
+use std::collections::BTreeMap;
 
 /// A topic that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,3 +128,6 @@ pub(super) fn configs(resource: ConfigResource) -> Option<(String, BTreeMap<Stri
     });
     Some((name, entries.collect()))
 }
+
+/// The topics that exist, by name.
+pub type Existing = BTreeMap<String, TopicState>;

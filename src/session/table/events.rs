@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{Applied, Key, Logged, SessionTable};
 use crate::session::attributes::Attributes;
-use crate::session::effect::{Effect, Ending, Reason};
+use crate::session::effect::{Effect, Ending};
 use crate::session::event::{Event, EventKind, Subject};
 use crate::session::id::UserRef;
+use crate::session::reason::Reason;
 use crate::session::slots::{Flags, SlotId};
 use crate::session::time::Timestamp;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::SessionTable;
 use crate::session::attributes::Attributes;
-use crate::session::effect::Reason;
 use crate::session::id::{SessionId, UserId};
 use crate::session::policy::Policy;
+use crate::session::reason::Reason;
 use crate::session::slots::{Flags, SlotId};
 use crate::session::time::Timestamp;
 

@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::{BrokerSample, Reading};
+use crate::kafka::end_offsets::EndOffsets;
 use crate::session::PolicySet;
-use crate::tracker::clocks::{BrokerSample, ClockTrouble, Reading};
-use crate::tracker::engine::{Batch, EndOffsets, Ticket};
+use crate::tracker::clocks::ClockTrouble;
+use crate::tracker::engine::{Batch, Ticket};
 use crate::tracker::restore::{RestoreSettings, Restored};
 
 /// A member of the consumer group, a producer, restores that run beside it, clocks.

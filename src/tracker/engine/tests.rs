@@ -1,6 +1,6 @@
 use super::*;
 use crate::session::{Policy, SessionTable, TableConfig};
-use crate::tracker::record::{RecordHeader, TimestampKind};
+use crate::wire::record::{RecordHeader, TimestampKind};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
 
-use super::committer::{CommitError, Committer};
+use super::commit_error::CommitError;
+use super::committer::Committer;
 use crate::clock::Clock;
 use crate::tracker::assignment::Committed;
 use crate::tracker::engine::Batch;

@@ -4,10 +4,11 @@
 //! or none. With [`Delivery::AtLeastOnce`] it is written, flushed, and then its
 //! offsets are committed: for services without transactions.
 
+use super::commit_error::{CommitError, Step, at};
+use crate::tracker::delivery::{Delivery, Stage};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use rdkafka::consumer::{CommitMode, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
@@ -16,46 +17,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::delivery_queue::{BatchProducer, Failures, drain, send};
 use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
-use crate::kafka::renewing;
-use crate::kafka::trouble::Explained;
 use crate::tracker::engine::Batch;
 use crate::tracker::outbox::{self, Manner};
-
-/// What a crash can do to outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Delivery {
-    /// Nothing: they are written in transactions.
-    ExactlyOnce,
-    /// It can repeat them; terminal events keep their `event_id`.
-    AtLeastOnce,
-}
-
-/// One stage of committing a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Begin a transaction.
-    Begin,
-    /// Write the records, and wait until they have arrived.
-    Write,
-    /// Add the source offsets to the transaction.
-    AddOffsets,
-    /// Commit the transaction.
-    Commit,
-    /// Commit the source offsets by themselves.
-    CommitOffsets,
-}
-
-impl Delivery {
-    /// The stages of committing a batch, in their order.
-    #[must_use]
-    pub const fn stages(self) -> &'static [Stage] {
-        match self {
-            Self::ExactlyOnce => &[Stage::Begin, Stage::Write, Stage::AddOffsets, Stage::Commit],
-            // What an offset covers has to be there before it.
-            Self::AtLeastOnce => &[Stage::Write, Stage::CommitOffsets],
-        }
-    }
-}
 
 /// How long the brokers wait for a silent producer before they abort its transaction.
 /// Until then every reader of committed records waits with it.
@@ -66,76 +29,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 3;
 /// Dead letters up to this size are written in full even where larger ones were refused.
 const SMALL_LETTER: usize = 64 << 10;
-
-/// Why a batch has not been committed. Nothing of it counts.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// Kafka refused or did not answer.
-    #[error("{step}: {}", Explained(source))]
-    Kafka {
-        /// Doing what.
-        step: &'static str,
-        /// Its answer.
-        source: KafkaError,
-    },
-    /// Records were not acknowledged in time.
-    #[error("{0} records were not acknowledged in time")]
-    Unacknowledged(i32),
-    /// Records were refused, or given up.
-    #[error(
-        "{count} records could not be written, the first to {topic}: {}",
-        Explained(reason)
-    )]
-    Unwritten {
-        /// How many.
-        count: u64,
-        /// Where the first should have gone.
-        topic: String,
-        /// Why it has not.
-        reason: KafkaError,
-    },
-    /// Records were refused because of their size: dead letters, nothing else is large.
-    #[error("{0} dead letters are larger than their topic takes")]
-    TooLarge(u64),
-    /// Another process has the transactional id, or a transaction was open for too long.
-    #[error("the brokers have taken the transactional id away: {0}")]
-    Fenced(Box<CommitError>),
-}
-
-impl CommitError {
-    /// Whether the brokers have taken the transactional id away.
-    #[must_use]
-    pub const fn is_fenced(&self) -> bool {
-        matches!(self, Self::Fenced(_))
-    }
-}
-
-impl CommitError {
-    /// Whether records were given up because nobody took them in time. The producer may
-    /// have lost their partitions for good, whatever the brokers do since
-    /// ([`renewing`](crate::kafka::renewing) says why).
-    fn has_timed_out(&self) -> bool {
-        matches!(self, Self::Unwritten { reason, .. } if renewing::is_worn_out(reason))
-    }
-
-    /// Whether librdkafka refuses how the producer is configured: trying again does not help.
-    #[must_use]
-    pub const fn is_of_configuration(&self) -> bool {
-        let Self::Kafka { source, .. } = self else {
-            return false;
-        };
-        matches!(
-            source,
-            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_)
-        )
-    }
-}
-
-pub(crate) type Step<T> = Result<T, CommitError>;
-
-fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Step<T> {
-    result.map_err(|source| CommitError::Kafka { step, source })
-}
 
 /// Writes batches.
 pub struct Committer {

@@ -9,7 +9,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
-use super::committer::{CommitError, Step, TRANSACTION_TIMEOUT};
+use super::commit_error::{CommitError, Step};
+use super::committer::TRANSACTION_TIMEOUT;
 use crate::tracker::outbox::Outgoing;
 
 /// How long to wait before looking again whether the queue has emptied.

@@ -1,27 +1,29 @@
 //! The loop's surroundings, on Kafka.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::admin::Health;
+use crate::clock::{BrokerSample, Clock, Reading};
+use crate::kafka::end_offsets::{EndOffsetWatch, EndOffsets};
+use crate::kafka::group::{Absence, GroupConsumer, Standstill};
+use crate::kafka::{Topics, group};
+use crate::processes;
+use crate::processes::{Identity, Reporter};
+use crate::session::{PolicySet, TableConfig};
+use crate::tracker::assignment::{Committed, News, RestoreOutcome, RestoreResult, Surroundings};
+use crate::tracker::engine::{Batch, Ticket};
+use crate::tracker::kafka::commit_error::CommitError;
+use crate::tracker::kafka::commit_thread::CommitThread;
+use crate::tracker::kafka::restore_log::RestoreError;
+use crate::tracker::kafka::restore_pool::{RestoreJob, RestorePool};
+use crate::tracker::metrics::TrackerMetrics;
+use crate::tracker::restore::RestoreSettings;
 use anyhow::Context;
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
-
-use super::super::worker::{Parts, Settings};
-use crate::admin::Health;
-use crate::clock::Clock;
-use crate::kafka::group;
-use crate::processes;
-use crate::session::PolicySet;
-use crate::tracker::assignment::{Committed, News, RestoreOutcome, RestoreResult, Surroundings};
-use crate::tracker::clocks::{BrokerSample, Reading};
-use crate::tracker::engine::{Batch, EndOffsets, Ticket};
-use crate::tracker::kafka::committer::CommitError;
-use crate::tracker::kafka::restore_pool::{RestoreError, RestoreJob};
-use crate::tracker::metrics::TrackerMetrics;
-use crate::tracker::restore::RestoreSettings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 /// A member of the group with everything around it.
 pub(crate) struct OnKafka {
@@ -294,3 +296,38 @@ impl Surroundings for OnKafka {
 
 /// What the process ends with.
 const REFUSED: &str = "librdkafka refuses the group's assignment";
+
+/// What the loop works with.
+pub struct Parts {
+    /// The member of the consumer group.
+    pub consumer: Arc<GroupConsumer>,
+    /// Notices if it does not find back into the group.
+    pub absence: Absence,
+    /// Notices partitions that it does not get on with.
+    pub standstill: Standstill,
+    /// Commits batches.
+    pub commits: CommitThread,
+    /// Restores partitions.
+    pub restores: RestorePool,
+    /// Knows where partitions end.
+    pub ends: EndOffsetWatch,
+    /// Writes process reports.
+    pub reporter: Reporter,
+    /// The policies, as soon as they are known and whenever they change.
+    pub policies: Receiver<Arc<PolicySet>>,
+    /// The partitions that are paused, likewise.
+    pub pauses: Receiver<BTreeSet<i32>>,
+}
+
+/// What the loop has to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// The topics' names.
+    pub topics: Topics,
+    /// How many partitions the source topic has.
+    pub partitions: i32,
+    /// For the tables.
+    pub table: TableConfig,
+    /// Who this process is.
+    pub identity: Identity,
+}

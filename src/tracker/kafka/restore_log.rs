@@ -1,22 +1,19 @@
 //! One partition's logs in Kafka, as a restore reads them.
 
-use std::thread;
-use std::time::Duration;
-
+use crate::clock::{Clock, Reading};
+use crate::kafka::Topics;
+use crate::kafka::edges::watermarks;
+use crate::kafka::trouble::Explained;
+use crate::session::checkpoint::CheckpointError;
+use crate::tracker::outbox::POSITION;
+use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use std::thread;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-use super::restore_pool::RestoreError;
-use crate::clock::Clock;
-use crate::kafka::Topics;
-use crate::kafka::edges::watermarks;
-use crate::session::checkpoint::CheckpointError;
-use crate::tracker::clocks::Reading;
-use crate::tracker::outbox::POSITION;
-use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
 
 /// How long one question to the brokers may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -296,4 +293,36 @@ fn is_passing(error: &KafkaError) -> bool {
             | RDKafkaErrorCode::LeaderNotAvailable
             | RDKafkaErrorCode::NotLeaderForPartition
     )
+}
+
+/// Why a partition could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Kafka refused or did not answer. Worth trying again.
+    #[error("{step} of {topic}: {}", Explained(source))]
+    Kafka {
+        /// With which topic.
+        topic: String,
+        /// Doing what.
+        step: &'static str,
+        /// Its answer.
+        source: KafkaError,
+    },
+    /// The partition is shorter than it was. Until somebody decides what is to become of
+    /// the sessions, none of them ends.
+    #[error(
+        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was made anew, start from nothing with: sundown topics reset"
+    )]
+    Truncated {
+        /// What the group has committed.
+        committed: i64,
+        /// Where the partition ends.
+        end: i64,
+    },
+    /// A checkpoint record cannot be read. Trying again will not help.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The process is stopping.
+    #[error("stopped")]
+    Stopped,
 }

@@ -1,19 +1,17 @@
 //! Restores partitions from Kafka, beside the thread that consumes.
 
+use super::restore_log::RestoreError;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::restore_log::KafkaLog;
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::kafka::trouble::Explained;
-use crate::session::checkpoint::CheckpointError;
 use crate::tracker::engine::Ticket;
 use crate::tracker::restore::{RestoreSettings, Restored, restore};
 
@@ -21,38 +19,6 @@ use crate::tracker::restore::{RestoreSettings, Restored, restore};
 const WORKERS: usize = 2;
 /// How long a restore that failed waits before it reports so, and is tried again.
 const BACKOFF: Duration = Duration::from_secs(1);
-
-/// Why a partition could not be restored.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// Kafka refused or did not answer. Worth trying again.
-    #[error("{step} of {topic}: {}", Explained(source))]
-    Kafka {
-        /// With which topic.
-        topic: String,
-        /// Doing what.
-        step: &'static str,
-        /// Its answer.
-        source: KafkaError,
-    },
-    /// The partition is shorter than it was. Until somebody decides what is to become of
-    /// the sessions, none of them ends.
-    #[error(
-        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was made anew, start from nothing with: sundown topics reset"
-    )]
-    Truncated {
-        /// What the group has committed.
-        committed: i64,
-        /// Where the partition ends.
-        end: i64,
-    },
-    /// A checkpoint record cannot be read. Trying again will not help.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The process is stopping.
-    #[error("stopped")]
-    Stopped,
-}
 
 /// A partition to be restored.
 #[derive(Debug)]

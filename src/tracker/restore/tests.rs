@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::session::{Checkpoint, Effect, Packed, Policy, Span, UserId};
-use crate::tracker::record::{RecordHeader, TimestampKind};
+use crate::wire::record::{RecordHeader, TimestampKind};
 
 const IDLE: Span = Span::from_secs(60);
 const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::report::{Difference, Fate, Report, Side};
 use crate::session::{Effect, Ending, Event, PolicySet, SessionTable, TableConfig, Timestamp};
-use crate::tracker::record::TimestampKind;
 use crate::wire::event::decode;
+use crate::wire::record::TimestampKind;
 
 /// How many events may leave their traces for the checkpoint topic before these are
 /// thrown away.

@@ -9,8 +9,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::replay::{Replay, Sample};
-use crate::cli::GlobalArgs;
 use crate::commands::produce::lines::{Lines, Next};
+use crate::kafka::args::GlobalArgs;
 use crate::kafka::follow::{Followed, FollowedRecord, Follower};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::progress;

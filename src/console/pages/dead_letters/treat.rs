@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::dlq::{FilterArgs, Kind, Outcome, SelectionArgs, Summary, Treatment};
 use crate::console::App;
 use crate::console::Shared;
 use crate::console::audit::Audit;
@@ -17,6 +16,10 @@ use crate::console::problem::Problem;
 use crate::console::redrive::MAX_LETTERS;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
+use crate::dead_letters::filter::FilterArgs;
+use crate::dead_letters::letter::Summary;
+use crate::dead_letters::redrive::Outcome;
+use crate::dead_letters::{Kind, SelectionArgs, Treatment};
 use crate::wire::duration;
 
 const PLACE: (&str, &str) = ("/dead-letters", "Dead letters");

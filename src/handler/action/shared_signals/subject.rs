@@ -7,7 +7,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::handler::action::ActionError;
+use crate::handler::action::error::ActionError;
 use crate::handler::template::{Facts, Template};
 
 /// A tree of templates, as in `{format: opaque, id: '{{ user_id }}'}`.

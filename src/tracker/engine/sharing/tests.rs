@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Batch, EndOffsets};
+use super::super::Batch;
 use super::*;
+use crate::clock::{BrokerSample, Reading};
+use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Effect, Policy, PolicySet, SessionTable, Span, TableConfig};
-use crate::tracker::clocks::{BrokerSample, Reading};
-use crate::tracker::record::{RecordHeader, SourceRecord, TimestampKind};
+use crate::wire::record::{RecordHeader, SourceRecord, TimestampKind};
 
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 const PARTITIONS: i32 = 5;

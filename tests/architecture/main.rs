@@ -4,6 +4,9 @@
     reason = "a test that cannot go on panics, and says what it saw"
 )]
 
+mod floors;
+mod imports;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,0 +1,44 @@
+//! Paused partitions, as pages show them.
+
+use crate::console::format::Moment;
+use crate::console::live;
+use crate::policy::pauses::{PausableRole, Place};
+use crate::session::Timestamp;
+use serde::Serialize;
+
+/// A partition that is paused.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub role: PausableRole,
+    pub partition: i32,
+    pub since: Option<Moment>,
+    pub by: String,
+    pub reason: String,
+    /// Whether whoever has the partition says so too; none if nobody has it.
+    pub obeyed: Option<bool>,
+}
+
+/// The partitions that are paused, and whether those who have them know.
+pub fn rows(state: &live::State, now: Timestamp) -> Vec<Row> {
+    let pauses = state.policies.pauses().iter();
+    let rows = pauses.map(|(place, pause)| Row {
+        role: place.role,
+        partition: place.partition,
+        since: Moment::parse(&pause.at, now),
+        by: pause.by.clone(),
+        reason: pause.reason.clone(),
+        obeyed: obeyed(place, state, now),
+    });
+    rows.collect()
+}
+
+fn obeyed(place: Place, state: &live::State, now: Timestamp) -> Option<bool> {
+    let processes = state.processes.present(now);
+    let of_role = processes.filter(|process| process.report.role == place.role.as_str());
+    let mut owned = of_role
+        .flat_map(|process| &process.report.assignments)
+        .filter(|one| one.partition == place.partition)
+        .peekable();
+    owned.peek()?;
+    Some(owned.any(|one| one.paused))
+}
