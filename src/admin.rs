@@ -25,8 +25,6 @@
 //! # }
 //! ```
 
-mod health;
-
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -38,9 +36,10 @@ use clap::Args;
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 
+use crate::health::{Health, Problems};
+
 pub use crate::http::server::Server;
 pub(crate) use crate::http::server::listen;
-pub use health::{Health, Heartbeat, Problems};
 
 /// Where the admin port is.
 #[derive(Args, Clone, Debug)]

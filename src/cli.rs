@@ -1,6 +1,5 @@
 //! The command line.
 
-use crate::kafka::args::GlobalArgs;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
+use crate::kafka::args::GlobalArgs;
 use crate::session::EventKind;
 use crate::tracker::args::TrackerArgs;
 use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};

@@ -4,8 +4,9 @@
 //! time whatever.
 #![expect(clippy::disallowed_methods, reason = "this is the file that may")]
 
-use crate::session::Timestamp;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::session::Timestamp;
 
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug)]

@@ -28,6 +28,7 @@ pub mod revocation;
 pub mod routes;
 pub mod security;
 pub mod server;
+pub mod state;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -37,8 +38,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Health};
+use crate::admin;
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::http::token::Token;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
@@ -57,41 +59,12 @@ use redrive::Redriver;
 use revocation::Revoker;
 use security::Security;
 use security::logins::Logins;
-
-/// What all requests share.
-pub type App = Arc<Shared>;
+use state::{App, Shared};
 
 /// Pages that update themselves at once; further ones stand still.
 const MAX_STREAMS: usize = 100;
 /// Questions to trackers at once; further ones are refused.
 const MAX_LOOKUPS: usize = 8;
-
-/// What all requests share.
-#[derive(Debug)]
-pub struct Shared {
-    /// What is known.
-    pub live: Live,
-    /// Who may see and change what.
-    pub security: Security,
-    /// Whether ids are shown.
-    pub redactor: Redactor,
-    /// The topics' names.
-    pub topics: Topics,
-    /// Reads records.
-    pub explorer: Explorer,
-    /// Ends sessions.
-    pub revoker: Revoker,
-    /// Deals with dead letters.
-    pub redriver: Redriver,
-    /// Pauses and resumes partitions.
-    pub pauses: PauseWriter,
-    /// Asks trackers for sessions.
-    pub searcher: Searcher,
-    /// Places for questions to trackers.
-    pub lookups: Semaphore,
-    /// Places for pages that update themselves.
-    pub streams: Arc<Semaphore>,
-}
 
 /// A console that listens and does not answer yet.
 #[derive(Debug)]

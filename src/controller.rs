@@ -34,9 +34,10 @@ use rdkafka::ClientConfig;
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Health};
+use crate::admin;
 use crate::clock::Clock;
 use crate::controller::metrics::ControllerMetrics;
+use crate::health::Health;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::follow::Follower;

@@ -2,7 +2,10 @@
 
 mod broker;
 mod observer;
+pub mod pace;
+pub mod population;
 mod scene;
+pub mod synthetic;
 
 use std::time::Duration;
 
@@ -12,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::commands::produce::pace::Pace;
-use crate::commands::produce::population::{MAX_LATENESS, Population};
 use crate::console::Console;
 use crate::console::args::ConsoleArgs;
+use crate::demo::pace::Pace;
+use crate::demo::population::{MAX_LATENESS, Population};
 use crate::handler::args::HandlerArgs;
 use crate::http::token::Token;
 use crate::kafka::args::GlobalArgs;

@@ -6,7 +6,7 @@
 //! | floor | module | what it holds |
 //! |---|---|---|
 //! | core | [`session`] | the pure core: sessions, policies, timers, checkpoints |
-//! | base | [`clock`], [`bounded`], [`shutdown`] | time, host name, bounded reads, signals |
+//! | base | [`clock`], [`host`], [`bounded`], [`shutdown`], [`health`] | time, host name, bounded reads, signals, readiness and liveness |
 //! | formats | [`wire`] | session events, terminal events, dead letters, times, durations |
 //! | showing | [`output`], [`telemetry`] | tables, progress bars and errors; logs |
 //! | Kafka | [`kafka`] | clients, groups, topics, readers and writers |
@@ -15,11 +15,12 @@
 //! | roles | [`tracker`], [`handler`], [`controller`], [`console`], [`demo`] | the long-running processes |
 //! | commands | [`commands`], [`cli`] | the command line |
 
-pub mod host;
 pub mod session;
 
 pub mod bounded;
 pub mod clock;
+pub mod health;
+pub mod host;
 pub mod shutdown;
 
 pub mod wire;

@@ -9,8 +9,8 @@ pub mod shown;
 
 use prometheus::{IntGaugeVec, Opts, Registry};
 
-use crate::admin::Health;
 use crate::clock::Clock;
+use crate::health::Health;
 
 /// A registry with what every role shows: which build and which role this is, whether it is
 /// ready, and what the process takes.

@@ -18,14 +18,14 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use rdkafka::{ClientConfig, ClientContext};
 use serde::{Deserialize, Serialize};
 
-pub use identity::Identity;
-
 use crate::clock::BrokerSample;
 use crate::clock::Clock;
 use crate::kafka::renewing;
 use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
+
+pub use identity::Identity;
 
 /// How long the last report may hold up the end of a process.
 pub const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);

@@ -38,8 +38,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::admin::{self, Health};
+use crate::admin;
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use sundown::handler::actions_file::Actions;
 use sundown::policy::file::PolicyFile;
 use sundown::session::{Attributes, Checkpoint, Packed, Policy, Span, Timestamp, UserId};
-use sundown::wire::event::decode;
+use sundown::wire::event::decode::decode;
 
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy

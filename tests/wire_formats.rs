@@ -17,7 +17,7 @@ use sundown::session::{
     Effect, EventKind, Policy, PolicySet, SessionTable, Span, Subject, Timestamp,
 };
 use sundown::wire::dead_letter::{self, Cause, Origin};
-use sundown::wire::event::decode;
+use sundown::wire::event::decode::decode;
 use sundown::wire::terminal::{SessionEnded, SessionExpiring, Source};
 
 const PAGE: &str = include_str!("../docs/events.md");

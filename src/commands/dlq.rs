@@ -12,14 +12,13 @@ mod list;
 mod retry;
 mod show;
 
-use crate::dead_letters::SelectionArgs;
-use crate::dead_letters::filter::FilterArgs;
-use crate::dead_letters::letter::LetterId;
-
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use crate::kafka::args::GlobalArgs;
-use crate::output::OutputArgs;
+use discard::DiscardArgs;
+use list::ListArgs;
+use retry::RetryArgs;
+use show::ShowArgs;
 
 /// What to do with dead letters.
 #[derive(Subcommand, Debug)]
@@ -35,47 +34,6 @@ pub enum DlqCommand {
     Retry(RetryArgs),
     /// Let go of dead letters: they are no longer listed, and retention deletes them.
     Discard(DiscardArgs),
-}
-
-/// What `list` takes.
-#[derive(Args, Clone, Debug)]
-pub struct ListArgs {
-    /// Which letters.
-    #[command(flatten)]
-    pub filter: FilterArgs,
-    /// In which form to print the result.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// What `show` takes.
-#[derive(Args, Clone, Debug)]
-pub struct ShowArgs {
-    /// Which letter, as `list` names it.
-    #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
-    pub letter: LetterId,
-    /// In which form to print the result.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// What `retry` takes.
-#[derive(Args, Clone, Debug)]
-pub struct RetryArgs {
-    /// Which letters.
-    #[command(flatten)]
-    pub selection: SelectionArgs,
-}
-
-/// What `discard` takes.
-#[derive(Args, Clone, Debug)]
-pub struct DiscardArgs {
-    /// Which letters.
-    #[command(flatten)]
-    pub selection: SelectionArgs,
-    /// Yes, let go of them.
-    #[arg(short, long, env = "SUNDOWN_YES")]
-    pub yes: bool,
 }
 
 /// Runs `sundown dlq`.

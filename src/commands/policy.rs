@@ -13,9 +13,6 @@ use clap::Subcommand;
 use crate::kafka::args::GlobalArgs;
 use crate::policy::store::Store;
 
-/// How a policy is called in results, after Kubernetes' way.
-const KIND: &str = "sessionpolicy.sundown.dev";
-
 /// What to do with policies.
 #[derive(Subcommand, Debug)]
 pub enum PolicyCommand {

@@ -2,11 +2,8 @@
 
 pub mod filler;
 pub mod lines;
-pub mod pace;
-pub mod population;
 mod run;
 mod source;
-pub mod synthetic;
 
 use std::path::PathBuf;
 
@@ -14,6 +11,8 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::clock::Clock;
+use crate::demo::pace::Pace;
+use crate::demo::population::Population;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::event_writer::EventWriter;
 use crate::kafka::topics::{TopicAdmin, require};
@@ -23,8 +22,6 @@ use crate::shutdown;
 use crate::wire::duration;
 use filler::Filler;
 use lines::Lines;
-use pace::Pace;
-use population::Population;
 use run::Run;
 use source::Source;
 

@@ -7,6 +7,7 @@
 //! | the newest records of some topics | `tail.rs` |
 //! | how far consumer groups are behind, as the brokers see it | `lag.rs` |
 
+pub mod group_lag;
 pub mod history;
 pub mod lag;
 pub mod pauses;
@@ -27,8 +28,8 @@ use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::SETTLED;
 use crate::wire::terminal::SessionEnded;
+use group_lag::GroupLag;
 use history::History;
-use lag::GroupLag;
 use processes::Processes;
 use tail::TailRecord;
 

@@ -13,14 +13,11 @@ pub mod sessions;
 pub mod stream;
 pub mod topics;
 
-use std::convert::Infallible;
-
 use askama::Template;
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Uri, header};
-use axum::response::sse::Event;
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,7 +26,7 @@ use super::live;
 use super::problem::Problem;
 use super::security::Caller;
 use super::security::guard::cookie;
-use super::{App, Shared};
+use super::state::{App, Shared};
 use crate::session::Timestamp;
 
 /// The pages in the order of the menu: path and title.
@@ -160,12 +157,6 @@ pub fn render(template: &impl Template) -> String {
         tracing::error!(%error, "a page cannot be rendered");
         String::new()
     })
-}
-
-/// The parts of a page as an event.
-fn event(body: &str) -> Result<Event, Infallible> {
-    // Carriage returns would end a line of the event; within HTML they may be written so.
-    Ok(Event::default().data(body.replace('\r', "&#13;")))
 }
 
 #[derive(Template)]

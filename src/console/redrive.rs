@@ -1,13 +1,14 @@
 //! Trying dead letters again, or letting go of them, as `sundown dlq` does.
 
-use crate::dead_letters;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::problem::Problem;
+use crate::dead_letters;
+use crate::dead_letters::Treatment;
 use crate::dead_letters::redrive::Outcome;
-use crate::dead_letters::{SelectionArgs, Treatment};
+use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 
 /// The most letters that one request deals with.

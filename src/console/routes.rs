@@ -10,7 +10,6 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
 
-use super::App;
 use super::assets;
 use super::pages::consumers::Consumers;
 use super::pages::dashboard::Dashboard;
@@ -27,6 +26,7 @@ use super::security::Caller;
 use super::security::guard::{COOKIE, cookie, guard};
 use super::security::logins::LOGIN_LASTS;
 use super::server::Peer;
+use super::state::App;
 
 /// The longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;

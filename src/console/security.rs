@@ -11,11 +11,11 @@ pub mod logins;
 use std::net::SocketAddr;
 
 use axum::http::HeaderMap;
-use logins::Logins;
 
 use super::args::ConsoleArgs;
 use super::problem::Problem;
 use crate::http::token::{Token, TokenError, same};
+use logins::Logins;
 
 /// The rules of a console.
 #[derive(Debug)]

@@ -20,13 +20,14 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Leadership;
-use crate::admin::Heartbeat;
 use crate::clock::Clock;
 use crate::controller::metrics::{ControllerMetrics, PartitionLag};
-use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
+use crate::health::Heartbeat;
+use crate::kafka::group_offsets::GroupOffsets;
 use crate::kafka::reader::named;
 use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
+use oldest::Range;
 use oldest::{OldestUnread, Unread};
 
 /// How often a thread that waits looks whether to stop.
@@ -167,32 +168,6 @@ impl Gauge {
                 }
                 Vec::new()
             }
-        }
-    }
-}
-
-/// What a group has of a partition before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    partition: i32,
-    /// The first offset that it has not committed and that is still there.
-    position: i64,
-    /// The last stable offset.
-    end: i64,
-}
-
-impl From<PartitionOffsets> for Range {
-    fn from(offsets: PartitionOffsets) -> Self {
-        let PartitionOffsets {
-            partition,
-            beginning,
-            committed,
-            end,
-        } = offsets;
-        Self {
-            partition,
-            position: committed.unwrap_or(beginning).max(beginning),
-            end,
         }
     }
 }

@@ -22,8 +22,8 @@ use kube::api::{ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Heartbeat;
 use crate::clock::Clock;
+use crate::health::Heartbeat;
 
 /// Which lease, and in whose name.
 #[derive(Clone, Debug)]

@@ -22,9 +22,9 @@ use super::fleet::{Fleet, Spread};
 use super::records::Probe;
 use super::validate::{Ambiguity, Judged, ambiguities, judge};
 use super::watch::{Policies, Scope, Told};
-use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
 use crate::controller::metrics::PolicyGauges;
+use crate::health::{Health, Heartbeat};
 use crate::policy::document::{SessionPolicy, SessionPolicyStatus};
 use crate::wire::time;
 

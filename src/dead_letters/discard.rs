@@ -1,6 +1,7 @@
 //! Discards dead letters.
 
-use super::{Kind, SelectionArgs};
+use super::kind::Kind;
+use super::selection::SelectionArgs;
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::redrive::{Outcome, Outgoing, Settlement, Watched, settle};
 use crate::kafka::args::GlobalArgs;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::letter::Letter;
-use crate::dead_letters::Kind;
+use crate::dead_letters::kind::Kind;
 use crate::session::{Span, Timestamp};
 use crate::wire::duration;
 

@@ -14,7 +14,8 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use super::letter::{Letter, LetterId, Summary};
 use super::scan::Scan;
 use crate::clock::Clock;
-use crate::dead_letters::{Kind, SelectionArgs};
+use crate::dead_letters::kind::Kind;
+use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::trouble::Explained;
 use crate::output::progress;

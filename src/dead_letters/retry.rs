@@ -1,12 +1,14 @@
 //! Returns dead letters to their source topics.
 
-use super::{Kind, SelectionArgs};
+use rdkafka::message::{Header, OwnedHeaders};
+
+use super::kind::Kind;
+use super::selection::SelectionArgs;
 use crate::dead_letters::letter::Letter;
 use crate::dead_letters::redrive::{Outcome, Outgoing, Settlement, Watched, settle};
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::wire::dead_letter::{PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
-use rdkafka::message::{Header, OwnedHeaders};
 
 /// How many failures a record remembers, the latest.
 const MAX_HISTORY: usize = 10;

@@ -13,7 +13,7 @@ use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader::reader_config;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::Subject;
-use crate::wire::event::decode;
+use crate::wire::event::decode::decode;
 
 /// Reads session events, terminal events and process reports, of whatever process.
 pub(super) struct Observer {

@@ -4,6 +4,7 @@
 pub mod caller;
 pub mod error;
 pub mod log;
+pub mod named;
 pub mod oauth_revocation;
 pub mod oidc_backchannel_logout;
 pub mod redis;
@@ -13,16 +14,16 @@ pub mod signing;
 pub mod smtp;
 pub mod webhook;
 
-#[cfg(test)]
-pub(in crate::handler) mod testing;
-
-use error::ActionError;
 use std::pin::Pin;
 
 use jsonwebtoken::jwk::Jwk;
 
 use super::event::Event;
 use super::template::Facts;
+use error::ActionError;
+
+#[cfg(test)]
+pub(in crate::handler) mod testing;
 
 /// Something to do about a session.
 ///

@@ -2,18 +2,17 @@
 
 mod parse;
 
-use super::fields::{ActionName, Invalid};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jsonwebtoken::jwk::Jwk;
 
-use super::action::{Action, log};
+use super::action::log;
+use super::action::named::NamedAction;
 use super::event::Occasions;
+use super::fields::{ActionName, Invalid};
 use super::retry::RetryPolicy;
-
 use crate::bounded::{self, MAX_DOCUMENTS};
 use parse::{ActionConfig, File};
 
@@ -24,17 +23,6 @@ pub struct Actions {
     pub list: Vec<NamedAction>,
     /// For all of them.
     pub retry: RetryPolicy,
-}
-
-/// An action, ready to run.
-#[derive(Clone)]
-pub struct NamedAction {
-    /// What policies, metrics and dead letters call it.
-    pub name: ActionName,
-    /// What it does.
-    pub action: Arc<dyn Action>,
-    /// When it does it.
-    pub on: Occasions,
 }
 
 /// An actions file that cannot be used.
@@ -127,12 +115,6 @@ impl Actions {
                 retry: file.retry,
             }),
         }
-    }
-}
-
-impl fmt::Debug for NamedAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NamedAction({})", self.name)
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::sync::{MutexGuard as Turn, Notify};
 use super::action::error::ActionError;
 use super::fields::ActionName;
 use super::retry::RetryPolicy;
-use crate::admin::Health;
 use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
+use crate::health::Health;
 
 /// This many failures in a row, of whichever events, are the target's. Fewer than the
 /// default of attempts: a target that fails for everybody must not use up anybody's.

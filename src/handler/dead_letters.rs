@@ -10,8 +10,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 
 use super::work::{Malformed, Work};
-use crate::admin::Health;
 use crate::handler::metrics::HandlerMetrics;
+use crate::health::Health;
 use crate::kafka::renewing::RenewingProducer;
 use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;

@@ -1,13 +1,16 @@
 //! Fields that several kinds of action have.
 
-pub use super::secret::{Secret, SecretError, SecretRef};
-use crate::wire;
-use reqwest::Url;
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+
+use reqwest::Url;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::wire;
+
+pub use super::secret::{Secret, SecretError, SecretRef};
 
 /// The longest name of an action, in bytes; as of a DNS label.
 const MAX_NAME_BYTES: usize = 63;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rdkafka::Message;
 use rdkafka::message::Headers;
 
-use super::actions_file::NamedAction;
+use super::action::named::NamedAction;
 use super::work::Work;
 use crate::wire::dead_letter::REDRIVE_ACTIONS;
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::action::Delivery;
 use super::action::error::ActionError;
-use super::actions_file::NamedAction;
+use super::action::named::NamedAction;
 use super::circuit::Circuit;
 use super::dead_letters::{DeadLetters, GivenUp, Letter, Reason, Released};
 use super::event::Event;

@@ -3,18 +3,20 @@
 //! The moment is noted before the question. Whoever has then read up to the answer
 //! has read everything that was appended before that moment.
 
-use super::edges::edges;
-use super::trouble::Explained;
-use crate::clock::Clock;
-use crate::clock::Reading;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::{ClientConfig, Offset};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
+
+use super::edges::edges;
+use super::trouble::Explained;
+use crate::clock::Clock;
+use crate::clock::Reading;
 
 /// How often to ask. Bounds how late an ending is noticed.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use super::trouble::Explained;
 use crate::session::Subject;
-use crate::wire::event::{DecodeError, decode};
+use crate::wire::event::decode::{DecodeError, decode};
 
 /// How long a record may take to be written, retries included. Longer than a broker's
 /// restart or a partition's move.

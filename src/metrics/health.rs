@@ -4,7 +4,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, IntGaugeVec, Opts};
 
-use crate::admin::Health;
+use crate::health::Health;
 
 /// Shows a [`Health`] as `sundown_ready` and `sundown_not_ready`.
 pub(super) struct HealthMetrics {

@@ -14,10 +14,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
-pub use super::crd::spec::{Match, SessionPolicyResource, SessionPolicySpec};
-pub use super::crd::status::SessionPolicyStatus;
 use crate::session::{Attributes, Matcher, Policy, Span};
 use crate::wire::duration;
+
+pub use super::crd::spec::{Match, SessionPolicyResource, SessionPolicySpec};
+pub use super::crd::status::SessionPolicyStatus;
 
 /// The `apiVersion` of session policies.
 pub const API_VERSION: &str = "sundown.dev/v1alpha1";

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{ProcessReport, ProcessState};
-use crate::admin::Health;
+use crate::health::Health;
 use crate::host::host;
 use crate::session::Timestamp;
 use crate::telemetry;

@@ -9,8 +9,8 @@ use super::{
     Assignment, INTERVAL, Identity, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport,
     ProcessState, Reporter,
 };
-use crate::admin::Health;
 use crate::clock::Clock;
+use crate::health::Health;
 
 /// Writes the reports of one process.
 pub struct Reports {

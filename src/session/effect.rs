@@ -1,12 +1,12 @@
 //! What the core asks its surroundings to do.
 
-use super::reason::Reason;
 use std::sync::Arc;
 
 use super::attributes::Attributes;
 use super::checkpoint::Checkpoint;
 use super::id::{SessionId, UserId};
 use super::policy::Policy;
+use super::reason::Reason;
 use super::time::Timestamp;
 
 /// One output of a [`SessionTable`](super::SessionTable), in the order in which

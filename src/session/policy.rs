@@ -10,6 +10,7 @@ use wildmatch::WildMatch;
 use super::attributes::Attributes;
 use super::reason::Reason;
 use super::time::{Span, Timestamp};
+
 pub(super) use census::Census;
 
 /// How long a session may last: a `SessionPolicy`, ready for use.

@@ -14,10 +14,12 @@
 //! | looking at sessions without touching them | `table/lookup.rs` |
 
 mod burst;
+mod due;
 mod events;
 mod expiry;
 mod flush;
 mod lookup;
+mod mark;
 mod restore;
 
 use std::collections::VecDeque;
@@ -25,15 +27,17 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-pub use burst::Logged;
-pub use lookup::LiveSession;
-
 use super::id::{SessionId, UserId};
 use super::policy::{Census, Policy, PolicyIndex, PolicySet};
 use super::reason::Reason;
 use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
+use due::Due;
+use mark::Mark;
+
+pub use burst::Logged;
+pub use lookup::LiveSession;
 
 /// What a table is told once and for all.
 #[derive(Clone, Debug)]
@@ -102,11 +106,11 @@ pub struct SessionTable {
     watermark: Timestamp,
     /// Sessions that have fallen due and were over the limit of an advance, in order.
     /// Some may have ended or moved on since: those the wheel does not hold any more.
-    overdue: VecDeque<expiry::Due>,
+    overdue: VecDeque<Due>,
     /// Sessions whose checkpoint record is out of date, the longest first.
     dirty: List<DIRTY>,
     /// When which offset had been reached, to tell how long a session is dirty.
-    marks: VecDeque<flush::Mark>,
+    marks: VecDeque<Mark>,
     /// Slots that the next flush has to store; some may have been freed since.
     pending: Vec<SlotId>,
     /// Ended sessions of which the checkpoint topic still holds a record.

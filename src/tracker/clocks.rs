@@ -5,9 +5,9 @@
 //! process reports. Sessions end by the lower of the two, and not at all while they
 //! disagree.
 
-use crate::clock::{BrokerSample, Reading};
 use std::time::Duration;
 
+use crate::clock::{BrokerSample, Reading};
 use crate::session::{Span, Timestamp};
 
 /// How long a sample of the brokers' clock is good for: five reports missed.

@@ -1,12 +1,10 @@
 //! The tracker's logic around the partitions: which of them it has, what time it is,
 //! and when to commit. Plain code, without Kafka, threads or clocks.
 
+mod fairness;
+mod limits;
 mod pausing;
-mod sharing;
-#[cfg(test)]
-mod tests;
 
-use crate::kafka::end_offsets::EndOffsets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +12,16 @@ use std::time::Duration;
 use super::clocks::{ClockTrouble, Clocks};
 use super::partition::{Partition, PartitionBatch, PartitionTally};
 use crate::clock::{BrokerSample, Reading};
+use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Policy, PolicySet, Span, Timestamp};
 use crate::wire::record::SourceRecord;
+use limits::Turns;
 
+pub use limits::Bounds;
 pub use pausing::Repause;
-pub use sharing::Bounds;
-use sharing::Turns;
+
+#[cfg(test)]
+mod tests;
 
 /// Records that fill a transaction before its time has come: as many are read again if it
 /// comes to nothing.

@@ -16,9 +16,10 @@ use crate::session::{Effect, Reason, Span, Timestamp};
 use crate::tracker::clocks::ClockTrouble;
 use crate::tracker::engine::Batch;
 use crate::tracker::partition::{PartitionTally, TOO_MANY_SESSIONS};
-use crate::wire::event::DecodeError;
+use crate::wire::event::decode::DecodeError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
+
 pub use partitions::{LivePartition, PartitionState};
 
 /// From ten milliseconds to five minutes.

@@ -10,7 +10,7 @@ use crate::session::{
     Timestamp, UserId,
 };
 use crate::wire::dead_letter::Cause;
-use crate::wire::event::{Decoded, decode};
+use crate::wire::event::decode::{Decoded, decode};
 use crate::wire::partitioner::murmur2_partition;
 use crate::wire::record::{SourceRecord, TimestampKind};
 

@@ -17,7 +17,7 @@ use super::partition::Partition;
 use crate::clock::Reading;
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
-use crate::wire::event::decode;
+use crate::wire::event::decode::decode;
 use crate::wire::record::SourceRecord;
 use rebuild::Rebuild;
 

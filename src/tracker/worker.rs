@@ -3,7 +3,6 @@
 
 pub mod report;
 
-use super::kafka::io::{Parts, Settings};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::assignment::{Change, Custody};
 use super::engine::Engine;
 use super::kafka::io::OnKafka;
+use super::kafka::io::{Parts, Settings};
 use super::queries::Clerk;
-use crate::admin::{Health, Heartbeat};
 use crate::clock::Clock;
+use crate::health::{Health, Heartbeat};
 use crate::kafka::group::{GroupConsumer, Rebalance};
 use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;

@@ -12,14 +12,14 @@ use super::{read, root, rust_files};
 type ModulePath = Vec<String>;
 
 /// Every file of a crate, and the files it imports from.
-pub struct ImportGraph {
+pub(crate) struct ImportGraph {
     /// File to imported file, both relative to the folder of the sources, without `.rs`.
     pub imports: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl ImportGraph {
     /// Reads all files under `folder`, test modules excepted.
-    pub fn read(folder: &str) -> Self {
+    pub(crate) fn read(folder: &str) -> Self {
         let base = root().join(folder);
         let files = rust_files(folder).into_iter().map(|file| {
             let name = file.strip_prefix(&base).unwrap().with_extension("");
@@ -29,7 +29,7 @@ impl ImportGraph {
     }
 
     /// Reads named sources.
-    pub fn of(files: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub(crate) fn of(files: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut modules = BTreeMap::new();
         for (name, source) in files {
             if name == "main" || Path::new(&name).ends_with("tests") {
@@ -51,7 +51,7 @@ impl ImportGraph {
     }
 
     /// Groups of files that import each other, directly or by way of others.
-    pub fn circles(&self) -> Vec<Vec<&str>> {
+    pub(crate) fn circles(&self) -> Vec<Vec<&str>> {
         let mut left: BTreeSet<&str> = self.imports.keys().map(String::as_str).collect();
         let mut circles = Vec::new();
         while let Some(first) = left.first().copied() {
@@ -199,6 +199,8 @@ impl<'a> Visit<'a> for Collector {
             visit::visit_item_mod(self, item);
         }
     }
+
+    fn visit_visibility(&mut self, _: &'a Visibility) {}
 
     fn visit_path(&mut self, path: &'a syn::Path) {
         let segments: Vec<String> = path

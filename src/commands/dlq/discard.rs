@@ -1,10 +1,12 @@
 //! `sundown dlq discard`.
 
-use crate::dead_letters::discard::treat;
 use anyhow::bail;
+use clap::Args;
 
-use super::{DiscardArgs, list};
+use super::list;
+use crate::dead_letters::discard::treat;
 use crate::dead_letters::redrive::Watched;
+use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs};
 
@@ -22,4 +24,15 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
     }
     output::line(format!("{} discarded", outcome.settled));
     Ok(())
+}
+
+/// What `discard` takes.
+#[derive(Args, Clone, Debug)]
+pub struct DiscardArgs {
+    /// Which letters.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Yes, let go of them.
+    #[arg(short, long, env = "SUNDOWN_YES")]
+    pub yes: bool,
 }

@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::ListArgs;
+use clap::Args;
+
 use crate::clock::Clock;
+use crate::dead_letters::filter::FilterArgs;
 use crate::dead_letters::letter::Summary;
 use crate::dead_letters::redrive::Outcome;
 use crate::dead_letters::scan::Scan;
@@ -74,4 +76,15 @@ fn row(letter: &Summary) -> [String; 6] {
         letter.session.clone().unwrap_or_default(),
         error.replace(char::is_control, " "),
     ]
+}
+
+/// What `list` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// Which letters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// In which form to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }

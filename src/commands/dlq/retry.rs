@@ -1,9 +1,11 @@
 //! `sundown dlq retry`: the source bytes go back to where they came from.
 
-use crate::dead_letters::retry::treat;
+use clap::Args;
 
-use super::{RetryArgs, list};
+use super::list;
 use crate::dead_letters::redrive::Watched;
+use crate::dead_letters::retry::treat;
+use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs};
 
@@ -15,4 +17,12 @@ pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     }
     output::line(format!("{} retried", outcome.settled));
     Ok(())
+}
+
+/// What `retry` takes.
+#[derive(Args, Clone, Debug)]
+pub struct RetryArgs {
+    /// Which letters.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use anyhow::Context;
+use clap::Args;
 use serde::Serialize;
 
-use super::ShowArgs;
-use crate::dead_letters::Kind;
-use crate::dead_letters::letter::Letter;
+use crate::dead_letters::kind::Kind;
+use crate::dead_letters::letter::{Letter, LetterId};
 use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
 use crate::output;
+use crate::output::OutputArgs;
 use crate::wire::dead_letter::Failure;
 use crate::wire::time;
 
@@ -70,4 +71,15 @@ fn whole(letter: &Letter) -> Whole {
         key: letter.key.as_deref().map(text),
         value: letter.value.as_deref().map(text),
     }
+}
+
+/// What `show` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// Which letter, as `list` names it.
+    #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
+    pub letter: LetterId,
+    /// In which form to print the result.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }

@@ -1,6 +1,6 @@
 //! `sundown policy apply`.
 
-use super::KIND;
+use super::input::KIND;
 use super::input::{FileArgs, read_valid};
 use crate::output;
 use crate::policy::document::{SessionPolicy, SessionPolicySpec};

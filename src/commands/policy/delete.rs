@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use super::KIND;
+use super::input::KIND;
 use super::input::read_valid;
 use crate::output;
 use crate::policy::store::Store;

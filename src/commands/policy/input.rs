@@ -87,3 +87,6 @@ fn text(path: &Path) -> anyhow::Result<String> {
         text => text.with_context(cannot),
     }
 }
+
+/// How a policy is called in results, after Kubernetes' way.
+pub(super) const KIND: &str = "sessionpolicy.sundown.dev";

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::KIND;
+use super::input::KIND;
 use super::input::{FileArgs, read};
 use crate::output;
 

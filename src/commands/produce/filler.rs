@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::{Builder, Uuid};
 
-use super::synthetic::Action;
+use crate::demo::synthetic::Action;
 use crate::session::{EventKind, Timestamp};
 
 /// Sessions that are filled up in turn, at random.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::pace::Pace;
 use super::source::{Next, Source};
 use crate::clock::Clock;
+use crate::demo::pace::Pace;
 use crate::kafka::event_writer::{EventWriter, WriteError};
 use crate::output;
 use crate::session::Span;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::filler::Filler;
 use super::lines::{self, Lines};
-use super::population::Population;
-use super::synthetic::Action;
+use crate::demo::population::Population;
+use crate::demo::synthetic::Action;
 use crate::kafka::event_writer::Target;
 use crate::session::Timestamp;
 

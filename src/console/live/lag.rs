@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use super::Live;
+use super::group_lag::GroupLag;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
 use crate::kafka::trouble::Explained;
 
@@ -15,27 +16,6 @@ use crate::kafka::trouble::Explained;
 const EVERY: Duration = Duration::from_secs(3);
 /// How long to wait before looking whether to stop.
 const NAP: Duration = Duration::from_millis(100);
-
-/// How far a group is behind on its topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupLag {
-    /// The group.
-    pub group: String,
-    /// Its topic.
-    pub topic: String,
-    /// Each partition, in order.
-    pub partitions: Vec<PartitionOffsets>,
-}
-
-impl GroupLag {
-    /// What is unfinished on all partitions together, by a group that begins at the
-    /// beginning.
-    #[must_use]
-    pub fn unfinished(&self) -> i64 {
-        let lags = self.partitions.iter().map(|one| one.unfinished());
-        lags.sum()
-    }
-}
 
 /// Asks for each of these groups and its topic, over and over, until `stop`.
 ///

@@ -1,10 +1,11 @@
 //! Paused partitions, as pages show them.
 
+use serde::Serialize;
+
 use crate::console::format::Moment;
 use crate::console::live;
 use crate::policy::pauses::{PausableRole, Place};
 use crate::session::Timestamp;
-use serde::Serialize;
 
 /// A partition that is paused.
 #[derive(Clone, Debug, Serialize)]

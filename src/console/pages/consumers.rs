@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::View;
 use super::dashboard::Nothing;
-use crate::console::Shared;
 use crate::console::format::{self, Moment, ranges};
 use crate::console::live::State;
 use crate::console::live::history::report_lag;
 use crate::console::live::processes::{Process, Standing};
+use crate::console::state::Shared;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 

@@ -4,12 +4,12 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::console::Shared;
 use crate::console::chart::{Chart, Kind, Series};
 use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::history::{History, STEP_MILLIS, Step, report_lag};
 use crate::console::live::processes::{Process, Standing};
+use crate::console::state::Shared;
 use crate::policy::pauses::PausableRole;
 use crate::session::{Reason, Timestamp};
 

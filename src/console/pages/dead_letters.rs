@@ -8,11 +8,11 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::console::Shared;
 use crate::console::explorer::decode::ShownRecord;
 use crate::console::format;
 use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_LETTERS, State};
+use crate::console::state::Shared;
 use crate::session::Timestamp;
 use crate::wire::dead_letter;
 

@@ -6,11 +6,11 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::console::Shared;
 use crate::console::format::{self, Moment};
 use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_ENDINGS, State};
 use crate::console::redact::Redactor;
+use crate::console::state::Shared;
 use crate::session::{Reason, Timestamp};
 use crate::wire::terminal::SessionEnded;
 use crate::wire::time;

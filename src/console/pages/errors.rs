@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::View;
 use super::dashboard::Nothing;
-use crate::console::Shared;
 use crate::console::format::Moment;
 use crate::console::live::State;
+use crate::console::state::Shared;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
 

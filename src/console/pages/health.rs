@@ -1,16 +1,16 @@
 //! The partitions: who has each, and how far it has come.
 
-use crate::console::live::pauses;
 use std::collections::BTreeMap;
 
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::console::Shared;
 use crate::console::format;
 use crate::console::live::State;
-use crate::console::live::lag::GroupLag;
+use crate::console::live::group_lag::GroupLag;
+use crate::console::live::pauses;
+use crate::console::state::Shared;
 use crate::kafka::group_offsets::PartitionOffsets;
 use crate::policy::pauses::MAX_REASON;
 use crate::processes::Assignment;

@@ -1,6 +1,5 @@
 //! Pausing and resuming partitions from a page or a script.
 
-use crate::console::live::pauses::{Row, rows};
 use std::time::Duration;
 
 use axum::extract::{Form, State};
@@ -12,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::View;
 use super::health::Health;
 use crate::console::audit::Audit;
+use crate::console::live::pauses::{Row, rows};
 use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
-use crate::console::{App, Shared};
+use crate::console::state::{App, Shared};
 use crate::policy::pauses::{PausableRole, Pause, PauseError, Place};
 
 /// How long the page waits to hear of the pause itself, so as to show it.

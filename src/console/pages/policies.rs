@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::View;
 use super::dashboard::Nothing;
-use crate::console::Shared;
 use crate::console::format;
 use crate::console::live::State;
+use crate::console::state::Shared;
 use crate::policy::document::SessionPolicy;
 use crate::session::Timestamp;
 

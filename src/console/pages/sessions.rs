@@ -16,7 +16,7 @@ use crate::console::format::{self, Moment};
 use crate::console::problem::Problem;
 use crate::console::redact::Redactor;
 use crate::console::security::Caller;
-use crate::console::{App, Shared};
+use crate::console::state::{App, Shared};
 use crate::session::Timestamp;
 use crate::session_lookup::search::Findings;
 use crate::session_lookup::{self, FoundSession, owners};

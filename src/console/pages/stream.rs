@@ -1,16 +1,16 @@
 //! Pages that update themselves: the same parts again, whenever they have changed.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::sse::{KeepAlive, Sse};
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::event;
 use crate::console::problem::Problem;
-use crate::console::{App, Shared};
+use crate::console::state::{App, Shared};
 
 /// The least time between two bodies: changes within it go out together.
 const COALESCE: Duration = Duration::from_millis(300);
@@ -63,4 +63,10 @@ impl<R: Fn(&Shared) -> String> Reader<R> {
             }
         }
     }
+}
+
+/// The parts of a page as an event.
+pub(super) fn event(body: &str) -> Result<Event, Infallible> {
+    // Carriage returns would end a line of the event; within HTML they may be written so.
+    Ok(Event::default().data(body.replace('\r', "&#13;")))
 }

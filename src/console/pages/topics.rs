@@ -14,7 +14,7 @@ use crate::console::explorer::{MAX_RECORDS, Start};
 use crate::console::format;
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
-use crate::console::{App, Shared};
+use crate::console::state::{App, Shared};
 use crate::kafka::topics::TopicError;
 use crate::wire::time;
 

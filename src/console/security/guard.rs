@@ -7,8 +7,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::{Caller, Security};
-use crate::console::App;
 use crate::console::problem::Problem;
+use crate::console::state::App;
 
 /// The cookie of a browser that is logged in.
 pub const COOKIE: &str = "sundown_console";

@@ -8,8 +8,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
-use super::Range;
 use crate::clock::Clock;
+use crate::kafka::group_offsets::PartitionOffsets;
 use crate::kafka::reader::{self, reader_config};
 use crate::session::Timestamp;
 
@@ -155,3 +155,29 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// What a group has of a partition before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) partition: i32,
+    /// The first offset that it has not committed and that is still there.
+    pub(super) position: i64,
+    /// The last stable offset.
+    pub(super) end: i64,
+}
+
+impl From<PartitionOffsets> for Range {
+    fn from(offsets: PartitionOffsets) -> Self {
+        let PartitionOffsets {
+            partition,
+            beginning,
+            committed,
+            end,
+        } = offsets;
+        Self {
+            partition,
+            position: committed.unwrap_or(beginning).max(beginning),
+            end,
+        }
+    }
+}

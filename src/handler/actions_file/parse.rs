@@ -10,12 +10,12 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::fields::Invalid;
-use super::NamedAction;
+use super::super::action::named::NamedAction;
 use crate::handler::action::{
     Action, log, oauth_revocation, oidc_backchannel_logout, redis, shared_signals, smtp, webhook,
 };
 use crate::handler::event::Occasions;
+use crate::handler::fields::Invalid;
 use crate::handler::retry::RetryPolicy;
 
 /// The file.

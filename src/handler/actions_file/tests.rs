@@ -1,4 +1,3 @@
-use crate::handler::secret::{SecretError, SecretRef};
 use std::fs;
 use std::path::PathBuf;
 
@@ -6,6 +5,7 @@ use tempfile::TempDir;
 
 use super::super::actions_file::*;
 use crate::handler::action::testing::signing_key;
+use crate::handler::secret::{SecretError, SecretRef};
 
 /// What loading this text says, or the names of the actions in it.
 fn load(text: &str) -> Result<Vec<String>, String> {

@@ -7,11 +7,11 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
 use super::*;
-use crate::admin::Health;
 use crate::handler::action::{Action, Attempt};
 use crate::handler::claim::Claim;
 use crate::handler::event::{Occasion, Occasions};
 use crate::handler::work::Ticket;
+use crate::health::Health;
 
 const TOPIC: &str = "expired_sessions.dlq";
 const ENDING: &[u8] = br#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",

@@ -1,6 +1,5 @@
 //! Looking at topics, making and deleting them.
 
-use super::state::Existing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use rdkafka::metadata::{Metadata, MetadataBroker};
 
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
+use super::state::Existing;
 use super::state::{self, ConfigValue, Offsets, TopicState};
 use crate::kafka::edges::watermarks;
 use crate::kafka::trouble::why_unreachable;

@@ -8,7 +8,7 @@ use super::admin::TopicAdmin;
 use super::error::TopicError;
 use super::state::Existing;
 use super::state::{TimestampType, TopicState};
-use crate::admin::Health;
+use crate::health::Health;
 use crate::kafka::names::Topics;
 
 /// How long to wait before asking again.

@@ -1,8 +1,9 @@
 //! What a topic is like.
 
+use std::collections::BTreeMap;
+
 use rdkafka::admin::{ConfigResource, ConfigSource, OwnedResourceSpecifier};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use std::collections::BTreeMap;
 
 /// A topic that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,19 +2,12 @@
 
 use std::sync::Arc;
 
+use super::due::Due;
 use super::{SessionTable, Timestamp};
 use crate::session::effect::{Effect, Expiring};
 use crate::session::policy::{Census, PolicyIndex, PolicySet};
 use crate::session::slots::{Flags, SlotId};
 use crate::session::wheel::Wheel;
-
-/// A session whose timer has gone off, in the order in which effects are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Due {
-    at: Timestamp,
-    start_offset: i64,
-    slot: SlotId,
-}
 
 impl SessionTable {
     /// Everything that was appended before `watermark` has been read: ends each

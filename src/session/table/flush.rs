@@ -7,17 +7,11 @@
 //! for the slack. Until then, a restore replays the source from the oldest dirty
 //! offset and finds that activity there.
 
+use super::mark::Mark;
 use super::{SessionTable, Timestamp};
 use crate::session::checkpoint::Checkpoint;
 use crate::session::effect::Effect;
 use crate::session::slots::{Flags, SlotId};
-
-/// At this time, everything below this offset had been applied.
-#[derive(Debug)]
-pub(super) struct Mark {
-    at: Timestamp,
-    position: i64,
-}
 
 impl SessionTable {
     /// Appends what has to be written to the checkpoint topic in the transaction that

@@ -1,8 +1,9 @@
 //! Why a batch was not committed.
 
+use rdkafka::error::KafkaError;
+
 use crate::kafka::renewing;
 use crate::kafka::trouble::Explained;
-use rdkafka::error::KafkaError;
 
 /// Why a batch has not been committed. Nothing of it counts.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,6 @@
 //! or none. With [`Delivery::AtLeastOnce`] it is written, flushed, and then its
 //! offsets are committed: for services without transactions.
 
-use super::commit_error::{CommitError, Step, at};
-use crate::tracker::delivery::{Delivery, Stage};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +12,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::commit_error::{CommitError, Step, at};
+use super::delivery_queue::TRANSACTION_TIMEOUT;
 use super::delivery_queue::{BatchProducer, Failures, drain, send};
 use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
+use crate::tracker::delivery::{Delivery, Stage};
 use crate::tracker::engine::Batch;
 use crate::tracker::outbox::{self, Manner};
 
-/// How long the brokers wait for a silent producer before they abort its transaction.
-/// Until then every reader of committed records waits with it.
-pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one call may take before it is tried again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a call is tried before the producer is given up.

@@ -10,7 +10,6 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::commit_error::{CommitError, Step};
-use super::committer::TRANSACTION_TIMEOUT;
 use crate::tracker::outbox::Outgoing;
 
 /// How long to wait before looking again whether the queue has emptied.
@@ -116,3 +115,7 @@ pub(super) fn drain(producer: &BatchProducer) -> Step<()> {
     }
     producer.context().take()
 }
+
+/// How long the brokers wait for a silent producer before they abort its transaction.
+/// Until then every reader of committed records waits with it.
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,7 +1,17 @@
 //! The loop's surroundings, on Kafka.
 
-use crate::admin::Health;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use anyhow::Context;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
 use crate::clock::{BrokerSample, Clock, Reading};
+use crate::health::Health;
 use crate::kafka::end_offsets::{EndOffsetWatch, EndOffsets};
 use crate::kafka::group::{Absence, GroupConsumer, Standstill};
 use crate::kafka::{Topics, group};
@@ -16,14 +26,6 @@ use crate::tracker::kafka::restore_log::RestoreError;
 use crate::tracker::kafka::restore_pool::{RestoreJob, RestorePool};
 use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::RestoreSettings;
-use anyhow::Context;
-use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
-use rdkafka::error::KafkaResult;
-use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
 /// A member of the group with everything around it.
 pub(crate) struct OnKafka {

@@ -1,5 +1,14 @@
 //! One partition's logs in Kafka, as a restore reads them.
 
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
 use crate::kafka::edges::watermarks;
@@ -7,13 +16,6 @@ use crate::kafka::trouble::Explained;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::outbox::POSITION;
 use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
-use std::thread;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// How long one question to the brokers may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

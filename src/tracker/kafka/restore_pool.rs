@@ -1,6 +1,5 @@
 //! Restores partitions from Kafka, beside the thread that consumes.
 
-use super::restore_log::RestoreError;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,6 +9,7 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::restore_log::KafkaLog;
+use super::restore_log::RestoreError;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::tracker::engine::Ticket;

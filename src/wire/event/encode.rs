@@ -90,7 +90,7 @@ fn is_activity(kind: &EventKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::event::decode;
+    use crate::wire::event::decode::decode;
     use proptest::prelude::*;
 
     proptest! {

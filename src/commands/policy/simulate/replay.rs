@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::report::{Difference, Fate, Report, Side};
 use crate::session::{Effect, Ending, Event, PolicySet, SessionTable, TableConfig, Timestamp};
-use crate::wire::event::decode;
+use crate::wire::event::decode::decode;
 use crate::wire::record::TimestampKind;
 
 /// How many events may leave their traces for the checkpoint topic before these are

@@ -7,8 +7,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
-use crate::console::App;
-use crate::console::Shared;
 use crate::console::audit::Audit;
 use crate::console::format;
 use crate::console::pages::{Visit, answer};
@@ -16,10 +14,14 @@ use crate::console::problem::Problem;
 use crate::console::redrive::MAX_LETTERS;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
+use crate::console::state::App;
+use crate::console::state::Shared;
+use crate::dead_letters::Treatment;
 use crate::dead_letters::filter::FilterArgs;
+use crate::dead_letters::kind::Kind;
 use crate::dead_letters::letter::Summary;
 use crate::dead_letters::redrive::Outcome;
-use crate::dead_letters::{Kind, SelectionArgs, Treatment};
+use crate::dead_letters::selection::SelectionArgs;
 use crate::wire::duration;
 
 const PLACE: (&str, &str) = ("/dead-letters", "Dead letters");

@@ -13,7 +13,7 @@ use crate::console::problem::Problem;
 use crate::console::revocation::Whom;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
-use crate::console::{App, Shared};
+use crate::console::state::{App, Shared};
 use crate::wire::terminal::EndReason;
 
 /// How long the page waits for the ending, so as to show it.

@@ -8,33 +8,6 @@
 use super::{Assigned, Engine, Partition, PartitionBatch};
 use crate::session::Timestamp;
 
-/// The most that goes into one transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Terminal events, warnings and dead letters.
-    pub outputs: usize,
-    /// Checkpoint records of new and changed sessions; and as many again of those that are
-    /// written anew for being out of date.
-    pub stores: usize,
-}
-
-impl Default for Bounds {
-    /// A few tenths of a second of a broker's time.
-    fn default() -> Self {
-        Self {
-            outputs: 20_000,
-            stores: 100_000,
-        }
-    }
-}
-
-/// The partitions whose turn it is.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
-    endings: i32,
-    rewrites: i32,
-}
-
 impl Engine {
     /// Whether the next transaction has reached a bound. Events may have led it beyond.
     pub(super) fn is_bounded(&self) -> bool {

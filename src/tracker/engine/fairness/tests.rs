@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Batch;
+use super::super::limits::Bounds;
 use super::*;
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;

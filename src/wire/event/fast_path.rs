@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::Fields;
+use super::fields::Fields;
 
 /// The fields of `value`, if it has the usual form.
 pub(super) fn read(value: &[u8]) -> Option<Fields<'_>> {

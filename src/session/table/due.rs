@@ -1,0 +1,12 @@
+//! Timers that have fired.
+
+use crate::session::slots::SlotId;
+use crate::session::time::Timestamp;
+
+/// A session whose timer has gone off, in the order in which effects are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due {
+    pub(super) at: Timestamp,
+    pub(super) start_offset: i64,
+    pub(super) slot: SlotId,
+}

@@ -1,0 +1,10 @@
+//! Offsets reached over time.
+
+use crate::session::time::Timestamp;
+
+/// At this time, everything below this offset had been applied.
+#[derive(Debug)]
+pub(super) struct Mark {
+    pub(super) at: Timestamp,
+    pub(super) position: i64,
+}
