@@ -44,8 +44,8 @@ use crate::health::Health;
 use crate::http::token::Token;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::follow::Follower;
-use crate::kafka::reader::named;
+use crate::kafka::reader::with_group_id;
+use crate::kafka::topic_reader::TopicReader;
 use crate::metrics::certificates;
 use crate::policy::pauses::PauseWriter;
 use crate::processes::Identity;
@@ -59,7 +59,7 @@ use redrive::Redriver;
 use revocation::Revoker;
 use security::Security;
 use security::logins::Logins;
-use state::{App, Shared};
+use state::{App, AppState};
 
 /// Pages that update themselves at once; further ones stand still.
 const MAX_STREAMS: usize = 100;
@@ -181,7 +181,7 @@ impl Console {
         let producer = global.connection.producer_config()?;
         let reports = Reports::new(identity, health, producer, &topics.processes, clock)?;
         let reporting = tokio::spawn(reports.run(stop.clone()));
-        let app = Arc::new(Shared {
+        let app = Arc::new(AppState {
             live,
             security: self.security,
             redactor: Redactor::new(args.redact),
@@ -221,9 +221,9 @@ fn feed(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
-    let reading = named(&config, &global.topics.prefixed(&args.tracker_group));
-    let reports = Follower::start(&reading, &topics.processes, stop.clone())?;
-    let policies = Follower::start(&reading, &topics.policies, stop.clone())?;
+    let reading = with_group_id(&config, &global.topics.prefixed(&args.tracker_group));
+    let reports = TopicReader::start(&reading, &topics.processes, stop.clone())?;
+    let policies = TopicReader::start(&reading, &topics.policies, stop.clone())?;
     let newest = vec![
         topics.expired_sessions.clone(),
         topics.session_logs_dlq.clone(),

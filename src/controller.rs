@@ -5,7 +5,7 @@
 //! | part | file |
 //! |---|---|
 //! | who of several controllers writes | `lease.rs` |
-//! | fetch: the API server, the policy topic, the process reports | `watch.rs`, `records.rs`, `fleet.rs` |
+//! | fetch: the API server, the policy topic, the process reports | `watch.rs`, `records.rs`, `trackers.rs` |
 //! | validate | `validate.rs`, `overlap.rs` |
 //! | build: what to write and to say, plain code | `build.rs`, `conditions.rs` |
 //! | apply | `apply.rs` |
@@ -16,13 +16,13 @@ pub mod apply;
 pub mod args;
 pub mod build;
 pub mod conditions;
-pub mod fleet;
 pub mod lag;
 pub mod lease;
 pub mod metrics;
 pub mod overlap;
 pub mod reconcile;
 pub mod records;
+pub mod rollout;
 pub mod validate;
 pub mod watch;
 
@@ -40,18 +40,18 @@ use crate::controller::metrics::ControllerMetrics;
 use crate::health::Health;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::follow::Follower;
-use crate::kafka::reader::named;
+use crate::kafka::reader::with_group_id;
+use crate::kafka::topic_reader::TopicReader;
 use crate::metrics::certificates;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use apply::Applier;
 use args::ControllerArgs;
-use fleet::Fleet;
 use lag::{LagMeter, Subject};
 use lease::{Candidate, Election};
 use reconcile::{Inputs, Reconciler};
-use records::{PolicyWriter, Probe, Records};
+use records::{EndOffsetProbe, PolicyWriter, Records};
+use rollout::TrackerRegistry;
 use watch::Scope;
 
 /// A loop that has not come round for so long is stuck. A pass over a thousand policies,
@@ -101,13 +101,13 @@ pub async fn run(
     let leadership = election.leadership();
 
     let group = global.topics.prefixed(&args.tracker_group);
-    let views = Views::follow(&named(&config, &group), &topics, clock, &stop)?;
+    let views = Views::follow(&with_group_id(&config, &group), &topics, clock, &stop)?;
     let writer = PolicyWriter::new(producer, topics.policies.clone(), leadership.write_limit())?;
     let inputs = Inputs {
         told: watch::watch(&client, &scope),
         scope,
         probe: views.probe,
-        fleet: views.fleet,
+        trackers: views.trackers,
         leads: election.changes(),
         own_id: reports.id().to_owned(),
     };
@@ -141,8 +141,8 @@ pub async fn run(
 /// What is in Kafka, kept up to date.
 struct Views {
     records: channel::Receiver<Records>,
-    probe: channel::Receiver<Probe>,
-    fleet: channel::Receiver<Fleet>,
+    probe: channel::Receiver<EndOffsetProbe>,
+    trackers: channel::Receiver<TrackerRegistry>,
 }
 
 impl Views {
@@ -153,10 +153,10 @@ impl Views {
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let records = channel::Sender::new(Records::default());
-        let fleet = channel::Sender::new(Fleet::default());
+        let trackers = channel::Sender::new(TrackerRegistry::default());
         let views = Self {
             records: records.subscribe(),
-            fleet: fleet.subscribe(),
+            trackers: trackers.subscribe(),
             probe: records::probe(
                 config,
                 topics.policies.clone(),
@@ -165,10 +165,10 @@ impl Views {
                 stop.clone(),
             )?,
         };
-        let policies = Follower::start(config, &topics.policies, stop.clone())?;
+        let policies = TopicReader::start(config, &topics.policies, stop.clone())?;
         tokio::spawn(records::keep(policies, records));
-        let processes = Follower::start(config, &topics.processes, stop.clone())?;
-        tokio::spawn(fleet::keep(processes, fleet, clock));
+        let processes = TopicReader::start(config, &topics.processes, stop.clone())?;
+        tokio::spawn(rollout::keep(processes, trackers, clock));
         Ok(views)
     }
 }

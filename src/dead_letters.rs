@@ -15,7 +15,7 @@ use selection::SelectionArgs;
 
 /// What is to become of letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Treatment {
+pub enum Disposition {
     /// They are tried again.
     Retry,
     /// They are let go of.
@@ -27,13 +27,13 @@ pub enum Treatment {
 ///
 /// # Errors
 /// If the cluster cannot be reached or refuses, or the selection contradicts itself.
-pub fn treat(
-    treatment: Treatment,
+pub fn redrive(
+    treatment: Disposition,
     selection: &SelectionArgs,
     global: &GlobalArgs,
 ) -> anyhow::Result<Outcome> {
     match treatment {
-        Treatment::Retry => retry::treat(selection, global, Watched::No),
-        Treatment::Discard => discard::treat(selection, global, Watched::No),
+        Disposition::Retry => retry::redrive(selection, global, Watched::No),
+        Disposition::Discard => discard::redrive(selection, global, Watched::No),
     }
 }

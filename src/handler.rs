@@ -8,8 +8,8 @@
 pub mod action;
 pub mod actions_file;
 pub mod args;
-pub mod circuit;
-pub mod claim;
+pub mod assignments;
+pub mod circuit_breaker;
 pub mod consumer;
 pub mod dead_letters;
 pub mod event;
@@ -18,12 +18,12 @@ pub mod jwks;
 pub mod lanes;
 pub mod ledger;
 pub mod metrics;
+pub mod partition_lease;
 pub mod partitions;
 pub mod policies;
 pub mod retry;
 pub mod secret;
 pub mod selection;
-pub mod standing;
 pub mod template;
 pub mod work;
 pub mod worker;
@@ -47,24 +47,24 @@ use crate::handler::policies::PolicyActions;
 use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, GroupContext, Standstill};
-use crate::kafka::reader::named;
-use crate::kafka::topics::{TopicAdmin, patiently, require};
+use crate::kafka::group::{EvictionDetector, GroupConsumer, GroupContext, StallDetector};
+use crate::kafka::reader::with_group_id;
+use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
 use crate::metrics::certificates;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use action::named::NamedAction;
 use args::{HandlerArgs, Settings};
-use circuit::Circuit;
+use assignments::Assignments;
+use circuit_breaker::CircuitBreaker;
 use consumer::Reader;
 use dead_letters::{DeadLetters, Reason};
-use event::Occasion;
+use event::Trigger;
 use lanes::Lanes;
 use partitions::{Limits, Partitions};
 use selection::ActionsOfPolicy;
-use standing::Standing;
-use work::{Returned, Work};
-use worker::{Station, Worker};
+use work::{Completion, Work};
+use worker::{ActionRunner, Worker};
 
 /// How many events may be in flight for each attempt that may be under way: enough to keep
 /// all places busy while some users' events wait for each other or for a retry.
@@ -92,22 +92,22 @@ pub async fn run(
 
     let topics = TopicAdmin::new(&settings.client)?;
     let needed = settings.required_topics();
-    let found = patiently(&health, &stop, || require(&topics, &needed)).await?;
+    let found = wait_for_topics(&health, &stop, || require(&topics, &needed)).await?;
     if found.is_none() {
         return Ok(());
     }
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
     let policies = follow_policies(&settings, &stop)?;
-    let (in_force, standing) = (policies.clone(), Standing::default());
-    let told = standing.clone();
+    let (in_force, assignments) = (policies.clone(), Assignments::default());
+    let told = assignments.clone();
     let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
     let reports = Reports::new(identity, health.clone(), producer, topic, Clock::default())?
         .with_policies(move || in_force.in_force())
         .with_assignments(move || told.assignments());
     let over = stop.child_token();
     let reporting = tokio::spawn(reports.run(over.clone()));
-    let outcome = serve(settings, policies, (&health, &registry, standing), stop).await;
+    let outcome = serve(settings, policies, (&health, &registry, assignments), stop).await;
     over.cancel();
     reporting.await?;
     outcome
@@ -118,7 +118,7 @@ pub async fn run(
 async fn serve(
     settings: Settings,
     policies: PolicyActions,
-    (health, registry, standing): (&Health, &Registry, Standing),
+    (health, registry, assignments): (&Health, &Registry, Assignments),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let names = settings.actions.list.iter();
@@ -132,10 +132,10 @@ async fn serve(
     if !known(&policies, health, &stop).await {
         return Ok(());
     }
-    let crew = Crew::new(&settings, policies, standing, health, &metrics);
+    let context = ActionContext::new(&settings, policies, assignments, health, &metrics);
     let mut readers = JoinSet::new();
-    for occasion in settings.occasions() {
-        let reader = reader(occasion, &settings, &crew, stop.clone())?;
+    for trigger in settings.triggers() {
+        let reader = reader(trigger, &settings, &context, stop.clone())?;
         readers.spawn(read(reader));
     }
     let end = async {
@@ -161,7 +161,7 @@ async fn serve(
 }
 
 fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
-    let config = named(&settings.client, &settings.group);
+    let config = with_group_id(&settings.client, &settings.group);
     let topic = &settings.topics.policies;
     let refused = || tracing::warn!("a policy that cannot be read was passed over");
     PolicyActions::start(&config, topic, stop.clone(), refused)
@@ -179,41 +179,46 @@ async fn known(policies: &PolicyActions, health: &Health, stop: &CancellationTok
 }
 
 /// What the readers share: actions and their circuits, places, counters.
-struct Crew {
-    stations: Arc<[Station]>,
+struct ActionContext {
+    stations: Arc<[ActionRunner]>,
     slots: Arc<Semaphore>,
     actions_of: Arc<ActionsOfPolicy>,
     paused: watch::Receiver<BTreeSet<i32>>,
-    standing: Standing,
+    assignments: Assignments,
     health: Health,
     metrics: HandlerMetrics,
 }
 
-impl Crew {
+impl ActionContext {
     fn new(
         settings: &Settings,
         policies: PolicyActions,
-        standing: Standing,
+        assignments: Assignments,
         health: &Health,
         metrics: &HandlerMetrics,
     ) -> Self {
         let retry = settings.actions.retry;
-        let station = |named: &NamedAction| Station {
-            circuit: Circuit::new(named.name.clone(), retry, health.clone(), metrics.clone()),
+        let runner = |named: &NamedAction| ActionRunner {
+            circuit: CircuitBreaker::new(
+                named.name.clone(),
+                retry,
+                health.clone(),
+                metrics.clone(),
+            ),
             named: named.clone(),
         };
         Self {
-            stations: settings.actions.list.iter().map(station).collect(),
+            stations: settings.actions.list.iter().map(runner).collect(),
             slots: Arc::new(Semaphore::new(settings.concurrency)),
             paused: policies.paused(),
-            standing,
+            assignments,
             actions_of: Arc::new(move |policy| policies.of(policy)),
             health: health.clone(),
             metrics: metrics.clone(),
         }
     }
 
-    fn worker(&self, occasion: Occasion, settings: &Settings) -> anyhow::Result<Worker> {
+    fn worker(&self, trigger: Trigger, settings: &Settings) -> anyhow::Result<Worker> {
         let dead_letters = || {
             DeadLetters::new(
                 settings.client.clone(),
@@ -227,9 +232,9 @@ impl Crew {
             retry: settings.actions.retry,
             slots: Arc::clone(&self.slots),
             actions_of: Arc::clone(&self.actions_of),
-            dead_letters: match occasion {
-                Occasion::Ending => Some(dead_letters()?),
-                Occasion::Warning => None,
+            dead_letters: match trigger {
+                Trigger::Ending => Some(dead_letters()?),
+                Trigger::Warning => None,
             },
             metrics: self.metrics.clone(),
             clock: Clock::default(),
@@ -240,14 +245,14 @@ impl Crew {
 /// A reader of the events of one kind. Warnings have a group of their own, so that a mail
 /// server that is down holds up no logout.
 fn reader(
-    occasion: Occasion,
+    trigger: Trigger,
     settings: &Settings,
-    crew: &Crew,
+    context: &ActionContext,
     stop: CancellationToken,
 ) -> anyhow::Result<Reader<impl Fn(Work) + Send + use<>>> {
-    let (topic, group) = match occasion {
-        Occasion::Ending => (&settings.topics.expired_sessions, settings.group.clone()),
-        Occasion::Warning => (
+    let (topic, group) = match trigger {
+        Trigger::Ending => (&settings.topics.expired_sessions, settings.group.clone()),
+        Trigger::Warning => (
             &settings.topics.expiring_sessions,
             format!("{}-warnings", settings.group),
         ),
@@ -268,25 +273,25 @@ fn reader(
         Clock::default(),
         stop.clone(),
     )?;
-    let (give_back, returned) = mpsc::channel();
-    let worker = crew.worker(occasion, settings)?;
+    let (give_back, completions) = mpsc::channel();
+    let worker = context.worker(trigger, settings)?;
     Ok(Reader {
         consumer,
-        standstill: Standstill::new(member.clone(), topic.clone()),
-        absence: Absence::new(member),
+        stall: StallDetector::new(member.clone(), topic.clone()),
+        eviction: EvictionDetector::new(member),
         topic: topic.clone(),
-        occasion,
+        trigger,
         partitions: Partitions::new(limits),
         // A pause is for endings: a warning that waits is worth nothing.
-        paused: (occasion == Occasion::Ending).then(|| crew.paused.clone()),
+        paused: (trigger == Trigger::Ending).then(|| context.paused.clone()),
         ends,
         last_ends: BTreeMap::new(),
-        standing: crew.standing.clone(),
+        assignments: context.assignments.clone(),
         dispatch: dispatcher(worker, give_back),
-        returned,
+        completions,
         stop,
-        health: crew.health.clone(),
-        metrics: crew.metrics.clone(),
+        health: context.health.clone(),
+        metrics: context.metrics.clone(),
         clock: Clock::default(),
     })
 }
@@ -302,17 +307,20 @@ async fn read(reader: Reader<impl Fn(Work) + Send + 'static>) -> anyhow::Result<
     end.await?
 }
 
-/// Work goes into its user's lane; its ticket comes back when it is done.
-fn dispatcher(worker: Worker, give_back: mpsc::Sender<Returned>) -> impl Fn(Work) + Send + use<> {
+/// Work goes into its user's lane; its in_flight comes back when it is done.
+fn dispatcher(worker: Worker, give_back: mpsc::Sender<Completion>) -> impl Fn(Work) + Send + use<> {
     let worker = Arc::new(worker);
     let lanes = Lanes::new(Handle::current(), move |work: Work| {
         let (worker, give_back) = (Arc::clone(&worker), give_back.clone());
         async move {
             let work = Arc::new(work);
             let finished = worker.finish(&work).await;
-            let ticket = work.ticket;
+            let in_flight = work.in_flight;
             // The reader is gone only when the process is going.
-            let _ = give_back.send(Returned { ticket, finished });
+            let _ = give_back.send(Completion {
+                in_flight,
+                finished,
+            });
         }
     });
     move |work| lanes.accept(work.order_key(), work)

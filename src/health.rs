@@ -197,9 +197,9 @@ mod tests {
     fn one_stuck_loop_of_several_by_the_same_name_is_enough() {
         let health = Health::default();
         let stuck = health.heartbeat("partition", ALLOWED);
-        let moving = health.heartbeat("partition", ALLOWED);
+        let active = health.heartbeat("partition", ALLOWED);
         let later = health.shared.clock.elapsed() + 2 * ALLOWED;
-        moving
+        active
             .this
             .last_beat
             .store(millis(later), Ordering::Relaxed);

@@ -3,18 +3,18 @@
 pub mod args;
 pub mod client;
 pub mod credentials;
-pub(crate) mod edges;
 pub mod end_offsets;
+pub mod errors;
 pub mod event_writer;
-pub mod follow;
 pub mod group;
 pub mod group_offsets;
-pub mod names;
+pub(crate) mod list_offsets;
 pub mod reader;
 mod record;
-pub mod renewing;
+pub mod recreating_producer;
+pub mod topic_names;
+pub mod topic_reader;
 pub mod topics;
-pub mod trouble;
 
 pub use client::ConnectionArgs;
-pub use names::{TopicArgs, Topics};
+pub use topic_names::{TopicArgs, Topics};

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::BrokerSample;
 use crate::clock::Clock;
-use crate::kafka::renewing;
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
+use crate::kafka::recreating_producer;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
 
@@ -65,7 +65,7 @@ pub struct ProcessReport {
     pub assignments: Vec<Assignment>,
     /// The policies that it goes by, the most important first; none before it knows them.
     #[serde(default)]
-    pub policies: Vec<PolicyInForce>,
+    pub policies: Vec<ActivePolicy>,
     /// Where its admin port is, as `HOST:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
@@ -116,7 +116,7 @@ pub struct LatenessBucket {
 
 /// A policy that a process goes by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicyInForce {
+pub struct ActivePolicy {
     /// `namespace/name` in Kubernetes, the bare name elsewhere; `built-in` for the rules
     /// of sessions that no policy matches.
     pub name: String,
@@ -184,7 +184,7 @@ impl Reporter {
         let producer = config.create_with_context(Acknowledgements {
             clock,
             samples: sender,
-            worn_out: AtomicBool::new(false),
+            must_recreate: AtomicBool::new(false),
         })?;
         Ok(Self {
             config,
@@ -196,7 +196,7 @@ impl Reporter {
 
     /// Writes a report; does not wait for it to be acknowledged.
     pub fn write(&mut self, report: &ProcessReport) {
-        self.replace_if_worn_out();
+        self.recreate_if_needed();
         // Texts and numbers always serialise.
         let value = serde_json::to_string(report).unwrap_or_default();
         let sent = Box::new(self.producer.context().clock.elapsed());
@@ -208,15 +208,15 @@ impl Reporter {
         }
     }
 
-    fn replace_if_worn_out(&mut self) {
+    fn recreate_if_needed(&mut self) {
         let context = self.producer.context();
-        if !context.worn_out.load(Ordering::Relaxed) {
+        if !context.must_recreate.load(Ordering::Relaxed) {
             return;
         }
         let context = Acknowledgements {
             clock: context.clock,
             samples: context.samples.clone(),
-            worn_out: AtomicBool::new(false),
+            must_recreate: AtomicBool::new(false),
         };
         match self.config.create_with_context(context) {
             Ok(producer) => self.producer = producer,
@@ -249,7 +249,7 @@ struct Acknowledgements {
     clock: Clock,
     samples: Sender<BrokerSample>,
     /// Whether a report was not acknowledged in such a way that none may ever be.
-    worn_out: AtomicBool,
+    must_recreate: AtomicBool,
 }
 
 impl ClientContext for Acknowledgements {}
@@ -274,10 +274,11 @@ impl ProducerContext for Acknowledgements {
                 });
             }
             Err((error, report)) => {
-                let worn_out = renewing::is_worn_out(error);
-                self.worn_out.fetch_or(worn_out, Ordering::Relaxed);
+                let must_recreate = recreating_producer::must_recreate(error);
+                self.must_recreate
+                    .fetch_or(must_recreate, Ordering::Relaxed);
                 let topic = report.topic();
-                tracing::warn!(topic, error = %Explained(error), "a process report was not acknowledged");
+                tracing::warn!(topic, error = %WithHint(error), "a process report was not acknowledged");
             }
         }
     }

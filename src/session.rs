@@ -22,5 +22,5 @@ pub use event::{Event, EventKind, Subject};
 pub use id::{Packed, SessionId, UserId, UserRef};
 pub use policy::{Matcher, Policy, PolicyIndex, PolicySet};
 pub use reason::Reason;
-pub use table::{Applied, LiveSession, Logged, SessionTable, TableConfig, Tally};
+pub use table::{Applied, Counters, LiveSession, LoggedEvent, SessionTable, TableConfig};
 pub use time::{Span, Timestamp};

@@ -4,12 +4,12 @@
 //! |---|---|
 //! | which partitions, what time, when to commit: plain code | `engine.rs` |
 //! | one partition: apply, advance, flush | `partition.rs` |
-//! | taking over, restoring, committing and giving up partitions | `custody.rs` |
+//! | taking over, restoring, committing and giving up partitions | `partition_manager.rs` |
 //! | which clock counts | `clocks.rs` |
 //! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
 //! | what goes into a transaction | `outbox.rs` |
 //! | where the policies come from | `policies.rs` |
-//! | questions about live sessions | `desk.rs` |
+//! | questions about live sessions | `handle.rs` |
 //! | the thread that runs all of it on Kafka | `worker.rs` |
 
 pub mod args;
@@ -24,7 +24,7 @@ pub mod outbox;
 pub mod partition;
 mod policies;
 pub mod queries;
-pub mod record;
+pub mod rejected_record;
 pub mod restore;
 pub mod worker;
 
@@ -44,10 +44,10 @@ use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{
-    Absence, GroupConsumer, GroupContext, Membership, Standstill, member_config,
+    EvictionDetector, GroupConsumer, GroupContext, Membership, StallDetector, member_config,
 };
-use crate::kafka::reader::named;
-use crate::kafka::topics::{TimestampType, TopicAdmin, patiently, require_for_tracker};
+use crate::kafka::reader::with_group_id;
+use crate::kafka::topics::{TimestampType, TopicAdmin, require_for_tracker, wait_for_topics};
 use crate::metrics::certificates;
 use crate::processes::{Identity, Reporter};
 use crate::session::TableConfig;
@@ -81,9 +81,9 @@ pub async fn run(
     certificates::register(&registry, &global.connection)?;
     let metrics = TrackerMetrics::new(&registry)?;
     let token = args.admin_token.read()?;
-    let (desk, clerk) = queries::open();
+    let (handle, executor) = queries::open();
     let server = admin::start_with(&args.admin, health.clone(), registry, |address| {
-        queries::http::router(desk, Gate::new(token, address))
+        queries::http::router(handle, Gate::new(token, address))
     })
     .await?;
 
@@ -94,12 +94,12 @@ pub async fn run(
     let policies = PolicySource::open(args)?;
     let (admin, more) = (TopicAdmin::new(&config)?, Some(topics.policies.as_str()));
     let ask = || require_for_tracker(&admin, &topics, more);
-    let Some(source) = patiently(&health, &stop, ask).await? else {
+    let Some(source) = wait_for_topics(&health, &stop, ask).await? else {
         return Ok(());
     };
     tell_whose_times(source.timestamps, &topics.session_logs);
     let group = global.topics.prefixed(&args.group);
-    let rules = policies.start(&named(&config, &group), &topics, &metrics, &stop)?;
+    let rules = policies.start(&with_group_id(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
     let transactional_id = format!("{group}-{}", identity.id);
@@ -128,8 +128,8 @@ pub async fn run(
             policies: rules.policies,
             pauses: rules.pauses,
             consumer,
-            standstill: Standstill::new(member.clone(), topics.session_logs.clone()),
-            absence: Absence::new(member),
+            stall: StallDetector::new(member.clone(), topics.session_logs.clone()),
+            eviction: EvictionDetector::new(member),
         };
         parts.consumer.subscribe(&[&topics.session_logs])?;
         let engine = Engine::new(args.commit_interval(), args.max_clock_skew);
@@ -139,7 +139,7 @@ pub async fn run(
             identity,
             topics,
         };
-        Worker::new(engine, parts, clerk, settings, clock, health, metrics).run(&stop)
+        Worker::new(engine, parts, executor, settings, clock, health, metrics).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
 }

@@ -16,7 +16,7 @@ use sundown::handler::metrics::HandlerMetrics;
 use sundown::health::Health;
 use sundown::kafka::ConnectionArgs;
 use sundown::metrics::{certificates, registry};
-use sundown::processes::PolicyInForce;
+use sundown::processes::ActivePolicy;
 use sundown::session::{Span, Timestamp};
 use sundown::tracker::metrics::{LivePartition, PartitionState, TrackerMetrics};
 use tempfile::NamedTempFile;
@@ -113,7 +113,7 @@ fn tracker() -> Registry {
     let metrics = TrackerMetrics::new(&registry).unwrap();
     metrics.assignment([live(0)].into_iter());
     metrics.clock_skew(Some(Span::ZERO));
-    metrics.policies(&[PolicyInForce {
+    metrics.policies(&[ActivePolicy {
         name: "default/p".to_owned(),
         generation: 1,
         sessions: None,

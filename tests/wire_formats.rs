@@ -228,7 +228,7 @@ fn assert_decoded_alike(value: &Value) {
     let event = decoded.event();
     let (session, user) = match event.subject {
         Subject::Session { id, user } => (Some(id), user),
-        Subject::EverySessionOf(user) => (None, Some(user)),
+        Subject::AllSessionsOf(user) => (None, Some(user)),
     };
     assert_eq!(session, value.get("session_id").and_then(Value::as_str));
     let expected_user = value.get("user_id").map(|user| match user {

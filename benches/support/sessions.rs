@@ -6,8 +6,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::table::TableConfig;
 use sundown::session::{
-    Effect, Event, EventKind, Logged, Policy, PolicySet, SessionTable, Span, Subject, Timestamp,
-    UserRef,
+    Effect, Event, EventKind, LoggedEvent, Policy, PolicySet, SessionTable, Span, Subject,
+    Timestamp, UserRef,
 };
 use uuid::Uuid;
 
@@ -97,7 +97,7 @@ fn apply_all(
     let mut burst = Vec::with_capacity(BURST);
     let mut events = (0..).zip(ids.iter()).map(|(index, id)| {
         let at = at(index);
-        Logged {
+        LoggedEvent {
             event: activity(id, at),
             offset: first_offset + index,
             record_timestamp: at,

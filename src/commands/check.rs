@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
+use crate::kafka::errors::WithHint;
 use crate::kafka::event_writer::{EventWriter, Target};
 use crate::kafka::reader::{self, reader_config};
-use crate::kafka::topics::{Existing, TopicAdmin, require};
-use crate::kafka::trouble::Explained;
+use crate::kafka::topics::{ExistingTopics, TopicAdmin, require};
 use crate::output;
 use crate::session::{EventKind, Span};
 use crate::wire::duration;
@@ -85,7 +85,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                tracing::warn!(error = %Explained(&error), "trying again");
+                tracing::warn!(error = %WithHint(&error), "trying again");
                 continue;
             }
         };
@@ -106,7 +106,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 fn at_the_end(
     config: &ClientConfig,
     topic: &str,
-    existing: &Existing,
+    existing: &ExistingTopics,
 ) -> anyhow::Result<BaseConsumer> {
     let consumer: BaseConsumer = reader_config(config, topic).create()?;
     let mut assignment = TopicPartitionList::new();
@@ -114,7 +114,7 @@ fn at_the_end(
         let (_, end) = consumer
             .fetch_watermarks(topic, partition, TIMEOUT)
             .map_err(|error| {
-                anyhow::anyhow!("cannot ask where {topic} ends: {}", Explained(&error))
+                anyhow::anyhow!("cannot ask where {topic} ends: {}", WithHint(&error))
             })?;
         assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
     }

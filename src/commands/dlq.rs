@@ -2,7 +2,7 @@
 //!
 //! Kafka deletes nothing from the middle of a topic. So whoever deals with a letter writes a
 //! *marker* behind it, into the same partition: a record without a value whose header
-//! `sundown-dlq-settled` names the letter's offset. A letter with a marker is no longer
+//! `sundown-dlq-processed` names the letter's offset. A letter with a marker is no longer
 //! listed. A letter that is tried again and its marker are written in one transaction: an
 //! interruption leaves either both or neither, and nothing is tried twice. Retention
 //! removes letters before their markers.

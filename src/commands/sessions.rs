@@ -115,9 +115,9 @@ async fn find(query: &Query, args: &CommonArgs, global: &GlobalArgs) -> anyhow::
     let topics = global.topics.topics();
     let names = [topics.session_logs.as_str(), &topics.processes];
     let existing = require(&TopicAdmin::new(&config)?, &names).await?;
-    let siblings = existing[&topics.session_logs].partition_count();
+    let partition_count = existing[&topics.session_logs].partition_count();
     let trackers = crate::processes::trackers::trackers(&config, &topics.processes).await?;
-    Ok(searcher.find(query, &trackers, siblings).await)
+    Ok(searcher.find(query, &trackers, partition_count).await)
 }
 
 /// That there is none, and how sure that is.

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{
-    Action, Existing, Layout, Step, TopicAdmin, TopicState, catalogue, plan,
+    Action, ExistingTopics, Layout, Step, TopicAdmin, TopicState, catalogue, plan,
 };
 use crate::output::{self, OutputArgs, table};
 use report::Tense;
@@ -109,7 +109,7 @@ async fn reset(admin: &TopicAdmin, topics: &Topics, args: &ResetArgs) -> anyhow:
     let layout = Layout::new(Some(layout.partitions));
     let doomed: Vec<_> = existing.keys().map(String::as_str).collect();
     admin.delete(&doomed).await?;
-    let steps = plan(catalogue(topics, layout), &Existing::new(), None);
+    let steps = plan(catalogue(topics, layout), &ExistingTopics::new(), None);
     carry_out(admin, &steps, &args.layout).await?;
     report::print(&steps, Tense::Done, args.layout.output)
 }
@@ -119,7 +119,7 @@ async fn show_plan(admin: &TopicAdmin, topics: &Topics, args: &LayoutArgs) -> an
     report::print(&steps(topics, &existing, args), Tense::Planned, args.output)
 }
 
-fn steps(topics: &Topics, existing: &Existing, args: &LayoutArgs) -> Vec<Step> {
+fn steps(topics: &Topics, existing: &ExistingTopics, args: &LayoutArgs) -> Vec<Step> {
     let layout = Layout::beside(existing, topics, args.partitions);
     plan(catalogue(topics, layout), existing, args.replication_factor)
 }
@@ -131,7 +131,7 @@ async fn carry_out(admin: &TopicAdmin, steps: &[Step], args: &LayoutArgs) -> any
     Ok(admin.create(&missing, replication).await?)
 }
 
-fn confirm(existing: &Existing) -> anyhow::Result<()> {
+fn confirm(existing: &ExistingTopics) -> anyhow::Result<()> {
     output::note("These topics will be deleted, with everything in them:");
     let row =
         |(name, topic): (&String, &TopicState)| [name.clone(), topic.partition_count().to_string()];

@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use super::live::tail::TailRecord;
 use super::problem::Problem;
 use crate::clock::Clock;
+use crate::kafka::errors::WithHint;
 use crate::kafka::reader::{self, reader_config};
-use crate::kafka::topics::{Existing, Offsets, TopicAdmin};
-use crate::kafka::trouble::Explained;
+use crate::kafka::topics::{ExistingTopics, Offsets, TopicAdmin};
 use crate::session::Timestamp;
 
 /// The most records that one answer holds.
@@ -80,7 +80,7 @@ impl Explorer {
     ///
     /// # Errors
     /// [`Problem::Kafka`] if no broker answers.
-    pub async fn existing(&self, names: &[&str]) -> Result<Existing, Problem> {
+    pub async fn existing(&self, names: &[&str]) -> Result<ExistingTopics, Problem> {
         let existing = self.admin.existing(names).await;
         existing.map_err(|error| Problem::Kafka(error.to_string()))
     }
@@ -114,7 +114,7 @@ impl Explorer {
             excerpt
         });
         let excerpt = reading.await.unwrap_or(Err(KafkaError::Canceled));
-        excerpt.map_err(|error| Problem::Kafka(Explained(&error).to_string()))
+        excerpt.map_err(|error| Problem::Kafka(WithHint(&error).to_string()))
     }
 }
 

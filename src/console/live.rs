@@ -22,8 +22,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::kafka::follow::Followed;
-use crate::policy::topic::PolicyBook;
+use crate::kafka::topic_reader::TopicEvent;
+use crate::policy::topic::PolicyState;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::SETTLED;
@@ -54,7 +54,7 @@ pub struct State {
     /// The last quarter of an hour.
     pub history: History,
     /// The policies that the topic holds.
-    pub policies: PolicyBook,
+    pub policies: PolicyState,
     /// The newest terminal events, the newest first.
     pub endings: VecDeque<(TailRecord, SessionEnded)>,
     /// The newest dead letters of both topics, the newest first.
@@ -100,10 +100,10 @@ impl Live {
     }
 
     /// Takes in process reports for as long as there are any.
-    pub async fn follow_processes(&self, mut reports: Receiver<Followed>) {
+    pub async fn follow_processes(&self, mut reports: Receiver<TopicEvent>) {
         let mut live = false;
         while let Some(news) = reports.recv().await {
-            let Followed::Record(record) = news else {
+            let TopicEvent::Record(record) = news else {
                 live = true;
                 continue;
             };
@@ -119,9 +119,9 @@ impl Live {
     }
 
     /// Takes in policies for as long as there are any.
-    pub async fn follow_policies(&self, mut records: Receiver<Followed>) {
+    pub async fn follow_policies(&self, mut records: Receiver<TopicEvent>) {
         while let Some(news) = records.recv().await {
-            if let Followed::Record(record) = news {
+            if let TopicEvent::Record(record) = news {
                 self.update(|state| {
                     // What was in force stays so; the trackers say the same in their logs.
                     if let Err(error) = state
@@ -159,9 +159,9 @@ impl State {
                 self.endings.push_front((record, ended));
                 self.endings.truncate(MAX_ENDINGS);
             }
-        } else if let Some(settled) = settled(&record) {
+        } else if let Some(processed) = processed(&record) {
             // A marker: somebody has dealt with the letter before it.
-            let place = (record.topic, record.partition, settled);
+            let place = (record.topic, record.partition, processed);
             self.letters.retain(|one| {
                 (&one.topic, one.partition, one.offset) != (&place.0, place.1, place.2)
             });
@@ -173,7 +173,7 @@ impl State {
 }
 
 /// The offset of the letter that a record says has been dealt with.
-fn settled(record: &TailRecord) -> Option<i64> {
+fn processed(record: &TailRecord) -> Option<i64> {
     record.last_header(SETTLED)?.parse().ok()
 }
 

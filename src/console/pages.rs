@@ -26,7 +26,7 @@ use super::live;
 use super::problem::Problem;
 use super::security::Caller;
 use super::security::guard::cookie;
-use super::state::{App, Shared};
+use super::state::{App, AppState};
 use crate::session::Timestamp;
 
 /// The pages in the order of the menu: path and title.
@@ -55,7 +55,7 @@ pub trait View: Template + Serialize + Send + Sized + 'static {
     const PATH: &'static str;
 
     /// The page as things are at `now`.
-    fn build(app: &Shared, state: &live::State, now: Timestamp, query: &Self::Query) -> Self;
+    fn build(app: &AppState, state: &live::State, now: Timestamp, query: &Self::Query) -> Self;
 
     /// The page for somebody whose forms have to carry this; none if they may change
     /// nothing.
@@ -67,13 +67,13 @@ pub trait View: Template + Serialize + Send + Sized + 'static {
 
 /// What a request says about how its page is to look.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct RequestContext {
     caller: Caller,
     theme: &'static str,
     here: String,
 }
 
-impl Visit {
+impl RequestContext {
     /// From what every request has.
     #[must_use]
     pub fn new(caller: Caller, headers: &HeaderMap, uri: &Uri) -> Self {
@@ -109,10 +109,10 @@ pub async fn page<V: View>(
 ) -> Response {
     let accept = headers.get(header::ACCEPT);
     if accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream") {
-        return stream::answer(&app, move |app: &Shared| body::<V>(app, &query, &caller));
+        return stream::answer(&app, move |app: &AppState| body::<V>(app, &query, &caller));
     }
     let body = body::<V>(&app, &query, &caller);
-    let visit = Visit::new(caller, &headers, &uri);
+    let visit = RequestContext::new(caller, &headers, &uri);
     frame(&app, &visit, (V::PATH, V::TITLE), &body, true)
 }
 
@@ -123,7 +123,7 @@ pub async fn api<V: View>(State(app): State<App>, Query(query): Query<V::Query>)
     Json(view).into_response()
 }
 
-fn body<V: View>(app: &Shared, query: &V::Query, caller: &Caller) -> String {
+fn body<V: View>(app: &AppState, query: &V::Query, caller: &Caller) -> String {
     let now = app.live.now();
     let view = V::build(app, &app.live.state(), now, query);
     render(&view.with_forms(caller.csrf()))
@@ -131,8 +131,8 @@ fn body<V: View>(app: &Shared, query: &V::Query, caller: &Caller) -> String {
 
 /// A page around `body`.
 pub fn frame(
-    app: &Shared,
-    visit: &Visit,
+    app: &AppState,
+    visit: &RequestContext,
     (path, title): (&str, &str),
     body: &str,
     follows: bool,
@@ -175,8 +175,8 @@ struct Frame<'a> {
 
 /// A page that is there for one question; `problem` where it has no answer.
 pub fn answer<T: Template>(
-    app: &Shared,
-    visit: &Visit,
+    app: &AppState,
+    visit: &RequestContext,
     place: (&str, &str),
     view: Result<T, Problem>,
 ) -> Response {

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::problem::Problem;
 use crate::dead_letters;
-use crate::dead_letters::Treatment;
+use crate::dead_letters::Disposition;
 use crate::dead_letters::redrive::Outcome;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
@@ -37,9 +37,9 @@ impl Redriver {
     /// # Errors
     /// [`Problem::Busy`] while another request does, [`Problem::Kafka`] if the cluster
     /// cannot be reached or refuses.
-    pub async fn treat(
+    pub async fn redrive(
         &self,
-        treatment: Treatment,
+        treatment: Disposition,
         mut selection: SelectionArgs,
     ) -> Result<Outcome, Problem> {
         let place = Arc::clone(&self.place).try_acquire_owned();
@@ -48,7 +48,7 @@ impl Redriver {
         selection.filter.limit = Some(limit.min(MAX_LETTERS));
         let global = Arc::clone(&self.global);
         let treating = tokio::task::spawn_blocking(move || {
-            let outcome = dead_letters::treat(treatment, &selection, &global);
+            let outcome = dead_letters::redrive(treatment, &selection, &global);
             drop(place);
             outcome
         });

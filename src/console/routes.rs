@@ -13,13 +13,13 @@ use serde::Deserialize;
 use super::assets;
 use super::pages::consumers::Consumers;
 use super::pages::dashboard::Dashboard;
-use super::pages::dead_letters::{DeadLetters, treat};
+use super::pages::dead_letters::{DeadLetters, redrive};
 use super::pages::endings::Endings;
 use super::pages::errors::Errors;
 use super::pages::health::Health;
 use super::pages::policies::Policies;
 use super::pages::{
-    THEME_COOKIE, View, Visit, api, frame, page, pausing, render, sessions, topics,
+    RequestContext, THEME_COOKIE, View, api, frame, page, pausing, render, sessions, topics,
 };
 use super::problem::Problem;
 use super::security::Caller;
@@ -44,8 +44,8 @@ pub fn router(app: App) -> Router {
         .merge(both::<Endings>())
         .merge(both::<DeadLetters>())
         .merge(both::<Errors>())
-        .route("/dead-letters/treat", post(treat::page))
-        .route("/api/v1/dead-letters/{how}", post(treat::api))
+        .route("/dead-letters/redrive", post(redrive::page))
+        .route("/api/v1/dead-letters/{how}", post(redrive::api))
         .route("/health/pauses", post(pausing::page))
         .route(
             "/api/v1/pauses",
@@ -116,7 +116,7 @@ async fn login_page(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let visit = Visit::new(caller, &headers, &uri);
+    let visit = RequestContext::new(caller, &headers, &uri);
     let login = Login {
         wrong: uri.query() == Some("wrong"),
         readonly: app.security.logins.is_none(),

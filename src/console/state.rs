@@ -15,11 +15,11 @@ use crate::policy::pauses::PauseWriter;
 use crate::session_lookup::search::Searcher;
 
 /// What all requests share.
-pub type App = Arc<Shared>;
+pub type App = Arc<AppState>;
 
 /// What all requests share.
 #[derive(Debug)]
-pub struct Shared {
+pub struct AppState {
     /// What is known.
     pub live: Live,
     /// Who may see and change what.

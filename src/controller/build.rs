@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::api::DynamicObject;
 
-use super::validate::Judged;
+use super::validate::Validation;
 use super::watch::Scope;
 use crate::policy::record;
 
@@ -24,7 +24,7 @@ pub struct Write {
 pub fn writes(
     scope: &Scope,
     objects: &BTreeMap<String, DynamicObject>,
-    judged: &Judged,
+    judged: &Validation,
     published: &BTreeMap<String, Vec<u8>>,
 ) -> Vec<Write> {
     let wanted = judged.valid.iter().filter_map(|(name, document)| {
@@ -61,7 +61,7 @@ mod tests {
         .unwrap();
         let objects = BTreeMap::from([("ns/p".to_owned(), object)]);
         let scope = Scope::Namespaces(vec!["ns".to_owned()]);
-        let judged = super::super::validate::judge(&objects, &BTreeMap::new(), 0);
+        let judged = super::super::validate::validate(&objects, &BTreeMap::new(), 0);
         let stale = |name: &str| (name.to_owned(), b"{}".to_vec());
         let mut published = BTreeMap::from([
             stale("ns/p"),

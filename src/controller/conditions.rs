@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::fleet::Spread;
-use super::validate::{Ambiguity, Refusal};
+use super::rollout::Rollout;
+use super::validate::{Ambiguity, Rejection};
 use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
 use crate::policy::document::SessionPolicyStatus;
 
 /// What a policy's status is made of.
 #[derive(Debug)]
-pub struct Findings<'a> {
+pub struct PolicyState<'a> {
     /// Of which generation.
     pub generation: i64,
     /// Why it is not published, if it is not to be.
-    pub refusal: Option<&'a Refusal>,
+    pub refusal: Option<&'a Rejection>,
     /// The generation of its record in the topic, if it has one.
     pub published: Option<u64>,
     /// Whether that record is all that it should be.
@@ -21,7 +21,7 @@ pub struct Findings<'a> {
     /// What is wrong with Kafka.
     pub kafka: Option<&'a str>,
     /// How far it has come among the trackers.
-    pub spread: &'a Spread,
+    pub spread: &'a Rollout,
     /// Whether others compete with it.
     pub ambiguity: &'a Ambiguity,
 }
@@ -33,7 +33,7 @@ struct Verdict(ConditionType, ConditionStatus, &'static str, String);
 /// were not get `now`, RFC 3339.
 #[must_use]
 pub fn status(
-    findings: &Findings<'_>,
+    findings: &PolicyState<'_>,
     before: &SessionPolicyStatus,
     now: &str,
 ) -> SessionPolicyStatus {
@@ -71,7 +71,7 @@ pub fn status(
     }
 }
 
-fn ready(findings: &Findings<'_>) -> Verdict {
+fn ready(findings: &PolicyState<'_>) -> Verdict {
     use ConditionStatus::{False, True, Unknown};
     let verdict = |status, reason, message| Verdict(ConditionType::Ready, status, reason, message);
     let in_force = match findings.published {
@@ -79,10 +79,10 @@ fn ready(findings: &Findings<'_>) -> Verdict {
         None => "no earlier generation is in force".to_owned(),
     };
     match (findings.refusal, findings.kafka) {
-        (Some(Refusal::Invalid(problem)), _) => {
+        (Some(Rejection::Invalid(problem)), _) => {
             verdict(False, "Invalid", format!("{problem}; {in_force}"))
         }
-        (Some(Refusal::TooMany(problem)), _) => {
+        (Some(Rejection::TooMany(problem)), _) => {
             verdict(False, "TooManyPolicies", format!("{problem}; {in_force}"))
         }
         (None, _) if findings.up_to_date => {
@@ -108,11 +108,11 @@ fn ready(findings: &Findings<'_>) -> Verdict {
     }
 }
 
-fn distributed(findings: &Findings<'_>) -> Verdict {
+fn distributed(findings: &PolicyState<'_>) -> Verdict {
     use ConditionStatus::{False, True, Unknown};
     let verdict =
         |status, reason, message| Verdict(ConditionType::Distributed, status, reason, message);
-    let Spread {
+    let Rollout {
         trackers,
         applied,
         waiting_for,
@@ -144,7 +144,7 @@ fn distributed(findings: &Findings<'_>) -> Verdict {
     }
 }
 
-fn ambiguous(findings: &Findings<'_>) -> Verdict {
+fn ambiguous(findings: &PolicyState<'_>) -> Verdict {
     use ConditionStatus::{False, True, Unknown};
     /// The most names that a message gives.
     const NAMED: usize = 5;
@@ -159,7 +159,7 @@ fn ambiguous(findings: &Findings<'_>) -> Verdict {
             let message = format!("{named}{more} can match the same sessions at the same priority, and the first in the order of names wins: give them different priorities");
             verdict(True, "EqualPriority", message)
         }
-        Ambiguity::Untold => verdict(Unknown, "TooManyGlobs", "the policies of this priority have too many globs to compare: give it a priority of its own".to_owned()),
+        Ambiguity::Undetermined => verdict(Unknown, "TooManyGlobs", "the policies of this priority have too many globs to compare: give it a priority of its own".to_owned()),
     }
 }
 
@@ -180,8 +180,8 @@ pub const SESSIONS_INTERVAL: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    fn findings(spread: &Spread) -> Findings<'_> {
-        Findings {
+    fn findings(spread: &Rollout) -> PolicyState<'_> {
+        PolicyState {
             generation: 3,
             refusal: None,
             published: Some(3),
@@ -200,9 +200,9 @@ mod tests {
         told.join(", ")
     }
 
-    fn spread(applied: usize, trackers: usize) -> Spread {
+    fn spread(applied: usize, trackers: usize) -> Rollout {
         let waiting_for = (applied < trackers).then(|| "tracker-b".to_owned());
-        Spread {
+        Rollout {
             trackers,
             applied,
             sessions: 7,
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn each_state_has_its_conditions() {
         let (none, some, all) = (spread(0, 0), spread(1, 2), spread(2, 2));
-        let invalid = Refusal::Invalid("spec.idleTimeout: is wrong".to_owned());
+        let invalid = Rejection::Invalid("spec.idleTimeout: is wrong".to_owned());
         let both = Ambiguity::With(vec!["ns/b".to_owned()]);
         let cases = [
             (
@@ -229,7 +229,7 @@ mod tests {
                 "True Published, Unknown NoTrackers, False Distinct",
             ),
             (
-                Findings {
+                PolicyState {
                     up_to_date: false,
                     kafka: Some("down"),
                     ..findings(&all)
@@ -237,14 +237,14 @@ mod tests {
                 "False KafkaUnavailable, Unknown KafkaUnavailable, False Distinct",
             ),
             (
-                Findings {
+                PolicyState {
                     kafka: Some("down"),
                     ..findings(&all)
                 },
                 "True Published, Unknown KafkaUnavailable, False Distinct",
             ),
             (
-                Findings {
+                PolicyState {
                     refusal: Some(&invalid),
                     published: Some(2),
                     up_to_date: false,
@@ -279,7 +279,7 @@ mod tests {
             .collect();
         assert_eq!(times, ["then", "now", "then"]);
         assert_eq!(second.trackers.as_deref(), Some("2/2"));
-        let fewer = Spread {
+        let fewer = Rollout {
             sessions: 6,
             ..spread(2, 2)
         };

@@ -23,9 +23,9 @@ use super::lease::Leadership;
 use crate::clock::Clock;
 use crate::controller::metrics::{ControllerMetrics, PartitionLag};
 use crate::health::Heartbeat;
+use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::GroupOffsets;
-use crate::kafka::reader::named;
-use crate::kafka::trouble::Explained;
+use crate::kafka::reader::with_group_id;
 use crate::session::Timestamp;
 use oldest::Range;
 use oldest::{OldestUnread, Unread};
@@ -82,7 +82,11 @@ impl LagMeter {
         let gauge = |subject: Subject| -> anyhow::Result<Gauge> {
             Ok(Gauge {
                 offsets: GroupOffsets::new(config, &subject.group, &subject.topic)?,
-                oldest: OldestUnread::new(&named(config, &subject.group), &subject.topic, clock)?,
+                oldest: OldestUnread::new(
+                    &with_group_id(config, &subject.group),
+                    &subject.topic,
+                    clock,
+                )?,
                 subject,
                 failing: false,
             })
@@ -164,7 +168,7 @@ impl Gauge {
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     let Subject { group, topic } = &self.subject;
-                    tracing::warn!(error = %Explained(&error), group, topic, "the lag cannot be measured; trying again");
+                    tracing::warn!(error = %WithHint(&error), group, topic, "the lag cannot be measured; trying again");
                 }
                 Vec::new()
             }

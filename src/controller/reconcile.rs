@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applier, ApplyError, Backoff, status_of};
 use super::build;
-use super::conditions::{self, Findings, SESSIONS_INTERVAL, differ_in_more_than_sessions};
-use super::fleet::{Fleet, Spread};
-use super::records::Probe;
-use super::validate::{Ambiguity, Judged, ambiguities, judge};
-use super::watch::{Policies, Scope, Told};
+use super::conditions::{self, PolicyState, SESSIONS_INTERVAL, differ_in_more_than_sessions};
+use super::records::EndOffsetProbe;
+use super::rollout::{Rollout, TrackerRegistry};
+use super::validate::{Ambiguity, Validation, ambiguities, validate};
+use super::watch::{Policies, Scope, WatchEvent};
 use crate::clock::Clock;
 use crate::controller::metrics::PolicyGauges;
 use crate::health::{Health, Heartbeat};
@@ -31,7 +31,7 @@ use crate::wire::time;
 /// How often to look without being told: reports and pauses run out silently.
 const TICK: Duration = Duration::from_secs(1);
 /// What changes within this time is gone through together.
-const TOGETHER: Duration = Duration::from_millis(20);
+const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How long to wait for process reports before saying that there are none to be had.
 const REPORTS_WITHIN: Duration = Duration::from_secs(15);
 /// What pauses when the topic cannot be written to.
@@ -42,11 +42,11 @@ pub struct Inputs {
     /// Which namespaces are its.
     pub scope: Scope,
     /// What the API server tells.
-    pub told: BoxStream<'static, Told>,
+    pub told: BoxStream<'static, WatchEvent>,
     /// What the brokers say of the policy topic.
-    pub probe: watch::Receiver<Probe>,
+    pub probe: watch::Receiver<EndOffsetProbe>,
     /// What the trackers report.
-    pub fleet: watch::Receiver<Fleet>,
+    pub trackers: watch::Receiver<TrackerRegistry>,
     /// Whether this process leads.
     pub leads: watch::Receiver<bool>,
     /// Under which name this process reports.
@@ -95,16 +95,16 @@ impl Reconciler {
         while !stop.is_cancelled() {
             pulse.beat();
             tokio::select! {
-                Some(told) = self.inputs.told.next() => self.policies.take_in(&self.inputs.scope, told),
+                Some(told) = self.inputs.told.next() => self.policies.apply(&self.inputs.scope, told),
                 Ok(()) = records.changed() => {}
-                Ok(()) = self.inputs.fleet.changed() => {}
+                Ok(()) = self.inputs.trackers.changed() => {}
                 Ok(()) = self.inputs.leads.changed() => {}
                 _ = tick.tick() => {}
                 () = stop.cancelled() => break,
             }
             self.take_in_the_rest().await;
             self.tell_health();
-            if self.begins_or_goes_on_leading() && self.policies.synced() {
+            if self.update_leadership() && self.policies.synced() {
                 let outcome = self.pass().await;
                 self.applier.metrics.reconciled(outcome.is_ok());
                 if let Err(error) = outcome {
@@ -118,13 +118,13 @@ impl Reconciler {
     async fn take_in_the_rest(&mut self) {
         let more = async {
             while let Some(told) = self.inputs.told.next().await {
-                self.policies.take_in(&self.inputs.scope, told);
+                self.policies.apply(&self.inputs.scope, told);
             }
         };
-        let _time_is_up = tokio::time::timeout(TOGETHER, more).await;
+        let _time_is_up = tokio::time::timeout(DEBOUNCE, more).await;
     }
 
-    fn begins_or_goes_on_leading(&mut self) -> bool {
+    fn update_leadership(&mut self) -> bool {
         let leads = *self.inputs.leads.borrow_and_update();
         self.applier.metrics.leads(leads);
         self.leads_since = leads.then(|| self.leads_since.unwrap_or_else(|| self.clock.elapsed()));
@@ -155,7 +155,7 @@ impl Reconciler {
             // In a moment: what the topic holds is being read.
             return Ok(());
         }
-        let judged = self.judge();
+        let judged = self.validate();
         let mut outcome = Ok(());
         if current {
             outcome = self.publish(&judged).await;
@@ -167,7 +167,12 @@ impl Reconciler {
             return outcome;
         }
         let now = self.clock.elapsed();
-        if self.inputs.fleet.borrow().knows(&self.inputs.own_id, now) {
+        if self
+            .inputs
+            .trackers
+            .borrow()
+            .knows(&self.inputs.own_id, now)
+        {
             self.reports_known = now;
         } else if kafka.is_none() {
             if now.saturating_sub(self.reports_known.max(since)) < REPORTS_WITHIN {
@@ -178,15 +183,15 @@ impl Reconciler {
         outcome.and(self.tell(&judged, kafka.as_deref()).await)
     }
 
-    fn judge(&self) -> Judged {
+    fn validate(&self) -> Validation {
         let records = self.applier.records.borrow();
         let foreign = records.by_name.keys();
         let foreign = foreign.filter(|name| !self.inputs.scope.owns(name)).count();
-        judge(self.policies.objects(), &records.by_name, foreign)
+        validate(self.policies.objects(), &records.by_name, foreign)
     }
 
     /// Makes the topic agree.
-    async fn publish(&mut self, judged: &Judged) -> Result<(), ApplyError> {
+    async fn publish(&mut self, judged: &Validation) -> Result<(), ApplyError> {
         let writes = {
             let records = self.applier.records.borrow();
             let objects = self.policies.objects();
@@ -212,7 +217,7 @@ impl Reconciler {
     }
 
     /// Makes the statuses agree.
-    async fn tell(&mut self, judged: &Judged, kafka: Option<&str>) -> Result<(), ApplyError> {
+    async fn tell(&mut self, judged: &Validation, kafka: Option<&str>) -> Result<(), ApplyError> {
         let now = self.clock.elapsed();
         let today = time::format(self.clock.wall());
         let statuses = self.statuses(judged, kafka, &today);
@@ -259,9 +264,9 @@ impl Reconciler {
         last.is_none_or(|last| now.saturating_sub(*last) >= SESSIONS_INTERVAL)
     }
 
-    fn statuses(&self, judged: &Judged, kafka: Option<&str>, today: &str) -> Vec<Statement> {
+    fn statuses(&self, judged: &Validation, kafka: Option<&str>, today: &str) -> Vec<StatusUpdate> {
         let records = self.applier.records.borrow();
-        let fleet = self.inputs.fleet.borrow();
+        let trackers = self.inputs.trackers.borrow();
         let now = self.clock.elapsed();
         let scope = &self.inputs.scope;
         let ambiguities = ambiguities(&judged.valid, &records.by_name, |name| scope.owns(name));
@@ -269,10 +274,10 @@ impl Reconciler {
         objects
             .map(|(name, object)| {
                 let generation = object.metadata.generation.unwrap_or(1);
-                let spread = fleet.spread(name, u64::try_from(generation).unwrap_or(1), now);
+                let spread = trackers.spread(name, u64::try_from(generation).unwrap_or(1), now);
                 let record = records.by_name.get(name);
                 let wanted = judged.valid.get(name).map(crate::policy::record::encode);
-                let findings = Findings {
+                let findings = PolicyState {
                     generation,
                     refusal: judged.refused.get(name),
                     published: record.and_then(|record| generation_of(record)),
@@ -283,7 +288,7 @@ impl Reconciler {
                     spread: &spread,
                     ambiguity: ambiguities.get(name).unwrap_or(&Ambiguity::None),
                 };
-                Statement {
+                StatusUpdate {
                     name: name.clone(),
                     object: object.clone(),
                     ready: findings.refusal.is_none() && findings.up_to_date,
@@ -294,7 +299,7 @@ impl Reconciler {
             .collect()
     }
 
-    fn show(&self, statuses: &[Statement]) {
+    fn show(&self, statuses: &[StatusUpdate]) {
         let gauges = statuses.iter().map(|told| PolicyGauges {
             name: &told.name,
             generation: told.object.metadata.generation.unwrap_or(1),
@@ -307,12 +312,12 @@ impl Reconciler {
 }
 
 /// What is to be said of a policy.
-struct Statement {
+struct StatusUpdate {
     name: String,
     object: DynamicObject,
     ready: bool,
     status: SessionPolicyStatus,
-    spread: Spread,
+    spread: Rollout,
 }
 
 fn generation_of(record: &[u8]) -> Option<u64> {

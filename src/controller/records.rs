@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::kafka::edges::watermarks;
-use crate::kafka::follow::{Followed, FollowedRecord};
-use crate::kafka::renewing::RenewingProducer;
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
+use crate::kafka::list_offsets::watermarks;
+use crate::kafka::recreating_producer::RecreatingProducer;
+use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
 use crate::policy::pauses::is_control;
 
 /// How often the brokers are asked where the topic ends.
@@ -40,7 +40,7 @@ pub struct Records {
 
 /// What the brokers last said of the topic.
 #[derive(Clone, Debug)]
-pub struct Probe {
+pub struct EndOffsetProbe {
     /// Where it ends, or why that is not known.
     pub end: Result<i64, String>,
     /// When they were asked, on the clock.
@@ -53,7 +53,7 @@ impl Records {
     /// Whether these are all the records there were at `since`, by what the brokers said
     /// in `probe`.
     #[must_use]
-    pub fn current(&self, probe: &Probe, since: Duration) -> bool {
+    pub fn current(&self, probe: &EndOffsetProbe, since: Duration) -> bool {
         let asked_at = probe.asked_at;
         let settled = asked_at.saturating_sub(probe.unchanged_since) >= SETTLED;
         let reached = probe
@@ -63,14 +63,14 @@ impl Records {
         self.caught_up && reached && asked_at >= since
     }
 
-    fn take_in(&mut self, news: Followed) {
+    fn apply(&mut self, news: TopicEvent) {
         match news {
-            Followed::CaughtUp => self.caught_up = true,
-            Followed::Record(record) => self.read(record),
+            TopicEvent::CaughtUp => self.caught_up = true,
+            TopicEvent::Record(record) => self.read(record),
         }
     }
 
-    fn read(&mut self, record: FollowedRecord) {
+    fn read(&mut self, record: TopicRecord) {
         if record.offset < self.position {
             // The topic has been made anew.
             self.by_name.clear();
@@ -90,10 +90,10 @@ impl Records {
 }
 
 /// Keeps the records as a follower of the topic tells them, until it ends.
-pub async fn keep(mut followed: Receiver<Followed>, records: watch::Sender<Records>) {
+pub async fn keep(mut followed: Receiver<TopicEvent>, records: watch::Sender<Records>) {
     let mut batch = Vec::new();
     while followed.recv_many(&mut batch, BATCH).await > 0 {
-        records.send_modify(|records| batch.drain(..).for_each(|news| records.take_in(news)));
+        records.send_modify(|records| batch.drain(..).for_each(|news| records.apply(news)));
     }
 }
 
@@ -108,9 +108,9 @@ pub fn probe(
     clock: Clock,
     records: watch::Sender<Records>,
     stop: CancellationToken,
-) -> anyhow::Result<watch::Receiver<Probe>> {
+) -> anyhow::Result<watch::Receiver<EndOffsetProbe>> {
     let client: BaseConsumer = config.create()?;
-    let first = Probe {
+    let first = EndOffsetProbe {
         end: Err("the brokers have not been asked yet".to_owned()),
         asked_at: Duration::ZERO,
         unchanged_since: Duration::ZERO,
@@ -134,11 +134,11 @@ pub fn probe(
                 });
             }
             let end = answer.map(|(_, end)| end).map_err(|error| {
-                format!("{topic} cannot be read: {}; check that Kafka runs and that the topic exists (sundown topics create)", Explained(&error))
+                format!("{topic} cannot be read: {}; check that Kafka runs and that the topic exists (sundown topics create)", WithHint(&error))
             });
             sender.send_modify(|probe| {
                 let unchanged = probe.end.is_ok() && probe.end == end;
-                *probe = Probe {
+                *probe = EndOffsetProbe {
                     unchanged_since: if unchanged {
                         probe.unchanged_since
                     } else {
@@ -159,7 +159,7 @@ pub fn probe(
 
 /// Writes policies.
 pub struct PolicyWriter {
-    producer: RenewingProducer,
+    producer: RecreatingProducer,
     topic: String,
 }
 
@@ -179,7 +179,7 @@ impl PolicyWriter {
                 limit.as_millis().max(1_000).to_string(),
             );
         Ok(Self {
-            producer: RenewingProducer::new(config)?,
+            producer: RecreatingProducer::new(config)?,
             topic,
         })
     }
@@ -195,7 +195,7 @@ impl PolicyWriter {
         }
         let sent = self.producer.send(record, Duration::ZERO).await;
         sent.map(|delivery| delivery.offset).map_err(|error| {
-            format!("{} cannot be written to: {}; check that Kafka runs and that this user may write to the topic", self.topic, Explained(&error))
+            format!("{} cannot be written to: {}; check that Kafka runs and that this user may write to the topic", self.topic, WithHint(&error))
         })
     }
 }

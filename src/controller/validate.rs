@@ -13,16 +13,16 @@ use crate::session::PolicySet;
 
 /// Every policy that the API server has, judged.
 #[derive(Debug, Default)]
-pub struct Judged {
+pub struct Validation {
     /// Documents that may be published, by `namespace/name`.
     pub valid: BTreeMap<String, SessionPolicy>,
     /// What is wrong with the others.
-    pub refused: BTreeMap<String, Refusal>,
+    pub refused: BTreeMap<String, Rejection>,
 }
 
 /// Why a policy is not published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// It contradicts itself, or is not of this release's form.
     Invalid(String),
     /// There are as many as can be in force.
@@ -31,12 +31,12 @@ pub enum Refusal {
 
 /// Judges the policies. Of more than can be in force, those stay that are `published`.
 #[must_use]
-pub fn judge(
+pub fn validate(
     objects: &BTreeMap<String, DynamicObject>,
     published: &BTreeMap<String, Vec<u8>>,
     foreign: usize,
-) -> Judged {
-    let mut judged = Judged::default();
+) -> Validation {
+    let mut judged = Validation::default();
     let known = objects
         .iter()
         .filter(|(name, _)| published.contains_key(*name));
@@ -47,7 +47,7 @@ pub fn judge(
         let refusal = match document(object) {
             Ok(_) if foreign + judged.valid.len() >= PolicySet::MAX => {
                 let most = PolicySet::MAX;
-                Refusal::TooMany(format!(
+                Rejection::TooMany(format!(
                     "there are {most} policies already, the most that can be in force at once: delete some"
                 ))
             }
@@ -55,7 +55,7 @@ pub fn judge(
                 judged.valid.insert(name.clone(), document);
                 continue;
             }
-            Err(problem) => Refusal::Invalid(problem),
+            Err(problem) => Rejection::Invalid(problem),
         };
         judged.refused.insert(name.clone(), refusal);
     }
@@ -91,7 +91,7 @@ pub enum Ambiguity {
     /// These can; the first in the order of names wins.
     With(Vec<String>),
     /// There are too many globs to tell.
-    Untold,
+    Undetermined,
 }
 
 /// Which policies share sessions with another of the same priority. Those of `published`
@@ -142,7 +142,7 @@ impl Ambiguity {
         match (&mut *self, overlap) {
             (Self::With(others), Some(true)) => others.push(other.to_owned()),
             (_, Some(true)) => *self = Self::With(vec![other.to_owned()]),
-            (Self::None, None) => *self = Self::Untold,
+            (Self::None, None) => *self = Self::Undetermined,
             _ => {}
         }
     }
@@ -175,7 +175,7 @@ mod tests {
             object("future", &json!({"idleTimeout": "1h", "geofence": "eu"})),
             object("broken", &json!("nonsense")),
         ]);
-        let judged = judge(&objects, &BTreeMap::new(), 0);
+        let judged = validate(&objects, &BTreeMap::new(), 0);
         let good = &judged.valid["ns/good"];
         assert_eq!(good.full_name(), "ns/good");
         assert_eq!(good.metadata.generation, Some(4));
@@ -184,7 +184,7 @@ mod tests {
             ("ns/future", "geofence"),
             ("ns/broken", "spec"),
         ] {
-            let Refusal::Invalid(problem) = &judged.refused[name] else {
+            let Rejection::Invalid(problem) = &judged.refused[name] else {
                 panic!("{name}")
             };
             assert!(problem.contains(words), "{problem}");
@@ -198,9 +198,9 @@ mod tests {
             object("b", &json!({"idleTimeout": "1h"})),
         ]);
         let published = BTreeMap::from([("ns/b".to_owned(), Vec::new())]);
-        let judged = judge(&objects, &published, PolicySet::MAX - 1);
+        let judged = validate(&objects, &published, PolicySet::MAX - 1);
         assert_eq!(judged.valid.keys().collect::<Vec<_>>(), ["ns/b"]);
-        assert!(matches!(judged.refused["ns/a"], Refusal::TooMany(_)));
+        assert!(matches!(judged.refused["ns/a"], Rejection::TooMany(_)));
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
             object("b", &json!({"idleTimeout": "1h"})),
             object("higher", &json!({"idleTimeout": "1h", "priority": 1})),
         ]);
-        let valid = judge(&objects, &BTreeMap::new(), 0).valid;
+        let valid = validate(&objects, &BTreeMap::new(), 0).valid;
         let mut default = valid["ns/a"].clone();
         default.metadata.name = "default".to_owned();
         default.metadata.namespace = None;

@@ -49,10 +49,10 @@ pub fn resource() -> ApiResource {
 }
 
 /// What one of the watches tells; the number is that of its namespace.
-pub type Told = (usize, watcher::Result<Event<DynamicObject>>);
+pub type WatchEvent = (usize, watcher::Result<Event<DynamicObject>>);
 
 /// Watches the policies of `scope`, and tries again with growing pauses when that fails.
-pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, Told> {
+pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
     let resource = resource();
     let apis: Vec<Api<DynamicObject>> = match scope {
         Scope::All => vec![Api::all_with(client.clone(), &resource)],
@@ -125,7 +125,7 @@ impl Policies {
     }
 
     /// Takes in what a watch tells.
-    pub fn take_in(&mut self, scope: &Scope, (number, told): Told) {
+    pub fn apply(&mut self, scope: &Scope, (number, told): WatchEvent) {
         let watch = &mut self.watches[number];
         let event = match told {
             Ok(event) => event,

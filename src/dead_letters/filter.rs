@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::letter::Letter;
+use super::letter::DeadLetter;
 use crate::dead_letters::kind::Kind;
 use crate::session::{Span, Timestamp};
 use crate::wire::duration;
@@ -55,7 +55,7 @@ impl FilterArgs {
     }
 
     /// Whether a letter is let through.
-    pub(crate) fn admits(&self, letter: &Letter, now: Timestamp) -> bool {
+    pub(crate) fn admits(&self, letter: &DeadLetter, now: Timestamp) -> bool {
         let one_of = |wanted: &[String], value: &str| {
             wanted.is_empty() || wanted.iter().any(|wanted| wanted == value)
         };
@@ -76,9 +76,9 @@ mod tests {
     use crate::dead_letters::letter::LetterId;
     use crate::wire::dead_letter::{REASON, UNDONE};
 
-    fn letter() -> Letter {
+    fn letter() -> DeadLetter {
         let header = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
-        Letter {
+        DeadLetter {
             id: LetterId {
                 topic: "t".to_owned(),
                 partition: 0,

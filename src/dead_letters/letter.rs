@@ -27,7 +27,7 @@ pub struct LetterId {
 
 /// A dead letter as it was read.
 #[derive(Clone, Debug)]
-pub(crate) struct Letter {
+pub(crate) struct DeadLetter {
     pub(crate) id: LetterId,
     pub(crate) at: Timestamp,
     pub(crate) key: Option<Vec<u8>>,
@@ -56,7 +56,7 @@ pub struct Summary {
     pub retried: usize,
 }
 
-impl Letter {
+impl DeadLetter {
     pub(crate) fn read(record: &BorrowedMessage<'_>) -> Self {
         let headers = record.headers().into_iter().flat_map(Headers::iter);
         Self {
@@ -112,7 +112,7 @@ impl Letter {
     }
 
     /// Whether its contents were too large to be kept here.
-    pub(crate) fn is_hollow(&self) -> bool {
+    pub(crate) fn is_truncated(&self) -> bool {
         self.header(OMITTED).is_some()
     }
 

@@ -11,13 +11,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
-use super::letter::{Letter, LetterId, Summary};
+use super::letter::{DeadLetter, LetterId, Summary};
 use super::scan::Scan;
 use crate::clock::Clock;
 use crate::dead_letters::kind::Kind;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
 use crate::output::progress;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{SETTLED, SETTLED_AS};
@@ -32,12 +32,12 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 const MAX_MESSAGE_BYTES: &str = "100000000";
 
 /// What is done with letters.
-pub(crate) trait Settlement {
+pub(crate) trait Processor {
     /// As markers and people have it: `retried`, `discarded`.
     const NAME: &'static str;
 
     /// What is written besides the marker; or why the letter cannot be dealt with.
-    fn write(&self, kind: Kind, letter: &Letter) -> Result<Option<Outgoing>, String>;
+    fn write(&self, kind: Kind, letter: &DeadLetter) -> Result<Option<Outgoing>, String>;
 }
 
 /// A record to be written.
@@ -51,7 +51,7 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// How many have been dealt with.
-    pub settled: usize,
+    pub processed: usize,
     /// Those that a dry run would have dealt with.
     pub planned: Vec<Summary>,
     /// Those that could not be dealt with, and why.
@@ -68,8 +68,8 @@ pub(crate) enum Watched {
 }
 
 /// Deals with all letters that are meant.
-pub(crate) fn settle<S: Settlement>(
-    settlement: &S,
+pub(crate) fn process<S: Processor>(
+    processor: &S,
     args: &SelectionArgs,
     global: &GlobalArgs,
     watched: Watched,
@@ -85,7 +85,7 @@ pub(crate) fn settle<S: Settlement>(
         Some(Writer::start(global)?)
     };
     let mut run = Run {
-        settlement,
+        processor,
         args,
         watched,
         named: named.iter().map(|(_, id)| id.clone()).collect(),
@@ -102,7 +102,7 @@ pub(crate) fn settle<S: Settlement>(
 }
 
 struct Run<'a, S> {
-    settlement: &'a S,
+    processor: &'a S,
     args: &'a SelectionArgs,
     watched: Watched,
     named: BTreeSet<LetterId>,
@@ -111,7 +111,7 @@ struct Run<'a, S> {
     outcome: Outcome,
 }
 
-impl<S: Settlement> Run<'_, S> {
+impl<S: Processor> Run<'_, S> {
     fn kind(&mut self, kind: Kind, config: &ClientConfig, topic: &str) -> anyhow::Result<()> {
         let scan = Scan::open(config, topic)?;
         let bar = match self.watched {
@@ -137,11 +137,11 @@ impl<S: Settlement> Run<'_, S> {
     }
 
     fn count(&self) -> usize {
-        self.outcome.settled + self.outcome.planned.len()
+        self.outcome.processed + self.outcome.planned.len()
     }
 
-    fn letter(&mut self, kind: Kind, letter: &Letter) -> anyhow::Result<()> {
-        let outgoing = match self.settlement.write(kind, letter) {
+    fn letter(&mut self, kind: Kind, letter: &DeadLetter) -> anyhow::Result<()> {
+        let outgoing = match self.processor.write(kind, letter) {
             Ok(outgoing) => outgoing,
             Err(reason) => {
                 self.outcome.left.push((letter.id.clone(), reason));
@@ -153,7 +153,7 @@ impl<S: Settlement> Run<'_, S> {
             return Ok(());
         };
         writer.write(letter, outgoing, S::NAME)?;
-        self.outcome.settled += 1;
+        self.outcome.processed += 1;
         Ok(())
     }
 }
@@ -176,7 +176,7 @@ impl Writer {
             .set("message.max.bytes", MAX_MESSAGE_BYTES);
         let producer: ThreadedProducer<_> = config.create()?;
         producer.init_transactions(TIMEOUT).map_err(|error| {
-            let error = Explained(&error);
+            let error = WithHint(&error);
             anyhow!("cannot begin to write; redriving needs brokers with transactions: {error}")
         })?;
         Ok(Self {
@@ -189,7 +189,7 @@ impl Writer {
 
     fn write(
         &mut self,
-        letter: &Letter,
+        letter: &DeadLetter,
         outgoing: Option<Outgoing>,
         how: &str,
     ) -> anyhow::Result<()> {
@@ -259,7 +259,7 @@ impl Writer {
         bail!(
             "a transaction failed; what it covered is as it was, so try again: writing to {}: {}",
             topics.join(", "),
-            Explained(&error)
+            WithHint(&error)
         )
     }
 }

@@ -4,8 +4,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 
 use super::kind::Kind;
 use super::selection::SelectionArgs;
-use crate::dead_letters::letter::Letter;
-use crate::dead_letters::redrive::{Outcome, Outgoing, Settlement, Watched, settle};
+use crate::dead_letters::letter::DeadLetter;
+use crate::dead_letters::redrive::{Outcome, Outgoing, Processor, Watched, process};
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::wire::dead_letter::{PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
@@ -13,7 +13,7 @@ use crate::wire::dead_letter::{PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
 /// How many failures a record remembers, the latest.
 const MAX_HISTORY: usize = 10;
 
-pub(crate) fn treat(
+pub(crate) fn redrive(
     selection: &SelectionArgs,
     global: &GlobalArgs,
     watched: Watched,
@@ -21,18 +21,18 @@ pub(crate) fn treat(
     let retry = Retry {
         topics: global.topics.topics(),
     };
-    settle(&retry, selection, global, watched)
+    process(&retry, selection, global, watched)
 }
 
 struct Retry {
     topics: Topics,
 }
 
-impl Settlement for Retry {
+impl Processor for Retry {
     const NAME: &'static str = "retried";
 
-    fn write(&self, kind: Kind, letter: &Letter) -> Result<Option<Outgoing>, String> {
-        if letter.is_hollow() {
+    fn write(&self, kind: Kind, letter: &DeadLetter) -> Result<Option<Outgoing>, String> {
+        if letter.is_truncated() {
             let reason = "its contents were too large for the dead-letter topic; they are where \
                           its source headers say";
             return Err(reason.to_owned());
@@ -47,7 +47,7 @@ impl Settlement for Retry {
 
 /// The record's own headers, what went wrong so far, and for terminal events which actions
 /// are to run.
-fn headers(kind: Kind, letter: &Letter) -> OwnedHeaders {
+fn headers(kind: Kind, letter: &DeadLetter) -> OwnedHeaders {
     let ours =
         |name: &str| name.starts_with(PREFIX) || [REDRIVE_ACTIONS, REDRIVE_HISTORY].contains(&name);
     let own = letter.headers.iter().filter(|(name, _)| !ours(name));

@@ -10,10 +10,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
-use super::letter::Letter;
+use super::letter::DeadLetter;
 use crate::clock::Clock;
+use crate::kafka::errors::WithHint;
 use crate::kafka::reader::{self, reader_config};
-use crate::kafka::trouble::Explained;
 use crate::wire::dead_letter::SETTLED;
 
 /// How long one question to the brokers may take.
@@ -30,7 +30,7 @@ pub(crate) struct Scan {
     topic: String,
     /// Where each partition begins and ends, empty ones left out.
     ranges: BTreeMap<i32, (i64, i64)>,
-    settled: BTreeSet<(i32, i64)>,
+    processed: BTreeSet<(i32, i64)>,
     clock: Clock,
 }
 
@@ -44,19 +44,19 @@ impl Scan {
         let mut scan = Self {
             ranges: ranges(&config, topic)?,
             topic: topic.to_owned(),
-            settled: BTreeSet::new(),
+            processed: BTreeSet::new(),
             clock: Clock::default(),
             config,
         };
         scan.config.set("isolation.level", "read_committed");
-        let mut settled = BTreeSet::new();
+        let mut processed = BTreeSet::new();
         scan.read(|record| {
             if let Some(offset) = settles(record) {
-                settled.insert((record.partition(), offset));
+                processed.insert((record.partition(), offset));
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        scan.settled = settled;
+        scan.processed = processed;
         Ok(scan)
     }
 
@@ -69,14 +69,14 @@ impl Scan {
     /// Visits the letters that nobody has dealt with, oldest first in each partition.
     pub(crate) fn letters(
         &self,
-        mut visit: impl FnMut(Letter) -> anyhow::Result<ControlFlow<()>>,
+        mut visit: impl FnMut(DeadLetter) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<()> {
         self.read(|record| {
             let place = (record.partition(), record.offset());
-            if settles(record).is_some() || self.settled.contains(&place) {
+            if settles(record).is_some() || self.processed.contains(&place) {
                 return Ok(ControlFlow::Continue(()));
             }
-            visit(Letter::read(record))
+            visit(DeadLetter::read(record))
         })
     }
 
@@ -177,7 +177,7 @@ fn explain(error: &KafkaError, topic: &str) -> anyhow::Result<()> {
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::Fatal,
-        ) => bail!("cannot read {topic}: {}", Explained(error)),
+        ) => bail!("cannot read {topic}: {}", WithHint(error)),
         _ => {
             tracing::debug!(%error, topic, "reading failed; trying again");
             Ok(())

@@ -1,8 +1,8 @@
 //! What the handler does about a session: one small trait, one file for each kind of
 //! action.
 
-pub mod caller;
 pub mod error;
+pub mod http_client;
 pub mod log;
 pub mod named;
 pub mod oauth_revocation;
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use jsonwebtoken::jwk::Jwk;
 
 use super::event::Event;
-use super::template::Facts;
+use super::template::TemplateContext;
 use error::ActionError;
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ pub struct Delivery<'a> {
 impl Delivery<'_> {
     /// What it has to fill templates with.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        Facts::of(self.event)
+    pub fn facts(&self) -> TemplateContext {
+        TemplateContext::of(self.event)
     }
 }

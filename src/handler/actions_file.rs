@@ -10,13 +10,13 @@ use jsonwebtoken::jwk::Jwk;
 
 use super::action::log;
 use super::action::named::NamedAction;
-use super::event::Occasions;
-use super::fields::{ActionName, Invalid};
+use super::event::Triggers;
+use super::fields::{ActionConfigError, ActionName};
 use super::retry::RetryPolicy;
 use crate::bounded::{self, MAX_DOCUMENTS};
 use parse::{ActionConfig, File};
 
-/// What the handler does, and how patiently.
+/// What the handler does, and how wait_for_topics.
 #[derive(Clone, Debug)]
 pub struct Actions {
     /// In the order of the file.
@@ -46,11 +46,11 @@ pub enum ConfigError {
     },
     /// What it says cannot be done.
     #[error("{}: {reason}", path.display())]
-    Invalid {
+    ActionConfigError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        reason: Invalid,
+        reason: ActionConfigError,
     },
 }
 
@@ -69,7 +69,7 @@ impl Actions {
             path: path.to_owned(),
             reason,
         })?;
-        Self::build(file).map_err(|reason| ConfigError::Invalid {
+        Self::build(file).map_err(|reason| ConfigError::ActionConfigError {
             path: path.to_owned(),
             reason,
         })
@@ -84,7 +84,7 @@ impl Actions {
             list: vec![NamedAction {
                 name,
                 action,
-                on: Occasions::default(),
+                on: Triggers::default(),
             }],
             retry: RetryPolicy::default(),
         }
@@ -101,15 +101,15 @@ impl Actions {
         by_id.into_values().collect()
     }
 
-    fn build(file: File) -> Result<Self, Invalid> {
+    fn build(file: File) -> Result<Self, ActionConfigError> {
         if file.actions.is_empty() {
-            return Err(Invalid::NoActions);
+            return Err(ActionConfigError::NoActions);
         }
         let list = file.actions.into_iter().map(ActionConfig::build);
         let list = list.collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         match list.iter().find(|action| !names.insert(&action.name)) {
-            Some(second) => Err(Invalid::Duplicate(second.name.clone())),
+            Some(second) => Err(ActionConfigError::Duplicate(second.name.clone())),
             None => Ok(Self {
                 list,
                 retry: file.retry,

@@ -7,7 +7,7 @@ use clap::Args;
 use rdkafka::ClientConfig;
 
 use super::actions_file::Actions;
-use super::event::Occasion;
+use super::event::Trigger;
 use crate::admin::AdminArgs;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
@@ -103,12 +103,12 @@ impl Settings {
 
     /// What there is an action for; endings in any case.
     #[must_use]
-    pub fn occasions(&self) -> Vec<Occasion> {
+    pub fn triggers(&self) -> Vec<Trigger> {
         let mut list = self.actions.list.iter();
-        if list.any(|action| action.on.include(Occasion::Warning)) {
-            vec![Occasion::Ending, Occasion::Warning]
+        if list.any(|action| action.on.include(Trigger::Warning)) {
+            vec![Trigger::Ending, Trigger::Warning]
         } else {
-            vec![Occasion::Ending]
+            vec![Trigger::Ending]
         }
     }
 
@@ -121,7 +121,7 @@ impl Settings {
             topics.expired_sessions_dlq.as_str(),
             topics.policies.as_str(),
         ];
-        if self.occasions().contains(&Occasion::Warning) {
+        if self.triggers().contains(&Trigger::Warning) {
             required.push(&topics.expiring_sessions);
         }
         required

@@ -11,16 +11,18 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::event::Occasion;
+use super::assignments::Assignments;
+use super::event::Trigger;
 use super::partitions::Partitions;
-use super::standing::Standing;
-use super::work::{Returned, Work};
+use super::work::{Completion, Work};
 use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::{Health, Heartbeat};
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Absence, GroupConsumer, Rebalance, Standstill, assign, unassign};
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
+use crate::kafka::group::{
+    EvictionDetector, GroupConsumer, Rebalance, StallDetector, assign, unassign,
+};
 
 /// How long to wait for a record: also how soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -42,13 +44,13 @@ pub struct Reader<D> {
     /// Subscribed.
     pub consumer: GroupConsumer,
     /// Notices if it does not find back into the group.
-    pub absence: Absence,
+    pub eviction: EvictionDetector,
     /// Notices partitions that it does not get on with.
-    pub standstill: Standstill,
+    pub stall: StallDetector,
     /// What is read.
     pub topic: String,
     /// What its events are about.
-    pub occasion: Occasion,
+    pub trigger: Trigger,
     /// What is owned.
     pub partitions: Partitions,
     /// Those that somebody has paused; none where they cannot be.
@@ -58,11 +60,11 @@ pub struct Reader<D> {
     /// The latest of that.
     pub last_ends: BTreeMap<i32, i64>,
     /// Whom to tell how far they have come.
-    pub standing: Standing,
+    pub assignments: Assignments,
     /// Where work goes.
     pub dispatch: D,
     /// Where it comes back from.
-    pub returned: Receiver<Returned>,
+    pub completions: Receiver<Completion>,
     /// Whether to go on.
     pub stop: CancellationToken,
     /// Whom to tell of the group.
@@ -82,13 +84,13 @@ impl<D: Fn(Work)> Reader<D> {
     /// get on with a partition.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.health
-            .set_not_ready(condition(self.occasion), "waiting to be given partitions");
+            .set_not_ready(condition(self.trigger), "waiting to be given partitions");
         let pulse = self
             .health
             .heartbeat(format!("consumer of {}", self.topic), MAX_SILENCE);
         let outcome = self.read(&pulse);
         self.health
-            .set_not_ready(condition(self.occasion), "leaving");
+            .set_not_ready(condition(self.trigger), "leaving");
         let owned = self.partitions.owned();
         self.settle(&owned, STOP_LIMIT);
         // Dropping the consumer closes it, and closing it revokes what it has.
@@ -107,7 +109,7 @@ impl<D: Fn(Work)> Reader<D> {
                 self.commit(&self.partitions.owned(), CommitMode::Async);
                 let positions = positions(&self.consumer);
                 self.tell(&positions);
-                self.look_for_standstill(&positions)?;
+                self.check_stalls(&positions)?;
             }
             let polled = self.consumer.poll(POLL);
             match polled.map(|record| record.map(|record| record.detach())) {
@@ -116,10 +118,10 @@ impl<D: Fn(Work)> Reader<D> {
                 None => {}
             }
             while let Some(rebalance) = self.consumer.context().next_rebalance() {
-                self.absence.note(&rebalance, self.clock.elapsed());
+                self.eviction.note(&rebalance, self.clock.elapsed());
                 self.follow(rebalance)?;
             }
-            self.absence.check(self.clock.elapsed())?;
+            self.eviction.check(self.clock.elapsed())?;
         }
         Ok(())
     }
@@ -129,10 +131,10 @@ impl<D: Fn(Work)> Reader<D> {
     fn deliver(&mut self, record: OwnedMessage) {
         let bytes = record.payload().map_or(0, <[u8]>::len) + OVERHEAD_BYTES;
         let (partition, offset) = (record.partition(), record.offset());
-        if let Some((ticket, claim)) = self.partitions.start(partition, offset, bytes) {
+        if let Some((in_flight, lease)) = self.partitions.start(partition, offset, bytes) {
             self.metrics
-                .in_flight(self.occasion, self.partitions.in_flight());
-            (self.dispatch)(Work::new(self.occasion, ticket, record, claim));
+                .in_flight(self.trigger, self.partitions.in_flight());
+            (self.dispatch)(Work::new(self.trigger, in_flight, record, lease));
         }
     }
 
@@ -140,17 +142,17 @@ impl<D: Fn(Work)> Reader<D> {
     /// that polling can go on: the group takes a consumer that does not poll for dead.
     fn make_room(&mut self) -> Result<(), KafkaError> {
         let deadline = self.clock.elapsed() + PATIENCE;
-        while let Ok(returned) = self.returned.try_recv() {
-            self.partitions.end(returned);
+        while let Ok(completions) = self.completions.try_recv() {
+            self.partitions.end(completions);
         }
         while self.partitions.full() && self.take_back(deadline) {}
         self.metrics
-            .in_flight(self.occasion, self.partitions.in_flight());
+            .in_flight(self.trigger, self.partitions.in_flight());
         if let Some(paused) = &self.paused {
             self.partitions.hold(&paused.borrow());
         }
         let change = self.partitions.repause();
-        self.metrics.paused(self.occasion, self.partitions.paused());
+        self.metrics.paused(self.trigger, self.partitions.paused());
         if !change.pause.is_empty() {
             if self.partitions.paused() > 0 {
                 tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
@@ -170,34 +172,34 @@ impl<D: Fn(Work)> Reader<D> {
         if let Some(answer) = self.ends.answer() {
             self.last_ends = answer.ends.into_iter().collect();
         }
-        self.standing
+        self.assignments
             .tell(&self.topic, &self.partitions, positions, &self.last_ends);
         if self.paused.is_some() {
             let mut held = self.partitions.owned();
             held.retain(|partition| self.partitions.is_held(*partition));
-            self.metrics.held(self.occasion, held.len());
+            self.metrics.held(self.trigger, held.len());
             self.health.note_paused(&held);
         }
     }
 
     /// Looks whether the consumer, which has come this far, gets on with its partitions.
-    fn look_for_standstill(&mut self, positions: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
+    fn check_stalls(&mut self, positions: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
         let unread = self.partitions.read().into_iter().filter_map(|partition| {
             let position = *positions.get(&partition)?;
             let end = *self.last_ends.get(&partition)?;
             (position < end).then_some((partition, position))
         });
         let now = self.clock.elapsed();
-        Ok(self.standstill.check(&self.consumer, unread, now)?)
+        Ok(self.stall.check(&self.consumer, unread, now)?)
     }
 
-    /// Waits for one ticket; whether one came before the deadline.
+    /// Waits for one in_flight; whether one came before the deadline.
     fn take_back(&mut self, deadline: Duration) -> bool {
         let left = deadline.saturating_sub(self.clock.elapsed());
-        let Ok(returned) = self.returned.recv_timeout(left) else {
+        let Ok(completions) = self.completions.recv_timeout(left) else {
             return false;
         };
-        self.partitions.end(returned);
+        self.partitions.end(completions);
         true
     }
 
@@ -209,7 +211,7 @@ impl<D: Fn(Work)> Reader<D> {
         };
         self.obey(rebalance)?;
         let partitions = self.partitions.owned().len();
-        self.metrics.rebalanced(self.occasion, kind, partitions);
+        self.metrics.rebalanced(self.trigger, kind, partitions);
         Ok(())
     }
 
@@ -224,25 +226,25 @@ impl<D: Fn(Work)> Reader<D> {
                     // A pause outlives the assignment that it was meant for.
                     self.consumer.resume(&list)?;
                 }
-                self.health.set_ready(condition(self.occasion));
+                self.health.set_ready(condition(self.trigger));
             }
             Rebalance::Revoked(list) => {
                 let ids = ids(&list);
                 tracing::info!(partitions = ?ids, "revoked");
                 self.settle(&ids, REVOKE_LIMIT);
-                self.let_go(&list)?;
+                self.release(&list)?;
             }
             Rebalance::Lost(list) => {
                 tracing::warn!(partitions = ?ids(&list), "lost");
                 self.health
-                    .set_not_ready(condition(self.occasion), "expelled; joining again");
-                self.let_go(&list)?;
+                    .set_not_ready(condition(self.trigger), "expelled; joining again");
+                self.release(&list)?;
             }
         }
         Ok(())
     }
 
-    fn let_go(&mut self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    fn release(&mut self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         ids(list)
             .into_iter()
             .for_each(|id| self.partitions.remove(id));
@@ -298,10 +300,10 @@ impl<D: Fn(Work)> Reader<D> {
 }
 
 /// What the process is not ready for until it has been told what is its own.
-fn condition(occasion: Occasion) -> &'static str {
-    match occasion {
-        Occasion::Ending => "group",
-        Occasion::Warning => "group of warnings",
+fn condition(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Ending => "group",
+        Trigger::Warning => "group of warnings",
     }
 }
 
@@ -337,7 +339,7 @@ fn explain(error: KafkaError, topic: &str) -> Result<(), KafkaError> {
             Ok(())
         }
         error => {
-            tracing::warn!(error = %Explained(&error), topic, "reading failed; trying again");
+            tracing::warn!(error = %WithHint(&error), topic, "reading failed; trying again");
             Ok(())
         }
     }

@@ -12,8 +12,8 @@ use rdkafka::producer::FutureRecord;
 use super::work::{Malformed, Work};
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::Health;
-use crate::kafka::renewing::RenewingProducer;
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
+use crate::kafka::recreating_producer::RecreatingProducer;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{self, Cause, Origin};
 
@@ -39,7 +39,7 @@ pub enum Reason {
 
 /// What a dead letter says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct FailedEvent {
     reason: Reason,
     error: String,
     attempts: u32,
@@ -48,7 +48,7 @@ pub struct Letter {
 
 /// An action that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenUp {
+pub struct FailedAction {
     /// Its name.
     pub action: String,
     /// Why, for machines.
@@ -62,14 +62,14 @@ pub struct GivenUp {
 /// Writes dead letters.
 pub struct DeadLetters {
     topic: String,
-    producer: RenewingProducer,
+    producer: RecreatingProducer,
     health: Health,
     metrics: HandlerMetrics,
 }
 
 /// The event was released before its dead letter was written.
 #[derive(Debug)]
-pub struct Released;
+pub struct Cancelled;
 
 impl Reason {
     /// All of them, as headers and metrics have them.
@@ -88,7 +88,7 @@ impl Reason {
     }
 }
 
-impl Letter {
+impl FailedEvent {
     /// Of a record that is no terminal event: all of `actions` are undone.
     #[must_use]
     pub fn malformed<'a>(error: &Malformed, actions: impl Iterator<Item = &'a str>) -> Self {
@@ -103,7 +103,7 @@ impl Letter {
     /// Of an event that some actions were given up on; none if there are none. Of several
     /// reasons, the one that leaves the most hope counts.
     #[must_use]
-    pub fn given_up(actions: &[GivenUp]) -> Option<Self> {
+    pub fn given_up(actions: &[FailedAction]) -> Option<Self> {
         let errors = actions
             .iter()
             .map(|action| format!("{}: {}", action.action, action.error));
@@ -116,7 +116,7 @@ impl Letter {
     }
 }
 
-impl GivenUp {
+impl FailedAction {
     /// Somebody, a policy or a redrive, asks for an action that there is not.
     #[must_use]
     pub fn unknown(action: &str) -> Self {
@@ -172,7 +172,7 @@ impl DeadLetters {
             );
         Ok(Self {
             topic,
-            producer: RenewingProducer::new(config)?,
+            producer: RecreatingProducer::new(config)?,
             health,
             metrics,
         })
@@ -182,8 +182,8 @@ impl DeadLetters {
     /// the headers that it had. Tries until the brokers confirm it.
     ///
     /// # Errors
-    /// [`Released`] if the event was, before they did.
-    pub async fn write(&self, work: &Work, letter: &Letter) -> Result<(), Released> {
+    /// [`Cancelled`] if the event was, before they did.
+    pub async fn write(&self, work: &Work, letter: &FailedEvent) -> Result<(), Cancelled> {
         let headers = self.headers(work, letter);
         loop {
             let record = FutureRecord {
@@ -199,16 +199,16 @@ impl DeadLetters {
                 Err(error) => self.explain(&error),
             }
             if !work.pause(RETRY_WAIT).await {
-                return Err(Released);
+                return Err(Cancelled);
             }
         }
         self.health.set_ready(CONDITION);
         let reason = letter.reason.as_str();
         self.metrics.dead_letter(reason);
-        let ticket = work.ticket;
+        let in_flight = work.in_flight;
         tracing::warn!(
-            partition = ticket.partition,
-            offset = ticket.offset,
+            partition = in_flight.partition,
+            offset = in_flight.offset,
             reason,
             undone = letter.undone,
             topic = self.topic,
@@ -217,7 +217,7 @@ impl DeadLetters {
         Ok(())
     }
 
-    fn headers(&self, work: &Work, letter: &Letter) -> OwnedHeaders {
+    fn headers(&self, work: &Work, letter: &FailedEvent) -> OwnedHeaders {
         let record = &work.record;
         let existing = record.headers().cloned().unwrap_or_else(OwnedHeaders::new);
         let cause = Cause {
@@ -242,7 +242,7 @@ impl DeadLetters {
         let reason = format!(
             "cannot write to {topic}: {}; see that it exists, that this user may write to \
              it and that its max.message.bytes is no smaller than the source topic's",
-            Explained(error)
+            WithHint(error)
         );
         tracing::error!(reason, "a dead letter waits; trying again");
         self.health.set_not_ready(CONDITION, reason);

@@ -22,17 +22,17 @@ pub enum Event {
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Occasion {
+pub enum Trigger {
     /// A session is over.
     Ending,
     /// A session will be over soon.
     Warning,
 }
 
-/// On which occasions an action runs: `on` in the actions file.
+/// On which triggers an action runs: `on` in the actions file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<Occasion>", expecting = "a list of ending and warning")]
-pub struct Occasions(Vec<Occasion>);
+#[serde(try_from = "Vec<Trigger>", expecting = "a list of ending and warning")]
+pub struct Triggers(Vec<Trigger>);
 
 impl Event {
     /// The idempotency key: the same in every delivery.
@@ -101,15 +101,15 @@ impl Event {
 
     /// What it is about.
     #[must_use]
-    pub fn occasion(&self) -> Occasion {
+    pub fn trigger(&self) -> Trigger {
         match self {
-            Self::Ended(_) => Occasion::Ending,
-            Self::Expiring(_) => Occasion::Warning,
+            Self::Ended(_) => Trigger::Ending,
+            Self::Expiring(_) => Trigger::Warning,
         }
     }
 }
 
-impl Occasion {
+impl Trigger {
     /// Reads an event of this kind.
     ///
     /// # Errors
@@ -140,26 +140,26 @@ impl Occasion {
     }
 }
 
-impl Occasions {
-    /// Whether `occasion` is one of them.
+impl Triggers {
+    /// Whether `trigger` is one of them.
     #[must_use]
-    pub fn include(&self, occasion: Occasion) -> bool {
-        self.0.contains(&occasion)
+    pub fn include(&self, trigger: Trigger) -> bool {
+        self.0.contains(&trigger)
     }
 }
 
-impl Default for Occasions {
+impl Default for Triggers {
     fn default() -> Self {
-        Self(vec![Occasion::Ending])
+        Self(vec![Trigger::Ending])
     }
 }
 
-impl TryFrom<Vec<Occasion>> for Occasions {
+impl TryFrom<Vec<Trigger>> for Triggers {
     type Error = &'static str;
 
-    fn try_from(list: Vec<Occasion>) -> Result<Self, Self::Error> {
+    fn try_from(list: Vec<Trigger>) -> Result<Self, Self::Error> {
         if list.is_empty() {
-            return Err("on: names no occasion, so the action would never run; leave it out");
+            return Err("on: names no trigger, so the action would never run; leave it out");
         }
         Ok(Self(list))
     }

@@ -85,7 +85,7 @@ pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Erro
 /// The deserializer's, with what is wrong.
 pub fn url<'de, D: Deserializer<'de>>(field: D) -> Result<Url, D::Error> {
     parsed(field, "a URL", |text| {
-        innocent_url(text, ["https", "http"], "https://host/path")
+        url_without_credentials(text, ["https", "http"], "https://host/path")
     })
 }
 
@@ -94,7 +94,11 @@ pub fn url<'de, D: Deserializer<'de>>(field: D) -> Result<Url, D::Error> {
 ///
 /// # Errors
 /// What is wrong, and how it is written.
-pub fn innocent_url(text: &str, schemes: [&str; 2], example: &str) -> Result<Url, String> {
+pub fn url_without_credentials(
+    text: &str,
+    schemes: [&str; 2],
+    example: &str,
+) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|error| format!("not a URL: {error}; write it like {example}"))?;
     if !schemes.contains(&url.scheme()) {
@@ -140,7 +144,7 @@ impl<T> Visitor<'_> for Parsed<T> {
 
 /// Why what an actions file says cannot be done.
 #[derive(Debug, thiserror::Error)]
-pub enum Invalid {
+pub enum ActionConfigError {
     /// There is nothing to do.
     #[error("it names no actions; leave out --actions to only log what ends")]
     NoActions,
@@ -159,7 +163,7 @@ pub enum Invalid {
     },
 }
 
-impl Invalid {
+impl ActionConfigError {
     /// `field` of `action` is wrong in this way.
     pub fn field(action: &ActionName, field: &'static str, problem: impl Into<String>) -> Self {
         Self::Field {

@@ -26,7 +26,7 @@ pub struct ListenError {
     reason: std::io::Error,
 }
 
-/// Serves `keys` until the returned server is dropped.
+/// Serves `keys` until the completions server is dropped.
 ///
 /// # Errors
 /// [`ListenError`] if the address is taken or is none of this machine's.

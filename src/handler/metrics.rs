@@ -11,7 +11,7 @@ use prometheus::{
     register_int_gauge_vec_with_registry as gauges,
 };
 
-use crate::handler::event::Occasion;
+use crate::handler::event::Trigger;
 use group::GroupMetrics;
 
 /// From a local call to the longest timeout that makes sense, in seconds.
@@ -50,7 +50,7 @@ pub enum EventResult {
     /// or soon will be, and nobody is helped by hearing of it later.
     Dropped,
     /// Its partition went away, or the process stops: it is delivered again elsewhere.
-    Released,
+    Cancelled,
 }
 
 /// How an action on an event ended.
@@ -63,7 +63,7 @@ pub enum ActionResult {
     /// Its attempts or its time were used up.
     Exhausted,
     /// Its partition went away, or the process stops.
-    Released,
+    Cancelled,
 }
 
 /// How an attempt of an action went.
@@ -94,13 +94,13 @@ impl HandlerMetrics {
             events: counters!(
                 "sundown_handler_events_total",
                 "Terminal events and warnings by what became of them.",
-                &["occasion", "result"],
+                &["trigger", "result"],
                 registry
             )?,
             ages: histograms!(
                 "sundown_handler_event_age_seconds",
                 "From an event's Kafka timestamp until it was finished.",
-                &["occasion"],
+                &["trigger"],
                 AGE_BUCKETS.to_vec(),
                 registry
             )?,
@@ -138,13 +138,13 @@ impl HandlerMetrics {
             in_flight: gauges!(
                 "sundown_handler_in_flight_events",
                 "Events read and not finished.",
-                &["occasion"],
+                &["trigger"],
                 registry
             )?,
             paused: gauges!(
                 "sundown_handler_paused_partitions",
                 "Partitions that are not read because too much is in flight.",
-                &["occasion"],
+                &["trigger"],
                 registry
             )?,
             group: GroupMetrics::new(registry)?,
@@ -155,14 +155,14 @@ impl HandlerMetrics {
 
     /// Has every series shown.
     fn fill<'a>(&self, actions: impl IntoIterator<Item = &'a str>, dead_letter_reasons: &[&str]) {
-        for occasion in [Occasion::Ending, Occasion::Warning].map(Occasion::as_str) {
+        for trigger in [Trigger::Ending, Trigger::Warning].map(Trigger::as_str) {
             for result in EventResult::ALL {
-                self.events.with_label_values(&[occasion, result.as_str()]);
+                self.events.with_label_values(&[trigger, result.as_str()]);
             }
-            self.group.fill(occasion);
-            self.ages.with_label_values(&[occasion]);
-            self.in_flight.with_label_values(&[occasion]);
-            self.paused.with_label_values(&[occasion]);
+            self.group.fill(trigger);
+            self.ages.with_label_values(&[trigger]);
+            self.in_flight.with_label_values(&[trigger]);
+            self.paused.with_label_values(&[trigger]);
         }
         for action in actions {
             for result in AttemptResult::ALL {
@@ -180,14 +180,14 @@ impl HandlerMetrics {
     }
 
     /// An event is finished.
-    pub fn event(&self, occasion: Occasion, result: EventResult) {
-        let labels = [occasion.as_str(), result.as_str()];
+    pub fn event(&self, trigger: Trigger, result: EventResult) {
+        let labels = [trigger.as_str(), result.as_str()];
         self.events.with_label_values(&labels).inc();
     }
 
     /// An event was finished so long after it had been written.
-    pub fn age(&self, occasion: Occasion, age: Duration) {
-        let histogram = self.ages.with_label_values(&[occasion.as_str()]);
+    pub fn age(&self, trigger: Trigger, age: Duration) {
+        let histogram = self.ages.with_label_values(&[trigger.as_str()]);
         histogram.observe(age.as_secs_f64());
     }
 
@@ -199,8 +199,8 @@ impl HandlerMetrics {
 
     /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions,
     /// which left so many.
-    pub fn rebalanced(&self, occasion: Occasion, kind: &str, partitions: usize) {
-        self.group.rebalanced(occasion.as_str(), kind, partitions);
+    pub fn rebalanced(&self, trigger: Trigger, kind: &str, partitions: usize) {
+        self.group.rebalanced(trigger.as_str(), kind, partitions);
     }
 
     /// An attempt of an action is over.
@@ -224,19 +224,19 @@ impl HandlerMetrics {
     }
 
     /// How many events are being worked on.
-    pub fn in_flight(&self, occasion: Occasion, events: usize) {
-        let gauge = self.in_flight.with_label_values(&[occasion.as_str()]);
+    pub fn in_flight(&self, trigger: Trigger, events: usize) {
+        let gauge = self.in_flight.with_label_values(&[trigger.as_str()]);
         gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
     /// How many partitions somebody has paused.
-    pub fn held(&self, occasion: Occasion, partitions: usize) {
-        self.group.held(occasion.as_str(), partitions);
+    pub fn held(&self, trigger: Trigger, partitions: usize) {
+        self.group.held(trigger.as_str(), partitions);
     }
 
     /// How many partitions are paused because too much is in flight.
-    pub fn paused(&self, occasion: Occasion, partitions: usize) {
-        let gauge = self.paused.with_label_values(&[occasion.as_str()]);
+    pub fn paused(&self, trigger: Trigger, partitions: usize) {
+        let gauge = self.paused.with_label_values(&[trigger.as_str()]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }
@@ -246,7 +246,7 @@ impl EventResult {
         Self::Done,
         Self::DeadLettered,
         Self::Dropped,
-        Self::Released,
+        Self::Cancelled,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -254,20 +254,20 @@ impl EventResult {
             Self::Done => "done",
             Self::DeadLettered => "dead_lettered",
             Self::Dropped => "dropped",
-            Self::Released => "released",
+            Self::Cancelled => "released",
         }
     }
 }
 
 impl ActionResult {
-    const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Exhausted, Self::Released];
+    const ALL: [Self; 4] = [Self::Done, Self::Refused, Self::Exhausted, Self::Cancelled];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Refused => "refused",
             Self::Exhausted => "exhausted",
-            Self::Released => "released",
+            Self::Cancelled => "released",
         }
     }
 }

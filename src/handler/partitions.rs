@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::claim::Claim;
 use super::ledger::Ledger;
-use super::work::{Returned, Ticket};
+use super::partition_lease::PartitionLease;
+use super::work::{Completion, InFlight};
 
 /// How far a partition may run ahead of its oldest unfinished event, in offsets: what is
 /// done a second time, at most, after a crash.
@@ -30,7 +30,7 @@ pub struct Partitions {
     events: usize,
     bytes: usize,
     assignments: u64,
-    jammed: bool,
+    backpressured: bool,
     /// Those that somebody has paused, owned or not.
     held: BTreeSet<i32>,
 }
@@ -40,14 +40,14 @@ struct Partition {
     assignment: u64,
     ledger: Ledger,
     in_flight: usize,
-    claim: Arc<Claim>,
+    lease: Arc<PartitionLease>,
     committed: Option<i64>,
     paused: bool,
 }
 
 /// Partitions whose reading has to change.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Repause {
+pub struct PauseChanges {
     /// Those to pause.
     pub pause: Vec<i32>,
     /// Those to resume.
@@ -64,7 +64,7 @@ impl Partitions {
             events: 0,
             bytes: 0,
             assignments: 0,
-            jammed: false,
+            backpressured: false,
             held: BTreeSet::new(),
         }
     }
@@ -76,7 +76,7 @@ impl Partitions {
             assignment: self.assignments,
             ledger: Ledger::default(),
             in_flight: 0,
-            claim: Arc::default(),
+            lease: Arc::default(),
             committed: None,
             paused: false,
         };
@@ -89,43 +89,49 @@ impl Partitions {
         partition: i32,
         offset: i64,
         bytes: usize,
-    ) -> Option<(Ticket, Arc<Claim>)> {
+    ) -> Option<(InFlight, Arc<PartitionLease>)> {
         let owned = self.owned.get_mut(&partition)?;
-        if owned.claim.is_released() {
+        if owned.lease.is_released() {
             return None;
         }
         owned.ledger.start(offset);
         owned.in_flight += 1;
         self.events += 1;
         self.bytes += bytes;
-        let ticket = Ticket {
+        let in_flight = InFlight {
             partition,
             assignment: owned.assignment,
             offset,
             bytes,
         };
-        Some((ticket, Arc::clone(&owned.claim)))
+        Some((in_flight, Arc::clone(&owned.lease)))
     }
 
-    /// Takes a ticket back.
-    pub fn end(&mut self, Returned { ticket, finished }: Returned) {
+    /// Takes a in_flight back.
+    pub fn end(
+        &mut self,
+        Completion {
+            in_flight,
+            finished,
+        }: Completion,
+    ) {
         self.events -= 1;
-        self.bytes -= ticket.bytes;
-        let owned = self.owned.get_mut(&ticket.partition);
+        self.bytes -= in_flight.bytes;
+        let owned = self.owned.get_mut(&in_flight.partition);
         // Of an earlier assignment: whoever got the partition in between does it again.
-        let Some(owned) = owned.filter(|owned| owned.assignment == ticket.assignment) else {
+        let Some(owned) = owned.filter(|owned| owned.assignment == in_flight.assignment) else {
             return;
         };
         owned.in_flight -= 1;
         if finished {
-            owned.ledger.finish(ticket.offset);
+            owned.ledger.finish(in_flight.offset);
         }
     }
 
-    /// Nothing more of `partition` is to be begun or tried again; see [`Claim::release`].
+    /// Nothing more of `partition` is to be begun or tried again; see [`PartitionLease::release`].
     pub fn release(&self, partition: i32) {
         if let Some(owned) = self.owned.get(&partition) {
-            owned.claim.release();
+            owned.lease.release();
         }
     }
 
@@ -221,14 +227,14 @@ impl Partitions {
 
     /// Which partitions to pause and to resume. What has been paused stays so until half of
     /// what stopped it is gone: pausing throws away what the client has prefetched.
-    pub fn repause(&mut self) -> Repause {
+    pub fn repause(&mut self) -> PauseChanges {
         let half = self.events <= self.limits.events / 2 && self.bytes <= self.limits.bytes / 2;
-        self.jammed = self.full() || (self.jammed && !half);
-        let mut change = Repause::default();
+        self.backpressured = self.full() || (self.backpressured && !half);
+        let mut change = PauseChanges::default();
         for (&partition, owned) in &mut self.owned {
             let limit = if owned.paused { MAX_SPAN / 2 } else { MAX_SPAN };
             let held = self.held.contains(&partition);
-            let pause = held || self.jammed || owned.ledger.span() >= limit;
+            let pause = held || self.backpressured || owned.ledger.span() >= limit;
             if pause && !owned.paused {
                 change.pause.push(partition);
             } else if !pause && owned.paused {

@@ -8,11 +8,11 @@ use rdkafka::ClientConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::follow::Follower;
+use crate::kafka::topic_reader::TopicReader;
 use crate::policy::pauses::PausableRole;
 use crate::policy::topic;
-use crate::policy::topic::{PolicyBook, PolicyNews};
-use crate::processes::PolicyInForce;
+use crate::policy::topic::{PolicyState, PolicyUpdate};
+use crate::processes::ActivePolicy;
 
 /// The actions that each policy names, and the pauses, as `sundown.policies` has it by now. Clones share
 /// one view.
@@ -25,7 +25,7 @@ pub struct PolicyActions {
 #[derive(Clone, Debug, Default)]
 struct View {
     actions: BTreeMap<String, Arc<[String]>>,
-    in_force: Vec<PolicyInForce>,
+    in_force: Vec<ActivePolicy>,
 }
 
 impl PolicyActions {
@@ -40,15 +40,15 @@ impl PolicyActions {
         stop: CancellationToken,
         refused: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let followed = Follower::start(config, topic, stop)?;
+        let followed = TopicReader::start(config, topic, stop)?;
         let (sender, view) = watch::channel(None);
         let (pause, paused) = watch::channel(BTreeSet::new());
         topic::watch(followed, move |news| match news {
-            PolicyNews::InForce(book) => drop(sender.send_replace(Some(View::new(book)))),
-            PolicyNews::Paused(pauses) => {
+            PolicyUpdate::InForce(book) => drop(sender.send_replace(Some(View::new(book)))),
+            PolicyUpdate::Paused(pauses) => {
                 pause.send_replace(pauses.of(PausableRole::Handler));
             }
-            PolicyNews::Refused => refused(),
+            PolicyUpdate::Refused => refused(),
         })?;
         Ok(Self { view, paused })
     }
@@ -77,7 +77,7 @@ impl PolicyActions {
 
     /// The policies in force, for process reports.
     #[must_use]
-    pub fn in_force(&self) -> Vec<PolicyInForce> {
+    pub fn in_force(&self) -> Vec<ActivePolicy> {
         let view = self.view.borrow();
         view.as_ref()
             .map(|view| view.in_force.clone())
@@ -86,12 +86,12 @@ impl PolicyActions {
 }
 
 impl View {
-    fn new(book: &PolicyBook) -> Self {
+    fn new(book: &PolicyState) -> Self {
         let actions = book.documents().filter_map(|(name, document)| {
             let actions = document.spec.actions.as_deref()?;
             Some((name.to_owned(), actions.into()))
         });
-        let in_force = book.policies().map(|policy| PolicyInForce {
+        let in_force = book.policies().map(|policy| ActivePolicy {
             name: policy.name.clone(),
             generation: policy.generation,
             sessions: None,

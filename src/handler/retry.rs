@@ -21,11 +21,11 @@ pub struct RetryPolicy {
     total: Duration,
 }
 
-/// The attempts of one action on one event: pure, the time and the dice are arguments.
+/// The attempts of one action on one event: pure, the time and the jitter are arguments.
 #[derive(Debug)]
 pub struct Retries {
     policy: RetryPolicy,
-    ceilings: ExponentialBackoff,
+    backoffs: ExponentialBackoff,
     tried: u32,
     counted: u32,
     /// When the first of the failures that count happened.
@@ -47,17 +47,17 @@ impl RetryPolicy {
     /// How long to wait at most before one attempt after the other: doubles up to the
     /// longest backoff, endless.
     #[must_use]
-    pub fn ceilings(&self) -> ExponentialBackoff {
-        let ceilings = ExponentialBuilder::new()
+    pub fn backoffs(&self) -> ExponentialBackoff {
+        let backoffs = ExponentialBuilder::new()
             .with_min_delay(self.initial_backoff)
             .with_max_delay(self.max_backoff)
             .without_max_times();
-        ceilings.build()
+        backoffs.build()
     }
 
-    /// The next of `ceilings`.
-    pub fn next(&self, ceilings: &mut ExponentialBackoff) -> Duration {
-        ceilings.next().unwrap_or(self.max_backoff)
+    /// The next of `backoffs`.
+    pub fn next(&self, backoffs: &mut ExponentialBackoff) -> Duration {
+        backoffs.next().unwrap_or(self.max_backoff)
     }
 
     /// Starts counting for one action on one event.
@@ -65,7 +65,7 @@ impl RetryPolicy {
     pub fn start(&self) -> Retries {
         Retries {
             policy: *self,
-            ceilings: self.ceilings(),
+            backoffs: self.backoffs(),
             tried: 0,
             counted: 0,
             failing_since: None,
@@ -86,13 +86,13 @@ impl Default for RetryPolicy {
 
 impl Retries {
     /// What to do after an attempt failed with `error` at `now` (on a clock that never goes
-    /// back). `dice` is a fresh random number from 0 to 1.
+    /// back). `jitter` is a fresh random number from 0 to 1.
     ///
     /// The wait is exponential with full jitter: anything between nothing and a ceiling that
     /// doubles, so that events that failed together do not come back together. A target's
     /// `Retry-After` is a minimum on top, up to the total: one answer that asks for a long
     /// pause does not use an event up.
-    pub fn after(&mut self, error: &ActionError, now: Duration, dice: f64) -> Verdict {
+    pub fn after(&mut self, error: &ActionError, now: Duration, jitter: f64) -> Verdict {
         self.tried = self.tried.saturating_add(1);
         let asked = match error {
             ActionError::Permanent { .. } => return Verdict::Refused,
@@ -100,9 +100,9 @@ impl Retries {
             ActionError::Unreachable { .. } => Duration::ZERO,
         };
         self.counted = self.counted.saturating_add(1);
-        let ceiling = self.policy.next(&mut self.ceilings);
+        let ceiling = self.policy.next(&mut self.backoffs);
         let asked = asked.min(self.policy.total);
-        let wait = ceiling.mul_f64(dice.clamp(0.0, 1.0)).max(asked);
+        let wait = ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(asked);
         let since = *self.failing_since.get_or_insert(now);
         let until = now.saturating_sub(since).saturating_add(wait);
         if self.counted >= self.policy.attempts || until > self.policy.total {
@@ -114,7 +114,7 @@ impl Retries {
 
     /// A failure that is the target's, not the event's, uses up neither attempts nor time:
     /// a dead-letter topic is no place to wait.
-    pub fn spare(&mut self) {
+    pub fn exempt(&mut self) {
         self.tried = self.tried.saturating_add(1);
         self.failing_since = None;
     }
@@ -264,7 +264,7 @@ mod tests {
         ));
         for hour in 1..1_000 {
             assert_eq!(retries.tried(), hour);
-            retries.spare();
+            retries.exempt();
         }
         // It is back, and busy: the time counts from now, the attempts go on.
         let now = 1_000 * 3_600 * SECOND;
@@ -286,11 +286,11 @@ mod tests {
             let mut retries = policy.start();
             let mut now = Duration::ZERO;
             let mut first = None;
-            for (pause, asked, dice) in steps {
+            for (pause, asked, jitter) in steps {
                 now += Duration::from_secs(pause);
                 let asked = Duration::from_secs(asked);
                 let first = *first.get_or_insert(now);
-                match retries.after(&busy(Some(asked)), now, dice) {
+                match retries.after(&busy(Some(asked)), now, jitter) {
                     Verdict::Again(wait) => {
                         prop_assert!(wait >= asked.min(policy.total));
                         now += wait;

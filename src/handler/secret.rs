@@ -5,7 +5,7 @@ use std::{env, fmt};
 
 use serde::Deserialize;
 
-use super::fields::{ActionName, Invalid};
+use super::fields::{ActionConfigError, ActionName};
 use crate::bounded::{self, MAX_SECRET};
 
 /// A secret's bytes; not to be seen in logs.
@@ -79,26 +79,34 @@ impl SecretRef {
     /// Fetches a secret that has to be text, in a field of an action.
     ///
     /// # Errors
-    /// [`Invalid`] if there is none, or it is not text.
+    /// [`ActionConfigError`] if there is none, or it is not text.
     pub fn read_text_for(
         &self,
         action: &ActionName,
         field: &'static str,
-    ) -> Result<Secret, Invalid> {
+    ) -> Result<Secret, ActionConfigError> {
         let secret = self.read_for(action, field)?;
         match secret.expose_text() {
             Some(_) => Ok(secret),
-            None => Err(Invalid::field(action, field, "it is not UTF-8 text")),
+            None => Err(ActionConfigError::field(
+                action,
+                field,
+                "it is not UTF-8 text",
+            )),
         }
     }
 
     /// Fetches the secret in a field of an action.
     ///
     /// # Errors
-    /// [`Invalid`] if there is none.
-    pub fn read_for(&self, action: &ActionName, field: &'static str) -> Result<Secret, Invalid> {
+    /// [`ActionConfigError`] if there is none.
+    pub fn read_for(
+        &self,
+        action: &ActionName,
+        field: &'static str,
+    ) -> Result<Secret, ActionConfigError> {
         let secret = self.read();
-        secret.map_err(|error| Invalid::field(action, field, error.to_string()))
+        secret.map_err(|error| ActionConfigError::field(action, field, error.to_string()))
     }
 
     /// Fetches the secret. Line ends at the end of a file do not belong to it: editors and

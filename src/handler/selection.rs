@@ -23,14 +23,14 @@ pub struct Selection {
 
 impl Selection {
     /// A redriven event asks for what was left undone, any other for what its policy
-    /// names, as far as that runs on such occasions.
+    /// names, as far as that runs on such triggers.
     #[must_use]
     pub fn of<'a>(
         work: &Work,
         actions: &(impl Iterator<Item = &'a NamedAction> + Clone),
         actions_of: &ActionsOfPolicy,
     ) -> Self {
-        let fits = |action: &NamedAction| action.on.include(work.occasion);
+        let fits = |action: &NamedAction| action.on.include(work.trigger);
         if let Some(names) = redriven(work) {
             return Self::by_name(names.split(','), actions, |_| true);
         }

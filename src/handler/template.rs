@@ -23,9 +23,9 @@ pub struct Template {
     environment: Arc<Environment<'static>>,
 }
 
-/// What an event has to fill gaps with: its fields, `attributes.<name>`, and `occasion`.
+/// What an event has to fill gaps with: its fields, `attributes.<name>`, and `trigger`.
 #[derive(Clone, Debug)]
-pub struct Facts(Value);
+pub struct TemplateContext(Value);
 
 impl Template {
     /// Reads a template.
@@ -52,7 +52,7 @@ impl Template {
     /// # Errors
     /// [`ActionError::Permanent`] naming what the event lacks; also if the text comes out
     /// empty.
-    pub fn fill(&self, facts: &Facts) -> Result<String, ActionError> {
+    pub fn fill(&self, facts: &TemplateContext) -> Result<String, ActionError> {
         let template = self.environment.get_template(NAME);
         let filled = template.and_then(|template| template.render(&facts.0));
         match filled {
@@ -64,7 +64,7 @@ impl Template {
         }
     }
 
-    fn explain(&self, error: &minijinja::Error, facts: &Facts) -> String {
+    fn explain(&self, error: &minijinja::Error, facts: &TemplateContext) -> String {
         let missing = self.missing(facts);
         if error.kind() == ErrorKind::UndefinedError && !missing.is_empty() {
             return format!("the event has no {}", missing.join(" and no "));
@@ -73,7 +73,7 @@ impl Template {
     }
 
     /// What is asked for that the event does not have.
-    fn missing(&self, facts: &Facts) -> Vec<String> {
+    fn missing(&self, facts: &TemplateContext) -> Vec<String> {
         let Ok(template) = self.environment.get_template(NAME) else {
             return Vec::new();
         };
@@ -87,7 +87,7 @@ impl Template {
     }
 }
 
-impl Facts {
+impl TemplateContext {
     /// What `event` has. `user_id` is text here, also where it is a number: no digit of a
     /// long one is lost.
     #[must_use]
@@ -107,7 +107,7 @@ impl Facts {
             let text = text.unwrap_or_else(|_| literal.to_owned());
             fields.insert("user_id".to_owned(), text.into());
         }
-        fields.insert("occasion".to_owned(), event.occasion().as_str().into());
+        fields.insert("trigger".to_owned(), event.trigger().as_str().into());
         Self(Value::Object(fields))
     }
 
@@ -135,7 +135,7 @@ impl fmt::Debug for Template {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::event::Occasion;
+    use crate::handler::event::Trigger;
 
     const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff",
         "session_id":"s-1","user_id":12345678901234567890123,"reason":"logout",
@@ -144,15 +144,17 @@ mod tests {
         "attributes":{"tenant":"ac\"me","none":""}}"#;
 
     fn fill(text: &str) -> Result<String, String> {
-        let event = Occasion::Ending.read(ENDING.as_bytes()).unwrap();
-        let filled = Template::parse(text).unwrap().fill(&Facts::of(&event));
+        let event = Trigger::Ending.read(ENDING.as_bytes()).unwrap();
+        let filled = Template::parse(text)
+            .unwrap()
+            .fill(&TemplateContext::of(&event));
         filled.map_err(|error| error.to_string())
     }
 
     #[test]
     fn gaps_are_filled_with_fields_and_attributes() {
         assert_eq!(
-            fill("{{ session_id }}/{{ policy.name }}/{{ attributes.tenant }}/{{ occasion }}"),
+            fill("{{ session_id }}/{{ policy.name }}/{{ attributes.tenant }}/{{ trigger }}"),
             Ok("s-1/default/ac\"me/ending".to_owned())
         );
         assert_eq!(

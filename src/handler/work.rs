@@ -7,28 +7,28 @@ use rdkafka::Message;
 use rdkafka::message::OwnedMessage;
 
 use super::action::Delivery;
-use super::claim::Claim;
-use super::event::{Event, Occasion};
+use super::event::{Event, Trigger};
+use super::partition_lease::PartitionLease;
 use crate::session::Timestamp;
 
 /// A record of an event, and what became of reading it.
 #[derive(Debug)]
 pub struct Work {
     /// Under which it was handed out.
-    pub ticket: Ticket,
+    pub in_flight: InFlight,
     /// The record as it was read.
     pub record: OwnedMessage,
     /// What events of its topic are about.
-    pub occasion: Occasion,
+    pub trigger: Trigger,
     /// What it says.
     pub event: Result<Event, Malformed>,
     /// Whether it is this process's to do.
-    pub claim: Arc<Claim>,
+    pub lease: Arc<PartitionLease>,
 }
 
 /// What identifies an event within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct InFlight {
     /// The partition.
     pub partition: i32,
     /// Which of the partition's assignments to this process it belongs to.
@@ -39,11 +39,11 @@ pub struct Ticket {
     pub bytes: usize,
 }
 
-/// A ticket given back.
+/// A in_flight given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned {
-    /// The ticket.
-    pub ticket: Ticket,
+pub struct Completion {
+    /// The in_flight.
+    pub in_flight: InFlight,
     /// Whether the event needs no more work.
     pub finished: bool,
 }
@@ -74,19 +74,19 @@ impl Work {
     /// Reads a record.
     #[must_use]
     pub fn new(
-        occasion: Occasion,
-        ticket: Ticket,
+        trigger: Trigger,
+        in_flight: InFlight,
         record: OwnedMessage,
-        claim: Arc<Claim>,
+        lease: Arc<PartitionLease>,
     ) -> Self {
         let event = record.payload().ok_or(Malformed::NoValue);
-        let event = event.and_then(|value| Ok(occasion.read(value)?));
+        let event = event.and_then(|value| Ok(trigger.read(value)?));
         Self {
-            occasion,
-            ticket,
+            trigger,
+            in_flight,
             record,
             event,
-            claim,
+            lease,
         }
     }
 
@@ -106,7 +106,7 @@ impl Work {
     pub async fn pause(&self, wait: Duration) -> bool {
         tokio::select! {
             biased;
-            () = self.claim.released() => false,
+            () = self.lease.released() => false,
             () = tokio::time::sleep(wait) => true,
         }
     }

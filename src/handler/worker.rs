@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 use super::action::Delivery;
 use super::action::error::ActionError;
 use super::action::named::NamedAction;
-use super::circuit::Circuit;
-use super::dead_letters::{DeadLetters, GivenUp, Letter, Reason, Released};
+use super::circuit_breaker::CircuitBreaker;
+use super::dead_letters::{Cancelled, DeadLetters, FailedAction, FailedEvent, Reason};
 use super::event::Event;
 use super::retry::{RetryPolicy, Verdict};
 use super::selection::{ActionsOfPolicy, Selection};
@@ -23,7 +23,7 @@ use crate::wire::time;
 /// Does what has to be done about events.
 pub struct Worker {
     /// The actions of this deployment.
-    pub stations: Arc<[Station]>,
+    pub stations: Arc<[ActionRunner]>,
     /// How patient to be with each of them.
     pub retry: RetryPolicy,
     /// A place for each attempt under way; those that wait for their next one take none.
@@ -40,19 +40,19 @@ pub struct Worker {
 
 /// An action and what is known of its target.
 #[derive(Debug)]
-pub struct Station {
+pub struct ActionRunner {
     /// The action.
     pub named: NamedAction,
     /// Whether its target works.
-    pub circuit: Circuit,
+    pub circuit: CircuitBreaker,
 }
 
 /// How an action ended on an event.
 enum Outcome {
     Done,
-    GivenUp(GivenUp),
+    FailedAction(FailedAction),
     /// Given back before it came to an end.
-    Released,
+    Cancelled,
 }
 
 /// How an attempt went.
@@ -67,17 +67,17 @@ impl Worker {
     /// or there is nothing more to be done about it.
     pub async fn finish(self: &Arc<Self>, work: &Arc<Work>) -> bool {
         let result = self.conclude(work).await;
-        let result = result.unwrap_or(EventResult::Released);
-        self.metrics.event(work.occasion, result);
-        let finished = result != EventResult::Released;
+        let result = result.unwrap_or(EventResult::Cancelled);
+        self.metrics.event(work.trigger, result);
+        let finished = result != EventResult::Cancelled;
         if finished && let Some(age) = work.age(self.clock.wall()) {
-            self.metrics.age(work.occasion, age);
+            self.metrics.age(work.trigger, age);
         }
         finished
     }
 
-    async fn conclude(self: &Arc<Self>, work: &Arc<Work>) -> Result<EventResult, Released> {
-        let actions = self.stations.iter().map(|station| &station.named);
+    async fn conclude(self: &Arc<Self>, work: &Arc<Work>) -> Result<EventResult, Cancelled> {
+        let actions = self.stations.iter().map(|runner| &runner.named);
         let selection = Selection::of(work, &actions, self.actions_of.as_ref());
         if let Ok(event) = &work.event
             && self.is_too_late(event)
@@ -88,7 +88,7 @@ impl Worker {
             Ok(_) => self.act(work, selection).await?,
             Err(malformed) => {
                 let names = selection.known.iter().map(|&index| self.name(index));
-                Some(Letter::malformed(malformed, names))
+                Some(FailedEvent::malformed(malformed, names))
             }
         };
         match (letter, &self.dead_letters) {
@@ -110,12 +110,15 @@ impl Worker {
         self: &Arc<Self>,
         work: &Arc<Work>,
         selection: Selection,
-    ) -> Result<Option<Letter>, Released> {
+    ) -> Result<Option<FailedEvent>, Cancelled> {
         let mut outcomes = BTreeMap::new();
         let mut running = JoinSet::new();
         for index in selection.known {
             // Stands if the task panics, and never says anything else.
-            outcomes.insert(index, Outcome::GivenUp(GivenUp::panicked(self.name(index))));
+            outcomes.insert(
+                index,
+                Outcome::FailedAction(FailedAction::panicked(self.name(index))),
+            );
             let (worker, work) = (Arc::clone(self), Arc::clone(work));
             running.spawn(async move { (index, worker.see_through(index, &work).await) });
         }
@@ -128,12 +131,17 @@ impl Worker {
         for outcome in outcomes.into_values() {
             match outcome {
                 Outcome::Done => {}
-                Outcome::GivenUp(action) => given_up.push(action),
-                Outcome::Released => return Err(Released),
+                Outcome::FailedAction(action) => given_up.push(action),
+                Outcome::Cancelled => return Err(Cancelled),
             }
         }
-        given_up.extend(selection.unknown.iter().map(|name| GivenUp::unknown(name)));
-        Ok(Letter::given_up(&given_up))
+        given_up.extend(
+            selection
+                .unknown
+                .iter()
+                .map(|name| FailedAction::unknown(name)),
+        );
+        Ok(FailedEvent::given_up(&given_up))
     }
 
     /// Runs one action to its end, and counts how it ended.
@@ -141,8 +149,8 @@ impl Worker {
         let outcome = self.persist(index, work).await;
         let result = match &outcome {
             Outcome::Done => ActionResult::Done,
-            Outcome::Released => ActionResult::Released,
-            Outcome::GivenUp(given_up) => match given_up.reason {
+            Outcome::Cancelled => ActionResult::Cancelled,
+            Outcome::FailedAction(given_up) => match given_up.reason {
                 Reason::Malformed | Reason::Refused => ActionResult::Refused,
                 Reason::Exhausted => ActionResult::Exhausted,
             },
@@ -153,31 +161,34 @@ impl Worker {
 
     /// Runs one action until it succeeds, is given up or is released.
     async fn persist(&self, index: usize, work: &Work) -> Outcome {
-        let station = &self.stations[index];
+        let runner = &self.stations[index];
         let Some(delivery) = work.delivery() else {
             return Outcome::Done;
         };
         let mut retries = self.retry.start();
         loop {
             if self.is_too_late(delivery.event) {
-                return Outcome::GivenUp(GivenUp::too_late(self.name(index), retries.tried()));
+                return Outcome::FailedAction(FailedAction::too_late(
+                    self.name(index),
+                    retries.tried(),
+                ));
             }
-            let Some(attempted) = self.attempt(station, work, delivery).await else {
-                station.circuit.close();
-                return Outcome::Released;
+            let Some(attempted) = self.attempt(runner, work, delivery).await else {
+                runner.circuit.close();
+                return Outcome::Cancelled;
             };
             let Err(error) = attempted.result else {
                 return Outcome::Done;
             };
             let verdict = if attempted.targets_fault {
-                retries.spare();
+                retries.exempt();
                 // The circuit sets the pace.
                 Verdict::Again(Duration::ZERO)
             } else {
                 retries.after(&error, self.clock.elapsed(), rand::random())
             };
             tracing::debug!(
-                action = %station.named.name,
+                action = %runner.named.name,
                 event_id = %delivery.event.id(),
                 %error,
                 ?verdict,
@@ -188,11 +199,11 @@ impl Worker {
                 Verdict::Exhausted => Reason::Exhausted,
                 Verdict::Again(wait) if work.pause(wait).await => continue,
                 Verdict::Again(_) => {
-                    station.circuit.close();
-                    return Outcome::Released;
+                    runner.circuit.close();
+                    return Outcome::Cancelled;
                 }
             };
-            return Outcome::GivenUp(GivenUp {
+            return Outcome::FailedAction(FailedAction {
                 action: self.name(index).to_owned(),
                 reason,
                 error: error.to_string(),
@@ -205,31 +216,31 @@ impl Worker {
     /// way is not broken off: whether it has reached its target would be anybody's guess.
     async fn attempt(
         &self,
-        station: &Station,
+        runner: &ActionRunner,
         work: &Work,
         delivery: Delivery<'_>,
     ) -> Option<Attempted> {
-        let offset = work.ticket.offset;
+        let offset = work.in_flight.offset;
         let turn = async {
             loop {
-                let pass = station.circuit.admit().await;
+                let pass = runner.circuit.admit().await;
                 // Never closed.
                 let slot = self.slots.acquire().await.ok()?;
-                if station.circuit.honours(&pass) {
+                if runner.circuit.is_valid(&pass) {
                     return Some((pass, slot));
                 }
             }
         };
         let (pass, slot) = tokio::select! {
             biased;
-            () = work.claim.lost(offset) => return None,
+            () = work.lease.lost(offset) => return None,
             turn = turn => turn?,
         };
-        if !work.claim.begin(offset) {
+        if !work.lease.begin(offset) {
             return None;
         }
         let begun = self.clock.elapsed();
-        let result = station.named.action.run(delivery).await;
+        let result = runner.named.action.run(delivery).await;
         let took = self.clock.elapsed().saturating_sub(begun);
         drop(slot);
         let label = match &result {
@@ -239,8 +250,8 @@ impl Worker {
             Err(ActionError::Unreachable { .. }) => AttemptResult::Unreachable,
         };
         self.metrics
-            .attempt(station.named.name.as_str(), label, took);
-        let targets_fault = station.circuit.note(&pass, &result, rand::random());
+            .attempt(runner.named.name.as_str(), label, took);
+        let targets_fault = runner.circuit.note(&pass, &result, rand::random());
         Some(Attempted {
             result,
             targets_fault,

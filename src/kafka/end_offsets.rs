@@ -13,18 +13,18 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
-use super::edges::edges;
-use super::trouble::Explained;
+use super::errors::WithHint;
+use super::list_offsets::list_offsets;
 use crate::clock::Clock;
 use crate::clock::Reading;
 
-/// How often to ask. Bounds how late an ending is noticed.
+/// How often to ask. TransactionLimits how late an ending is noticed.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long brokers may fail to answer a client before another one asks: librdkafka may have
-/// lost its way to a partition for good ([`renewing`](super::renewing)).
+/// lost its way to a partition for good ([`renewing`](super::recreating_producer)).
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The thread that asks.
@@ -158,7 +158,7 @@ impl Asker {
         let now = self.clock.elapsed();
         let Some(since) = self.failing_since else {
             self.failing_since = Some(now);
-            tracing::warn!(topic = self.topic, error = %Explained(error), "brokers do not tell where partitions end; no tracker ends anything until they do");
+            tracing::warn!(topic = self.topic, error = %WithHint(error), "brokers do not tell where partitions end; no tracker ends anything until they do");
             return;
         };
         if now.saturating_sub(since) < CLIENT_PATIENCE {
@@ -176,7 +176,7 @@ impl Asker {
             wall: self.clock.wall(),
             elapsed: self.clock.elapsed(),
         };
-        let ends = edges(&self.client, &self.topic, partitions, Offset::End, TIMEOUT)?;
+        let ends = list_offsets(&self.client, &self.topic, partitions, Offset::End, TIMEOUT)?;
         Ok(EndOffsets {
             asked_at,
             ends: ends.into_iter().collect(),

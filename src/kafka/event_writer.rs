@@ -8,7 +8,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
-use super::trouble::Explained;
+use super::errors::WithHint;
 use crate::session::Subject;
 use crate::wire::event::decode::{DecodeError, decode};
 
@@ -53,7 +53,7 @@ impl Target {
         let decoded = decode(Some(value))?;
         Ok(match decoded.event().subject {
             Subject::Session { id, .. } => Self::Key(id.to_owned()),
-            Subject::EverySessionOf(user) => Self::EveryPartition(user.text.to_owned()),
+            Subject::AllSessionsOf(user) => Self::EveryPartition(user.text.to_owned()),
         })
     }
 }
@@ -70,7 +70,7 @@ pub enum WriteError {
     /// Kafka did not take them.
     #[error(
         "{count} events were not written to {topic} at {bootstrap}: {}; check that the brokers are up and that this user may write there, then repeat them",
-        Explained(reason)
+        WithHint(reason)
     )]
     NotWritten {
         /// How many.

@@ -4,8 +4,8 @@
 //! has assigned or unassigned. The callback here only notes what has happened; the
 //! loop that polls deals with it right after, when it is free to commit first.
 
-mod absence;
-mod standstill;
+mod eviction;
+mod stall;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +20,8 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Offset};
 
-pub use absence::{Absence, Absent};
-pub use standstill::{Standstill, Stuck};
+pub use eviction::{EvictionDetector, MemberEvicted};
+pub use stall::{PartitionStalled, StallDetector};
 
 /// A consumer that is a member of a group.
 pub type GroupConsumer = BaseConsumer<GroupContext>;
@@ -240,11 +240,7 @@ pub fn read_from(
 ///
 /// # Errors
 /// If librdkafka refuses, or the brokers do not tell who leads the partitions.
-pub fn read_anew(
-    consumer: &GroupConsumer,
-    topic: &str,
-    positions: &[(i32, i64)],
-) -> KafkaResult<()> {
+pub fn refetch(consumer: &GroupConsumer, topic: &str, positions: &[(i32, i64)]) -> KafkaResult<()> {
     // Where their leaders are has to be heard again before they are looked for there.
     consumer.fetch_metadata(Some(topic), METADATA_PATIENCE)?;
     let RebalanceProtocol::Cooperative = consumer.rebalance_protocol() else {

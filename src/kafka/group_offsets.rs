@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::edges::edges;
+use super::list_offsets::list_offsets;
 use super::reader::reader_config;
 
 /// How long one question may take.
@@ -82,9 +82,9 @@ impl GroupOffsets {
         let committed = offsets(&self.group.committed_offsets(question, TIMEOUT)?)?;
         // The ends last: what is committed meanwhile must not make the lag look smaller
         // than nothing.
-        let edges = |edge| edges(&self.ends, &self.topic, &partitions, edge, TIMEOUT);
-        let beginnings = edges(Offset::Beginning)?;
-        let ends = edges(Offset::End)?;
+        let list_offsets = |edge| list_offsets(&self.ends, &self.topic, &partitions, edge, TIMEOUT);
+        let beginnings = list_offsets(Offset::Beginning)?;
+        let ends = list_offsets(Offset::End)?;
         let known = |partition| {
             Some(PartitionOffsets {
                 partition,

@@ -9,7 +9,7 @@ use rdkafka::message::BorrowedMessage;
 
 /// The configuration of a reader of committed records that is assigned its partitions: it
 /// never joins a group and commits nothing. librdkafka wants a group's `name` all the same;
-/// that of [`named`] wins.
+/// that of [`with_group_id`] wins.
 #[must_use]
 pub fn reader_config(client: &ClientConfig, name: &str) -> ClientConfig {
     let mut config = client.clone();
@@ -26,7 +26,7 @@ pub fn reader_config(client: &ClientConfig, name: &str) -> ClientConfig {
 /// at. They do not join it; but librdkafka asks for the coordinator of the name again and again,
 /// and brokers log each time that the user may not.
 #[must_use]
-pub fn named(client: &ClientConfig, group: &str) -> ClientConfig {
+pub fn with_group_id(client: &ClientConfig, group: &str) -> ClientConfig {
     let mut config = client.clone();
     config.set("group.id", group);
     config

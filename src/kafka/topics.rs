@@ -12,6 +12,6 @@ pub use admin::TopicAdmin;
 pub use catalogue::{ConfigSpec, Layout, Setting, TopicSpec, catalogue};
 pub use error::TopicError;
 pub use plan::{Action, Difference, Step, plan};
-pub use require::{SourceTopic, patiently, require, require_for_tracker};
-pub use state::Existing;
+pub use require::{SourceTopic, require, require_for_tracker, wait_for_topics};
+pub use state::ExistingTopics;
 pub use state::{ConfigValue, Offsets, PartitionState, TimestampType, TopicState};

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::follow::{Followed, Follower};
+use crate::kafka::topic_reader::{TopicEvent, TopicReader};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output;
 use crate::policy::document::SessionPolicy;
 use crate::policy::record::encode;
-use crate::policy::topic::PolicyBook;
+use crate::policy::topic::PolicyState;
 
 /// How long reading the topic, or writing a record, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,14 +45,14 @@ impl Store {
     ///
     /// # Errors
     /// If the topic is missing or cannot be read.
-    pub(crate) async fn read(&self) -> anyhow::Result<PolicyBook> {
+    pub(crate) async fn read(&self) -> anyhow::Result<PolicyState> {
         require(&TopicAdmin::new(&self.config)?, &[&self.topic]).await?;
         let stop = CancellationToken::new();
         let _stopped_at_the_end = stop.clone().drop_guard();
-        let mut followed = Follower::start(&self.config, &self.topic, stop)?;
-        let mut book = PolicyBook::default();
+        let mut followed = TopicReader::start(&self.config, &self.topic, stop)?;
+        let mut book = PolicyState::default();
         let read = async {
-            while let Some(Followed::Record(record)) = followed.recv().await {
+            while let Some(TopicEvent::Record(record)) = followed.recv().await {
                 if let Err(error) = book.read(record.key.as_deref(), record.value.as_deref()) {
                     let (topic, offset) = (&self.topic, record.offset);
                     output::note(format_args!(

@@ -6,7 +6,7 @@ use std::{io, thread};
 
 use tokio::sync::mpsc::Receiver;
 
-use crate::kafka::follow::{Followed, FollowedRecord};
+use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
 use crate::policy::document::SessionPolicy;
 use crate::policy::pauses::{Pauses, is_control};
 use crate::policy::record::{PolicyRecord, PolicyRecordError, decode};
@@ -15,7 +15,7 @@ use crate::session::{Policy, PolicySet};
 
 /// What the records read so far amount to.
 #[derive(Clone, Debug, Default)]
-pub struct PolicyBook {
+pub struct PolicyState {
     policies: BTreeMap<String, Entry>,
     pauses: Pauses,
 }
@@ -55,10 +55,10 @@ pub enum Refusal {
 
 /// What is told while a topic of policies is watched.
 #[derive(Debug)]
-pub enum PolicyNews<'a> {
+pub enum PolicyUpdate<'a> {
     /// These are in force from now on. Told first when the topic has been read to its
     /// end, then with every change.
-    InForce(&'a PolicyBook),
+    InForce(&'a PolicyState),
     /// These partitions are paused from now on. Told before the policies when the topic
     /// has been read to its end, then with every change.
     Paused(&'a Pauses),
@@ -66,7 +66,7 @@ pub enum PolicyNews<'a> {
     Refused,
 }
 
-impl PolicyBook {
+impl PolicyState {
     /// Takes in a record; what it changes.
     ///
     /// # Errors
@@ -154,11 +154,11 @@ impl PolicyBook {
 /// # Errors
 /// If no thread can be started.
 pub fn watch(
-    mut followed: Receiver<Followed>,
-    mut tell: impl FnMut(PolicyNews<'_>) + Send + 'static,
+    mut followed: Receiver<TopicEvent>,
+    mut tell: impl FnMut(PolicyUpdate<'_>) + Send + 'static,
 ) -> io::Result<()> {
     let watch = move || {
-        let mut book = PolicyBook::default();
+        let mut book = PolicyState::default();
         let mut caught_up = false;
         while let Some(first) = followed.blocking_recv() {
             let (mut policies, mut pauses) = (false, false);
@@ -166,22 +166,22 @@ pub fn watch(
             let mut next = Some(first);
             while let Some(news) = next {
                 match news {
-                    Followed::CaughtUp => (caught_up, policies, pauses) = (true, true, true),
-                    Followed::Record(record) => match take_in(&mut book, &record) {
+                    TopicEvent::CaughtUp => (caught_up, policies, pauses) = (true, true, true),
+                    TopicEvent::Record(record) => match apply(&mut book, &record) {
                         Some(Change::Policies) => policies = true,
                         Some(Change::Pauses) => pauses = true,
                         Some(Change::Nothing) => {}
-                        None => tell(PolicyNews::Refused),
+                        None => tell(PolicyUpdate::Refused),
                     },
                 }
                 next = followed.try_recv().ok();
             }
             if caught_up && pauses {
-                tell(PolicyNews::Paused(book.pauses()));
+                tell(PolicyUpdate::Paused(book.pauses()));
             }
             if caught_up && policies {
                 tracing::info!(policies = book.policies().len(), "policies in force");
-                tell(PolicyNews::InForce(&book));
+                tell(PolicyUpdate::InForce(&book));
             }
         }
     };
@@ -192,7 +192,7 @@ pub fn watch(
 }
 
 /// What the record changes; nothing if it was refused.
-fn take_in(book: &mut PolicyBook, record: &FollowedRecord) -> Option<Change> {
+fn apply(book: &mut PolicyState, record: &TopicRecord) -> Option<Change> {
     let read = book.read(record.key.as_deref(), record.value.as_deref());
     read.inspect_err(|error| {
         let offset = record.offset;
@@ -205,7 +205,7 @@ fn take_in(book: &mut PolicyBook, record: &FollowedRecord) -> Option<Change> {
 mod tests {
     use super::*;
 
-    fn read(book: &mut PolicyBook, name: &str, idle: Option<&str>) -> Result<bool, Refusal> {
+    fn read(book: &mut PolicyState, name: &str, idle: Option<&str>) -> Result<bool, Refusal> {
         let value = idle.map(|idle| {
             format!(
                 r#"{{"apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
@@ -217,13 +217,13 @@ mod tests {
         Ok(change == Change::Policies)
     }
 
-    fn names(book: &PolicyBook) -> Vec<&str> {
+    fn names(book: &PolicyState) -> Vec<&str> {
         book.documents().map(|(name, _)| name).collect()
     }
 
     #[test]
     fn the_last_valid_record_of_a_policy_counts() {
-        let mut book = PolicyBook::default();
+        let mut book = PolicyState::default();
         assert!(read(&mut book, "a", Some("1h")).unwrap());
         assert!(read(&mut book, "b", Some("1h")).unwrap());
         assert!(!read(&mut book, "b", Some("1h")).unwrap(), "nothing new");
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_no_policy_and_no_refusal() {
-        let mut book = PolicyBook::default();
+        let mut book = PolicyState::default();
         let key = Some(b"control:pause:handler:1".as_slice());
         assert_eq!(book.read(key, Some(b"{}")).unwrap(), Change::Pauses);
         assert_eq!(book.read(key, Some(b"{}")).unwrap(), Change::Nothing);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn at_the_bound_known_policies_may_change_and_new_ones_are_refused() {
-        let mut book = PolicyBook::default();
+        let mut book = PolicyState::default();
         for number in 0..PolicySet::MAX {
             read(&mut book, &format!("p{number}"), Some("1h")).unwrap();
         }

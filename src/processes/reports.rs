@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Assignment, INTERVAL, Identity, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport,
+    ActivePolicy, Assignment, INTERVAL, Identity, LAST_REPORT_PATIENCE, ProcessReport,
     ProcessState, Reporter,
 };
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use crate::health::Health;
 pub struct Reports {
     identity: Identity,
     health: Health,
-    policies: Box<dyn Fn() -> Vec<PolicyInForce> + Send + Sync>,
+    policies: Box<dyn Fn() -> Vec<ActivePolicy> + Send + Sync>,
     assignments: Box<dyn Fn() -> Vec<Assignment> + Send + Sync>,
     reporter: Reporter,
     clock: Clock,
@@ -48,7 +48,7 @@ impl Reports {
     #[must_use]
     pub fn with_policies(
         self,
-        policies: impl Fn() -> Vec<PolicyInForce> + Send + Sync + 'static,
+        policies: impl Fn() -> Vec<ActivePolicy> + Send + Sync + 'static,
     ) -> Self {
         Self {
             policies: Box::new(policies),

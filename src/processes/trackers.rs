@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::follow::{Followed, Follower};
+use crate::kafka::topic_reader::{TopicEvent, TopicReader};
 use crate::processes::{INTERVAL, ProcessReport};
 use crate::session::{Span, Timestamp};
 use crate::session_lookup::owners::{self, Tracker};
@@ -25,10 +25,10 @@ const SILENCE: Duration = INTERVAL.saturating_mul(4);
 pub(crate) async fn trackers(config: &ClientConfig, topic: &str) -> anyhow::Result<Vec<Tracker>> {
     let stop = CancellationToken::new();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let mut followed = Follower::start(config, topic, stop)?;
+    let mut followed = TopicReader::start(config, topic, stop)?;
     let mut reports: BTreeMap<String, (ProcessReport, Timestamp)> = BTreeMap::new();
     let read = async {
-        while let Some(Followed::Record(record)) = followed.recv().await {
+        while let Some(TopicEvent::Record(record)) = followed.recv().await {
             let value = record.value.as_deref().unwrap_or_default();
             // Reports of releases that this one does not know tell it nothing.
             if let Ok(report) = serde_json::from_slice::<ProcessReport>(value) {

@@ -1,4 +1,4 @@
-//! What the core asks its surroundings to do.
+//! What the core asks its io to do.
 
 use std::sync::Arc;
 

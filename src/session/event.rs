@@ -29,7 +29,7 @@ pub enum Subject<'a> {
     },
     /// Every live session of a user ("log out everywhere"); only for a logout or
     /// a revocation.
-    EverySessionOf(UserRef<'a>),
+    AllSessionsOf(UserRef<'a>),
 }
 
 /// What happened in a session.

@@ -1,6 +1,6 @@
 //! The rules by which sessions end, and which session falls under which.
 
-mod census;
+mod counts;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::attributes::Attributes;
 use super::reason::Reason;
 use super::time::{Span, Timestamp};
 
-pub(super) use census::Census;
+pub(super) use counts::PolicyCounts;
 
 /// How long a session may last: a `SessionPolicy`, ready for use.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::id::{SessionId, UserId};
-use super::policy::{Census, Policy, PolicyIndex, PolicySet};
+use super::policy::{Policy, PolicyCounts, PolicyIndex, PolicySet};
 use super::reason::Reason;
 use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
@@ -36,7 +36,7 @@ use super::wheel::Wheel;
 use due::Due;
 use mark::Mark;
 
-pub use burst::Logged;
+pub use burst::LoggedEvent;
 pub use lookup::LiveSession;
 
 /// What a table is told once and for all.
@@ -80,9 +80,9 @@ pub enum Applied {
     Refused,
 }
 
-/// How often things happened, since [`SessionTable::take_tally`] was last called.
+/// How often things happened, since [`SessionTable::take_counters`] was last called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Counters {
     /// Sessions started.
     pub started: u64,
     /// Events dropped as [`Applied::Late`].
@@ -99,7 +99,7 @@ pub struct SessionTable {
     config: TableConfig,
     policies: Arc<PolicySet>,
     /// How many sessions live under each of them.
-    census: Census,
+    counts: PolicyCounts,
     slots: Slots,
     index: HashTable<SlotId>,
     wheel: Wheel,
@@ -115,7 +115,7 @@ pub struct SessionTable {
     pending: Vec<SlotId>,
     /// Ended sessions of which the checkpoint topic still holds a record.
     forgotten: Vec<SessionId>,
-    tally: Tally,
+    counters: Counters,
 }
 
 /// A session id as the index looks for it.
@@ -132,7 +132,7 @@ impl SessionTable {
     pub fn new(config: TableConfig, policies: Arc<PolicySet>, watermark: Timestamp) -> Self {
         Self {
             config,
-            census: Census::new(&policies),
+            counts: PolicyCounts::new(&policies),
             policies,
             slots: Slots::default(),
             index: HashTable::new(),
@@ -143,7 +143,7 @@ impl SessionTable {
             marks: VecDeque::new(),
             pending: Vec::new(),
             forgotten: Vec::new(),
-            tally: Tally::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -168,12 +168,12 @@ impl SessionTable {
     /// The policies in force, the most important first, each with how many sessions
     /// live under it. Counted as they come and go: asking costs nothing per session.
     pub fn sessions_by_policy(&self) -> impl Iterator<Item = (&Arc<Policy>, usize)> {
-        self.policies.iter().zip(self.census.counts())
+        self.policies.iter().zip(self.counts.counts())
     }
 
     /// What happened since the last call.
-    pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
+    pub fn take_counters(&mut self) -> Counters {
+        std::mem::take(&mut self.counters)
     }
 
     fn key(&self, id: SessionId) -> Key {
@@ -190,7 +190,7 @@ impl SessionTable {
     /// Takes a slot for a session that is not in the table yet.
     fn occupy(&mut self, key: &Key, user: UserId) -> SlotId {
         let slot = self.slots.insert(key.id.clone(), user);
-        self.census.enter(PolicyIndex::default());
+        self.counts.enter(PolicyIndex::default());
         let (slots, secret) = (&self.slots, self.config.hash_key);
         self.index
             .insert_unique(key.hash, slot, |&slot| slots[slot].id.keyed_hash(secret));
@@ -205,7 +205,7 @@ impl SessionTable {
         }
         self.wheel.disarm(&mut self.slots, slot);
         self.mark_clean(slot);
-        self.census.leave(self.slots[slot].policy);
+        self.counts.leave(self.slots[slot].policy);
         self.slots.remove(slot)
     }
 

@@ -96,20 +96,25 @@ impl Searcher {
     }
 
     /// Asks for live sessions: the tracker whose partition a session's id belongs on first,
-    /// then, for applications may use other keys, the others. The topic has `siblings`
+    /// then, for applications may use other keys, the others. The topic has `partition_count`
     /// partitions; those that no tracker has are a gap.
-    pub async fn find(&self, query: &Query, trackers: &[Tracker], siblings: i32) -> Findings {
+    pub async fn find(
+        &self,
+        query: &Query,
+        trackers: &[Tracker],
+        partition_count: i32,
+    ) -> Findings {
         let likely = query
             .session
             .as_deref()
-            .and_then(|id| murmur2_partition(Some(id.as_bytes()), siblings));
+            .and_then(|id| murmur2_partition(Some(id.as_bytes()), partition_count));
         let (first, rest): (Vec<_>, Vec<_>) = trackers
             .iter()
             .partition(|tracker| likely.is_some_and(|one| tracker.partitions.contains(&one)));
         let mut findings = self.ask_all(query, &first).await;
         if query.session.is_none() || findings.sessions.is_empty() {
             findings.add(self.ask_all(query, &rest).await);
-            findings.gaps.extend(unowned(trackers, siblings));
+            findings.gaps.extend(unowned(trackers, partition_count));
         }
         let deadline = |one: &FoundSession| (one.deadline.is_none(), one.deadline.clone());
         findings.sessions.sort_by_key(deadline);
@@ -222,7 +227,7 @@ fn told(status: u16, body: &[u8]) -> String {
     }
 }
 
-fn unowned(trackers: &[Tracker], siblings: i32) -> Option<Gap> {
+fn unowned(trackers: &[Tracker], partition_count: i32) -> Option<Gap> {
     if trackers.is_empty() {
         return Some(Gap::NoTrackers);
     }
@@ -231,7 +236,7 @@ fn unowned(trackers: &[Tracker], siblings: i32) -> Option<Gap> {
             .iter()
             .any(|one| one.partitions.contains(partition))
     };
-    let missing: BTreeSet<i32> = (0..siblings)
+    let missing: BTreeSet<i32> = (0..partition_count)
         .filter(|partition| !owned(partition))
         .collect();
     (!missing.is_empty()).then_some(Gap::NoOwner(missing))

@@ -1,6 +1,6 @@
 //! What becomes of a partition from when the group gives it until the group takes it
 //! away: it is restored, read, committed and given up. Whatever that needs of Kafka and
-//! of clocks is behind [`Surroundings`], so that a simulation runs the same code.
+//! of clocks is behind [`Io`], so that a simulation runs the same code.
 
 mod commit;
 mod io;
@@ -9,40 +9,40 @@ mod restore;
 
 use std::time::Duration;
 
-use super::clocks::ClockTrouble;
-use super::engine::{Engine, Ticket};
+use super::clocks::ClockHold;
+use super::engine::{Engine, RestoreId};
 use crate::session::{TableConfig, Timestamp};
 use crate::wire::record::SourceRecord;
 
-pub use io::{Committed, News, RestoreOutcome, RestoreResult, Surroundings};
+pub use io::{Committed, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 pub use rebalance::Change;
 
 /// The partitions that the group has given to this tracker, and what is under way for
 /// them.
 #[derive(Debug)]
-pub struct Custody<S> {
+pub struct PartitionManager<S> {
     engine: Engine,
-    surroundings: S,
-    siblings: i32,
+    io: S,
+    partition_count: i32,
     table: TableConfig,
     /// Partitions whose restore has not begun.
-    waiting: Vec<(i32, Ticket)>,
+    waiting: Vec<(i32, RestoreId)>,
     /// Retention has deleted what was to be read next.
-    overtaken: bool,
+    log_truncated: bool,
 }
 
-impl<S: Surroundings> Custody<S> {
-    /// No partitions yet. The source topic has `siblings` of them; their tables go by
+impl<S: Io> PartitionManager<S> {
+    /// No partitions yet. The source topic has `partition_count` of them; their tables go by
     /// `table`.
     #[must_use]
-    pub fn new(engine: Engine, surroundings: S, siblings: i32, table: TableConfig) -> Self {
+    pub fn new(engine: Engine, io: S, partition_count: i32, table: TableConfig) -> Self {
         Self {
             engine,
-            surroundings,
-            siblings,
+            io,
+            partition_count,
             table,
             waiting: Vec::new(),
-            overtaken: false,
+            log_truncated: false,
         }
     }
 
@@ -59,36 +59,36 @@ impl<S: Surroundings> Custody<S> {
 
     /// What it works with.
     #[must_use]
-    pub fn surroundings(&self) -> &S {
-        &self.surroundings
+    pub fn io(&self) -> &S {
+        &self.io
     }
 
     /// The same, to be changed.
-    pub fn surroundings_mut(&mut self) -> &mut S {
-        &mut self.surroundings
+    pub fn io_mut(&mut self) -> &mut S {
+        &mut self.io
     }
 
     /// Ends it, and gives back what it worked with.
     #[must_use]
     pub fn into_surroundings(self) -> S {
-        self.surroundings
+        self.io
     }
 
     /// The time beyond which no event can have happened yet.
     #[must_use]
     pub fn now_upper(&self) -> Timestamp {
-        self.engine.clocks().upper(self.surroundings.reading())
+        self.engine.clocks().upper(self.io.reading())
     }
 
     /// Why nothing can be ended now, if so.
     #[must_use]
-    pub fn clock_trouble(&self) -> Option<ClockTrouble> {
-        let reading = self.surroundings.reading();
+    pub fn clock_trouble(&self) -> Option<ClockHold> {
+        let reading = self.io.reading();
         self.engine.clocks().lower(reading).err()
     }
 
     /// Applies records of one partition, in the order of their offsets. `now_upper` is
-    /// [`Custody::now_upper`], asked for at most a burst of records ago. Returns the
+    /// [`PartitionManager::now_upper`], asked for at most a burst of records ago. Returns the
     /// offset of one whose key belongs on another partition, if there is any.
     pub fn apply<R: SourceRecord>(
         &mut self,
@@ -100,9 +100,9 @@ impl<S: Surroundings> Custody<S> {
     }
 
     /// Retention has deleted what was to be read next; that is dealt with in the next
-    /// [`round`](Custody::round).
-    pub fn overtaken(&mut self) {
-        self.overtaken = true;
+    /// [`round`](PartitionManager::round).
+    pub fn log_truncated(&mut self) {
+        self.log_truncated = true;
     }
 
     /// Deals with whatever has come about since the last round, and commits when it is
@@ -118,38 +118,38 @@ impl<S: Surroundings> Custody<S> {
         self.take_samples();
         self.take_ends();
         self.take_commit(Duration::ZERO);
-        self.restore_if_overtaken();
+        self.restore_truncated();
         self.commit_if_due();
         Ok(())
     }
 
     fn take_policies(&mut self) {
-        while let Some(policies) = self.surroundings.policies() {
+        while let Some(policies) = self.io.policies() {
             self.engine.set_policies(&policies);
-            self.surroundings.tell(News::Policies);
+            self.io.tell(ManagerEvent::Policies);
         }
     }
 
     /// A partition that is paused is not read, and nothing ends on it: to it, time stands
     /// still.
     fn take_pauses(&mut self) {
-        while let Some(paused) = self.surroundings.pauses() {
+        while let Some(paused) = self.io.pauses() {
             if !paused.is_empty() {
                 tracing::info!(partitions = ?paused, "paused by an operator");
             }
             let change = self.engine.set_paused(paused);
-            self.surroundings.pause(&change.pause);
+            self.io.pause(&change.pause);
             for (partition, position) in change.resume {
                 self.read_on(partition, position);
             }
-            self.surroundings.tell(News::Pauses);
+            self.io.tell(ManagerEvent::Pauses);
         }
     }
 
     fn take_samples(&mut self) {
-        while let Some(sample) = self.surroundings.sample() {
+        while let Some(sample) = self.io.sample() {
             if !self.engine.clocks().known() && sample.append_time.is_none() {
-                self.surroundings.tell(News::Unchecked);
+                self.io.tell(ManagerEvent::Unchecked);
             }
             self.engine.sampled(sample);
         }
@@ -157,19 +157,19 @@ impl<S: Surroundings> Custody<S> {
 
     /// Ends what the brokers' answer proves to be over.
     fn take_ends(&mut self) {
-        let Some(answer) = self.surroundings.ends() else {
+        let Some(answer) = self.io.ends() else {
             return;
         };
         self.step_past_control_records();
-        let trouble = self.engine.seen_ends(&answer).err();
-        self.surroundings.tell(News::Clocks(trouble));
+        let trouble = self.engine.on_end_offsets(&answer).err();
+        self.io.tell(ManagerEvent::Clocks(trouble));
     }
 
     /// The consumer's position is behind transaction markers and aborted records, which
     /// it never delivers. All that it did deliver has been applied.
     fn step_past_control_records(&mut self) {
-        for (partition, position) in self.surroundings.positions() {
-            self.engine.reached(partition, position);
+        for (partition, position) in self.io.positions() {
+            self.engine.advance_position(partition, position);
         }
     }
 }

@@ -15,7 +15,7 @@ const SAMPLE_LIFETIME: Duration = Duration::from_secs(15);
 
 /// Why nothing can be ended now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClockTrouble {
+pub enum ClockHold {
     /// The brokers' clock is not known yet.
     #[error("waiting for the first process report to be acknowledged, to compare clocks")]
     Unknown,
@@ -35,7 +35,7 @@ pub enum ClockTrouble {
     },
 }
 
-impl ClockTrouble {
+impl ClockHold {
     /// Every [`reason`](Self::reason), for metrics.
     pub const REASONS: [&str; 3] = ["unknown", "stale", "apart"];
 
@@ -93,12 +93,12 @@ impl Clocks {
     /// two clocks.
     ///
     /// # Errors
-    /// [`ClockTrouble`] while nothing may end.
-    pub fn lower(&self, reading: Reading) -> Result<Timestamp, ClockTrouble> {
-        let sample = self.sample.ok_or(ClockTrouble::Unknown)?;
+    /// [`ClockHold`] while nothing may end.
+    pub fn lower(&self, reading: Reading) -> Result<Timestamp, ClockHold> {
+        let sample = self.sample.ok_or(ClockHold::Unknown)?;
         let age = reading.elapsed.saturating_sub(sample.acknowledged);
         if age > SAMPLE_LIFETIME {
-            return Err(ClockTrouble::Stale(age));
+            return Err(ClockHold::Stale(age));
         }
         let Some(broker) = self.broker(reading) else {
             return Ok(reading.wall);
@@ -107,7 +107,7 @@ impl Clocks {
         let uncertainty = span(&sample.acknowledged.saturating_sub(sample.sent));
         let apart = reading.wall.distance(broker);
         if apart > self.max_skew + uncertainty {
-            return Err(ClockTrouble::Apart {
+            return Err(ClockHold::Apart {
                 apart,
                 allowed: self.max_skew,
             });
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn nothing_ends_before_the_brokers_clock_is_known() {
         let clocks = Clocks::new(Span::from_secs(10));
-        assert_eq!(clocks.lower(reading(0, 1)), Err(ClockTrouble::Unknown));
+        assert_eq!(clocks.lower(reading(0, 1)), Err(ClockHold::Unknown));
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
             let trouble = clocks.lower(reading(1_000 + step, 101)).unwrap_err();
             assert_eq!(
                 trouble,
-                ClockTrouble::Apart {
+                ClockHold::Apart {
                     apart: Span::from_millis(hour),
                     allowed: Span::from_secs(10)
                 }
@@ -202,7 +202,7 @@ mod tests {
     fn an_old_sample_is_worth_nothing() {
         assert!(matches!(
             sampled(Some(0)).lower(reading(20_000, 120)),
-            Err(ClockTrouble::Stale(_))
+            Err(ClockHold::Stale(_))
         ));
     }
 

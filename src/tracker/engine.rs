@@ -9,16 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clocks::{ClockTrouble, Clocks};
-use super::partition::{Partition, PartitionBatch, PartitionTally};
+use super::clocks::{ClockHold, Clocks};
+use super::partition::{Partition, PartitionBatch, PartitionCounters};
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Policy, PolicySet, Span, Timestamp};
 use crate::wire::record::SourceRecord;
-use limits::Turns;
+use limits::RoundRobin;
 
-pub use limits::Bounds;
-pub use pausing::Repause;
+pub use limits::TransactionLimits;
+pub use pausing::PauseChanges;
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +35,8 @@ const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Engine {
     commit_interval: Duration,
-    bounds: Bounds,
-    turns: Turns,
+    bounds: TransactionLimits,
+    turns: RoundRobin,
     /// None before any are known.
     policies: Option<Arc<PolicySet>>,
     clocks: Clocks,
@@ -44,7 +44,7 @@ pub struct Engine {
     /// Those that are to be read by nobody, assigned or not; none before that is known.
     paused: Option<BTreeSet<i32>>,
     /// How many restores have been asked for.
-    tickets: u64,
+    restores_requested: u64,
     /// Records applied since the last batch.
     records: u64,
     last_batch: Duration,
@@ -55,15 +55,15 @@ pub struct Engine {
 /// A partition that the group has assigned to this tracker.
 #[derive(Debug)]
 enum Assigned {
-    /// Its state is being read by the restore of this ticket; records of it are not.
-    Restoring(Ticket),
+    /// Its state is being read by the restore of this restore_id; records of it are not.
+    Restoring(RestoreId),
     /// It is being read.
     Live(Box<Partition>),
 }
 
 /// Tells one restore of a partition from a later one of the same partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct RestoreId(u64);
 
 /// Everything that one transaction has to write.
 #[derive(Debug)]
@@ -80,13 +80,13 @@ impl Engine {
     pub fn new(commit_interval: Duration, max_clock_skew: Span) -> Self {
         Self {
             commit_interval,
-            bounds: Bounds::default(),
-            turns: Turns::default(),
+            bounds: TransactionLimits::default(),
+            turns: RoundRobin::default(),
             policies: None,
             clocks: Clocks::new(max_clock_skew),
             partitions: BTreeMap::new(),
             paused: None,
-            tickets: 0,
+            restores_requested: 0,
             records: 0,
             last_batch: Duration::ZERO,
             catching_up: false,
@@ -95,17 +95,17 @@ impl Engine {
 
     /// The same with other bounds of a transaction.
     #[must_use]
-    pub fn bounded(self, bounds: Bounds) -> Self {
+    pub fn bounded(self, bounds: TransactionLimits) -> Self {
         Self { bounds, ..self }
     }
 
     /// The group has assigned a partition: it has to be restored.
-    pub fn assign(&mut self, partition: i32) -> Ticket {
-        self.tickets += 1;
-        let ticket = Ticket(self.tickets);
+    pub fn assign(&mut self, partition: i32) -> RestoreId {
+        self.restores_requested += 1;
+        let restore_id = RestoreId(self.restores_requested);
         self.partitions
-            .insert(partition, Assigned::Restoring(ticket));
-        ticket
+            .insert(partition, Assigned::Restoring(restore_id));
+        restore_id
     }
 
     /// The group has taken a partition away; what it had to write and was not in a
@@ -114,32 +114,37 @@ impl Engine {
         self.partitions.remove(&partition);
     }
 
-    /// A partition has been restored. Returns whether that is still wanted, so that it
+    /// A partition has been restored. Returns whether that is still query, so that it
     /// may be read from its position on.
-    pub fn restored(&mut self, ticket: Ticket, number: i32, mut partition: Box<Partition>) -> bool {
-        let wanted = self.restoring(number) == Some(ticket);
-        if wanted {
+    pub fn restored(
+        &mut self,
+        restore_id: RestoreId,
+        number: i32,
+        mut partition: Box<Partition>,
+    ) -> bool {
+        let query = self.restoring(number) == Some(restore_id);
+        if query {
             // They may have changed while it was being restored.
             if let Some(policies) = &self.policies {
                 partition.set_policies(Arc::clone(policies));
             }
             self.partitions.insert(number, Assigned::Live(partition));
         }
-        wanted
+        query
     }
 
     /// The restore that a partition waits for.
     #[must_use]
-    pub fn restoring(&self, partition: i32) -> Option<Ticket> {
+    pub fn restoring(&self, partition: i32) -> Option<RestoreId> {
         match self.partitions.get(&partition)? {
-            Assigned::Restoring(ticket) => Some(*ticket),
+            Assigned::Restoring(restore_id) => Some(*restore_id),
             Assigned::Live(_) => None,
         }
     }
 
     /// A transaction came to nothing, so memory is ahead of the log: every partition
     /// has to be restored.
-    pub fn abort(&mut self) -> Vec<(i32, Ticket)> {
+    pub fn abort(&mut self) -> Vec<(i32, RestoreId)> {
         self.records = 0;
         let numbers: Vec<i32> = self.partitions.keys().copied().collect();
         numbers
@@ -158,16 +163,16 @@ impl Engine {
         now_upper: Timestamp,
     ) -> Option<i64> {
         // A record that was on its way when its partition was paused is read again later.
-        let partition = self.moving(partition)?;
+        let partition = self.active(partition)?;
         let misrouted = partition.apply(records, now_upper);
         self.records += records.len() as u64;
         misrouted
     }
 
     /// The consumer's position in a partition, everything before it having been applied.
-    pub fn reached(&mut self, partition: i32, position: i64) {
-        if let Some(partition) = self.moving(partition) {
-            partition.reached(position);
+    pub fn advance_position(&mut self, partition: i32, position: i64) {
+        if let Some(partition) = self.active(partition) {
+            partition.advance_position(position);
         }
     }
 
@@ -175,8 +180,8 @@ impl Engine {
     /// proves to be over, as many as there is room for in the next transaction.
     ///
     /// # Errors
-    /// [`ClockTrouble`] while nothing may end because the clocks cannot be trusted.
-    pub fn seen_ends(&mut self, answer: &EndOffsets) -> Result<(), ClockTrouble> {
+    /// [`ClockHold`] while nothing may end because the clocks cannot be trusted.
+    pub fn on_end_offsets(&mut self, answer: &EndOffsets) -> Result<(), ClockHold> {
         let asked_at = self.clocks.lower(answer.asked_at)?;
         for &(number, end) in &answer.ends {
             let paused = self.is_paused(number);
@@ -185,7 +190,7 @@ impl Engine {
                     partition.ends_at(end);
                     continue;
                 }
-                partition.seen_end(end, asked_at);
+                partition.on_end_offset(end, asked_at);
                 self.catching_up |= partition.backlog() >= BACKLOG;
             }
         }
@@ -284,8 +289,8 @@ impl Engine {
     }
 
     /// What happened on each partition since the last call.
-    pub fn take_tallies(&mut self) -> impl Iterator<Item = PartitionTally> {
-        self.live_mut().map(Partition::take_tally)
+    pub fn take_counters(&mut self) -> impl Iterator<Item = PartitionCounters> {
+        self.live_mut().map(Partition::take_counters)
     }
 
     /// Partitions of which there is more to be read, by what the brokers last said, and the
@@ -303,7 +308,7 @@ impl Engine {
     }
 
     /// A partition that is being read.
-    fn moving(&mut self, number: i32) -> Option<&mut Partition> {
+    fn active(&mut self, number: i32) -> Option<&mut Partition> {
         match self.partitions.get_mut(&number)? {
             Assigned::Live(partition) if !is_in(self.paused.as_ref(), number) => Some(partition),
             Assigned::Live(_) | Assigned::Restoring(_) => None,

@@ -11,11 +11,11 @@ use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGauge
 
 use crate::metrics::register::Register;
 use crate::metrics::shown::Shown;
-use crate::processes::{LatenessBucket, PolicyInForce, Totals};
+use crate::processes::{ActivePolicy, LatenessBucket, Totals};
 use crate::session::{Effect, Reason, Span, Timestamp};
-use crate::tracker::clocks::ClockTrouble;
+use crate::tracker::clocks::ClockHold;
 use crate::tracker::engine::Batch;
-use crate::tracker::partition::{PartitionTally, TOO_MANY_SESSIONS};
+use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
 use crate::wire::event::decode::DecodeError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
@@ -116,12 +116,12 @@ impl TrackerMetrics {
     }
 
     /// What happened on a partition.
-    pub fn tally(&self, tally: &PartitionTally) {
-        self.events.inc_by(tally.events);
-        self.misrouted.inc_by(tally.misrouted);
-        self.started.inc_by(tally.table.started);
-        self.late.inc_by(tally.table.late);
-        self.clamped.inc_by(tally.table.clamped);
+    pub fn counters(&self, counters: &PartitionCounters) {
+        self.events.inc_by(counters.events);
+        self.misrouted.inc_by(counters.misrouted);
+        self.started.inc_by(counters.table.started);
+        self.late.inc_by(counters.table.late);
+        self.clamped.inc_by(counters.table.clamped);
     }
 
     /// A batch has been committed at `now`; `allowed_lateness` is no lateness.
@@ -200,7 +200,7 @@ impl TrackerMetrics {
     }
 
     /// Whether sessions may end by the clocks, or why not.
-    pub fn clocks(&self, trouble: Option<&ClockTrouble>) {
+    pub fn clocks(&self, trouble: Option<&ClockHold>) {
         self.clocks.trouble(trouble);
     }
 
@@ -210,7 +210,7 @@ impl TrackerMetrics {
     }
 
     /// The policies in force; all others are not shown any more.
-    pub fn policies(&self, policies: &[PolicyInForce]) {
+    pub fn policies(&self, policies: &[ActivePolicy]) {
         for policy in policies {
             let generation = i64::try_from(policy.generation).unwrap_or(i64::MAX);
             self.policy_generations

@@ -4,7 +4,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 
 use super::engine::Batch;
 use super::partition::PartitionBatch;
-use super::record::DeadLetter;
+use super::rejected_record::RejectedRecord;
 use crate::kafka::Topics;
 use crate::session::{Checkpoint, Effect, Ending, Expiring, Timestamp};
 use crate::tracker::delivery::Delivery;
@@ -13,7 +13,7 @@ use crate::wire::terminal::{SessionEnded, SessionExpiring, Source};
 
 /// A record to be written.
 #[derive(Debug)]
-pub struct Outgoing<'a> {
+pub struct ProducerRecord<'a> {
     /// The topic.
     pub topic: &'a str,
     /// The partition, where the key does not decide.
@@ -28,7 +28,7 @@ pub struct Outgoing<'a> {
 
 /// How records are written.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct EncodeOptions {
     /// Whether a transaction guards them.
     pub delivery: Delivery,
     /// Dead letters of more bytes are written without the contents of their records.
@@ -46,8 +46,8 @@ pub const POSITION: &str = "sundown-position";
 pub fn write<E>(
     batch: &Batch,
     topics: &Topics,
-    manner: Manner,
-    mut send: impl FnMut(Outgoing<'_>) -> Result<(), E>,
+    options: EncodeOptions,
+    mut send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut buffer = Vec::with_capacity(512);
     for part in &batch.partitions {
@@ -58,8 +58,9 @@ pub fn write<E>(
                 partition: part.partition,
             },
             detected_at: batch.detected_at,
-            position: (manner.delivery == Delivery::AtLeastOnce).then(|| part.position.to_string()),
-            max_letter: manner.max_letter,
+            position: (options.delivery == Delivery::AtLeastOnce)
+                .then(|| part.position.to_string()),
+            max_letter: options.max_letter,
             buffer: &mut buffer,
             send: &mut send,
         };
@@ -79,7 +80,7 @@ struct Writer<'a, S> {
     send: &'a mut S,
 }
 
-impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
+impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
     fn partition(&mut self, part: &PartitionBatch) -> Result<(), E> {
         for effect in &part.effects {
             match effect {
@@ -128,7 +129,7 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
         self.buffer.clear();
         // Writing to memory cannot fail, and these types always serialise.
         let _always_ok = serde_json::to_writer(&mut *self.buffer, event);
-        (self.send)(Outgoing {
+        (self.send)(ProducerRecord {
             topic,
             partition: None,
             key: Some(key.as_bytes()),
@@ -157,7 +158,7 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
                 value: Some(position),
             })
         });
-        (self.send)(Outgoing {
+        (self.send)(ProducerRecord {
             topic: &self.topics.checkpoint,
             partition: Some(self.source.partition),
             key: Some(key),
@@ -166,7 +167,7 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
         })
     }
 
-    fn dead_letter(&mut self, letter: &DeadLetter) -> Result<(), E> {
+    fn dead_letter(&mut self, letter: &RejectedRecord) -> Result<(), E> {
         let fits = letter.bytes() <= self.max_letter;
         let mut headers = OwnedHeaders::new_with_capacity(letter.headers.len() + 8);
         if fits {
@@ -186,7 +187,7 @@ impl<E, S: FnMut(Outgoing<'_>) -> Result<(), E>> Writer<'_, S> {
             offset: letter.offset,
             timestamp: letter.timestamp,
         };
-        (self.send)(Outgoing {
+        (self.send)(ProducerRecord {
             topic: &self.topics.session_logs_dlq,
             partition: None,
             key: letter.key.as_deref().filter(|_| fits),

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::offset_metadata::OffsetMetadata;
-use super::record::DeadLetter;
+use super::rejected_record::RejectedRecord;
 use crate::session::{
-    Applied, Effect, LiveSession, Logged, Policy, PolicySet, SessionTable, Subject, Tally,
+    Applied, Counters, Effect, LiveSession, LoggedEvent, Policy, PolicySet, SessionTable, Subject,
     Timestamp, UserId,
 };
 use crate::wire::dead_letter::Cause;
@@ -25,7 +25,7 @@ const GROUP: usize = 64;
 pub struct Partition {
     number: i32,
     /// How many partitions the source topic has.
-    siblings: i32,
+    partition_count: i32,
     table: SessionTable,
     /// One past the last offset read.
     position: i64,
@@ -37,7 +37,7 @@ pub struct Partition {
     /// answers since the restore prove it.
     proven: Option<Timestamp>,
     effects: Vec<Effect>,
-    dead_letters: Vec<DeadLetter>,
+    dead_letters: Vec<RejectedRecord>,
     dead_letter_bytes: usize,
     misrouted: u64,
     events: u64,
@@ -53,7 +53,7 @@ pub struct PartitionBatch {
     /// Its terminal events, warnings and checkpoint records, in order.
     pub effects: Vec<Effect>,
     /// Its records that could not be used.
-    pub dead_letters: Vec<DeadLetter>,
+    pub dead_letters: Vec<RejectedRecord>,
     /// The offset to commit: one past the last one read.
     pub position: i64,
     /// What to commit beside it.
@@ -62,22 +62,22 @@ pub struct PartitionBatch {
 
 /// What happened on a partition since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PartitionTally {
+pub struct PartitionCounters {
     /// Records read.
     pub events: u64,
     /// Records whose key belongs on another partition.
     pub misrouted: u64,
     /// What the table counted.
-    pub table: Tally,
+    pub table: Counters,
 }
 
 impl Partition {
     /// A partition whose `table` holds what had been applied up to `position`.
     #[must_use]
-    pub fn new(number: i32, siblings: i32, table: SessionTable, position: i64) -> Self {
+    pub fn new(number: i32, partition_count: i32, table: SessionTable, position: i64) -> Self {
         Self {
             number,
-            siblings,
+            partition_count,
             table,
             position,
             flushed: position,
@@ -111,9 +111,9 @@ impl Partition {
                 read.push((record, decoded));
             }
         }
-        let events: Vec<Logged<'_>> = read
+        let events: Vec<LoggedEvent<'_>> = read
             .iter()
-            .map(|(record, decoded)| Logged {
+            .map(|(record, decoded)| LoggedEvent {
                 event: decoded.event(),
                 offset: record.offset(),
                 record_timestamp: record.timestamp().0.min(now_upper),
@@ -131,9 +131,9 @@ impl Partition {
             self.reject(read[place].0, TOO_MANY_SESSIONS, error);
         }
         let mut misrouted = None;
-        for ((record, _), Logged { event, offset, .. }) in read.iter().zip(&events) {
+        for ((record, _), LoggedEvent { event, offset, .. }) in read.iter().zip(&events) {
             if matches!(event.subject, Subject::Session { .. })
-                && murmur2_partition(record.key(), self.siblings) != Some(self.number)
+                && murmur2_partition(record.key(), self.partition_count) != Some(self.number)
             {
                 self.misrouted += 1;
                 misrouted = Some(*offset);
@@ -162,7 +162,7 @@ impl Partition {
 
     /// The consumer is at `position`, everything before it having been applied: it may
     /// have stepped past control records since the last record.
-    pub fn reached(&mut self, position: i64) {
+    pub fn advance_position(&mut self, position: i64) {
         self.position = self.position.max(position);
     }
 
@@ -172,7 +172,7 @@ impl Partition {
     /// tell how far the log has been read; producers' timestamps tell nothing.
     ///
     /// Ends nothing by itself; [`advance`](Partition::advance) does.
-    pub fn seen_end(&mut self, end: i64, asked_at: Timestamp) {
+    pub fn on_end_offset(&mut self, end: i64, asked_at: Timestamp) {
         self.ends_at(end);
         let read_until = if self.backlog() == 0 {
             Some(asked_at)
@@ -188,7 +188,7 @@ impl Partition {
         self.end = end;
     }
 
-    /// Ends what is over by what [`seen_end`](Partition::seen_end) has proven, and warns of
+    /// Ends what is over by what [`on_end_offset`](Partition::on_end_offset) has proven, and warns of
     /// what is nearly over, as long as there is `room` (in outputs), which it takes away from.
     /// What finds no room stays due.
     pub fn advance(&mut self, room: &mut usize) {
@@ -215,8 +215,8 @@ impl Partition {
     /// How many checkpoint records of new and changed sessions the next transaction has to
     /// write so far, at most.
     #[must_use]
-    pub fn unstored(&self) -> usize {
-        self.table.unstored()
+    pub fn pending_stores(&self) -> usize {
+        self.table.pending_stores()
     }
 
     /// Bytes of dead letters that wait for the next transaction.
@@ -301,11 +301,11 @@ impl Partition {
     }
 
     /// What happened since the last call.
-    pub fn take_tally(&mut self) -> PartitionTally {
-        PartitionTally {
+    pub fn take_counters(&mut self) -> PartitionCounters {
+        PartitionCounters {
             events: std::mem::take(&mut self.events),
             misrouted: std::mem::take(&mut self.misrouted),
-            table: self.table.take_tally(),
+            table: self.table.take_counters(),
         }
     }
 
@@ -315,7 +315,7 @@ impl Partition {
             error,
             attempts: 1,
         };
-        let letter = DeadLetter::new(record, cause);
+        let letter = RejectedRecord::new(record, cause);
         self.dead_letter_bytes += letter.bytes();
         self.dead_letters.push(letter);
     }

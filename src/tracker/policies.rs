@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::TrackerArgs;
 use crate::kafka::Topics;
-use crate::kafka::follow::Follower;
+use crate::kafka::topic_reader::TopicReader;
 use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::policy::pauses::{PausableRole, Pauses};
 use crate::policy::topic;
-use crate::policy::topic::PolicyNews;
+use crate::policy::topic::PolicyUpdate;
 use crate::session::{Policy, PolicySet};
 use crate::tracker::metrics::TrackerMetrics;
 
@@ -70,7 +70,7 @@ impl PolicySource {
         metrics: &TrackerMetrics,
         stop: &CancellationToken,
     ) -> anyhow::Result<Rules> {
-        let followed = Follower::start(config, &topics.policies, stop.clone())?;
+        let followed = TopicReader::start(config, &topics.policies, stop.clone())?;
         let (sender, policies_known) = channel();
         let (pause, pauses) = channel();
         let pause = move |paused: &Pauses| drop(pause.send(paused.of(PausableRole::Tracker)));
@@ -87,7 +87,7 @@ impl PolicySource {
                 give(policies);
                 file.watch(stop.clone(), give)?;
                 topic::watch(followed, move |news| {
-                    if let PolicyNews::Paused(paused) = news {
+                    if let PolicyUpdate::Paused(paused) = news {
                         pause(paused);
                     }
                 })?;
@@ -95,9 +95,9 @@ impl PolicySource {
             Self::Topic { fallback } => {
                 let metrics = metrics.clone();
                 topic::watch(followed, move |news| match news {
-                    PolicyNews::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
-                    PolicyNews::Paused(paused) => pause(paused),
-                    PolicyNews::Refused => metrics.policy_refused(),
+                    PolicyUpdate::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
+                    PolicyUpdate::Paused(paused) => pause(paused),
+                    PolicyUpdate::Refused => metrics.policy_refused(),
                 })?;
             }
         }

@@ -26,7 +26,7 @@ const STEP: usize = 16_384;
 
 /// Which sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Query {
     /// The one of this id.
     Session(String),
     /// Those of this user.
@@ -35,11 +35,11 @@ pub enum Wanted {
 
 /// Where to ask. Clones lead to the same loop.
 #[derive(Clone, Debug)]
-pub struct Desk(SyncSender<Question>);
+pub struct Handle(SyncSender<PendingQuery>);
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
+pub enum QueryError {
     /// Too many ask at once.
     #[error("the tracker has {QUEUE} questions to answer already: try again in a moment")]
     Busy,
@@ -53,22 +53,22 @@ pub enum NoAnswer {
 
 /// A question, and whom to answer.
 #[derive(Debug)]
-pub struct Question {
-    wanted: Wanted,
+pub struct PendingQuery {
+    query: Query,
     answer: oneshot::Sender<Answer>,
 }
 
 /// Answers questions, on the loop.
 #[derive(Debug)]
-pub struct Clerk {
-    questions: Receiver<Question>,
+pub struct Executor {
+    questions: Receiver<PendingQuery>,
     search: Option<Search>,
 }
 
 /// A question that takes several rounds.
 #[derive(Debug)]
 struct Search {
-    question: Question,
+    question: PendingQuery,
     user: UserId,
     /// The partitions that have not been gone through to their end.
     left: VecDeque<i32>,
@@ -77,37 +77,37 @@ struct Search {
     answer: Answer,
 }
 
-/// A desk, and who sits at it.
+/// A handle, and who sits at it.
 #[must_use]
-pub fn open() -> (Desk, Clerk) {
+pub fn open() -> (Handle, Executor) {
     let (sender, questions) = sync_channel(QUEUE);
-    let clerk = Clerk {
+    let executor = Executor {
         questions,
         search: None,
     };
-    (Desk(sender), clerk)
+    (Handle(sender), executor)
 }
 
-impl Desk {
+impl Handle {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// [`NoAnswer`] if there is none in time.
-    pub async fn ask(&self, wanted: Wanted) -> Result<Answer, NoAnswer> {
+    /// [`QueryError`] if there is none in time.
+    pub async fn ask(&self, query: Query) -> Result<Answer, QueryError> {
         let (sender, receiver) = oneshot::channel();
-        let question = Question {
-            wanted,
+        let question = PendingQuery {
+            query,
             answer: sender,
         };
-        self.0.try_send(question).map_err(|_| NoAnswer::Busy)?;
+        self.0.try_send(question).map_err(|_| QueryError::Busy)?;
         match tokio::time::timeout(PATIENCE, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(NoAnswer::Late),
+            Ok(Err(_)) | Err(_) => Err(QueryError::Late),
         }
     }
 }
 
-impl Clerk {
+impl Executor {
     /// Answers what can be answered in no time, and gets one step on with the rest.
     pub fn serve(&mut self, engine: &Engine) {
         if let Some(search) = self.search.take() {
@@ -119,13 +119,13 @@ impl Clerk {
             if question.answer.is_closed() {
                 continue;
             }
-            match &question.wanted {
-                Wanted::Session(id) => {
+            match &question.query {
+                Query::Session(id) => {
                     let answer = look_up(engine, id);
                     // As above.
                     let _gone = question.answer.send(answer);
                 }
-                Wanted::SessionsOf(user) => {
+                Query::SessionsOf(user) => {
                     let user = user.clone();
                     self.search = Search::new(question, user, engine).step(engine);
                     return;
@@ -136,7 +136,7 @@ impl Clerk {
 }
 
 impl Search {
-    fn new(question: Question, user: UserId, engine: &Engine) -> Self {
+    fn new(question: PendingQuery, user: UserId, engine: &Engine) -> Self {
         let answer = nothing_found(engine);
         let live = answer.partitions.iter().filter(|one| !one.restoring);
         Self {

@@ -104,7 +104,7 @@ pub struct RestoreSettings {
     /// The partition's number.
     pub partition: i32,
     /// How many partitions the source topic has.
-    pub siblings: i32,
+    pub partition_count: i32,
     /// For its table.
     pub table: TableConfig,
     /// The policies in force.
@@ -171,7 +171,7 @@ pub fn restore<L: RestoreLog>(
     let watermark = metadata.and_then(|metadata| metadata.watermark);
     let RestoreSettings {
         partition,
-        siblings,
+        partition_count,
         table,
         policies,
         clocks,
@@ -220,7 +220,7 @@ pub fn restore<L: RestoreLog>(
     // A partition that never held a session has nothing to be wrong about.
     let degraded = degraded.filter(|_| !table.is_empty());
     Ok(Restored {
-        partition: Partition::new(partition, siblings, table, position),
+        partition: Partition::new(partition, partition_count, table, position),
         records,
         replayed,
         degraded,

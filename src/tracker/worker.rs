@@ -12,15 +12,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::assignment::{Change, Custody};
+use super::assignment::{Change, PartitionManager};
 use super::engine::Engine;
-use super::kafka::io::OnKafka;
+use super::kafka::io::KafkaIo;
 use super::kafka::io::{Parts, Settings};
-use super::queries::Clerk;
+use super::queries::Executor;
 use crate::clock::Clock;
 use crate::health::{Health, Heartbeat};
+use crate::kafka::errors::WithHint;
 use crate::kafka::group::{GroupConsumer, Rebalance};
-use crate::kafka::trouble::Explained;
 use crate::session::Timestamp;
 use crate::tracker::metrics::TrackerMetrics;
 
@@ -39,9 +39,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The loop.
 pub struct Worker {
-    custody: Custody<OnKafka>,
+    partition_manager: PartitionManager<KafkaIo>,
     consumer: Arc<GroupConsumer>,
-    clerk: Clerk,
+    executor: Executor,
     heartbeat: Heartbeat,
     told_misrouted: bool,
     /// When it was last looked whether partitions stand still.
@@ -55,7 +55,7 @@ impl Worker {
     pub fn new(
         engine: Engine,
         parts: Parts,
-        clerk: Clerk,
+        executor: Executor,
         settings: Settings,
         clock: Clock,
         health: Health,
@@ -64,11 +64,11 @@ impl Worker {
         let heartbeat = health.heartbeat("tracker", MAX_STALL);
         let consumer = Arc::clone(&parts.consumer);
         let (partitions, table) = (settings.partitions, settings.table.clone());
-        let surroundings = OnKafka::new(parts, settings, clock, health, metrics);
+        let io = KafkaIo::new(parts, settings, clock, health, metrics);
         Self {
-            custody: Custody::new(engine, surroundings, partitions, table),
+            partition_manager: PartitionManager::new(engine, io, partitions, table),
             consumer,
-            clerk,
+            executor,
             heartbeat,
             told_misrouted: false,
             looked_at: Duration::ZERO,
@@ -89,8 +89,8 @@ impl Worker {
                 self.rebalance(&rebalance)?;
             }
             self.check_consumer()?;
-            self.custody.round()?;
-            self.clerk.serve(self.custody.engine());
+            self.partition_manager.round()?;
+            self.executor.serve(self.partition_manager.engine());
             self.report_if_due();
         }
         self.finish();
@@ -99,7 +99,7 @@ impl Worker {
 
     /// Applies the records that have arrived, up to a burst of them.
     fn apply_records(&mut self) -> anyhow::Result<()> {
-        let now_upper = self.custody.now_upper();
+        let now_upper = self.partition_manager.now_upper();
         let consumer = Arc::clone(&self.consumer);
         let mut records = Vec::with_capacity(BURST);
         let mut patience = IDLE_POLL;
@@ -113,11 +113,11 @@ impl Worker {
                 }
                 Some(Err(error)) if is_out_of_range(&error) => {
                     tracing::error!(%error, "events were deleted before they were read; restoring all partitions");
-                    self.custody.overtaken();
+                    self.partition_manager.log_truncated();
                 }
                 Some(Err(error)) => {
-                    let topic = &self.custody.surroundings().settings.topics.session_logs;
-                    tracing::warn!(topic, error = %Explained(&error), "the consumer goes on after an error");
+                    let topic = &self.partition_manager.io().settings.topics.session_logs;
+                    tracing::warn!(topic, error = %WithHint(&error), "the consumer goes on after an error");
                 }
                 None => break,
             }
@@ -125,7 +125,7 @@ impl Worker {
         }
         for run in records.chunk_by(|a, b| a.partition() == b.partition()) {
             let partition = run[0].partition();
-            if let Some(offset) = self.custody.apply(partition, run, now_upper) {
+            if let Some(offset) = self.partition_manager.apply(partition, run, now_upper) {
                 self.tell_misrouted(partition, offset);
             }
         }
@@ -151,39 +151,39 @@ impl Worker {
             Rebalance::Revoked(list) => ("revoked", Change::Revoked(numbers(list))),
             Rebalance::Lost(list) => ("lost", Change::Lost(numbers(list))),
         };
-        self.custody.rebalance(&change)?;
-        let surroundings = self.custody.surroundings_mut();
-        let now = surroundings.clock.elapsed();
-        surroundings.parts.absence.note(rebalance, now);
-        let assigned = self.custody.engine().assigned();
+        self.partition_manager.rebalance(&change)?;
+        let io = self.partition_manager.io_mut();
+        let now = io.clock.elapsed();
+        io.parts.eviction.note(rebalance, now);
+        let assigned = self.partition_manager.engine().assigned();
         let assigned = assigned.map(|(number, _)| number).collect();
-        self.custody.surroundings_mut().rebalanced(name, assigned);
+        self.partition_manager.io_mut().rebalanced(name, assigned);
         Ok(())
     }
 
     /// Looks whether the consumer is in its group, and gets on with its partitions.
     fn check_consumer(&mut self) -> anyhow::Result<()> {
-        let surroundings = self.custody.surroundings_mut();
-        let now = surroundings.clock.elapsed();
-        surroundings.parts.absence.check(now)?;
+        let io = self.partition_manager.io_mut();
+        let now = io.clock.elapsed();
+        io.parts.eviction.check(now)?;
         if now.saturating_sub(self.looked_at) < LOOK_INTERVAL {
             return Ok(());
         }
         self.looked_at = now;
-        let unread: Vec<_> = self.custody.engine().unread().collect();
-        let parts = &mut self.custody.surroundings_mut().parts;
-        Ok(parts.standstill.check(&self.consumer, unread, now)?)
+        let unread: Vec<_> = self.partition_manager.engine().unread().collect();
+        let parts = &mut self.partition_manager.io_mut().parts;
+        Ok(parts.stall.check(&self.consumer, unread, now)?)
     }
 
     fn finish(mut self) {
-        self.custody
-            .surroundings()
+        self.partition_manager
+            .io()
             .health
             .set_not_ready("stopping", "the process has been asked to stop");
-        self.custody.commit_now(STOP_PATIENCE);
+        self.partition_manager.commit_now(STOP_PATIENCE);
         self.write_last_report();
         self.consumer.context().close();
-        self.custody.into_surroundings().stop();
+        self.partition_manager.into_surroundings().stop();
         // Leaves the group: the last owner's drop closes the consumer.
         drop(self.consumer);
         tracing::info!("stopped");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sundown::kafka::follow::{Followed, FollowedRecord, Follower};
+use sundown::kafka::topic_reader::{TopicEvent, TopicReader, TopicRecord};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use crate::topic::{BROKER_TIMEOUT, NewRecord};
 const SOON: Duration = Duration::from_secs(60);
 
 struct Following {
-    followed: Receiver<Followed>,
+    followed: Receiver<TopicEvent>,
     stop: CancellationToken,
 }
 
@@ -22,20 +22,20 @@ impl Following {
     fn start(kafka: &Kafka, topic: &str) -> Self {
         let stop = CancellationToken::new();
         Self {
-            followed: Follower::start(&kafka.client(), topic, stop.clone()).expect("a follower"),
+            followed: TopicReader::start(&kafka.client(), topic, stop.clone()).expect("a follower"),
             stop,
         }
     }
 
-    fn next(&mut self) -> Followed {
+    fn next(&mut self) -> TopicEvent {
         let followed = &mut self.followed;
         eventually(SOON, "news of the topic", || followed.try_recv().ok())
     }
 
-    fn record(&mut self) -> FollowedRecord {
+    fn record(&mut self) -> TopicRecord {
         match self.next() {
-            Followed::Record(record) => record,
-            Followed::CaughtUp => panic!("caught up before the record"),
+            TopicEvent::Record(record) => record,
+            TopicEvent::CaughtUp => panic!("caught up before the record"),
         }
     }
 
@@ -104,7 +104,7 @@ fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
         ]
     );
     assert_eq!(before[0].timestamp.as_millis(), 1_000);
-    assert_eq!(following.next(), Followed::CaughtUp);
+    assert_eq!(following.next(), TopicEvent::CaughtUp);
 
     kafka.produce(&topic, [on(2, "c", Some("3"))]);
     assert_eq!(text(following.record().key.as_ref()), Some("c"));
@@ -120,7 +120,7 @@ fn it_outlives_brokers_that_are_gone_and_waits_for_the_topic() {
     kafka.start(1);
     // It knows no such topic yet, and goes on asking.
     kafka.create_topic("t", 1, &[]);
-    assert_eq!(following.next(), Followed::CaughtUp);
+    assert_eq!(following.next(), TopicEvent::CaughtUp);
     kafka.kill(1);
     kafka.start(1);
     kafka.produce("t", [on(0, "a", Some("1"))]);

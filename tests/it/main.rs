@@ -34,5 +34,5 @@ mod policies;
 mod produce;
 mod security;
 mod sessions;
-mod standstill;
+mod stall;
 mod topics;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sundown::session::table::TableConfig;
 use sundown::session::{
-    Applied, Attributes, Checkpoint, Effect, Event, Logged, Matcher, Packed, Policy, PolicySet,
-    SessionTable, Span, Subject, Timestamp, UserId, UserRef,
+    Applied, Attributes, Checkpoint, Effect, Event, LoggedEvent, Matcher, Packed, Policy,
+    PolicySet, SessionTable, Span, Subject, Timestamp, UserId, UserRef,
 };
 use wildmatch::WildMatch;
 
@@ -28,7 +28,7 @@ pub(crate) struct Committed {
     pub(crate) watermark: Timestamp,
 }
 
-/// A table with its surroundings.
+/// A table with its io.
 pub(crate) struct Tracker {
     settings: Settings,
     hash_key: (u64, u64),
@@ -102,10 +102,10 @@ impl Tracker {
         };
         let records: Vec<Record> = acts.iter().cloned().map(record).collect();
         let attributes: Vec<_> = records.iter().map(|r| attributes_of(&r.event)).collect();
-        let events: Vec<Logged<'_>> = records
+        let events: Vec<LoggedEvent<'_>> = records
             .iter()
             .zip(&attributes)
-            .map(|(record, attributes)| Logged {
+            .map(|(record, attributes)| LoggedEvent {
                 event: borrow(&record.event, attributes.as_ref()),
                 offset: record.offset,
                 record_timestamp: Timestamp::from_millis(record.timestamp),
@@ -279,7 +279,7 @@ fn borrow<'a>(event: &'a model::Event, attributes: Option<&'a Attributes>) -> Ev
     Event {
         subject: match (&event.session, user) {
             (Some(id), user) => Subject::Session { id, user },
-            (None, user) => Subject::EverySessionOf(user.unwrap()),
+            (None, user) => Subject::AllSessionsOf(user.unwrap()),
         },
         at: Timestamp::from_millis(event.at),
         kind: event.kind,

@@ -13,6 +13,7 @@ mod cluster;
 mod consumer;
 mod facts;
 mod group;
+mod io;
 mod log;
 mod oracle;
 mod producer;
@@ -20,7 +21,6 @@ mod restore_log;
 mod rules;
 mod schedule;
 mod shrink;
-mod surroundings;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -9,7 +9,7 @@ use sundown::kafka::Topics;
 use sundown::tracker::assignment::Committed;
 use sundown::tracker::delivery::{Delivery, Stage};
 use sundown::tracker::engine::Batch;
-use sundown::tracker::outbox::{self, Manner, Outgoing};
+use sundown::tracker::outbox::{self, EncodeOptions, ProducerRecord};
 use sundown::tracker::restore;
 
 use crate::cluster::{Cluster, Place, State};
@@ -212,12 +212,12 @@ fn offsets(batch: &Batch) -> Vec<(i32, restore::Committed)> {
 /// The batch's records, and where they go.
 fn outgoing(batch: &Batch) -> VecDeque<(Place, Pair)> {
     let topics = topics();
-    let manner = Manner {
+    let manner = EncodeOptions {
         delivery: Delivery::ExactlyOnce,
         max_letter: usize::MAX,
     };
     let mut records = VecDeque::new();
-    let written = outbox::write(batch, &topics, manner, |record: Outgoing<'_>| {
+    let written = outbox::write(batch, &topics, manner, |record: ProducerRecord<'_>| {
         let place = match (record.topic, record.partition) {
             (topic, Some(partition)) if topic == topics.checkpoint => Place::Checkpoint(partition),
             (topic, None) if topic == topics.expired_sessions => Place::Ended,

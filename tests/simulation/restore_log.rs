@@ -102,7 +102,7 @@ impl<'a> SimulatedLog<'a> {
         }
     }
 
-    /// Reads from `from` up to `to`, or to the end that there is when that is reached.
+    /// Reads from `from` up to `to`, or to the end that there is when that is advance_position.
     fn read(
         &mut self,
         place: Place,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{Span, TableConfig};
-use sundown::tracker::engine::{Bounds, Engine};
+use sundown::tracker::engine::{Engine, TransactionLimits};
 use sundown::wire::record::TimestampKind;
 
 use crate::applications::Applications;
@@ -231,7 +231,7 @@ impl World {
         self.processes += 1;
         let interval = Duration::from_millis(self.settings.commit_interval);
         let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
-        let engine = Engine::new(interval, max_skew).bounded(Bounds {
+        let engine = Engine::new(interval, max_skew).bounded(TransactionLimits {
             outputs: self.settings.transaction,
             stores: self.settings.transaction,
         });

@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::list;
-use crate::dead_letters::discard::treat;
+use crate::dead_letters::discard::redrive;
 use crate::dead_letters::redrive::Watched;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
@@ -17,12 +17,12 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
              --dry-run to see what it would be"
         );
     }
-    let outcome = treat(&args.selection, global, Watched::Yes)?;
+    let outcome = redrive(&args.selection, global, Watched::Yes)?;
     list::tell_left(&outcome);
     if args.selection.dry_run {
         return list::print(&outcome.planned, OutputArgs::default());
     }
-    output::line(format!("{} discarded", outcome.settled));
+    output::line(format!("{} discarded", outcome.processed));
     Ok(())
 }
 

@@ -4,18 +4,18 @@ use clap::Args;
 
 use super::list;
 use crate::dead_letters::redrive::Watched;
-use crate::dead_letters::retry::treat;
+use crate::dead_letters::retry::redrive;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs};
 
 pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let outcome = treat(&args.selection, global, Watched::Yes)?;
+    let outcome = redrive(&args.selection, global, Watched::Yes)?;
     list::tell_left(&outcome);
     if args.selection.dry_run {
         return list::print(&outcome.planned, OutputArgs::default());
     }
-    output::line(format!("{} retried", outcome.settled));
+    output::line(format!("{} retried", outcome.processed));
     Ok(())
 }
 

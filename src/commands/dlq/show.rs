@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::dead_letters::kind::Kind;
-use crate::dead_letters::letter::{Letter, LetterId};
+use crate::dead_letters::letter::{DeadLetter, LetterId};
 use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
 use crate::output;
@@ -56,7 +56,7 @@ pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn whole(letter: &Letter) -> Whole {
+fn whole(letter: &DeadLetter) -> Whole {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers = letter.headers.iter();
     Whole {

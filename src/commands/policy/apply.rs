@@ -5,7 +5,7 @@ use super::input::{FileArgs, read_valid};
 use crate::output;
 use crate::policy::document::{SessionPolicy, SessionPolicySpec};
 use crate::policy::store::Store;
-use crate::policy::topic::PolicyBook;
+use crate::policy::topic::PolicyState;
 use crate::session::PolicySet;
 
 /// What becomes of a policy.
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &FileArgs, store: &Store) -> anyhow::Result<()> {
 }
 
 /// The document as it is to be written: its generation counts its changes.
-fn plan(book: &PolicyBook, mut document: SessionPolicy) -> (Change, SessionPolicy) {
+fn plan(book: &PolicyState, mut document: SessionPolicy) -> (Change, SessionPolicy) {
     let known = book.document(&document.metadata.name);
     let generation = known.and_then(|known| known.metadata.generation);
     let change = match known {
@@ -72,7 +72,7 @@ fn same(one: &SessionPolicySpec, other: &SessionPolicySpec) -> bool {
     value(one) == value(other)
 }
 
-fn check_room(book: &PolicyBook, planned: &[(Change, SessionPolicy)]) -> anyhow::Result<()> {
+fn check_room(book: &PolicyState, planned: &[(Change, SessionPolicy)]) -> anyhow::Result<()> {
     let created = planned
         .iter()
         .filter(|(change, _)| *change == Change::Created);

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, Format, OutputArgs};
 use crate::policy::store::Store;
-use crate::policy::topic::PolicyBook;
+use crate::policy::topic::PolicyState;
 use crate::policy::yaml::Checked;
 use crate::session::{Policy, PolicySet, Span, TableConfig, Timestamp};
 use crate::wire::{duration, time};
@@ -161,7 +161,7 @@ fn present(
     match args.present.as_str() {
         "built-in" => Ok(Vec::new()),
         "topic" => {
-            let book: PolicyBook = runtime.block_on(Store::new(global)?.read())?;
+            let book: PolicyState = runtime.block_on(Store::new(global)?.read())?;
             Ok(book.policies().cloned().collect())
         }
         file => {

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use super::group_lag::GroupLag;
+use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
-use crate::kafka::trouble::Explained;
 
 /// How often the brokers are asked.
 const EVERY: Duration = Duration::from_secs(3);
@@ -48,7 +48,7 @@ pub fn start(
                 let answer = asked.collect::<KafkaResult<Vec<_>>>();
                 live.update(|state| match answer {
                     Ok(lags) => (state.lags, state.trouble) = (lags, None),
-                    Err(error) => state.trouble = Some(Explained(&error).to_string()),
+                    Err(error) => state.trouble = Some(WithHint(&error).to_string()),
                 });
                 sleep(EVERY, &stop);
             }

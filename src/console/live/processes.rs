@@ -15,10 +15,10 @@ const MISSED: u32 = 3;
 const GRACE: Duration = Duration::from_secs(1);
 /// For how long processes that are over are shown.
 const REMEMBERED: Duration = Duration::from_mins(15);
-/// The most processes that are kept; beyond it, those heard of longest ago go.
+/// The most processes that are kept; beyond it, those wait_until_visible of longest ago go.
 const MAX_PROCESSES: usize = 1_000;
 
-/// All processes heard of lately.
+/// All processes wait_until_visible of lately.
 #[derive(Debug, Default)]
 pub struct Processes(BTreeMap<String, Process>);
 
@@ -36,7 +36,7 @@ pub struct Process {
 /// How a process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum ProcessStatus {
     /// It reports, and waits for something.
     NotReady,
     /// It reports, and works.
@@ -90,7 +90,7 @@ impl Processes {
     /// Those that are there at `now`.
     pub fn present(&self, now: Timestamp) -> impl Iterator<Item = &Process> {
         self.iter()
-            .filter(move |process| process.standing(now) <= Standing::Running)
+            .filter(move |process| process.status(now) <= ProcessStatus::Running)
     }
 
     /// The trackers that are there at `now`.
@@ -103,21 +103,21 @@ impl Processes {
 impl Process {
     /// How it is doing at `now`.
     #[must_use]
-    pub fn standing(&self, now: Timestamp) -> Standing {
+    pub fn status(&self, now: Timestamp) -> ProcessStatus {
         let patience = millis(processes::INTERVAL * MISSED + GRACE);
         if self.report.state == ProcessState::Stopped {
-            Standing::Stopped
+            ProcessStatus::Stopped
         } else if now.since(self.seen).as_millis() > patience.cast_signed() {
-            Standing::Gone
+            ProcessStatus::Gone
         } else if self.report.not_ready.is_empty() {
-            Standing::Running
+            ProcessStatus::Running
         } else {
-            Standing::NotReady
+            ProcessStatus::NotReady
         }
     }
 }
 
-impl Standing {
+impl ProcessStatus {
     /// For people.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -131,7 +131,7 @@ impl Standing {
 
     /// How it is coloured.
     #[must_use]
-    pub fn tone(self) -> &'static str {
+    pub fn severity(self) -> &'static str {
         match self {
             Self::NotReady => "warn",
             Self::Running => "good",
@@ -171,10 +171,10 @@ mod tests {
         processes.take(report("b", "running", &["clock"], 0), at(0));
         processes.take(report("c", "stopped", &[], 0), at(0));
         let standings = |processes: &Processes, now| {
-            let all = processes.iter().map(|process| process.standing(at(now)));
+            let all = processes.iter().map(|process| process.status(at(now)));
             all.collect::<Vec<_>>()
         };
-        use Standing::{Gone, NotReady, Running, Stopped};
+        use ProcessStatus::{Gone, NotReady, Running, Stopped};
         assert_eq!(standings(&processes, 9), [Running, NotReady, Stopped]);
         assert_eq!(standings(&processes, 11), [Gone, Gone, Stopped]);
         processes.take(report("a", "running", &[], 30), at(12));

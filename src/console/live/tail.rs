@@ -1,7 +1,7 @@
 //! The newest records of topics, and whatever is added to them.
 //!
 //! A thread with a consumer of its own, in no group. Unlike
-//! [`Follower`](crate::kafka::follow::Follower), it does not read what is older.
+//! [`TopicReader`](crate::kafka::topic_reader::TopicReader), it does not read what is older.
 
 use std::thread;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::kafka::errors::{WithHint, remedy};
 use crate::kafka::reader::{self, reader_config};
-use crate::kafka::trouble::{Explained, remedy};
 use crate::session::Timestamp;
 use crate::wire::record::{RecordHeader, SourceRecord};
 
@@ -176,7 +176,7 @@ impl Tail {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
             return;
         }
-        let error = Explained(error).to_string();
+        let error = WithHint(error).to_string();
         if self.told.as_ref() != Some(&error) {
             let topics = self.topics.join(", ");
             tracing::warn!(

@@ -10,8 +10,8 @@ use super::dashboard::Nothing;
 use crate::console::format::{self, Moment, ranges};
 use crate::console::live::State;
 use crate::console::live::history::report_lag;
-use crate::console::live::processes::{Process, Standing};
-use crate::console::state::Shared;
+use crate::console::live::processes::{Process, ProcessStatus};
+use crate::console::state::AppState;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 
@@ -36,7 +36,7 @@ pub struct Row {
     host: String,
     pid: u32,
     admin: Option<String>,
-    standing: Standing,
+    status: ProcessStatus,
     not_ready: BTreeMap<String, String>,
     started: Option<Moment>,
     reported: Moment,
@@ -61,12 +61,12 @@ impl View for Consumers {
     const TITLE: &'static str = "Consumers";
     const PATH: &'static str = "/consumers";
 
-    fn build(_: &Shared, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(_: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
         let mut processes: Vec<_> = state.processes.iter().map(|one| row(one, now)).collect();
         processes.sort_by_key(|row| {
-            let over = row.standing > Standing::Running;
+            let over = row.status > ProcessStatus::Running;
             // Those that need a look come first within their role.
-            (over, rank(&row.role), row.standing, row.id.clone())
+            (over, rank(&row.role), row.status, row.id.clone())
         });
         Self {
             trouble: state.trouble.clone(),
@@ -78,14 +78,14 @@ impl View for Consumers {
 
 /// By role: `48 running, 2 not ready`.
 fn summary(processes: &[Row]) -> Vec<(String, String)> {
-    let mut counts: BTreeMap<(usize, &str), BTreeMap<Standing, usize>> = BTreeMap::new();
+    let mut counts: BTreeMap<(usize, &str), BTreeMap<ProcessStatus, usize>> = BTreeMap::new();
     for row in processes {
         let of_role = counts.entry((rank(&row.role), &row.role)).or_default();
-        *of_role.entry(row.standing).or_default() += 1;
+        *of_role.entry(row.status).or_default() += 1;
     }
     let told = counts.into_iter().map(|((_, role), standings)| {
         let parts = standings.into_iter();
-        let parts = parts.map(|(standing, count)| format!("{count} {}", standing.label()));
+        let parts = parts.map(|(status, count)| format!("{count} {}", status.label()));
         (role.to_owned(), parts.collect::<Vec<_>>().join(", "))
     });
     told.collect()
@@ -120,9 +120,9 @@ fn partitions(report: &ProcessReport) -> String {
 fn row(process: &Process, now: Timestamp) -> Row {
     let report = process.report.clone();
     let totals = report.totals.as_ref();
-    let standing = process.standing(now);
+    let status = process.status(now);
     Row {
-        standing,
+        status,
         started: Moment::parse(&report.started_at, now),
         reported: Moment::new(process.seen, now),
         partitions: partitions(&report),
@@ -136,7 +136,7 @@ fn row(process: &Process, now: Timestamp) -> Row {
         sessions: report.assignments.iter().map(|one| one.sessions).sum(),
         events_per_second: process
             .events_per_second
-            .filter(|_| standing <= Standing::Running),
+            .filter(|_| status <= ProcessStatus::Running),
         lag: report_lag(&report),
         commits: totals.map(|totals| totals.commits),
         aborts: totals.map(|totals| totals.aborts),

@@ -8,8 +8,8 @@ use crate::console::chart::{Chart, Kind, Series};
 use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::history::{History, STEP_MILLIS, Step, report_lag};
-use crate::console::live::processes::{Process, Standing};
-use crate::console::state::Shared;
+use crate::console::live::processes::{Process, ProcessStatus};
+use crate::console::state::AppState;
 use crate::policy::pauses::PausableRole;
 use crate::session::{Reason, Timestamp};
 
@@ -58,7 +58,7 @@ pub struct Dashboard {
 /// What somebody should look at.
 #[derive(Debug, Serialize)]
 pub struct Notice {
-    tone: &'static str,
+    severity: &'static str,
     text: String,
     link: &'static str,
 }
@@ -68,12 +68,12 @@ impl View for Dashboard {
     const TITLE: &'static str = "Dashboard";
     const PATH: &'static str = "/dashboard";
 
-    fn build(_: &Shared, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(_: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
         let (first, steps) = state.history.window(now);
         let trackers: Vec<_> = state.processes.trackers(now).collect();
         let ready = trackers
             .iter()
-            .filter(|process| process.standing(now) == Standing::Running)
+            .filter(|process| process.status(now) == ProcessStatus::Running)
             .count();
         let assignments = || {
             trackers
@@ -166,15 +166,21 @@ fn charts(history: &History, first: i64, steps: &[Step]) -> Vec<Chart> {
 
 fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let mut note = |tone, text, link| notices.push(Notice { tone, text, link });
+    let mut note = |severity, text, link| {
+        notices.push(Notice {
+            severity,
+            text,
+            link,
+        })
+    };
     if trackers.is_empty() {
         let text = "No tracker is running, so no session ends: start one with sundown tracker";
         note("bad", text.to_owned(), "/consumers");
     }
     for process in state.processes.iter() {
         let (id, report) = (&process.report.id, &process.report);
-        match process.standing(now) {
-            Standing::Gone => {
+        match process.status(now) {
+            ProcessStatus::Gone => {
                 let ago = format::span(now.since(process.seen).as_millis());
                 note(
                     "bad",
@@ -182,7 +188,7 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
                     "/consumers",
                 );
             }
-            Standing::NotReady => {
+            ProcessStatus::NotReady => {
                 let reasons = report.not_ready.iter();
                 let reasons = reasons.map(|(name, reason)| format!("{name}: {reason}"));
                 let reasons = reasons.collect::<Vec<_>>().join("; ");
@@ -192,7 +198,7 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
                     "/consumers",
                 );
             }
-            Standing::Running | Standing::Stopped => {}
+            ProcessStatus::Running | ProcessStatus::Stopped => {}
         }
     }
     for (role, what) in [

@@ -1,6 +1,6 @@
 //! Records that could not be used, and terminal events that could not be acted on.
 
-pub mod treat;
+pub mod redrive;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::console::explorer::decode::ShownRecord;
 use crate::console::format;
 use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_LETTERS, State};
-use crate::console::state::Shared;
+use crate::console::state::AppState;
 use crate::session::Timestamp;
 use crate::wire::dead_letter;
 
@@ -30,7 +30,7 @@ pub struct Filter {
     /// What has just been done: `retry` or `discard`.
     done: String,
     /// To how many.
-    settled: usize,
+    processed: usize,
     /// How many could not be dealt with.
     left: usize,
 }
@@ -74,7 +74,7 @@ impl View for DeadLetters {
     const TITLE: &'static str = "Dead letters";
     const PATH: &'static str = "/dead-letters";
 
-    fn build(app: &Shared, state: &State, now: Timestamp, filter: &Filter) -> Self {
+    fn build(app: &AppState, state: &State, now: Timestamp, filter: &Filter) -> Self {
         let topics = [
             &app.topics.session_logs_dlq,
             &app.topics.expired_sessions_dlq,
@@ -137,7 +137,7 @@ fn reason(letter: &TailRecord) -> &str {
     reason.unwrap_or("unknown")
 }
 
-fn letter(record: &TailRecord, app: &Shared, now: Timestamp) -> Letter {
+fn letter(record: &TailRecord, app: &AppState, now: Timestamp) -> Letter {
     let header = |name| record.last_header(name).unwrap_or_default().to_owned();
     Letter {
         id: format!("{}/{}/{}", record.topic, record.partition, record.offset),

@@ -10,7 +10,7 @@ use crate::console::format::{self, Moment};
 use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_ENDINGS, State};
 use crate::console::redact::Redactor;
-use crate::console::state::Shared;
+use crate::console::state::AppState;
 use crate::session::{Reason, Timestamp};
 use crate::wire::terminal::SessionEnded;
 use crate::wire::time;
@@ -66,7 +66,7 @@ impl View for Endings {
     const TITLE: &'static str = "Endings";
     const PATH: &'static str = "/endings";
 
-    fn build(app: &Shared, state: &State, now: Timestamp, filter: &Filter) -> Self {
+    fn build(app: &AppState, state: &State, now: Timestamp, filter: &Filter) -> Self {
         let with = |reason: &str| {
             let all = state.endings.iter();
             all.filter(|(_, ended)| ended.reason.as_str() == reason)

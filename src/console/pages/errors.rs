@@ -7,7 +7,7 @@ use super::View;
 use super::dashboard::Nothing;
 use crate::console::format::Moment;
 use crate::console::live::State;
-use crate::console::state::Shared;
+use crate::console::state::AppState;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
 
@@ -39,7 +39,7 @@ impl View for Errors {
     const TITLE: &'static str = "Errors";
     const PATH: &'static str = "/errors";
 
-    fn build(_: &Shared, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(_: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
         let mut all: Vec<(&RecentError, &str)> = Vec::new();
         for process in state.processes.iter() {
             let errors = process.report.errors.iter();

@@ -10,7 +10,7 @@ use crate::console::format;
 use crate::console::live::State;
 use crate::console::live::group_lag::GroupLag;
 use crate::console::live::pauses;
-use crate::console::state::Shared;
+use crate::console::state::AppState;
 use crate::kafka::group_offsets::PartitionOffsets;
 use crate::policy::pauses::MAX_REASON;
 use crate::processes::Assignment;
@@ -62,7 +62,7 @@ pub struct Partition {
     pub(super) partition: i32,
     pub(super) condition: &'static str,
     #[serde(skip)]
-    tone: &'static str,
+    severity: &'static str,
     owner: Option<String>,
     position: Option<i64>,
     committed: Option<i64>,
@@ -89,7 +89,7 @@ pub struct HandlerPartition {
     partition: i32,
     condition: &'static str,
     #[serde(skip)]
-    tone: &'static str,
+    severity: &'static str,
     owner: Option<String>,
     /// How far its handler has read.
     position: Option<i64>,
@@ -105,17 +105,17 @@ impl View for Health {
     const TITLE: &'static str = "Health";
     const PATH: &'static str = "/health";
 
-    fn build(app: &Shared, state: &State, now: Timestamp, order: &Order) -> Self {
+    fn build(app: &AppState, state: &State, now: Timestamp, order: &Order) -> Self {
         let mut partitions = partitions(state, now);
         let overview = partitions.iter().map(|one| {
             let lag = one.lag.map_or_else(|| "unknown".to_owned(), format::count);
             let told = format!("Partition {}: {}, lag {lag}", one.partition, one.condition);
-            (one.partition, one.tone, told)
+            (one.partition, one.severity, told)
         });
         let overview = overview.collect();
         let only_trouble = order.show == "trouble";
         if only_trouble {
-            partitions.retain(|one| one.tone != "good");
+            partitions.retain(|one| one.severity != "good");
         }
         match order.sort.as_str() {
             "lag" => partitions.sort_by_key(|one| std::cmp::Reverse(one.lag)),
@@ -185,7 +185,7 @@ fn partition(
     let assignment = owned.map(|(_, assignment)| assignment);
     let watermark = assignment.and_then(|one| time::parse(one.watermark.as_deref()?));
     let delay = watermark.map(|at| (now.as_millis() - at.as_millis()).max(0));
-    let (condition, tone) = match assignment {
+    let (condition, severity) = match assignment {
         None => ("no tracker", "bad"),
         Some(one) if one.restoring => ("restoring", "warn"),
         Some(one) if one.paused => ("paused", "warn"),
@@ -196,7 +196,7 @@ fn partition(
     Partition {
         partition: number,
         condition,
-        tone,
+        severity,
         owner: owned.map(|(owner, _)| owner.to_owned()),
         position: assignment.and_then(|one| one.position),
         committed: lag.and_then(|lag| lag.committed),
@@ -235,7 +235,7 @@ fn handler_partition(
     owned: Option<(&str, &Assignment)>,
 ) -> HandlerPartition {
     let lag = known.unfinished();
-    let (condition, tone) = match owned {
+    let (condition, severity) = match owned {
         None => ("no handler", "bad"),
         Some((_, one)) if one.paused => ("paused", "warn"),
         Some(_) if lag == 0 => ("drained", "good"),
@@ -244,7 +244,7 @@ fn handler_partition(
     HandlerPartition {
         partition: known.partition,
         condition,
-        tone,
+        severity,
         owner: owned.map(|(owner, _)| owner.to_owned()),
         position: owned.and_then(|(_, one)| one.position),
         committed: known.committed,

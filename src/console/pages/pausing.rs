@@ -15,7 +15,7 @@ use crate::console::live::pauses::{Row, rows};
 use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
-use crate::console::state::{App, Shared};
+use crate::console::state::{App, AppState};
 use crate::policy::pauses::{PausableRole, Pause, PauseError, Place};
 
 /// How long the page waits to hear of the pause itself, so as to show it.
@@ -23,7 +23,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The page's form.
 #[derive(Debug, Deserialize)]
-pub struct Order {
+pub struct FormBody {
     #[serde(default)]
     csrf: String,
     /// `pause` or `resume`.
@@ -37,7 +37,7 @@ pub struct Order {
 /// The body of `POST /api/v1/pauses` and `DELETE /api/v1/pauses`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wish {
+pub struct ApiBody {
     role: PausableRole,
     partition: i32,
     #[serde(default)]
@@ -55,7 +55,7 @@ pub async fn page(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<Peer>,
-    Form(order): Form<Order>,
+    Form(order): Form<FormBody>,
 ) -> Response {
     let place = Place {
         role: order.role,
@@ -69,7 +69,7 @@ pub async fn page(
     match write(&app, (&caller, peer, &order.csrf), place, pause).await {
         Ok(()) => {
             // If it takes longer, the page follows by itself.
-            let shown = heard(&app, place, pause.is_some());
+            let shown = wait_until_visible(&app, place, pause.is_some());
             let _in_time = tokio::time::timeout(SHOWN_WITHIN, shown).await;
             Redirect::to(&format!("{}#pauses", Health::PATH)).into_response()
         }
@@ -90,7 +90,7 @@ pub async fn pause_api(
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    Json(wish): Json<Wish>,
+    Json(wish): Json<ApiBody>,
 ) -> Response {
     let reason = wish.reason.clone();
     answer(&app, (caller, peer, &headers), &wish, Some(&reason)).await
@@ -102,15 +102,15 @@ pub async fn resume_api(
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    Json(wish): Json<Wish>,
+    Json(wish): Json<ApiBody>,
 ) -> Response {
     answer(&app, (caller, peer, &headers), &wish, None).await
 }
 
 async fn answer(
-    app: &Shared,
+    app: &AppState,
     (caller, peer, headers): (Caller, Peer, &HeaderMap),
-    wish: &Wish,
+    wish: &ApiBody,
     pause: Option<&str>,
 ) -> Response {
     let csrf = csrf_of(headers);
@@ -126,7 +126,7 @@ async fn answer(
 
 /// Writes it if the caller may, and says who did, whether it worked or not.
 async fn write(
-    app: &Shared,
+    app: &AppState,
     (caller, peer, csrf): (&Caller, Peer, &str),
     place: Place,
     pause: Option<&str>,
@@ -146,7 +146,7 @@ async fn write(
 }
 
 /// Waits until the console has read it.
-async fn heard(app: &Shared, place: Place, paused: bool) {
+async fn wait_until_visible(app: &AppState, place: Place, paused: bool) {
     let mut changes = app.live.changes();
     let is_paused = || {
         let state = app.live.state();

@@ -9,7 +9,7 @@ use super::View;
 use super::dashboard::Nothing;
 use crate::console::format;
 use crate::console::live::State;
-use crate::console::state::Shared;
+use crate::console::state::AppState;
 use crate::policy::document::SessionPolicy;
 use crate::session::Timestamp;
 
@@ -44,7 +44,7 @@ impl View for Policies {
     const TITLE: &'static str = "Policies";
     const PATH: &'static str = "/policies";
 
-    fn build(app: &Shared, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(app: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
         let trackers: Vec<_> = state.processes.trackers(now).collect();
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         for (name, document) in state.policies.documents() {

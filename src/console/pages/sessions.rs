@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::endings::{self, Row as EndingRow};
 use super::health::{Partition, partitions};
-use super::{Visit, answer};
+use super::{RequestContext, answer};
 use crate::console::format::{self, Moment};
 use crate::console::problem::Problem;
 use crate::console::redact::Redactor;
 use crate::console::security::Caller;
-use crate::console::state::{App, Shared};
+use crate::console::state::{App, AppState};
 use crate::session::Timestamp;
 use crate::session_lookup::search::Findings;
 use crate::session_lookup::{self, FoundSession, owners};
@@ -91,7 +91,7 @@ pub async fn page(
     headers: HeaderMap,
     Query(question): Query<Question>,
 ) -> Response {
-    let visit = Visit::new(caller, &headers, &uri);
+    let visit = RequestContext::new(caller, &headers, &uri);
     let found = match find(&app, &question).await {
         Ok(found) => Some(found),
         Err(Problem::Invalid(_)) if question.is_none() => None,
@@ -135,10 +135,10 @@ impl Question {
     }
 }
 
-async fn find(app: &Shared, question: &Question) -> Result<Found, Problem> {
+async fn find(app: &AppState, question: &Question) -> Result<Found, Problem> {
     let query = question.query()?;
     let _place = app.lookups.try_acquire().map_err(|_| Problem::Busy)?;
-    let (trackers, siblings) = {
+    let (trackers, partition_count) = {
         let state = app.live.state();
         let reports = state.processes.trackers(app.live.now());
         let reports = reports.map(|process| (&process.report, process.seen));
@@ -148,12 +148,12 @@ async fn find(app: &Shared, question: &Question) -> Result<Found, Problem> {
             lag.map_or(0, |lag| lag.partitions.len()),
         )
     };
-    let siblings = i32::try_from(siblings).unwrap_or(i32::MAX);
-    let findings = app.searcher.find(&query, &trackers, siblings).await;
+    let partition_count = i32::try_from(partition_count).unwrap_or(i32::MAX);
+    let findings = app.searcher.find(&query, &trackers, partition_count).await;
     Ok(found(app, question, &findings))
 }
 
-fn found(app: &Shared, question: &Question, findings: &Findings) -> Found {
+fn found(app: &AppState, question: &Question, findings: &Findings) -> Found {
     let now = app.live.now();
     let state = app.live.state();
     let health = partitions(&state, now);

@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::console::problem::Problem;
-use crate::console::state::{App, Shared};
+use crate::console::state::{App, AppState};
 
 /// The least time between two bodies: changes within it go out together.
 const COALESCE: Duration = Duration::from_millis(300);
@@ -18,7 +18,7 @@ const COALESCE: Duration = Duration::from_millis(300);
 const REFRESH: Duration = Duration::from_secs(5);
 
 /// A stream of what `render` makes of the state, for as long as somebody reads it.
-pub fn answer(app: &App, render: impl Fn(&Shared) -> String + Send + Sync + 'static) -> Response {
+pub fn answer(app: &App, render: impl Fn(&AppState) -> String + Send + Sync + 'static) -> Response {
     let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
         return Problem::Busy.into_response();
     };
@@ -46,7 +46,7 @@ struct Reader<R> {
     _place: OwnedSemaphorePermit,
 }
 
-impl<R: Fn(&Shared) -> String> Reader<R> {
+impl<R: Fn(&AppState) -> String> Reader<R> {
     /// The next body that differs from the last; none if there will be no changes.
     async fn next(&mut self) -> Option<String> {
         loop {

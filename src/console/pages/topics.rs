@@ -8,13 +8,13 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::{Visit, answer};
+use super::{RequestContext, answer};
 use crate::console::explorer::decode::ShownRecord;
 use crate::console::explorer::{MAX_RECORDS, Start};
 use crate::console::format;
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
-use crate::console::state::{App, Shared};
+use crate::console::state::{App, AppState};
 use crate::kafka::topics::TopicError;
 use crate::wire::time;
 
@@ -93,7 +93,7 @@ pub async fn list_page(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let visit = Visit::new(caller, &headers, &uri);
+    let visit = RequestContext::new(caller, &headers, &uri);
     answer(&app, &visit, PLACE, list(&app).await)
 }
 
@@ -111,7 +111,7 @@ pub async fn records_page(
     headers: HeaderMap,
     Query(question): Query<Question>,
 ) -> Response {
-    let visit = Visit::new(caller, &headers, &uri);
+    let visit = RequestContext::new(caller, &headers, &uri);
     answer(
         &app,
         &visit,
@@ -136,7 +136,7 @@ fn json<T: Serialize>(answer: Result<T, Problem>) -> Response {
     }
 }
 
-async fn list(app: &Shared) -> Result<Topics, Problem> {
+async fn list(app: &AppState) -> Result<Topics, Problem> {
     let names = app.topics.all();
     let existing = app.explorer.existing(&names).await?;
     let mut topics = Vec::new();
@@ -177,7 +177,7 @@ async fn list(app: &Shared) -> Result<Topics, Problem> {
 }
 
 async fn records(
-    app: &Shared,
+    app: &AppState,
     topic: String,
     partition: i32,
     question: Question,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Action, Attempt, Delivery};
-use crate::handler::event::{Event, Occasions};
+use crate::handler::event::{Event, Triggers};
 use crate::handler::fields::ActionName;
 
 /// What stands in the place of an id.
@@ -23,7 +23,7 @@ pub struct Config {
     show_ids: bool,
     /// When to run.
     #[serde(default)]
-    pub on: Occasions,
+    pub on: Triggers,
 }
 
 /// Writes events to the log.

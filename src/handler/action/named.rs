@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Action;
-use crate::handler::event::Occasions;
+use crate::handler::event::Triggers;
 use crate::handler::fields::ActionName;
 
 /// An action, ready to run.
@@ -15,7 +15,7 @@ pub struct NamedAction {
     /// What it does.
     pub action: Arc<dyn Action>,
     /// When it does it.
-    pub on: Occasions,
+    pub on: Triggers,
 }
 
 impl fmt::Debug for NamedAction {

@@ -10,11 +10,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::caller::{Answer, Caller, FORM, default_timeout, form};
 use super::error::ActionError;
+use super::http_client::{Answer, FORM, HttpClient, default_timeout, form};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, Attempt, Delivery, Jwk};
-use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::secret::{Secret, SecretRef};
 use crate::handler::template::Template;
 
@@ -71,7 +71,7 @@ enum Method {
 /// Revokes tokens.
 #[derive(Debug)]
 pub struct OauthRevocation {
-    caller: Caller,
+    caller: HttpClient,
     token: Template,
     hint: Option<String>,
     client: String,
@@ -112,8 +112,8 @@ impl OauthRevocation {
     /// Fetches secrets and keys and makes the client.
     ///
     /// # Errors
-    /// [`Invalid`] if one of them cannot be read, or they do not go with the method.
-    pub fn new(config: Config) -> Result<Self, Invalid> {
+    /// [`ActionConfigError`] if one of them cannot be read, or they do not go with the method.
+    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
         let Config {
             name, client, url, ..
         } = config;
@@ -134,11 +134,11 @@ impl OauthRevocation {
                 let problem = "client_secret_basic and client_secret_post need a secret and \
                                nothing else, private_key_jwt needs signingKeys and nothing \
                                else, none needs neither";
-                return Err(Invalid::field(&name, "client", problem));
+                return Err(ActionConfigError::field(&name, "client", problem));
             }
         };
         Ok(Self {
-            caller: Caller::new(&name, url, config.timeout, config.ca_file.as_ref())?,
+            caller: HttpClient::new(&name, url, config.timeout, config.ca_file.as_ref())?,
             token: config.token,
             hint: config.token_type_hint,
             client: client.id,

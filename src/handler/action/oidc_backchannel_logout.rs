@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::caller::{Caller, FORM, default_timeout, form};
 use super::error::ActionError;
+use super::http_client::{FORM, HttpClient, default_timeout, form};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, Attempt, Delivery, Jwk};
-use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::template::Template;
 
 /// How long a token holds, in seconds: "preferably at most two minutes" (section 2.4).
@@ -55,7 +55,7 @@ pub struct Config {
 /// Tells a relying party.
 #[derive(Debug)]
 pub struct OidcBackchannelLogout {
-    caller: Caller,
+    caller: HttpClient,
     issuer: String,
     audience: String,
     sub: Option<Template>,
@@ -89,17 +89,17 @@ impl OidcBackchannelLogout {
     /// Reads the keys and makes the client.
     ///
     /// # Errors
-    /// [`Invalid`] if the keys cannot be used, or tokens would name nothing.
-    pub fn new(config: Config) -> Result<Self, Invalid> {
+    /// [`ActionConfigError`] if the keys cannot be used, or tokens would name nothing.
+    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         if config.sub.is_none() && config.sid.is_none() {
             let problem = "needs sub, sid or both: a logout token has to say whose or which \
                            session is over";
-            return Err(Invalid::field(name, "sid", problem));
+            return Err(ActionConfigError::field(name, "sid", problem));
         }
         Ok(Self {
             keys: SigningKeys::read(name, &config.signing_keys)?,
-            caller: Caller::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
+            caller: HttpClient::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
             issuer: config.issuer,
             audience: config.audience,
             sub: config.sub,

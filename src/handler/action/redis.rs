@@ -16,10 +16,12 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
-use super::caller::default_timeout;
 use super::error::ActionError;
+use super::http_client::default_timeout;
 use super::{Action, Attempt, Delivery};
-use crate::handler::fields::{ActionName, Invalid, duration, innocent_url, parsed};
+use crate::handler::fields::{
+    ActionConfigError, ActionName, duration, parsed, url_without_credentials,
+};
 use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::http::client;
@@ -91,20 +93,25 @@ impl Redis {
     /// Fetches the password and makes the client; connects to nothing yet.
     ///
     /// # Errors
-    /// [`Invalid`] if the password or the certificates cannot be read, or the fields
+    /// [`ActionConfigError`] if the password or the certificates cannot be read, or the fields
     /// contradict each other.
-    pub fn new(config: Config) -> Result<Self, Invalid> {
+    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         if config.keys.is_empty() {
-            return Err(Invalid::field(name, "keys", "names no keys to delete"));
+            return Err(ActionConfigError::field(
+                name,
+                "keys",
+                "names no keys to delete",
+            ));
         }
         if config.servers.is_empty() || !config.cluster && config.servers.len() > 1 {
             let problem = "needs exactly one server, or with cluster: true one or more";
-            return Err(Invalid::field(name, "servers", problem));
+            return Err(ActionConfigError::field(name, "servers", problem));
         }
         client::provide_tls();
         let target = target(&config)?;
-        let target = target.map_err(|error| Invalid::field(name, "servers", error.to_string()))?;
+        let target =
+            target.map_err(|error| ActionConfigError::field(name, "servers", error.to_string()))?;
         Ok(Self {
             target,
             keys: config.keys,
@@ -173,14 +180,14 @@ impl Action for Redis {
     }
 }
 
-fn target(config: &Config) -> Result<RedisResult<Target>, Invalid> {
+fn target(config: &Config) -> Result<RedisResult<Target>, ActionConfigError> {
     let name = &config.name;
     let password = config.password.as_ref();
     let password = password.map(|password| password.read_text_for(name, "password"));
     let password = password.transpose()?;
     let read = |path: &PathBuf| {
         let problem = |error| format!("cannot read {}: {error}", path.display());
-        fs::read(path).map_err(|error| Invalid::field(name, "caFile", problem(error)))
+        fs::read(path).map_err(|error| ActionConfigError::field(name, "caFile", problem(error)))
     };
     let certificates = TlsCertificates {
         client_tls: None,
@@ -257,7 +264,7 @@ fn explain(error: &RedisError) -> ActionError {
 impl<'de> Deserialize<'de> for Server {
     fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
         parsed(field, "a URL", |text| {
-            innocent_url(text, ["rediss", "redis"], "rediss://host:6379").map(Self)
+            url_without_credentials(text, ["rediss", "redis"], "rediss://host:6379").map(Self)
         })
     }
 }

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::caller::{Caller, default_timeout};
 use super::error::ActionError;
+use super::http_client::{HttpClient, default_timeout};
 use super::signing::{KeyConfig, SigningKeys};
 use super::{Action, Attempt, Delivery, Jwk};
 use crate::handler::event::Event;
-use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::secret::{Secret, SecretRef};
 use crate::wire::terminal::EndReason;
 use crate::wire::time;
@@ -62,7 +62,7 @@ pub struct Config {
 /// Pushes security event tokens.
 #[derive(Debug)]
 pub struct SharedSignals {
-    caller: Caller,
+    caller: HttpClient,
     issuer: String,
     audience: String,
     subject: Subject,
@@ -93,18 +93,18 @@ impl SharedSignals {
     /// Reads the keys and makes the client.
     ///
     /// # Errors
-    /// [`Invalid`] if the keys cannot be used, or the subject is no subject identifier.
-    pub fn new(config: Config) -> Result<Self, Invalid> {
+    /// [`ActionConfigError`] if the keys cannot be used, or the subject is no subject identifier.
+    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         if !config.subject.has_format() {
             let problem = "needs a format, as in {format: opaque, id: '{{ user_id }}'}";
-            return Err(Invalid::field(name, "subject", problem));
+            return Err(ActionConfigError::field(name, "subject", problem));
         }
         let token = config.bearer_token.as_ref();
         let token = token.map(|token| token.read_text_for(name, "bearerToken"));
         Ok(Self {
             keys: SigningKeys::read(name, &config.signing_keys)?,
-            caller: Caller::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
+            caller: HttpClient::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
             issuer: config.issuer,
             audience: config.audience,
             subject: config.subject,

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
 use super::error::ActionError;
-use crate::handler::fields::{ActionName, Invalid};
+use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::handler::secret::SecretRef;
 
 /// A key in the actions file.
@@ -49,13 +49,17 @@ impl SigningKeys {
     /// Reads keys, and tries each.
     ///
     /// # Errors
-    /// [`Invalid`] if there is none, or one that cannot be used.
-    pub fn read(action: &ActionName, configs: &[KeyConfig]) -> Result<Self, Invalid> {
+    /// [`ActionConfigError`] if there is none, or one that cannot be used.
+    pub fn read(action: &ActionName, configs: &[KeyConfig]) -> Result<Self, ActionConfigError> {
         let read = |config| SigningKey::read(action, config);
         let keys = configs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let mut keys = keys.into_iter();
         let Some(first) = keys.next() else {
-            return Err(Invalid::field(action, FIELD, "needs at least one key"));
+            return Err(ActionConfigError::field(
+                action,
+                FIELD,
+                "needs at least one key",
+            ));
         };
         let others = keys.collect();
         Ok(Self { first, others })
@@ -81,7 +85,7 @@ impl SigningKeys {
 const FIELD: &str = "signingKeys";
 
 impl SigningKey {
-    fn read(action: &ActionName, config: &KeyConfig) -> Result<Self, Invalid> {
+    fn read(action: &ActionName, config: &KeyConfig) -> Result<Self, ActionConfigError> {
         let secret = config.key.read_for(action, FIELD)?;
         let ready = Self::new(config.algorithm, secret.expose());
         ready.map_err(|error| {
@@ -90,7 +94,7 @@ impl SigningKey {
                 "not a private key for {algorithm:?}: {error}; it has to be PEM, PKCS #8 \
                  (`openssl pkcs8 -topk8 -nocrypt` makes it so), RSA of 2048 bits or more"
             );
-            Invalid::field(action, FIELD, problem)
+            ActionConfigError::field(action, FIELD, problem)
         })
     }
 

@@ -14,11 +14,11 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::caller::default_timeout;
 use super::error::ActionError;
+use super::http_client::default_timeout;
 use super::{Action, Attempt, Delivery};
-use crate::handler::event::Occasions;
-use crate::handler::fields::{ActionName, Invalid, duration, parsed};
+use crate::handler::event::Triggers;
+use crate::handler::fields::{ActionConfigError, ActionName, duration, parsed};
 use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::http::client;
@@ -36,7 +36,7 @@ pub struct Config {
     _kind: IgnoredAny,
     /// When to run.
     #[serde(default)]
-    pub on: Occasions,
+    pub on: Triggers,
     /// The mail server.
     server: Server,
     /// How to encrypt.
@@ -95,9 +95,9 @@ impl Smtp {
     /// Fetches the password and makes the client; connects to nothing yet.
     ///
     /// # Errors
-    /// [`Invalid`] if the password or the certificates cannot be read, or the password
+    /// [`ActionConfigError`] if the password or the certificates cannot be read, or the password
     /// would travel in the clear.
-    pub fn new(config: Config) -> Result<Self, Invalid> {
+    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
         client::provide_tls();
         let name = &config.name;
         let mut server =
@@ -109,15 +109,19 @@ impl Smtp {
             (None, None) => {}
             (Some(_), Some(_)) if config.tls == Encryption::None => {
                 let problem = "none would send the password in the clear; use starttls or implicit";
-                return Err(Invalid::field(name, "tls", problem));
+                return Err(ActionConfigError::field(name, "tls", problem));
             }
             (Some(username), Some(password)) => {
                 let password = password.read_text_for(name, "password")?;
                 let password = password.expose_text().unwrap_or_default().to_owned();
                 server = server.credentials(Credentials::new(username.clone(), password));
             }
-            (Some(_), None) => return Err(Invalid::field(name, "password", "is missing")),
-            (None, Some(_)) => return Err(Invalid::field(name, "username", "is missing")),
+            (Some(_), None) => {
+                return Err(ActionConfigError::field(name, "password", "is missing"));
+            }
+            (None, Some(_)) => {
+                return Err(ActionConfigError::field(name, "username", "is missing"));
+            }
         }
         Ok(Self {
             server,
@@ -167,7 +171,7 @@ impl Action for Smtp {
     }
 }
 
-fn encryption(config: &Config) -> Result<Tls, Invalid> {
+fn encryption(config: &Config) -> Result<Tls, ActionConfigError> {
     let name = &config.name;
     if config.tls == Encryption::None {
         return Ok(Tls::None);
@@ -176,7 +180,7 @@ fn encryption(config: &Config) -> Result<Tls, Invalid> {
     if let Some(path) = &config.ca_file {
         let problem = |error: String| {
             let problem = format!("cannot use {}: {error}", path.display());
-            Invalid::field(name, "caFile", problem)
+            ActionConfigError::field(name, "caFile", problem)
         };
         let pem = fs::read(path).map_err(|error| problem(error.to_string()))?;
         let authority = Certificate::from_pem(&pem).map_err(|error| problem(error.to_string()))?;
@@ -185,7 +189,8 @@ fn encryption(config: &Config) -> Result<Tls, Invalid> {
             .add_root_certificate(authority);
     }
     let parameters = parameters.build();
-    let parameters = parameters.map_err(|error| Invalid::field(name, "tls", error.to_string()))?;
+    let parameters =
+        parameters.map_err(|error| ActionConfigError::field(name, "tls", error.to_string()))?;
     Ok(match config.tls {
         Encryption::Implicit => Tls::Wrapper(parameters),
         Encryption::Starttls | Encryption::None => Tls::Required(parameters),

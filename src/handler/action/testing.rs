@@ -14,7 +14,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::error::ActionError;
 use super::{Action, Delivery};
-use crate::handler::event::Occasion;
+use crate::handler::event::Trigger;
 
 /// The id of the event.
 pub(in crate::handler) const EVENT_ID: &str = "6f9619ff-8b86-5d01-b42d-00cf4fc964ff";
@@ -27,7 +27,7 @@ const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sess
 
 /// Runs an action on an event.
 pub(in crate::handler) async fn run(action: &impl Action) -> Result<(), ActionError> {
-    let event = Occasion::Ending.read(ENDING.as_bytes()).unwrap();
+    let event = Trigger::Ending.read(ENDING.as_bytes()).unwrap();
     let body = ENDING.as_bytes();
     let event = &event;
     action.run(Delivery { event, body }).await

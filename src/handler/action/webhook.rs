@@ -12,11 +12,11 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::caller::{Caller, default_timeout};
 use super::error::ActionError;
+use super::http_client::{HttpClient, default_timeout};
 use super::{Action, Attempt, Delivery, signature};
-use crate::handler::event::Occasions;
-use crate::handler::fields::{ActionName, Invalid, duration, url};
+use crate::handler::event::Triggers;
+use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::secret::{Secret, SecretRef};
 use crate::handler::template::Template;
 
@@ -36,7 +36,7 @@ pub struct Config {
     _kind: IgnoredAny,
     /// When to run.
     #[serde(default)]
-    pub on: Occasions,
+    pub on: Triggers,
     /// Where to post to.
     #[serde(deserialize_with = "url")]
     url: Url,
@@ -56,7 +56,7 @@ pub struct Config {
 /// Posts events to a URL.
 #[derive(Debug)]
 pub struct Webhook {
-    caller: Caller,
+    caller: HttpClient,
     secret: Secret,
     body: Option<Template>,
     content_type: HeaderValue,
@@ -66,15 +66,15 @@ impl Webhook {
     /// Fetches the secret and makes the client.
     ///
     /// # Errors
-    /// [`Invalid`] if the secret or the authorities' certificates cannot be read.
-    pub fn new(config: Config) -> Result<Self, Invalid> {
+    /// [`ActionConfigError`] if the secret or the authorities' certificates cannot be read.
+    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         let secret = config.secret.read_for(name, "secret")?;
         let content_type = config.content_type.as_deref().unwrap_or(JSON);
         let content_type = HeaderValue::from_str(content_type)
-            .map_err(|error| Invalid::field(name, "contentType", error.to_string()))?;
+            .map_err(|error| ActionConfigError::field(name, "contentType", error.to_string()))?;
         Ok(Self {
-            caller: Caller::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
+            caller: HttpClient::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
             secret,
             body: config.body,
             content_type,
@@ -93,7 +93,7 @@ impl Webhook {
         let request = request
             .header(CONTENT_TYPE, self.content_type.clone())
             .header(IDEMPOTENCY_KEY, event.id().to_string())
-            .header(EVENT_TYPE, event.occasion().event_type())
+            .header(EVENT_TYPE, event.trigger().event_type())
             .header(signature::HEADER, signature)
             .body(body);
         self.caller.send(request).await?.verdict()

@@ -14,8 +14,8 @@ use super::super::action::named::NamedAction;
 use crate::handler::action::{
     Action, log, oauth_revocation, oidc_backchannel_logout, redis, shared_signals, smtp, webhook,
 };
-use crate::handler::event::Occasions;
-use crate::handler::fields::Invalid;
+use crate::handler::event::Triggers;
+use crate::handler::fields::ActionConfigError;
 use crate::handler::retry::RetryPolicy;
 
 /// The file.
@@ -39,8 +39,8 @@ pub(super) enum ActionConfig {
 
 impl ActionConfig {
     /// Makes the action ready to run.
-    pub(super) fn build(self) -> Result<NamedAction, Invalid> {
-        let ending = Occasions::default();
+    pub(super) fn build(self) -> Result<NamedAction, ActionConfigError> {
+        let ending = Triggers::default();
         let (name, on, action): (_, _, Arc<dyn Action>) = match self {
             Self::Log(config) => {
                 let on = config.on.clone();

@@ -153,7 +153,7 @@ fn what_is_wrong_is_named_with_line_and_field() {
     action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or name another file
     actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `url`, `secret`, `body`, `contentType`, `timeout`, `caFile` at line 6 column 3
     actions[0].body: not a template: syntax error: unexpected end of input, expected end of variable block (in template:1) at line 6 column 9
-    actions[0]: on: names no occasion, so the action would never run; leave it out at line 2 column 3
+    actions[0]: on: names no trigger, so the action would never run; leave it out at line 2 column 3
     actions[0].on[1]: unknown variant `birth`, expected `ending` or `warning` at line 6 column 16
     action 'a', caFile: cannot read /no/such/file: No such file or directory (os error 2)
     actions[0].servers[0]: must start with rediss:// or redis://, not http: at line 2 column 36

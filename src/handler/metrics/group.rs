@@ -21,41 +21,41 @@ impl GroupMetrics {
             partitions: gauges!(
                 "sundown_handler_partitions",
                 "Partitions assigned.",
-                &["occasion"],
+                &["trigger"],
                 registry
             )?,
             held: gauges!(
                 "sundown_handler_operator_paused_partitions",
                 "Partitions that are not read because somebody has paused them.",
-                &["occasion"],
+                &["trigger"],
                 registry
             )?,
             rebalances: counters!(
                 "sundown_handler_rebalances_total",
                 "Rebalances that gave, took or lost partitions.",
-                &["occasion", "kind"],
+                &["trigger", "kind"],
                 registry
             )?,
         })
     }
 
-    /// Has every series of an occasion shown.
-    pub(super) fn fill(&self, occasion: &str) {
-        self.partitions.with_label_values(&[occasion]);
-        self.held.with_label_values(&[occasion]);
+    /// Has every series of an trigger shown.
+    pub(super) fn fill(&self, trigger: &str) {
+        self.partitions.with_label_values(&[trigger]);
+        self.held.with_label_values(&[trigger]);
         for kind in REBALANCES {
-            self.rebalances.with_label_values(&[occasion, kind]);
+            self.rebalances.with_label_values(&[trigger, kind]);
         }
     }
 
-    pub(super) fn rebalanced(&self, occasion: &str, kind: &str, partitions: usize) {
-        self.rebalances.with_label_values(&[occasion, kind]).inc();
-        let gauge = self.partitions.with_label_values(&[occasion]);
+    pub(super) fn rebalanced(&self, trigger: &str, kind: &str, partitions: usize) {
+        self.rebalances.with_label_values(&[trigger, kind]).inc();
+        let gauge = self.partitions.with_label_values(&[trigger]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn held(&self, occasion: &str, partitions: usize) {
-        let gauge = self.held.with_label_values(&[occasion]);
+    pub(super) fn held(&self, trigger: &str, partitions: usize) {
+        let gauge = self.held.with_label_values(&[trigger]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }

@@ -11,13 +11,16 @@ fn partitions(ids: &[i32]) -> Partitions {
     partitions
 }
 
-fn started(partitions: &mut Partitions, partition: i32, offset: i64) -> Ticket {
-    let (ticket, _) = partitions.start(partition, offset, 1).expect("it is owned");
-    ticket
+fn started(partitions: &mut Partitions, partition: i32, offset: i64) -> InFlight {
+    let (in_flight, _) = partitions.start(partition, offset, 1).expect("it is owned");
+    in_flight
 }
 
-fn returned(ticket: Ticket, finished: bool) -> Returned {
-    Returned { ticket, finished }
+fn completions(in_flight: InFlight, finished: bool) -> Completion {
+    Completion {
+        in_flight,
+        finished,
+    }
 }
 
 #[test]
@@ -26,9 +29,9 @@ fn what_is_finished_is_committed_once() {
     let first = started(&mut partitions, 0, 10);
     let second = started(&mut partitions, 0, 11);
     let positions = BTreeMap::from([(0, 12)]);
-    partitions.end(returned(second, true));
+    partitions.end(completions(second, true));
     assert_eq!(partitions.progress(&[0, 1], &positions), [(0, 10)]);
-    partitions.end(returned(first, true));
+    partitions.end(completions(first, true));
     assert_eq!(partitions.progress(&[0, 1], &positions), [(0, 12)]);
     assert_eq!(partitions.progress(&[0, 1], &positions), []);
     partitions.forget_commits();
@@ -38,9 +41,9 @@ fn what_is_finished_is_committed_once() {
 #[test]
 fn what_is_given_back_unfinished_is_not_committed() {
     let mut partitions = partitions(&[0]);
-    let ticket = started(&mut partitions, 0, 10);
+    let in_flight = started(&mut partitions, 0, 10);
     partitions.release(0);
-    partitions.end(returned(ticket, false));
+    partitions.end(completions(in_flight, false));
     assert!(!partitions.busy(&[0]));
     assert_eq!(
         partitions.progress(&[0], &BTreeMap::from([(0, 11)])),
@@ -64,21 +67,21 @@ fn a_ticket_of_an_earlier_assignment_says_nothing_of_the_present_one() {
     partitions.remove(0);
     partitions.assign(0);
     let fresh = started(&mut partitions, 0, 10);
-    partitions.end(returned(stale, true));
+    partitions.end(completions(stale, true));
     assert!(partitions.busy(&[0]));
     assert_eq!(partitions.progress(&[0], &BTreeMap::new()), [(0, 10)]);
-    partitions.end(returned(fresh, true));
+    partitions.end(completions(fresh, true));
     assert_eq!(partitions.in_flight(), 0);
 }
 
 #[test]
 fn a_jam_by_number_or_by_size_pauses_all_until_half_of_it_is_gone() {
     let all = vec![0, 1];
-    let pause = Repause {
+    let pause = PauseChanges {
         pause: all.clone(),
         resume: vec![],
     };
-    let resume = Repause {
+    let resume = PauseChanges {
         pause: vec![],
         resume: all.clone(),
     };
@@ -88,14 +91,14 @@ fn a_jam_by_number_or_by_size_pauses_all_until_half_of_it_is_gone() {
         let tickets: Vec<_> = (0..events).map(start).collect();
         assert!(partitions.full());
         assert_eq!(partitions.repause(), pause);
-        partitions.end(returned(tickets[0], true));
+        partitions.end(completions(tickets[0], true));
         if events == 4 {
             assert!(!partitions.full());
-            assert_eq!(partitions.repause(), Repause::default());
-            partitions.end(returned(tickets[1], true));
+            assert_eq!(partitions.repause(), PauseChanges::default());
+            partitions.end(completions(tickets[1], true));
         }
         assert_eq!(partitions.repause(), resume);
-        assert_eq!(partitions.repause(), Repause::default());
+        assert_eq!(partitions.repause(), PauseChanges::default());
     }
 }
 
@@ -104,9 +107,9 @@ fn a_partition_that_runs_too_far_ahead_pauses_alone() {
     let mut partitions = partitions(&[0, 1]);
     let stuck = started(&mut partitions, 0, 0);
     let far = started(&mut partitions, 0, MAX_SPAN);
-    partitions.end(returned(far, true));
+    partitions.end(completions(far, true));
     assert_eq!(partitions.repause().pause, [0]);
-    partitions.end(returned(stuck, true));
+    partitions.end(completions(stuck, true));
     assert_eq!(partitions.repause().resume, [0]);
 }
 
@@ -126,7 +129,7 @@ fn a_partition_that_somebody_has_paused_stays_so_until_it_is_resumed() {
     let mut partitions = partitions(&[0, 1]);
     partitions.hold(&BTreeSet::from([1, 7]));
     assert_eq!(partitions.repause().pause, [1]);
-    assert_eq!(partitions.repause(), Repause::default());
+    assert_eq!(partitions.repause(), PauseChanges::default());
     assert_eq!(partitions.paused(), 0, "nothing is in flight");
     // A rebalance takes it and gives it back.
     partitions.remove(1);

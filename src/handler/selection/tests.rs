@@ -3,9 +3,9 @@ use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
 use super::*;
 use crate::handler::action::log::Log;
-use crate::handler::event::{Occasion, Occasions};
+use crate::handler::event::{Trigger, Triggers};
 use crate::handler::fields::ActionName;
-use crate::handler::work::Ticket;
+use crate::handler::work::InFlight;
 
 const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",
     "user_id":1,"reason":"logout","policy":{"name":"acme","generation":0},
@@ -13,7 +13,7 @@ const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sess
     "detected_at":"2025-02-07T12:00:00.000Z"}"#;
 
 fn work(value: &str, redriven: Option<&str>) -> Work {
-    let ticket = Ticket {
+    let in_flight = InFlight {
         partition: 0,
         assignment: 1,
         offset: 7,
@@ -28,18 +28,18 @@ fn work(value: &str, redriven: Option<&str>) -> Work {
     let value = Some(value.as_bytes().to_vec());
     let time = Timestamp::CreateTime(0);
     let record = OwnedMessage::new(value, None, "t".to_owned(), time, 0, 7, headers);
-    Work::new(Occasion::Ending, ticket, record, Arc::default())
+    Work::new(Trigger::Ending, in_flight, record, Arc::default())
 }
 
 /// `a` and `c` run for endings, `b` only for warnings.
 fn selected(work: &Work, policy: Option<&[&str]>) -> (Vec<usize>, Vec<String>) {
-    let action = |(name, on): (&str, Vec<Occasion>)| {
+    let action = |(name, on): (&str, Vec<Trigger>)| {
         let name: ActionName = name.parse().unwrap();
         let action = Arc::new(Log::new(name.clone()));
-        let on = Occasions::try_from(on).unwrap();
+        let on = Triggers::try_from(on).unwrap();
         NamedAction { name, action, on }
     };
-    let (ending, warning) = (Occasion::Ending, Occasion::Warning);
+    let (ending, warning) = (Trigger::Ending, Trigger::Warning);
     let actions = [
         ("a", vec![ending, warning]),
         ("b", vec![warning]),

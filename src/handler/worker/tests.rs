@@ -8,9 +8,9 @@ use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
 use super::*;
 use crate::handler::action::{Action, Attempt};
-use crate::handler::claim::Claim;
-use crate::handler::event::{Occasion, Occasions};
-use crate::handler::work::Ticket;
+use crate::handler::event::{Trigger, Triggers};
+use crate::handler::partition_lease::PartitionLease;
+use crate::handler::work::InFlight;
 use crate::health::Health;
 
 const TOPIC: &str = "expired_sessions.dlq";
@@ -39,15 +39,15 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
     let health = Health::default();
     let registry = prometheus::Registry::new();
     let metrics = HandlerMetrics::new(&registry, [], &Reason::ALL).unwrap();
-    let station = |(name, action): (&str, Arc<dyn Action>)| {
+    let runner = |(name, action): (&str, Arc<dyn Action>)| {
         let name: crate::handler::fields::ActionName = name.parse().unwrap();
         let patience = RetryPolicy::default();
-        Station {
-            circuit: Circuit::new(name.clone(), patience, health.clone(), metrics.clone()),
+        ActionRunner {
+            circuit: CircuitBreaker::new(name.clone(), patience, health.clone(), metrics.clone()),
             named: NamedAction {
                 name,
                 action,
-                on: Occasions::default(),
+                on: Triggers::default(),
             },
         }
     };
@@ -55,7 +55,7 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
     let dead_letters =
         DeadLetters::new(config.clone(), topic, health.clone(), metrics.clone()).unwrap();
     Arc::new(Worker {
-        stations: actions.into_iter().map(station).collect(),
+        stations: actions.into_iter().map(runner).collect(),
         retry: RetryPolicy::default(),
         slots: Arc::new(Semaphore::new(1)),
         actions_of: Arc::new(|_| None),
@@ -65,8 +65,8 @@ fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<W
     })
 }
 
-fn work(claim: Arc<Claim>) -> Arc<Work> {
-    let ticket = Ticket {
+fn work(lease: Arc<PartitionLease>) -> Arc<Work> {
+    let in_flight = InFlight {
         partition: 0,
         assignment: 1,
         offset: 7,
@@ -75,7 +75,7 @@ fn work(claim: Arc<Claim>) -> Arc<Work> {
     let time = Timestamp::CreateTime(0);
     let topic = "expired_sessions".to_owned();
     let record = OwnedMessage::new(Some(ENDING.to_vec()), None, topic, time, 0, 7, None);
-    Arc::new(Work::new(Occasion::Ending, ticket, record, claim))
+    Arc::new(Work::new(Trigger::Ending, in_flight, record, lease))
 }
 
 fn first_dead_letter(config: &ClientConfig) -> OwnedMessage {
@@ -115,7 +115,7 @@ async fn an_action_that_panics_neither_loses_the_event_nor_stops_at_it() {
 #[tokio::test]
 async fn what_is_released_before_its_turn_is_not_begun() {
     let worker = worker(&ClientConfig::new(), vec![("defect", Arc::new(Panics))]);
-    let claim = Arc::new(Claim::default());
-    claim.release();
-    assert!(!worker.finish(&work(claim)).await);
+    let lease = Arc::new(PartitionLease::default());
+    lease.release();
+    assert!(!worker.finish(&work(lease)).await);
 }

@@ -15,10 +15,10 @@ use rdkafka::metadata::{Metadata, MetadataBroker};
 
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
-use super::state::Existing;
+use super::state::ExistingTopics;
 use super::state::{self, ConfigValue, Offsets, TopicState};
-use crate::kafka::edges::watermarks;
-use crate::kafka::trouble::why_unreachable;
+use crate::kafka::errors::connection_failure;
+use crate::kafka::list_offsets::watermarks;
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ impl TopicAdmin {
     ///
     /// # Errors
     /// [`TopicError::Unreachable`] if no broker answers in time.
-    pub async fn existing(&self, names: &[&str]) -> Result<Existing, TopicError> {
+    pub async fn existing(&self, names: &[&str]) -> Result<ExistingTopics, TopicError> {
         let metadata = self.metadata().await?;
         let mut found = select(&metadata, names);
         let asked: Vec<_> = found.keys().cloned().collect();
@@ -86,7 +86,7 @@ impl TopicAdmin {
             let (first, end) = ask
                 .retry(patience(within))
                 .sleep(std::thread::sleep)
-                .when(moving)
+                .when(active)
                 .call()?;
             Ok(Offsets { first, end })
         };
@@ -165,7 +165,7 @@ impl TopicAdmin {
         self.settle(names, "deleted", |topic| topic.is_none()).await
     }
 
-    /// Turns the answer to a change into an error, unless every topic was changed or
+    /// RoundRobin the answer to a change into an error, unless every topic was changed or
     /// `accepted`.
     async fn triage(
         &self,
@@ -274,7 +274,7 @@ impl TopicAdmin {
     /// Finds out why, which blocks.
     async fn unreachable(&self, reason: KafkaError) -> TopicError {
         let config = self.config.clone();
-        let why = tokio::task::spawn_blocking(move || why_unreachable(&config)).await;
+        let why = tokio::task::spawn_blocking(move || connection_failure(&config)).await;
         TopicError::Unreachable {
             bootstrap: self
                 .config
@@ -296,7 +296,7 @@ fn patience(within: Duration) -> ConstantBuilder {
 }
 
 /// Whether the error is of a partition that is new or on its way to another broker.
-fn moving(error: &KafkaError) -> bool {
+fn active(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -310,7 +310,7 @@ fn moving(error: &KafkaError) -> bool {
 }
 
 /// Those of `names` that exist, without their configuration.
-fn select(metadata: &Metadata, names: &[&str]) -> Existing {
+fn select(metadata: &Metadata, names: &[&str]) -> ExistingTopics {
     let wanted = metadata.topics().iter().filter(|topic| {
         names.contains(&topic.name()) && topic.error().is_none() && !topic.partitions().is_empty()
     });

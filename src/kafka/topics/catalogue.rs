@@ -1,8 +1,8 @@
 //! What each topic has to be like.
 
-use super::state::Existing;
+use super::state::ExistingTopics;
 use super::state::TopicState;
-use crate::kafka::names::Topics;
+use crate::kafka::topic_names::Topics;
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -84,7 +84,7 @@ impl Layout {
     /// The layout that goes with what exists: if nothing is `asked` for, all topics get
     /// as many partitions as `session_logs` has.
     #[must_use]
-    pub fn beside(existing: &Existing, topics: &Topics, asked: Option<i32>) -> Self {
+    pub fn beside(existing: &ExistingTopics, topics: &Topics, asked: Option<i32>) -> Self {
         let source = existing
             .get(&topics.session_logs)
             .map(TopicState::partition_count);

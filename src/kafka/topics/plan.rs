@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::catalogue::{Setting, TopicSpec};
-use super::state::Existing;
+use super::state::ExistingTopics;
 use super::state::TopicState;
 
 /// What is to be done about one topic.
@@ -53,7 +53,11 @@ impl fmt::Display for Difference {
 /// What has to be done so that `existing` topics become as the catalogue wants them.
 /// `replication` is the number of replicas asked for; without it, any will do.
 #[must_use]
-pub fn plan(catalogue: Vec<TopicSpec>, existing: &Existing, replication: Option<i32>) -> Vec<Step> {
+pub fn plan(
+    catalogue: Vec<TopicSpec>,
+    existing: &ExistingTopics,
+    replication: Option<i32>,
+) -> Vec<Step> {
     let step = |spec: TopicSpec| {
         let action = match existing.get(&spec.name) {
             None => Action::Create,

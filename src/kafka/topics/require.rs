@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::admin::TopicAdmin;
 use super::error::TopicError;
-use super::state::Existing;
+use super::state::ExistingTopics;
 use super::state::{TimestampType, TopicState};
 use crate::health::Health;
-use crate::kafka::names::Topics;
+use crate::kafka::topic_names::Topics;
 
 /// How long to wait before asking again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub struct SourceTopic {
 /// # Errors
 /// [`TopicError::Missing`] unless all of them exist; [`TopicError::Unreachable`] if there
 /// is nobody to ask.
-pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<Existing, TopicError> {
+pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<ExistingTopics, TopicError> {
     let existing = admin.existing(names).await?;
     let missing: Vec<_> = names
         .iter()
@@ -48,7 +48,7 @@ pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<Existing, Top
 ///
 /// # Errors
 /// [`TopicError::PartitionMismatch`], and whatever else waiting would not mend.
-pub async fn patiently<T, Answer>(
+pub async fn wait_for_topics<T, Answer>(
     health: &Health,
     stop: &CancellationToken,
     ask: impl Fn() -> Answer,

@@ -131,4 +131,4 @@ pub(super) fn configs(resource: ConfigResource) -> Option<(String, BTreeMap<Stri
 }
 
 /// The topics that exist, by name.
-pub type Existing = BTreeMap<String, TopicState>;
+pub type ExistingTopics = BTreeMap<String, TopicState>;

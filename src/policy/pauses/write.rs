@@ -8,8 +8,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::{Pause, Place};
 use crate::kafka::Topics;
+use crate::kafka::errors::WithHint;
 use crate::kafka::topics::{TopicAdmin, TopicError, require};
-use crate::kafka::trouble::Explained;
 
 /// How long one record may take to be written.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub enum PauseError {
     /// Kafka does not take it.
     #[error(
         "{topic} cannot be written to: {}; check that the brokers are up and that this user may write there",
-        Explained(reason)
+        WithHint(reason)
     )]
     Kafka {
         /// The topic.

@@ -20,7 +20,7 @@ const GROUP: usize = 32;
 
 /// An event, and what the log says of the record that carries it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Logged<'a> {
+pub struct LoggedEvent<'a> {
     /// The event.
     pub event: Event<'a>,
     /// The record's offset.
@@ -36,7 +36,7 @@ impl SessionTable {
     /// Tells `outcome` what became of each, by its place in `events`.
     pub fn apply_all(
         &mut self,
-        events: &[Logged<'_>],
+        events: &[LoggedEvent<'_>],
         out: &mut Vec<Effect>,
         mut outcome: impl FnMut(usize, Applied),
     ) {

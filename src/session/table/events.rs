@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Applied, Key, Logged, SessionTable};
+use super::{Applied, Key, LoggedEvent, SessionTable};
 use crate::session::attributes::Attributes;
 use crate::session::effect::{Effect, Ending};
 use crate::session::event::{Event, EventKind, Subject};
@@ -13,7 +13,7 @@ use crate::session::time::Timestamp;
 
 /// An event about one session, its time being what it counts for.
 #[derive(Clone, Copy)]
-struct Happening<'a> {
+struct SessionEventAt<'a> {
     user: Option<UserRef<'a>>,
     at: Timestamp,
     /// Whether it cannot have happened before that.
@@ -37,7 +37,7 @@ impl SessionTable {
         out: &mut Vec<Effect>,
     ) -> Applied {
         let key = self.key_of(event.subject);
-        let logged = Logged {
+        let logged = LoggedEvent {
             event,
             offset,
             record_timestamp,
@@ -50,14 +50,14 @@ impl SessionTable {
     pub(super) fn key_of(&self, subject: Subject<'_>) -> Key {
         match subject {
             Subject::Session { id, .. } => self.key(id.into()),
-            Subject::EverySessionOf(_) => self.key("".into()),
+            Subject::AllSessionsOf(_) => self.key("".into()),
         }
     }
 
     /// Applies an event whose session has this key.
     pub(super) fn apply_keyed(
         &mut self,
-        logged: &Logged<'_>,
+        logged: &LoggedEvent<'_>,
         key: &Key,
         out: &mut Vec<Effect>,
     ) -> Applied {
@@ -68,7 +68,7 @@ impl SessionTable {
         let exact = at == event.at;
         match event.subject {
             Subject::Session { user, .. } => {
-                let happening = Happening {
+                let happening = SessionEventAt {
                     user,
                     at,
                     exact,
@@ -81,7 +81,7 @@ impl SessionTable {
                     None => self.apply_to_unknown(key, happening, out),
                 }
             }
-            Subject::EverySessionOf(user) => {
+            Subject::AllSessionsOf(user) => {
                 self.end_every_session_of(user, at, exact, event.kind, out);
                 Applied::Accepted
             }
@@ -92,7 +92,7 @@ impl SessionTable {
     /// record's becomes the record's.
     pub(super) fn clamp(&mut self, at: Timestamp, record_timestamp: Timestamp) -> Timestamp {
         if at > record_timestamp + self.config.max_future_skew {
-            self.tally.clamped += 1;
+            self.counters.clamped += 1;
             record_timestamp
         } else {
             at
@@ -103,7 +103,7 @@ impl SessionTable {
         &mut self,
         slot: SlotId,
         key: &Key,
-        event: Happening<'_>,
+        event: SessionEventAt<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
         let (deadline, reason) = self.deadline(slot);
@@ -123,7 +123,7 @@ impl SessionTable {
     }
 
     /// Whether the event says nothing of the session that was not known.
-    fn has_attributes_of(&self, slot: SlotId, event: Happening<'_>) -> bool {
+    fn has_attributes_of(&self, slot: SlotId, event: SessionEventAt<'_>) -> bool {
         event.attributes.is_none_or(|attributes| {
             let known = self.slots.details(slot).attributes.as_deref();
             known == Some(attributes).filter(|all| !all.is_empty())
@@ -152,7 +152,7 @@ impl SessionTable {
     }
 
     /// A login, which restarts both clocks, or activity with other attributes.
-    fn update(&mut self, slot: SlotId, event: Happening<'_>) {
+    fn update(&mut self, slot: SlotId, event: SessionEventAt<'_>) {
         let (before, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
         session.last_activity = session.last_activity.max(event.at);
@@ -174,7 +174,7 @@ impl SessionTable {
     fn apply_to_unknown(
         &mut self,
         key: &Key,
-        event: Happening<'_>,
+        event: SessionEventAt<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
         let user = event.user.map_or("", |user| user.text);
@@ -182,7 +182,7 @@ impl SessionTable {
         let policy = self.policies.get(policy);
         let (deadline, _) = policy.deadline(event.at, event.at);
         if deadline + self.config.allowed_lateness <= self.watermark {
-            self.tally.late += 1;
+            self.counters.late += 1;
             return Applied::Late;
         }
         let reason = match event.kind {
@@ -205,9 +205,9 @@ impl SessionTable {
         Applied::Accepted
     }
 
-    fn start(&mut self, key: &Key, event: Happening<'_>) -> Applied {
+    fn start(&mut self, key: &Key, event: SessionEventAt<'_>) -> Applied {
         if self.slots.len() >= self.config.max_sessions {
-            self.tally.refused += 1;
+            self.counters.refused += 1;
             return Applied::Refused;
         }
         let user = event.user.unwrap_or(UserRef {
@@ -223,7 +223,7 @@ impl SessionTable {
         details.attributes = event.attributes.and_then(boxed);
         self.mark_pending(slot);
         self.resolve_policy(slot);
-        self.tally.started += 1;
+        self.counters.started += 1;
         Applied::Accepted
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::due::Due;
 use super::{SessionTable, Timestamp};
 use crate::session::effect::{Effect, Expiring};
-use crate::session::policy::{Census, PolicyIndex, PolicySet};
+use crate::session::policy::{PolicyCounts, PolicyIndex, PolicySet};
 use crate::session::slots::{Flags, SlotId};
 use crate::session::wheel::Wheel;
 
@@ -81,12 +81,12 @@ impl SessionTable {
             .live()
             .map(|slot| (slot, self.deadline(slot).0))
             .collect();
-        self.census = Census::new(&policies);
+        self.counts = PolicyCounts::new(&policies);
         self.policies = policies;
         for (slot, before) in slots {
             // Where it stood counts no more.
             self.slots[slot].policy = PolicyIndex::default();
-            self.census.enter(PolicyIndex::default());
+            self.counts.enter(PolicyIndex::default());
             self.resolve_policy(slot);
             self.withdraw_warning(slot, before);
         }
@@ -112,8 +112,8 @@ impl SessionTable {
         let user = details.user.text(&mut buffer);
         let policy = self.policies.resolve(user, details.attributes.as_deref());
         let session = &mut self.slots[slot];
-        self.census.leave(session.policy);
-        self.census.enter(policy);
+        self.counts.leave(session.policy);
+        self.counts.enter(policy);
         session.policy = policy;
         self.arm(slot);
     }

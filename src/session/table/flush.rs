@@ -40,7 +40,7 @@ impl SessionTable {
                 out.push(Effect::Forget(key.id));
             }
         }
-        let overdue = self.reached_before(now, position);
+        let overdue = self.offset_at(now, position);
         let mut rewritten = 0;
         while rewritten < limit
             && let Some(slot) = self.dirty.front()
@@ -55,7 +55,7 @@ impl SessionTable {
     /// How many sessions the next flush stores whatever its limit: those that have started, or
     /// changed in what has to be stored at once, some of which may have ended since.
     #[must_use]
-    pub fn unstored(&self) -> usize {
+    pub fn pending_stores(&self) -> usize {
         self.pending.len()
     }
 
@@ -116,7 +116,7 @@ impl SessionTable {
     }
 
     /// The offset below which everything was applied a slack ago or longer.
-    fn reached_before(&mut self, now: Timestamp, position: i64) -> i64 {
+    fn offset_at(&mut self, now: Timestamp, position: i64) -> i64 {
         let cutoff = now - self.config.slack;
         if self
             .marks

@@ -64,7 +64,7 @@ impl SessionTable {
 
     /// Has the next flush write what is so of the session, in place of a record that is
     /// wrong: its state, or that it is not there.
-    pub fn restate(&mut self, session: SessionId) {
+    pub fn rewrite(&mut self, session: SessionId) {
         let key = self.key(session);
         match self.find(&key) {
             Some(slot) => self.mark_pending(slot),

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::rebalance::COMMIT_PATIENCE;
-use super::{Committed, Custody, News, Surroundings};
+use super::{Committed, Io, ManagerEvent, PartitionManager};
 
-impl<S: Surroundings> Custody<S> {
+impl<S: Io> PartitionManager<S> {
     /// Hands a batch over when its time has come.
     pub(super) fn commit_if_due(&mut self) {
-        let now = self.surroundings.reading();
+        let now = self.io.reading();
         if !self.engine.due(now.elapsed) {
             return;
         }
-        if self.surroundings.committing() {
+        if self.io.committing() {
             // The next batch goes on growing, but not for ever.
             if self.engine.full() {
                 self.take_commit(COMMIT_PATIENCE);
@@ -24,13 +24,13 @@ impl<S: Surroundings> Custody<S> {
 
     fn submit_batch(&mut self) {
         // Asked for first: a batch that is taken has to be committed.
-        let Some(member) = self.surroundings.member() else {
+        let Some(member) = self.io.member() else {
             return;
         };
         self.step_past_control_records();
-        let now = self.surroundings.reading();
+        let now = self.io.reading();
         if let Some(batch) = self.engine.take_batch(now) {
-            self.surroundings.commit(batch, member);
+            self.io.commit(batch, member);
         }
     }
 
@@ -40,14 +40,14 @@ impl<S: Surroundings> Custody<S> {
             batch,
             outcome,
             took,
-        }) = self.surroundings.committed(patience)
+        }) = self.io.committed(patience)
         else {
             return;
         };
         match outcome {
-            Ok(()) => self.surroundings.tell(News::Committed(&batch, took)),
+            Ok(()) => self.io.tell(ManagerEvent::Committed(&batch, took)),
             Err(error) => {
-                self.surroundings.tell(News::Aborted(took));
+                self.io.tell(ManagerEvent::Aborted(took));
                 tracing::warn!(%error, "the transaction came to nothing; restoring all partitions");
                 self.restore_everything();
             }
@@ -57,7 +57,7 @@ impl<S: Surroundings> Custody<S> {
     /// Commits everything now, and waits for it up to `patience`.
     pub fn commit_now(&mut self, patience: Duration) {
         self.take_commit(patience);
-        if !self.surroundings.committing() {
+        if !self.io.committing() {
             self.submit_batch();
             self.take_commit(patience);
         }

@@ -1,4 +1,4 @@
-//! What [`Custody`](super::Custody) works with: Kafka and clocks, or a simulation.
+//! What [`PartitionManager`](super::PartitionManager) works with: Kafka and clocks, or a simulation.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::PolicySet;
-use crate::tracker::clocks::ClockTrouble;
-use crate::tracker::engine::{Batch, Ticket};
+use crate::tracker::clocks::ClockHold;
+use crate::tracker::engine::{Batch, RestoreId};
 use crate::tracker::restore::{RestoreSettings, Restored};
 
 /// A member of the consumer group, a producer, restores that run beside it, clocks.
 /// Nothing in here waits unless it says so.
-pub trait Surroundings {
+pub trait Io {
     /// Why something came to nothing.
     type Error: fmt::Display;
     /// As whom the group knows this member at some moment: a commit on behalf of a
@@ -55,7 +55,7 @@ pub trait Surroundings {
     fn positions(&self) -> Vec<(i32, i64)>;
 
     /// Begins to restore a partition.
-    fn restore(&mut self, ticket: Ticket, settings: RestoreSettings);
+    fn restore(&mut self, restore_id: RestoreId, settings: RestoreSettings);
     /// A restore that is done, if there is one.
     fn restored(&mut self) -> Option<RestoreResult<Self::Error>>;
 
@@ -69,7 +69,7 @@ pub trait Surroundings {
     fn committed(&mut self, patience: Duration) -> Option<Committed<Self::Error>>;
 
     /// For metrics and the admin port.
-    fn tell(&mut self, news: News<'_>);
+    fn tell(&mut self, news: ManagerEvent<'_>);
 }
 
 /// A batch that has been dealt with.
@@ -87,7 +87,7 @@ pub struct Committed<E> {
 #[derive(Debug)]
 pub struct RestoreResult<E> {
     /// Whose it was.
-    pub ticket: Ticket,
+    pub restore_id: RestoreId,
     /// Which partition.
     pub partition: i32,
     /// The partition, or why not.
@@ -109,7 +109,7 @@ pub enum RestoreOutcome<E> {
 
 /// What has come about.
 #[derive(Clone, Copy, Debug)]
-pub enum News<'a> {
+pub enum ManagerEvent<'a> {
     /// Policies are in force, or others than before.
     Policies,
     /// It is known which partitions are paused, or others are than before.
@@ -117,7 +117,7 @@ pub enum News<'a> {
     /// The brokers do not tell their time: this machine's clock cannot be checked.
     Unchecked,
     /// Whether sessions may end by the clocks, or why not.
-    Clocks(Option<ClockTrouble>),
+    Clocks(Option<ClockHold>),
     /// A batch has been committed, in this time.
     Committed(&'a Batch, Duration),
     /// A batch came to nothing, in this time.

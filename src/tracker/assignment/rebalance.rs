@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Custody, News, Surroundings};
+use super::{Io, ManagerEvent, PartitionManager};
 
 /// How long a commit may hold up a rebalance. Its own calls give up before that.
 pub(super) const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ pub enum Change {
     Lost(Vec<i32>),
 }
 
-impl<S: Surroundings> Custody<S> {
+impl<S: Io> PartitionManager<S> {
     /// Deals with a rebalance. The group waits for it.
     ///
     /// # Errors
@@ -27,16 +27,16 @@ impl<S: Surroundings> Custody<S> {
         match change {
             Change::Assigned(partitions) => {
                 // Nothing is read before its state is there.
-                self.surroundings.take_over(partitions)?;
+                self.io.take_over(partitions)?;
                 for &partition in partitions {
-                    let ticket = self.engine.assign(partition);
-                    self.waiting.push((partition, ticket));
+                    let restore_id = self.engine.assign(partition);
+                    self.waiting.push((partition, restore_id));
                 }
             }
             Change::Revoked(partitions) => {
                 self.commit_now(COMMIT_PATIENCE);
                 self.give_up(partitions);
-                self.surroundings.give_back(partitions)?;
+                self.io.give_back(partitions)?;
             }
             Change::Lost(partitions) => {
                 tracing::warn!(
@@ -44,7 +44,7 @@ impl<S: Surroundings> Custody<S> {
                     "lost: the group did not hear of this member in time"
                 );
                 self.give_up(partitions);
-                self.surroundings.give_back(partitions)?;
+                self.io.give_back(partitions)?;
             }
         }
         self.tell_restoring();
@@ -55,14 +55,14 @@ impl<S: Surroundings> Custody<S> {
     pub(super) fn restore_everything(&mut self) {
         self.waiting = self.engine.abort();
         let partitions: Vec<i32> = self.waiting.iter().map(|(number, _)| *number).collect();
-        self.surroundings.pause(&partitions);
+        self.io.pause(&partitions);
         self.tell_restoring();
     }
 
     pub(super) fn tell_restoring(&mut self) {
         let assigned = self.engine.assigned();
         let restoring = assigned.filter(|(_, state)| state.is_none()).count();
-        self.surroundings.tell(News::Restoring(restoring));
+        self.io.tell(ManagerEvent::Restoring(restoring));
     }
 
     fn give_up(&mut self, partitions: &[i32]) {

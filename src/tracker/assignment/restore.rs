@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Custody, News, RestoreOutcome, RestoreResult, Surroundings};
+use super::{Io, ManagerEvent, PartitionManager, RestoreOutcome, RestoreResult};
 use crate::session::PolicySet;
-use crate::tracker::engine::Ticket;
+use crate::tracker::engine::RestoreId;
 use crate::tracker::restore::{RestoreSettings, Restored};
 
-impl<S: Surroundings> Custody<S> {
+impl<S: Io> PartitionManager<S> {
     /// Has partitions restored, and takes those that have been.
     pub(super) fn take_restored(&mut self) -> anyhow::Result<()> {
         // Not before the clocks are known: events would be taken for events from the
@@ -17,11 +17,11 @@ impl<S: Surroundings> Custody<S> {
             && self.engine.pauses_known()
             && let Some(policies) = self.engine.policies().cloned()
         {
-            for (partition, ticket) in std::mem::take(&mut self.waiting) {
-                self.begin_restore(partition, ticket, Arc::clone(&policies));
+            for (partition, restore_id) in std::mem::take(&mut self.waiting) {
+                self.begin_restore(partition, restore_id, Arc::clone(&policies));
             }
         }
-        while let Some(result) = self.surroundings.restored() {
+        while let Some(result) = self.io.restored() {
             self.restored(result)?;
         }
         Ok(())
@@ -29,38 +29,38 @@ impl<S: Surroundings> Custody<S> {
 
     /// Goes on where the log begins by now. Not while a commit is under way: a restore
     /// that runs beside it could see its checkpoints without its offset.
-    pub(super) fn restore_if_overtaken(&mut self) {
-        if self.overtaken && !self.surroundings.committing() {
-            self.overtaken = false;
+    pub(super) fn restore_truncated(&mut self) {
+        if self.log_truncated && !self.io.committing() {
+            self.log_truncated = false;
             self.restore_everything();
         }
     }
 
-    fn begin_restore(&mut self, partition: i32, ticket: Ticket, policies: Arc<PolicySet>) {
+    fn begin_restore(&mut self, partition: i32, restore_id: RestoreId, policies: Arc<PolicySet>) {
         let settings = RestoreSettings {
             partition,
-            siblings: self.siblings,
+            partition_count: self.partition_count,
             table: self.table.clone(),
             policies,
             clocks: *self.engine.clocks(),
         };
-        self.surroundings.restore(ticket, settings);
+        self.io.restore(restore_id, settings);
     }
 
     fn restored(&mut self, result: RestoreResult<S::Error>) -> anyhow::Result<()> {
         let RestoreResult {
-            ticket,
+            restore_id,
             partition,
             outcome,
         } = result;
-        if self.engine.restoring(partition) != Some(ticket) {
+        if self.engine.restoring(partition) != Some(restore_id) {
             return Ok(());
         }
         match outcome {
-            RestoreOutcome::Restored(restored) => self.go_live(ticket, partition, *restored),
+            RestoreOutcome::Restored(restored) => self.go_live(restore_id, partition, *restored),
             RestoreOutcome::Failed(error) => {
                 tracing::warn!(partition, %error, "restoring again");
-                self.waiting.push((partition, ticket));
+                self.waiting.push((partition, restore_id));
             }
             RestoreOutcome::Impossible(error) => return Err(error),
             RestoreOutcome::Stopped => {}
@@ -71,17 +71,17 @@ impl<S: Surroundings> Custody<S> {
     /// Has a partition read from `position` on; restores it if that cannot be done. Whether
     /// it could.
     pub(super) fn read_on(&mut self, partition: i32, position: i64) -> bool {
-        let Err(error) = self.surroundings.read_from(partition, position) else {
+        let Err(error) = self.io.read_from(partition, position) else {
             return true;
         };
         tracing::warn!(partition, position, %error, "cannot read on from there; restoring again");
-        let ticket = self.engine.assign(partition);
-        self.waiting.push((partition, ticket));
+        let restore_id = self.engine.assign(partition);
+        self.waiting.push((partition, restore_id));
         self.tell_restoring();
         false
     }
 
-    fn go_live(&mut self, ticket: Ticket, partition: i32, restored: Restored) {
+    fn go_live(&mut self, restore_id: RestoreId, partition: i32, restored: Restored) {
         let position = restored.partition.position();
         // One that is paused is read on when it is resumed.
         if !self.engine.is_paused(partition) && !self.read_on(partition, position) {
@@ -98,9 +98,9 @@ impl<S: Surroundings> Custody<S> {
             replayed = restored.replayed,
             "restored"
         );
-        self.surroundings.tell(News::Restored(&restored));
+        self.io.tell(ManagerEvent::Restored(&restored));
         self.engine
-            .restored(ticket, partition, Box::new(restored.partition));
+            .restored(restore_id, partition, Box::new(restored.partition));
         self.tell_restoring();
     }
 }

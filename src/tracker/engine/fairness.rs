@@ -9,10 +9,10 @@ use super::{Assigned, Engine, Partition, PartitionBatch};
 use crate::session::Timestamp;
 
 impl Engine {
-    /// Whether the next transaction has reached a bound. Events may have led it beyond.
+    /// Whether the next transaction has advance_position a bound. Events may have led it beyond.
     pub(super) fn is_bounded(&self) -> bool {
-        let unstored: usize = self.live().map(Partition::unstored).sum();
-        self.room() == 0 || unstored >= self.bounds.stores
+        let pending_stores: usize = self.live().map(Partition::pending_stores).sum();
+        self.room() == 0 || pending_stores >= self.bounds.stores
     }
 
     /// How many more outputs the next transaction takes.
@@ -28,7 +28,7 @@ impl Engine {
             if room == 0 {
                 return;
             }
-            let Some(partition) = self.moving(number) else {
+            let Some(partition) = self.active(number) else {
                 continue;
             };
             partition.advance(&mut room);

@@ -2,7 +2,7 @@
 
 /// The most that goes into one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct TransactionLimits {
     /// Terminal events, warnings and dead letters.
     pub outputs: usize,
     /// Checkpoint records of new and changed sessions; and as many again of those that are
@@ -10,7 +10,7 @@ pub struct Bounds {
     pub stores: usize,
 }
 
-impl Default for Bounds {
+impl Default for TransactionLimits {
     /// A few tenths of a second of a broker's time.
     fn default() -> Self {
         Self {
@@ -22,7 +22,7 @@ impl Default for Bounds {
 
 /// The partitions whose turn it is.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct RoundRobin {
     pub(super) endings: i32,
     pub(super) rewrites: i32,
 }

@@ -6,7 +6,7 @@ use super::{Assigned, Engine, is_in};
 
 /// What has to be done about reading.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Repause {
+pub struct PauseChanges {
     /// Partitions to stop reading.
     pub pause: Vec<i32>,
     /// Partitions to read again, and from where on.
@@ -16,8 +16,8 @@ pub struct Repause {
 impl Engine {
     /// From now on these partitions are paused, and no others: records of them do not count,
     /// and their watermarks stay where they are, so that nothing ends.
-    pub fn set_paused(&mut self, paused: BTreeSet<i32>) -> Repause {
-        let mut change = Repause::default();
+    pub fn set_paused(&mut self, paused: BTreeSet<i32>) -> PauseChanges {
+        let mut change = PauseChanges::default();
         for (&number, state) in &self.partitions {
             let Assigned::Live(partition) = state else {
                 // Looked at again once it has been restored.

@@ -43,9 +43,9 @@ fn engine() -> Engine {
         sent: Duration::ZERO,
         acknowledged: Duration::ZERO,
     });
-    let ticket = engine.assign(0);
+    let restore_id = engine.assign(0);
     let table = SessionTable::new(TableConfig::default(), policies(), START);
-    assert!(engine.restored(ticket, 0, Box::new(Partition::new(0, 1, table, 0))));
+    assert!(engine.restored(restore_id, 0, Box::new(Partition::new(0, 1, table, 0))));
     engine
 }
 
@@ -62,18 +62,18 @@ fn read_to(engine: &mut Engine, end: i64) {
     assert_eq!(engine.apply(0, &events, START), Some(end - 1), "no key");
 }
 
-fn seen_end(engine: &mut Engine, end: i64) {
+fn on_end_offset(engine: &mut Engine, end: i64) {
     let answer = EndOffsets {
         asked_at: reading(0),
         ends: vec![(0, end)],
     };
-    engine.seen_ends(&answer).unwrap();
+    engine.on_end_offsets(&answer).unwrap();
 }
 
 #[test]
 fn a_backlog_is_committed_as_soon_as_it_is_worked_off() {
     let mut engine = engine();
-    seen_end(&mut engine, BACKLOG);
+    on_end_offset(&mut engine, BACKLOG);
     read_to(&mut engine, BACKLOG - 1);
     assert!(!engine.due(Duration::from_millis(2)), "one record is left");
     assert!(engine.due(INTERVAL), "the interval counts all the same");
@@ -90,9 +90,9 @@ fn a_backlog_is_committed_as_soon_as_it_is_worked_off() {
 fn a_trickle_waits_for_the_commit_interval() {
     let mut engine = engine();
     for step in 1..10 {
-        seen_end(&mut engine, step * 100);
+        on_end_offset(&mut engine, step * 100);
         read_to(&mut engine, step * 100);
-        seen_end(&mut engine, step * 100);
+        on_end_offset(&mut engine, step * 100);
         assert!(!engine.due(Duration::from_millis(999)));
     }
     assert!(engine.due(INTERVAL));
@@ -114,8 +114,8 @@ fn on_a_paused_partition_time_stands_still_and_then_everything_due_ends() {
         },
         ends: vec![(0, 1)],
     };
-    engine.seen_ends(&later).unwrap();
-    engine.reached(0, 5);
+    engine.on_end_offsets(&later).unwrap();
+    engine.advance_position(0, 5);
     assert_eq!(engine.apply(0, &[Event(1)], START), None);
     let partition = engine.live_partition(0).unwrap();
     assert_eq!((partition.position(), partition.sessions()), (1, 1));
@@ -123,6 +123,6 @@ fn on_a_paused_partition_time_stands_still_and_then_everything_due_ends() {
 
     let resumed = engine.set_paused(BTreeSet::new());
     assert_eq!(resumed.resume, [(0, 1)]);
-    engine.seen_ends(&later).unwrap();
+    engine.on_end_offsets(&later).unwrap();
     assert_eq!(engine.live_partition(0).unwrap().sessions(), 0);
 }

@@ -2,14 +2,14 @@
 
 use rdkafka::error::KafkaError;
 
-use crate::kafka::renewing;
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
+use crate::kafka::recreating_producer;
 
 /// Why a batch has not been committed. Nothing of it counts.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Kafka refused or did not answer.
-    #[error("{step}: {}", Explained(source))]
+    #[error("{step}: {}", WithHint(source))]
     Kafka {
         /// Doing what.
         step: &'static str,
@@ -22,7 +22,7 @@ pub enum CommitError {
     /// Records were refused, or given up.
     #[error(
         "{count} records could not be written, the first to {topic}: {}",
-        Explained(reason)
+        WithHint(reason)
     )]
     Unwritten {
         /// How many.
@@ -51,9 +51,9 @@ impl CommitError {
 impl CommitError {
     /// Whether records were given up because nobody took them in time. The producer may
     /// have lost their partitions for good, whatever the brokers do since
-    /// ([`renewing`](crate::kafka::renewing) says why).
+    /// ([`renewing`](crate::kafka::recreating_producer) says why).
     pub(super) fn has_timed_out(&self) -> bool {
-        matches!(self, Self::Unwritten { reason, .. } if renewing::is_worn_out(reason))
+        matches!(self, Self::Unwritten { reason, .. } if recreating_producer::must_recreate(reason))
     }
 
     /// Whether librdkafka refuses how the producer is configured: trying again does not help.

@@ -19,7 +19,7 @@ use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
 use crate::tracker::delivery::{Delivery, Stage};
 use crate::tracker::engine::Batch;
-use crate::tracker::outbox::{self, Manner};
+use crate::tracker::outbox::{self, EncodeOptions};
 
 /// How long one call may take before it is tried again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -119,16 +119,16 @@ impl Committer {
     ) -> Step<()> {
         let offsets = self.offsets(batch)?;
         let topics = self.topics.clone();
-        let manner = Manner {
+        let options = EncodeOptions {
             delivery: self.delivery,
             max_letter,
         };
         let consumer = Arc::clone(&self.consumer);
         let producer = self.producer()?;
-        let mut stages = manner.delivery.stages().iter();
+        let mut stages = options.delivery.stages().iter();
         let outcome = stages.try_for_each(|stage| match stage {
             Stage::Begin => at("begin the transaction", producer.begin_transaction()),
-            Stage::Write => outbox::write(batch, &topics, manner, |record| send(producer, record))
+            Stage::Write => outbox::write(batch, &topics, options, |record| send(producer, record))
                 .and_then(|()| drain(producer)),
             Stage::AddOffsets => retry("add offsets to the transaction", || {
                 producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
@@ -143,7 +143,7 @@ impl Committer {
         });
         let outcome = outcome.map_err(|error| fenced_or(error, producer));
         if let Err(error) = &outcome {
-            let ends_transaction = manner.delivery == Delivery::ExactlyOnce;
+            let ends_transaction = options.delivery == Delivery::ExactlyOnce;
             // Fenced, or in doubt. The next one takes over its transactional id, which
             // ends what it left open; whether that was committed, a restore reads.
             let lost = requires_new_producer(error) || ends_transaction && abort(producer).is_err();

@@ -10,7 +10,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::commit_error::{CommitError, Step};
-use crate::tracker::outbox::Outgoing;
+use crate::tracker::outbox::ProducerRecord;
 
 /// How long to wait before looking again whether the queue has emptied.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -19,10 +19,10 @@ pub(super) type BatchProducer = ThreadedProducer<Failures>;
 
 /// Counts the records that could not be written.
 #[derive(Default)]
-pub(super) struct Failures(Mutex<Tally>);
+pub(super) struct Failures(Mutex<FailureCounts>);
 
 #[derive(Default)]
-struct Tally {
+struct FailureCounts {
     all: u64,
     too_large: u64,
     /// Where the first of them should have gone, and why it has not.
@@ -31,25 +31,25 @@ struct Tally {
 
 impl Failures {
     pub(super) fn forget(&self) {
-        *self.tally() = Tally::default();
+        *self.counters() = FailureCounts::default();
     }
 
     fn count(&self, topic: &str, error: &KafkaError) {
-        let mut tally = self.tally();
-        tally.all += 1;
+        let mut counters = self.counters();
+        counters.all += 1;
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
-            tally.too_large += 1;
+            counters.too_large += 1;
         }
         let first = || (topic.to_owned(), error.clone());
-        tally.first.get_or_insert_with(first);
+        counters.first.get_or_insert_with(first);
     }
 
     fn take(&self) -> Step<()> {
-        let tally = std::mem::take(&mut *self.tally());
-        match (tally.first, tally.too_large) {
+        let counters = std::mem::take(&mut *self.counters());
+        match (counters.first, counters.too_large) {
             (None, _) => Ok(()),
             (Some((topic, reason)), 0) => Err(CommitError::Unwritten {
-                count: tally.all,
+                count: counters.all,
                 topic,
                 reason,
             }),
@@ -57,7 +57,7 @@ impl Failures {
         }
     }
 
-    fn tally(&self) -> MutexGuard<'_, Tally> {
+    fn counters(&self) -> MutexGuard<'_, FailureCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,7 +75,7 @@ impl ProducerContext for Failures {
 }
 
 /// Queues a record, waiting while the queue is full.
-pub(super) fn send(producer: &BatchProducer, outgoing: Outgoing<'_>) -> Step<()> {
+pub(super) fn send(producer: &BatchProducer, outgoing: ProducerRecord<'_>) -> Step<()> {
     let mut record = BaseRecord::to(outgoing.topic);
     record.key = outgoing.key;
     record.payload = outgoing.value;

@@ -1,4 +1,4 @@
-//! The loop's surroundings, on Kafka.
+//! The loop's io, on Kafka.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::clock::{BrokerSample, Clock, Reading};
 use crate::health::Health;
 use crate::kafka::end_offsets::{EndOffsetWatch, EndOffsets};
-use crate::kafka::group::{Absence, GroupConsumer, Standstill};
+use crate::kafka::group::{EvictionDetector, GroupConsumer, StallDetector};
 use crate::kafka::{Topics, group};
 use crate::processes;
 use crate::processes::{Identity, Reporter};
 use crate::session::{PolicySet, TableConfig};
-use crate::tracker::assignment::{Committed, News, RestoreOutcome, RestoreResult, Surroundings};
-use crate::tracker::engine::{Batch, Ticket};
+use crate::tracker::assignment::{Committed, Io, ManagerEvent, RestoreOutcome, RestoreResult};
+use crate::tracker::engine::{Batch, RestoreId};
 use crate::tracker::kafka::commit_error::CommitError;
 use crate::tracker::kafka::commit_thread::CommitThread;
 use crate::tracker::kafka::restore_log::RestoreError;
@@ -28,7 +28,7 @@ use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::RestoreSettings;
 
 /// A member of the group with everything around it.
-pub(crate) struct OnKafka {
+pub(crate) struct KafkaIo {
     pub(crate) parts: Parts,
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
@@ -43,7 +43,7 @@ pub(crate) struct OnKafka {
 
 /// Why something came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KafkaTrouble {
+pub(crate) enum KafkaIoError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
@@ -52,7 +52,7 @@ pub(crate) enum KafkaTrouble {
     Seek(#[from] rdkafka::error::KafkaError),
 }
 
-impl OnKafka {
+impl KafkaIo {
     pub(crate) fn new(
         parts: Parts,
         settings: Settings,
@@ -117,8 +117,8 @@ impl OnKafka {
     }
 }
 
-impl Surroundings for OnKafka {
-    type Error = KafkaTrouble;
+impl Io for KafkaIo {
+    type Error = KafkaIoError;
     type Member = ConsumerGroupMetadata;
 
     fn reading(&self) -> Reading {
@@ -162,7 +162,7 @@ impl Surroundings for OnKafka {
         }
     }
 
-    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), KafkaTrouble> {
+    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), KafkaIoError> {
         let topic = &self.settings.topics.session_logs;
         Ok(group::read_from(
             &self.parts.consumer,
@@ -190,13 +190,16 @@ impl Surroundings for OnKafka {
         known.collect()
     }
 
-    fn restore(&mut self, ticket: Ticket, settings: RestoreSettings) {
+    fn restore(&mut self, restore_id: RestoreId, settings: RestoreSettings) {
         let now = self.clock.elapsed();
         self.restores.insert(settings.partition, now);
-        self.parts.restores.submit(RestoreJob { ticket, settings });
+        self.parts.restores.submit(RestoreJob {
+            restore_id,
+            settings,
+        });
     }
 
-    fn restored(&mut self) -> Option<RestoreResult<KafkaTrouble>> {
+    fn restored(&mut self) -> Option<RestoreResult<KafkaIoError>> {
         let result = self.parts.restores.result()?;
         let partition = result.partition;
         if let Some(begun) = self.restores.remove(&partition) {
@@ -217,7 +220,7 @@ impl Surroundings for OnKafka {
             }
         };
         Some(RestoreResult {
-            ticket: result.ticket,
+            restore_id: result.restore_id,
             partition,
             outcome,
         })
@@ -235,7 +238,7 @@ impl Surroundings for OnKafka {
         self.parts.commits.submit(batch, member);
     }
 
-    fn committed(&mut self, patience: Duration) -> Option<Committed<KafkaTrouble>> {
+    fn committed(&mut self, patience: Duration) -> Option<Committed<KafkaIoError>> {
         let Committed {
             batch,
             outcome,
@@ -246,50 +249,50 @@ impl Surroundings for OnKafka {
         }
         Some(Committed {
             batch,
-            outcome: outcome.map_err(KafkaTrouble::Commit),
+            outcome: outcome.map_err(KafkaIoError::Commit),
             took,
         })
     }
 
-    fn tell(&mut self, news: News<'_>) {
+    fn tell(&mut self, news: ManagerEvent<'_>) {
         match news {
-            News::Policies => {
+            ManagerEvent::Policies => {
                 self.health.set_ready("policies");
                 // Who edits a policy waits to see that it has arrived.
                 self.last_report = None;
             }
-            News::Pauses => {
+            ManagerEvent::Pauses => {
                 self.health.set_ready("pauses");
                 self.last_report = None;
             }
-            News::Unchecked => {
+            ManagerEvent::Unchecked => {
                 let topic = &self.settings.topics.processes;
                 tracing::warn!(
                     topic,
                     "the topic keeps producers' timestamps: this machine's clock cannot be checked against the brokers'"
                 );
             }
-            News::Clocks(trouble) => {
+            ManagerEvent::Clocks(trouble) => {
                 match &trouble {
                     None => self.health.set_ready("clock"),
                     Some(trouble) => self.health.set_not_ready("clock", trouble.to_string()),
                 }
                 self.metrics.clocks(trouble.as_ref());
             }
-            News::Committed(batch, took) => {
+            ManagerEvent::Committed(batch, took) => {
                 let lateness = self.settings.table.allowed_lateness;
                 let now = self.clock.wall();
                 self.metrics
                     .committed(batch, now, lateness, took.as_secs_f64());
             }
-            News::Aborted(took) => self.metrics.aborted(took.as_secs_f64()),
-            News::Restored(restored) => self.metrics.restored(
+            ManagerEvent::Aborted(took) => self.metrics.aborted(took.as_secs_f64()),
+            ManagerEvent::Restored(restored) => self.metrics.restored(
                 restored.records,
                 restored.replayed,
                 restored.degraded.is_some(),
             ),
-            News::Restoring(0) => self.health.set_ready("restore"),
-            News::Restoring(count) => self
+            ManagerEvent::Restoring(0) => self.health.set_ready("restore"),
+            ManagerEvent::Restoring(count) => self
                 .health
                 .set_not_ready("restore", format!("{count} partitions are being restored")),
         }
@@ -304,9 +307,9 @@ pub struct Parts {
     /// The member of the consumer group.
     pub consumer: Arc<GroupConsumer>,
     /// Notices if it does not find back into the group.
-    pub absence: Absence,
+    pub eviction: EvictionDetector,
     /// Notices partitions that it does not get on with.
-    pub standstill: Standstill,
+    pub stall: StallDetector,
     /// Commits batches.
     pub commits: CommitThread,
     /// Restores partitions.

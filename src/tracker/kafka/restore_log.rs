@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
-use crate::kafka::edges::watermarks;
-use crate::kafka::trouble::Explained;
+use crate::kafka::errors::WithHint;
+use crate::kafka::list_offsets::watermarks;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::outbox::POSITION;
 use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
@@ -301,7 +301,7 @@ fn is_passing(error: &KafkaError) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// Kafka refused or did not answer. Worth trying again.
-    #[error("{step} of {topic}: {}", Explained(source))]
+    #[error("{step} of {topic}: {}", WithHint(source))]
     Kafka {
         /// With which topic.
         topic: String,

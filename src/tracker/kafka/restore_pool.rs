@@ -12,7 +12,7 @@ use super::restore_log::KafkaLog;
 use super::restore_log::RestoreError;
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::tracker::engine::Ticket;
+use crate::tracker::engine::RestoreId;
 use crate::tracker::restore::{RestoreSettings, Restored, restore};
 
 /// Partitions restored at the same time.
@@ -24,7 +24,7 @@ const BACKOFF: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct RestoreJob {
     /// For whom.
-    pub ticket: Ticket,
+    pub restore_id: RestoreId,
     /// Which, and how.
     pub settings: RestoreSettings,
 }
@@ -33,7 +33,7 @@ pub struct RestoreJob {
 #[derive(Debug)]
 pub struct RestoreResult {
     /// Whose it was.
-    pub ticket: Ticket,
+    pub restore_id: RestoreId,
     /// Which partition.
     pub partition: i32,
     /// The partition, or why not.
@@ -71,7 +71,7 @@ impl RestorePool {
                 // The queue ends with the pool.
                 while let Ok(job) = { queue.lock().unwrap_or_else(PoisonError::into_inner).recv() }
                 {
-                    let ticket = job.ticket;
+                    let restore_id = job.restore_id;
                     let partition = job.settings.partition;
                     log.partition = partition;
                     let outcome = restore(&mut log, job.settings);
@@ -88,7 +88,7 @@ impl RestorePool {
                         }
                     }
                     let _gone = sender.send(RestoreResult {
-                        ticket,
+                        restore_id,
                         partition,
                         outcome,
                     });

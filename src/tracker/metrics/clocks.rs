@@ -3,7 +3,7 @@
 use prometheus::{Error, GaugeVec, IntGauge, IntGaugeVec};
 
 use crate::metrics::register::Register;
-use crate::tracker::clocks::ClockTrouble;
+use crate::tracker::clocks::ClockHold;
 
 #[derive(Clone, Debug)]
 pub(super) struct ClockMetrics {
@@ -31,14 +31,14 @@ impl ClockMetrics {
                 &[],
             )?,
         };
-        metrics.trouble(Some(&ClockTrouble::Unknown));
+        metrics.trouble(Some(&ClockHold::Unknown));
         Ok(metrics)
     }
 
-    pub(super) fn trouble(&self, trouble: Option<&ClockTrouble>) {
+    pub(super) fn trouble(&self, trouble: Option<&ClockHold>) {
         self.agree.set(i64::from(trouble.is_none()));
-        let reason = trouble.map(ClockTrouble::reason);
-        for each in ClockTrouble::REASONS {
+        let reason = trouble.map(ClockHold::reason);
+        for each in ClockHold::REASONS {
             let gauge = self.trouble.with_label_values(&[each]);
             gauge.set(i64::from(reason == Some(each)));
         }

@@ -4,14 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
-use super::{Desk, NoAnswer, Wanted};
+use super::{Handle, Query, QueryError};
 use crate::http::token::Token;
 use crate::session::UserRef;
 use crate::session_lookup::{self, PATH};
@@ -42,7 +42,7 @@ enum Refusal {
     #[error("give one of session and user, as in /sessions?session=ID or /sessions?user=ID")]
     Malformed,
     #[error(transparent)]
-    NoAnswer(#[from] NoAnswer),
+    QueryError(#[from] QueryError),
 }
 
 impl Gate {
@@ -73,43 +73,44 @@ impl Gate {
 }
 
 /// What the admin port serves besides probes and metrics.
-pub fn router(desk: Desk, gate: Gate) -> Router {
+pub fn router(handle: Handle, gate: Gate) -> Router {
     Router::new()
         .route(PATH, get(sessions))
-        .with_state((desk, gate))
+        .with_state((handle, gate))
 }
 
 async fn sessions(
-    State((desk, gate)): State<(Desk, Gate)>,
+    State((handle, gate)): State<(Handle, Gate)>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    match answer(&desk, &gate, &headers, &uri).await {
+    match answer(&handle, &gate, &headers, &uri).await {
         Ok(answer) => Json(answer).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
 async fn answer(
-    desk: &Desk,
+    handle: &Handle,
     gate: &Gate,
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<session_lookup::Answer, Refusal> {
     // Who may not ask is not told what is wrong with the question.
     gate.admit(headers)?;
-    let query = Query::try_from_uri(uri).map_err(|_| Refusal::Malformed)?;
-    Ok(desk.ask(wanted(query)?).await?)
+    let axum::extract::Query(query) =
+        axum::extract::Query::try_from_uri(uri).map_err(|_| Refusal::Malformed)?;
+    Ok(handle.ask(parse(query)?).await?)
 }
 
-fn wanted(Query(query): Query<session_lookup::Query>) -> Result<Wanted, Refusal> {
+fn parse(query: session_lookup::Query) -> Result<Query, Refusal> {
     match (query.session, query.user) {
-        (Some(id), None) => Ok(Wanted::Session(id)),
+        (Some(id), None) => Ok(Query::Session(id)),
         (None, Some(id)) => {
             let json = user_id(&id, query.string).map_err(|_| Refusal::Malformed)?;
             let number = !json.get().starts_with('"');
             let user = UserRef { text: &id, number };
-            Ok(Wanted::SessionsOf(user.to_owned()))
+            Ok(Query::SessionsOf(user.to_owned()))
         }
         _ => Err(Refusal::Malformed),
     }
@@ -140,7 +141,7 @@ impl IntoResponse for Refusal {
             Self::Token => StatusCode::UNAUTHORIZED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::NoAnswer(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueryError(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let error = self.to_string();
         let mut response = (status, Json(Body { error })).into_response();

@@ -73,7 +73,7 @@ impl Rebuild {
     /// The table, and how many records it was built from.
     pub(super) fn finish(mut self) -> (SessionTable, u64) {
         for session in self.ahead {
-            self.table.restate(session);
+            self.table.rewrite(session);
         }
         (self.table, self.records)
     }

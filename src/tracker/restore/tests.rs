@@ -120,13 +120,13 @@ fn sessions_whose_activity_is_gone_are_taken_as_active_now() {
     let policies = PolicySet::new(Vec::new(), Policy::built_in(IDLE, None)).unwrap();
     let settings = RestoreSettings {
         partition: 0,
-        siblings: 1,
+        partition_count: 1,
         table: TableConfig::default(),
         policies: Arc::new(policies),
         clocks: Clocks::new(Span::ZERO),
     };
     let mut partition = restore(&mut Deleted { now }, settings).unwrap().partition;
-    partition.seen_end(9, now + IDLE + Span::from_secs(600));
+    partition.on_end_offset(9, now + IDLE + Span::from_secs(600));
     partition.advance(&mut 10);
     let batch = partition.flush(now, &mut 10).unwrap();
     let ended_at = batch.effects.iter().find_map(|effect| match effect {

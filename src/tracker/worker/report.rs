@@ -2,23 +2,23 @@
 
 use super::{Worker, known};
 use crate::processes::{
-    Assignment, LAST_REPORT_PATIENCE, PolicyInForce, ProcessReport, ProcessState,
+    ActivePolicy, Assignment, LAST_REPORT_PATIENCE, ProcessReport, ProcessState,
 };
-use crate::tracker::assignment::{News, Surroundings};
+use crate::tracker::assignment::{Io, ManagerEvent};
 use crate::tracker::metrics::{LivePartition, PartitionState};
 use crate::wire::time;
 
 impl Worker {
     /// Reports every few seconds, and at once after a rebalance.
     pub(super) fn report_if_due(&mut self) {
-        if self.custody.surroundings_mut().report_is_due() {
+        if self.partition_manager.io_mut().report_is_due() {
             // While no broker answers, nothing else would.
-            let trouble = self.custody.clock_trouble();
-            let surroundings = self.custody.surroundings_mut();
-            surroundings.tell(News::Clocks(trouble));
+            let trouble = self.partition_manager.clock_trouble();
+            let io = self.partition_manager.io_mut();
+            io.tell(ManagerEvent::Clocks(trouble));
             let report = self.report(ProcessState::Running);
-            let surroundings = self.custody.surroundings_mut();
-            surroundings.parts.reporter.write(&report);
+            let io = self.partition_manager.io_mut();
+            io.parts.reporter.write(&report);
             self.update_metrics();
         }
     }
@@ -26,19 +26,23 @@ impl Worker {
     pub(super) fn write_last_report(&mut self) {
         self.update_metrics();
         let report = self.report(ProcessState::Stopped);
-        let reporter = &mut self.custody.surroundings_mut().parts.reporter;
+        let reporter = &mut self.partition_manager.io_mut().parts.reporter;
         reporter.write(&report);
         reporter.flush(LAST_REPORT_PATIENCE);
     }
 
     fn update_metrics(&mut self) {
-        let tallies: Vec<_> = self.custody.engine_mut().take_tallies().collect();
-        let surroundings = self.custody.surroundings();
-        let metrics = &surroundings.metrics;
-        for tally in &tallies {
-            metrics.tally(tally);
+        let tallies: Vec<_> = self
+            .partition_manager
+            .engine_mut()
+            .take_counters()
+            .collect();
+        let io = self.partition_manager.io();
+        let metrics = &io.metrics;
+        for counters in &tallies {
+            metrics.counters(counters);
         }
-        let engine = self.custody.engine();
+        let engine = self.partition_manager.engine();
         metrics.assignment(engine.assigned().map(|(number, partition)| PartitionState {
             number,
             live: partition.map(|partition| LivePartition {
@@ -48,28 +52,32 @@ impl Worker {
                 paused: engine.is_paused(number),
             }),
         }));
-        metrics.clock_skew(engine.clocks().skew(surroundings.reading()));
+        metrics.clock_skew(engine.clocks().skew(io.reading()));
         metrics.policies(&self.policies());
         let paused = engine.assigned().map(|(number, _)| number);
         let paused: Vec<_> = paused.filter(|number| engine.is_paused(*number)).collect();
-        surroundings.health.note_paused(&paused);
+        io.health.note_paused(&paused);
     }
 
     fn report(&self, state: ProcessState) -> ProcessReport {
-        let surroundings = self.custody.surroundings();
-        let identity = &surroundings.settings.identity;
+        let io = self.partition_manager.io();
+        let identity = &io.settings.identity;
         ProcessReport {
             assignments: self.assignments(),
             policies: self.policies(),
-            totals: Some(surroundings.metrics.totals()),
-            ..identity.report(state, &surroundings.health, surroundings.clock.wall())
+            totals: Some(io.metrics.totals()),
+            ..identity.report(state, &io.health, io.clock.wall())
         }
     }
 
-    fn policies(&self) -> Vec<PolicyInForce> {
-        let counts = self.custody.engine().sessions_by_policy().into_iter();
+    fn policies(&self) -> Vec<ActivePolicy> {
+        let counts = self
+            .partition_manager
+            .engine()
+            .sessions_by_policy()
+            .into_iter();
         counts
-            .map(|(policy, sessions)| PolicyInForce {
+            .map(|(policy, sessions)| ActivePolicy {
                 name: policy.name.clone(),
                 generation: policy.generation,
                 sessions: Some(sessions),
@@ -78,18 +86,17 @@ impl Worker {
     }
 
     fn assignments(&self) -> Vec<Assignment> {
-        let surroundings = self.custody.surroundings();
+        let io = self.partition_manager.io();
         let end_of = |number| {
-            surroundings
-                .last_ends
+            io.last_ends
                 .iter()
                 .find(|end| end.0 == number)
                 .map(|end| end.1)
         };
-        let assigned = self.custody.engine().assigned();
+        let assigned = self.partition_manager.engine().assigned();
         assigned
             .map(|(number, partition)| Assignment {
-                topic: surroundings.settings.topics.session_logs.clone(),
+                topic: io.settings.topics.session_logs.clone(),
                 partition: number,
                 restoring: partition.is_none(),
                 position: partition.map(|partition| partition.position()),
@@ -98,7 +105,7 @@ impl Worker {
                     .and_then(|partition| known(partition.watermark()))
                     .map(time::format),
                 sessions: partition.map_or(0, |partition| partition.sessions()),
-                paused: self.custody.engine().is_paused(number),
+                paused: self.partition_manager.engine().is_paused(number),
             })
             .collect()
     }

@@ -141,7 +141,7 @@ impl Decoded<'_> {
         let subject = match (&self.session, user) {
             (Some(id), user) => Subject::Session { id, user },
             // `decode` lets no event through that names neither.
-            (None, user) => Subject::EverySessionOf(user.unwrap_or(UserRef {
+            (None, user) => Subject::AllSessionsOf(user.unwrap_or(UserRef {
                 text: "",
                 number: false,
             })),

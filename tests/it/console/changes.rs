@@ -119,7 +119,7 @@ fn dead_letters_are_retried_and_discarded() {
     // Nobody without the token, and nothing without a confirmation.
     let (cookie, csrf) = console.log_in();
     let login = [("cookie", cookie.as_str())];
-    let treat = "/dead-letters/treat";
+    let treat = "/dead-letters/redrive";
     let id = all[0]["id"].as_str().expect("text");
     let discard = [("how", "discard"), ("letter", id)];
     let order = form(&csrf, &discard);

@@ -10,7 +10,7 @@ use crate::eventually::eventually;
 use crate::pipeline::tracker::Tracker as Running;
 use crate::process::Stream;
 
-/// What every complaint about a permission says.
+/// What every last_connection_error about a permission says.
 const REMEDY: &str = "grant it";
 
 #[test]
@@ -72,11 +72,15 @@ fn the_check_needs_each_of_its_permissions() {
         works();
         for one in &all {
             revoke(scene.secure.kafka.bootstrap(), one);
-            eventually(SOON, &format!("a complaint without {one}"), || {
-                let (works, told) = check();
-                let mut lines = told.lines();
-                (!works && lines.any(|line| names(line, one))).then_some(())
-            });
+            eventually(
+                SOON,
+                &format!("a last_connection_error without {one}"),
+                || {
+                    let (works, told) = check();
+                    let mut lines = told.lines();
+                    (!works && lines.any(|line| names(line, one))).then_some(())
+                },
+            );
             grant(scene.secure.kafka.bootstrap(), one);
         }
         works();
@@ -109,12 +113,16 @@ fn each_is_needed(scene: &Scene<'_>, role: &str) {
         scene.forget();
         revoke(scene.secure.kafka.bootstrap(), one);
         let running = scene.start(role);
-        eventually(SOON, &format!("a complaint without {one}"), || {
-            scene.stir(role, &running);
-            let told = scene.told(&running);
-            let mut lines = told.lines();
-            lines.any(|line| names(line, one)).then_some(())
-        });
+        eventually(
+            SOON,
+            &format!("a last_connection_error without {one}"),
+            || {
+                scene.stir(role, &running);
+                let told = scene.told(&running);
+                let mut lines = told.lines();
+                lines.any(|line| names(line, one)).then_some(())
+            },
+        );
         grant(scene.secure.kafka.bootstrap(), one);
         scene.await_at_work(role, &running);
         running.stop();
@@ -134,12 +142,16 @@ fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
         scene.forget();
         let before = running.log().len();
         revoke(scene.secure.kafka.bootstrap(), one);
-        eventually(SOON, &format!("a complaint without {one}"), || {
-            scene.stir_for(one, role, &running);
-            let told = running.log()[before..].to_owned() + &scene.pages();
-            let mut lines = told.lines();
-            lines.any(|line| names(line, one)).then_some(())
-        });
+        eventually(
+            SOON,
+            &format!("a last_connection_error without {one}"),
+            || {
+                scene.stir_for(one, role, &running);
+                let told = running.log()[before..].to_owned() + &scene.pages();
+                let mut lines = told.lines();
+                lines.any(|line| names(line, one)).then_some(())
+            },
+        );
         grant(scene.secure.kafka.bootstrap(), one);
     }
     scene.await_at_work(role, &running);
@@ -174,6 +186,6 @@ fn grant_all(scene: &Scene<'_>, role: &str) -> Option<Vec<Permission>> {
 
 fn complains_of_nothing(scene: &Scene<'_>, running: &Running) {
     let told = scene.told(running);
-    let complaint = told.lines().find(|line| line.contains(REMEDY));
-    assert_eq!(complaint, None);
+    let last_connection_error = told.lines().find(|line| line.contains(REMEDY));
+    assert_eq!(last_connection_error, None);
 }

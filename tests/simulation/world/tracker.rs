@@ -9,18 +9,18 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{PolicySet, TableConfig};
-use sundown::tracker::assignment::{Change, Custody};
+use sundown::tracker::assignment::{Change, PartitionManager};
 use sundown::tracker::engine::Engine;
 use sundown::tracker::restore::Degraded;
 
 use crate::cluster::Cluster;
 use crate::consumer::Polled;
+use crate::io::Simulated;
 use crate::log::Record;
-use crate::surroundings::Simulated;
 
 /// A process.
 pub(super) struct Tracker {
-    custody: Custody<Simulated>,
+    partition_manager: PartitionManager<Simulated>,
     /// Whether it has been stopped without noticing.
     pub(super) stalled: bool,
     /// How likely it does each thing that it could, in ten.
@@ -34,9 +34,9 @@ impl Tracker {
         (partitions, table): (i32, TableConfig),
         (ahead, seed): (i64, u64),
     ) -> Self {
-        let surroundings = Simulated::new(cluster, ahead, seed);
+        let io = Simulated::new(cluster, ahead, seed);
         Self {
-            custody: Custody::new(engine, surroundings, partitions, table),
+            partition_manager: PartitionManager::new(engine, io, partitions, table),
             stalled: false,
             pace: 5,
         }
@@ -100,7 +100,7 @@ impl Tracker {
     /// The process ends in good order, or as good as it gets.
     pub(super) fn stop(mut self) {
         if !self.stalled {
-            self.custody.commit_now(Duration::from_secs(3));
+            self.partition_manager.commit_now(Duration::from_secs(3));
         }
         let id = self.simulated().id;
         let cluster = Rc::clone(&self.simulated().cluster);
@@ -108,7 +108,7 @@ impl Tracker {
     }
 
     pub(super) fn simulated(&mut self) -> &mut Simulated {
-        self.custody.surroundings_mut()
+        self.partition_manager.io_mut()
     }
 
     pub(super) fn take_degraded(&mut self) -> Vec<(i32, Degraded, i64)> {
@@ -118,27 +118,28 @@ impl Tracker {
     /// Whether all it has is read to the end and restored.
     pub(super) fn caught_up(&self) -> bool {
         let restored = |(_, partition): (i32, Option<_>)| partition.is_some();
-        self.custody.engine().assigned().all(restored) && self.custody.surroundings().caught_up()
+        self.partition_manager.engine().assigned().all(restored)
+            && self.partition_manager.io().caught_up()
     }
 
     /// Partitions that it is reading.
     pub(super) fn partitions(&self) -> usize {
-        self.custody.engine().assigned().count()
+        self.partition_manager.engine().assigned().count()
     }
 
     /// Sessions that live in its memory.
     pub(super) fn sessions(&self) -> usize {
-        let live = self.custody.engine().assigned();
+        let live = self.partition_manager.engine().assigned();
         live.filter_map(|(_, partition)| Some(partition?.sessions()))
             .sum()
     }
 
     pub(super) fn committing(&self) -> bool {
-        self.custody.surroundings().producer.busy()
+        self.partition_manager.io().producer.busy()
     }
 
     pub(super) fn describe(&self) -> String {
-        let assigned = self.custody.engine().assigned();
+        let assigned = self.partition_manager.engine().assigned();
         let partitions: Vec<String> = assigned
             .map(|(number, partition)| match partition {
                 None => format!("{number} restoring"),
@@ -155,7 +156,7 @@ impl Tracker {
 
     fn round(&mut self, burst: usize) -> Result<(), String> {
         self.notice_loss()?;
-        let now_upper = self.custody.now_upper();
+        let now_upper = self.partition_manager.now_upper();
         let mut runs: Vec<(i32, Vec<Record>)> = Vec::new();
         for _ in 0..burst {
             match self.simulated().poll() {
@@ -163,12 +164,12 @@ impl Tracker {
                     Some((same, run)) if *same == partition => run.push(record),
                     _ => runs.push((partition, vec![record])),
                 },
-                Some(Polled::OutOfRange) => self.custody.overtaken(),
+                Some(Polled::OutOfRange) => self.partition_manager.log_truncated(),
                 None => break,
             }
         }
         for (partition, run) in runs {
-            let _misrouted = self.custody.apply(partition, &run, now_upper);
+            let _misrouted = self.partition_manager.apply(partition, &run, now_upper);
         }
         loop {
             let simulated = self.simulated();
@@ -177,7 +178,9 @@ impl Tracker {
             let Some(change) = change else { break };
             self.rebalance(&change)?;
         }
-        self.custody.round().map_err(|error| format!("{error:#}"))
+        self.partition_manager
+            .round()
+            .map_err(|error| format!("{error:#}"))
     }
 
     /// The group has thrown it out: it hears of that when it looks.
@@ -196,7 +199,7 @@ impl Tracker {
     }
 
     fn rebalance(&mut self, change: &Change) -> Result<(), String> {
-        let outcome = self.custody.rebalance(change);
+        let outcome = self.partition_manager.rebalance(change);
         outcome.map_err(|error| format!("{error:#}"))
     }
 }

@@ -228,7 +228,7 @@ impl Pair {
 impl Side {
     /// Takes over what the table counted, and what lives in it.
     fn close(&mut self, table: &mut SessionTable) {
-        let tally = table.take_tally();
+        let tally = table.take_counters();
         self.sessions += tally.started;
         self.late_events += tally.late;
         self.refused_events += tally.refused;

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::replay::{Replay, Sample};
 use crate::commands::produce::lines::{Lines, Next};
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::follow::{Followed, FollowedRecord, Follower};
+use crate::kafka::topic_reader::{TopicEvent, TopicReader, TopicRecord};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::progress;
 
@@ -24,7 +24,7 @@ pub(super) enum Source {
     Lines(Lines),
     /// The topic of session events.
     Topic {
-        records: Receiver<Followed>,
+        records: Receiver<TopicEvent>,
         /// How many offsets there are to read.
         total: u64,
         /// Ends the reader.
@@ -53,7 +53,7 @@ impl Source {
         })?;
         let stop = CancellationToken::new();
         Ok(Self::Topic {
-            records: Follower::start(&config, &topic, stop.clone())?,
+            records: TopicReader::start(&config, &topic, stop.clone())?,
             total,
             _stop: stop.drop_guard(),
         })
@@ -79,11 +79,11 @@ impl Source {
             },
             Self::Topic { mut records, .. } => loop {
                 match records.blocking_recv() {
-                    Some(Followed::Record(record)) => {
+                    Some(TopicEvent::Record(record)) => {
                         replay.feed(record.partition, &Sample::from(&record));
                         bar.inc(1);
                     }
-                    Some(Followed::CaughtUp) => break,
+                    Some(TopicEvent::CaughtUp) => break,
                     None => bail!("the topic's reader ended before the topic did"),
                 }
             },
@@ -101,8 +101,8 @@ impl Source {
     }
 }
 
-impl<'a> From<&'a FollowedRecord> for Sample<'a> {
-    fn from(record: &'a FollowedRecord) -> Self {
+impl<'a> From<&'a TopicRecord> for Sample<'a> {
+    fn from(record: &'a TopicRecord) -> Self {
         Self {
             offset: record.offset,
             timestamp: Some((record.timestamp, record.timestamp_kind)),

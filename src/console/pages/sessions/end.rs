@@ -13,7 +13,7 @@ use crate::console::problem::Problem;
 use crate::console::revocation::Whom;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
-use crate::console::state::{App, Shared};
+use crate::console::state::{App, AppState};
 use crate::wire::terminal::EndReason;
 
 /// How long the page waits for the ending, so as to show it.
@@ -22,7 +22,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 /// The page's form.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Order {
+pub struct FormBody {
     csrf: String,
     /// `session` or `user`.
     what: String,
@@ -46,7 +46,7 @@ pub async fn page(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<Peer>,
-    Form(order): Form<Order>,
+    Form(order): Form<FormBody>,
 ) -> Response {
     let (parameter, whom) = match order.what.as_str() {
         "user" => (
@@ -111,7 +111,7 @@ pub async fn api(
 
 /// Writes the revocation if the caller may, and says who did, whether it worked or not.
 async fn revoke(
-    app: &Shared,
+    app: &AppState,
     caller: &Caller,
     peer: Peer,
     csrf: &str,
@@ -132,8 +132,8 @@ async fn revoke(
     outcome
 }
 
-/// Waits until the console has heard of the revocation of a session.
-async fn ended(app: &Shared, id: &str) {
+/// Waits until the console has wait_until_visible of the revocation of a session.
+async fn ended(app: &AppState, id: &str) {
     let mut changes = app.live.changes();
     let known = || {
         let state = app.live.state();

@@ -5,7 +5,7 @@ use wiremock::{Match, ResponseTemplate};
 use super::*;
 use crate::handler::action::testing::{form, only_call, receiver, run, signing_key, verified};
 
-fn action(url: &str, client: &str) -> Result<OauthRevocation, Invalid> {
+fn action(url: &str, client: &str) -> Result<OauthRevocation, ActionConfigError> {
     let text = format!(
         "{{name: revoke, type: oauth-revocation, url: '{url}', \
          token: '{{{{ attributes.token }}}}', tokenTypeHint: refresh_token, client: {client}}}"

@@ -6,7 +6,7 @@ use crate::handler::action::testing::{
     EVENT_ID, form, only_call, receiver, run, signing_key, verified,
 };
 
-fn action(url: &str, whom: &str, keys: &str) -> Result<OidcBackchannelLogout, Invalid> {
+fn action(url: &str, whom: &str, keys: &str) -> Result<OidcBackchannelLogout, ActionConfigError> {
     let text = format!(
         "{{name: tell, type: oidc-backchannel-logout, url: '{url}', \
          issuer: 'https://id.example', audience: shop, {whom} signingKeys: [{keys}]}}"

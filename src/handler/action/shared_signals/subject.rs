@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::handler::action::error::ActionError;
-use crate::handler::template::{Facts, Template};
+use crate::handler::template::{Template, TemplateContext};
 
 /// A tree of templates, as in `{format: opaque, id: '{{ user_id }}'}`.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Subject {
     }
 
     /// The identifier of an event.
-    pub(super) fn fill(&self, facts: &Facts) -> Result<Value, ActionError> {
+    pub(super) fn fill(&self, facts: &TemplateContext) -> Result<Value, ActionError> {
         match self {
             Self::Text(template) => template.fill(facts).map(Value::String),
             Self::Members(members) => members

@@ -4,7 +4,7 @@ use wiremock::ResponseTemplate;
 use super::*;
 use crate::handler::action::testing::{EVENT_ID, only_call, receiver, run, signing_key, verified};
 
-fn action(url: &str, subject: &str, folder: &TempDir) -> Result<SharedSignals, Invalid> {
+fn action(url: &str, subject: &str, folder: &TempDir) -> Result<SharedSignals, ActionConfigError> {
     let key = signing_key(folder, "RS256");
     let text = format!(
         "{{name: tell, type: shared-signals, url: '{url}', issuer: 'https://id.example', \

@@ -6,7 +6,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
-use crate::handler::event::Occasion;
+use crate::handler::event::Trigger;
 
 const BODY: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",
     "user_id":1,"reason":"logout","policy":{"name":"default","generation":0},
@@ -14,10 +14,10 @@ const BODY: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sessio
     "detected_at":"2025-02-07T12:00:00.000Z"}"#;
 
 async fn call(url: &str, timeout: Duration) -> Result<(), ActionError> {
-    let event = Occasion::Ending.read(BODY.as_bytes()).unwrap();
+    let event = Trigger::Ending.read(BODY.as_bytes()).unwrap();
     let name = "notify".parse().unwrap();
     let webhook = Webhook {
-        caller: Caller::new(&name, url.parse().unwrap(), timeout, None).unwrap(),
+        caller: HttpClient::new(&name, url.parse().unwrap(), timeout, None).unwrap(),
         secret: Secret::from(b"secret".to_vec()),
         body: None,
         content_type: HeaderValue::from_static(JSON),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Batch;
-use super::super::limits::Bounds;
+use super::super::limits::TransactionLimits;
 use super::*;
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
@@ -57,7 +57,7 @@ impl SourceRecord for Event {
 
 /// An engine in each of whose partitions all sessions have started.
 fn engine() -> Engine {
-    let bounds = Bounds {
+    let bounds = TransactionLimits {
         outputs: ROOM,
         stores: ROOM,
     };
@@ -74,10 +74,10 @@ fn engine() -> Engine {
         ..TableConfig::default()
     };
     for number in 0..PARTITIONS {
-        let ticket = engine.assign(number);
+        let restore_id = engine.assign(number);
         let table = SessionTable::new(config.clone(), Arc::clone(&policies), START);
         let partition = Partition::new(number, PARTITIONS, table, 0);
-        assert!(engine.restored(ticket, number, Box::new(partition)));
+        assert!(engine.restored(restore_id, number, Box::new(partition)));
     }
     all_act(&mut engine, 0);
     engine
@@ -146,8 +146,8 @@ fn partitions_share_the_endings_of_a_transaction() {
     };
     let due = |engine: &mut Engine| {
         // More answers make no more room.
-        engine.seen_ends(&later).unwrap();
-        engine.seen_ends(&later).unwrap();
+        engine.on_end_offsets(&later).unwrap();
+        engine.on_end_offsets(&later).unwrap();
     };
     share(&mut engine, due, |effect| {
         matches!(effect, Effect::Ended(_))

@@ -118,7 +118,7 @@ fn whom_an_event_is_about_may_be_left_out_of_an_ending_alone() {
     }
     let value = without("session_id", "logout");
     let decoded = decode(Some(value.as_bytes())).unwrap();
-    assert!(matches!(decoded.event().subject, Subject::EverySessionOf(user) if user.text == "123"));
+    assert!(matches!(decoded.event().subject, Subject::AllSessionsOf(user) if user.text == "123"));
     assert_eq!(
         code(br#"{"event": "logout", "activity_timestamp": 0}"#),
         "missing_field"

@@ -16,9 +16,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use super::edges::edges;
+use super::errors::WithHint;
+use super::list_offsets::list_offsets;
 use super::reader::{self, reader_config};
-use super::trouble::Explained;
 use crate::session::Timestamp;
 use crate::wire::record::{SourceRecord, TimestampKind};
 
@@ -39,9 +39,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What a follower learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Followed {
+pub enum TopicEvent {
     /// A record, those of a partition in their order.
-    Record(FollowedRecord),
+    Record(TopicRecord),
     /// All that was in the topic when the brokers were first asked has been told;
     /// transactions that were open then have been waited for. Told once.
     CaughtUp,
@@ -49,7 +49,7 @@ pub enum Followed {
 
 /// A record of the topic that is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FollowedRecord {
+pub struct TopicRecord {
     /// Its partition.
     pub partition: i32,
     /// Its offset.
@@ -65,12 +65,12 @@ pub struct FollowedRecord {
 }
 
 /// A thread that follows a topic.
-pub struct Follower {
-    consumer: BaseConsumer<FollowerContext>,
+pub struct TopicReader {
+    consumer: BaseConsumer<ReaderContext>,
     /// Sees the high watermark rather than the last stable offset.
-    asker: BaseConsumer<FollowerContext>,
+    asker: BaseConsumer<ReaderContext>,
     topic: String,
-    sender: Sender<Followed>,
+    sender: Sender<TopicEvent>,
     stop: CancellationToken,
     /// Where the partitions end whose end has not been reached; none once all have.
     open: Option<BTreeMap<i32, i64>>,
@@ -78,7 +78,7 @@ pub struct Follower {
     told: Option<String>,
 }
 
-impl Follower {
+impl TopicReader {
     /// Follows `topic`, read committed, from its first record on, until `stop` or until
     /// the receiver is dropped. Brokers need not answer yet, nor the topic exist.
     ///
@@ -92,13 +92,13 @@ impl Follower {
         config: &ClientConfig,
         topic: &str,
         stop: CancellationToken,
-    ) -> anyhow::Result<Receiver<Followed>> {
+    ) -> anyhow::Result<Receiver<TopicEvent>> {
         let mut config = reader_config(config, topic);
         config
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", FETCHED_KIB);
-        let context = || FollowerContext {
+        let context = || ReaderContext {
             topic: topic.to_owned(),
         };
         let consumer = config.create_with_context(context())?;
@@ -130,20 +130,20 @@ impl Follower {
                 Some(Ok(record)) => {
                     let (partition, position) = (record.partition, record.offset + 1);
                     self.told = None;
-                    self.tell(Followed::Record(record));
+                    self.tell(TopicEvent::Record(record));
                     self.reached(partition, position);
                 }
                 // Reading began once everything up to the noted end was stable, so this is
                 // behind it.
                 Some(Err(KafkaError::PartitionEOF(partition))) => self.reached(partition, i64::MAX),
-                Some(Err(error)) => self.complain(&Explained(&error)),
+                Some(Err(error)) => self.complain(&WithHint(&error)),
             }
         }
     }
 
-    fn poll(&self) -> Option<KafkaResult<FollowedRecord>> {
+    fn poll(&self) -> Option<KafkaResult<TopicRecord>> {
         let polled = reader::poll(&self.consumer, POLL)?;
-        Some(polled.map(|message| FollowedRecord::from(&message)))
+        Some(polled.map(|message| TopicRecord::from(&message)))
     }
 
     /// Starts reading every partition from its beginning, and notes where they end. Asks
@@ -215,12 +215,12 @@ impl Follower {
     fn tell_if_caught_up(&mut self) {
         if self.open.as_ref().is_some_and(BTreeMap::is_empty) {
             self.open = None;
-            self.tell(Followed::CaughtUp);
+            self.tell(TopicEvent::CaughtUp);
         }
     }
 
     /// Waits for room in the queue, unless nobody wants to know any more.
-    fn tell(&self, mut followed: Followed) {
+    fn tell(&self, mut followed: TopicEvent) {
         while !self.stop.is_cancelled() {
             match self.sender.try_send(followed) {
                 Err(TrySendError::Full(back)) => followed = back,
@@ -254,7 +254,7 @@ impl Follower {
 /// Why reading cannot begin.
 #[derive(Debug, thiserror::Error)]
 enum NotYet {
-    #[error("{}", Explained(.0))]
+    #[error("{}", WithHint(.0))]
     Kafka(#[from] KafkaError),
     #[error("a transaction is open on it: is its writer stuck?")]
     Transactions,
@@ -262,16 +262,16 @@ enum NotYet {
 
 /// Where the partitions end that have had records, as `client` sees it.
 fn ends(
-    client: &BaseConsumer<FollowerContext>,
+    client: &BaseConsumer<ReaderContext>,
     topic: &str,
     partitions: &[i32],
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    let mut ends = edges(client, topic, partitions, Offset::End, TIMEOUT)?;
+    let mut ends = list_offsets(client, topic, partitions, Offset::End, TIMEOUT)?;
     ends.retain(|_, end| *end > 0);
     Ok(ends)
 }
 
-impl From<&BorrowedMessage<'_>> for FollowedRecord {
+impl From<&BorrowedMessage<'_>> for TopicRecord {
     fn from(message: &BorrowedMessage<'_>) -> Self {
         let (timestamp, timestamp_kind) = SourceRecord::timestamp(message);
         Self {
@@ -286,11 +286,11 @@ impl From<&BorrowedMessage<'_>> for FollowedRecord {
 }
 
 /// Says when all brokers are gone; librdkafka tells that once each time.
-struct FollowerContext {
+struct ReaderContext {
     topic: String,
 }
 
-impl ClientContext for FollowerContext {
+impl ClientContext for ReaderContext {
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::PartitionEOF) => {}
@@ -306,4 +306,4 @@ impl ClientContext for FollowerContext {
     }
 }
 
-impl ConsumerContext for FollowerContext {}
+impl ConsumerContext for ReaderContext {}

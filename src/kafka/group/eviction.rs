@@ -20,13 +20,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
     "the group has not heard of this member for {} s, although brokers answer others; the process has to be restarted",
     .0.as_secs()
 )]
-pub struct Absent(Duration);
+pub struct MemberEvicted(Duration);
 
 /// Notices a member that its group has thrown out and that does not find back.
 ///
 /// librdkafka's may not, if all of its connections failed at once: brokers that a
 /// controller had fenced for seconds have left members outside for minutes.
-pub struct Absence {
+pub struct EvictionDetector {
     client: ClientConfig,
     lost: Option<Lost>,
 }
@@ -36,7 +36,7 @@ struct Lost {
     ask_at: Duration,
 }
 
-impl Absence {
+impl EvictionDetector {
     /// For a member with this configuration, which is in its group, or on its way there
     /// for the first time.
     #[must_use]
@@ -59,8 +59,8 @@ impl Absence {
     /// there is nothing to come back to.
     ///
     /// # Errors
-    /// [`Absent`] if it has.
-    pub fn check(&mut self, now: Duration) -> Result<(), Absent> {
+    /// [`MemberEvicted`] if it has.
+    pub fn check(&mut self, now: Duration) -> Result<(), MemberEvicted> {
         let Some(lost) = &mut self.lost else {
             return Ok(());
         };
@@ -70,7 +70,7 @@ impl Absence {
         lost.ask_at = now + INTERVAL;
         let since = lost.since;
         if self.brokers_answer() {
-            return Err(Absent(now.saturating_sub(since)));
+            return Err(MemberEvicted(now.saturating_sub(since)));
         }
         Ok(())
     }
@@ -88,10 +88,10 @@ mod tests {
 
     use super::*;
 
-    fn absence() -> Absence {
+    fn eviction() -> EvictionDetector {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", "127.0.0.1:1");
-        Absence::new(client)
+        EvictionDetector::new(client)
     }
 
     fn list() -> TopicPartitionList {
@@ -100,28 +100,28 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_before_the_time_has_come_or_once_the_member_is_back() {
-        let mut absence = absence();
-        absence.note(&Rebalance::Lost(list()), Duration::ZERO);
+        let mut eviction = eviction();
+        eviction.note(&Rebalance::Lost(list()), Duration::ZERO);
         assert_eq!(
-            absence.lost.as_ref().map(|lost| lost.ask_at),
+            eviction.lost.as_ref().map(|lost| lost.ask_at),
             Some(PATIENCE)
         );
-        absence.check(PATIENCE - Duration::from_millis(1)).unwrap();
+        eviction.check(PATIENCE - Duration::from_millis(1)).unwrap();
         assert_eq!(
-            absence.lost.as_ref().map(|lost| lost.ask_at),
+            eviction.lost.as_ref().map(|lost| lost.ask_at),
             Some(PATIENCE)
         );
-        absence.note(&Rebalance::Assigned(list()), PATIENCE);
-        assert!(absence.lost.is_none());
-        absence.check(PATIENCE * 10).unwrap();
+        eviction.note(&Rebalance::Assigned(list()), PATIENCE);
+        assert!(eviction.lost.is_none());
+        eviction.check(PATIENCE * 10).unwrap();
     }
 
     #[test]
     fn a_member_stays_while_no_broker_answers() {
-        let mut absence = absence();
-        absence.note(&Rebalance::Lost(list()), Duration::ZERO);
-        absence.check(PATIENCE).unwrap();
-        let next = absence.lost.map(|lost| lost.ask_at);
+        let mut eviction = eviction();
+        eviction.note(&Rebalance::Lost(list()), Duration::ZERO);
+        eviction.check(PATIENCE).unwrap();
+        let next = eviction.lost.map(|lost| lost.ask_at);
         assert_eq!(next, Some(PATIENCE + INTERVAL));
     }
 }

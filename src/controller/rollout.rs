@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::kafka::follow::{Followed, FollowedRecord};
+use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
 use crate::processes;
 use crate::processes::{ProcessReport, ProcessState};
 use crate::session::Timestamp;
@@ -21,7 +21,7 @@ const FORGET: Duration = Duration::from_secs(3_600);
 
 /// The processes that have reported.
 #[derive(Debug, Default)]
-pub struct Fleet {
+pub struct TrackerRegistry {
     reports: BTreeMap<String, Seen>,
     /// The latest time that a broker has put on a report, and when that arrived on the
     /// clock: what the brokers' clock shows can be told from it.
@@ -36,7 +36,7 @@ struct Seen {
 
 /// How far a policy has come among the trackers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spread {
+pub struct Rollout {
     /// Live trackers.
     pub trackers: usize,
     /// Those of them that run the generation asked about.
@@ -47,7 +47,7 @@ pub struct Spread {
     pub waiting_for: Option<String>,
 }
 
-impl Fleet {
+impl TrackerRegistry {
     /// Whether `own_id` has reported lately, by `now` on the clock: only then is it known
     /// what the brokers' clock shows, and that others' reports would have come too.
     #[must_use]
@@ -59,8 +59,8 @@ impl Fleet {
 
     /// How far generation `generation` of the policy `name` has come, at `now` on the clock.
     #[must_use]
-    pub fn spread(&self, name: &str, generation: u64, now: Duration) -> Spread {
-        let mut spread = Spread::default();
+    pub fn spread(&self, name: &str, generation: u64, now: Duration) -> Rollout {
+        let mut spread = Rollout::default();
         for tracker in self.live_trackers(now) {
             spread.trackers += 1;
             let policy = tracker.policies.iter().find(|policy| policy.name == name);
@@ -94,7 +94,7 @@ impl Fleet {
         })
     }
 
-    fn read(&mut self, record: &FollowedRecord, now: Duration) {
+    fn read(&mut self, record: &TopicRecord, now: Duration) {
         let at = record.timestamp;
         if self.latest.is_none_or(|(latest, _)| latest <= at) {
             self.latest = Some((at, now));
@@ -129,18 +129,22 @@ fn is_live(seen: &Seen, brokers_now: Timestamp) -> bool {
     brokers_now.since(seen.at).as_millis() < live
 }
 
-/// Keeps the fleet as a follower of the process reports tells it, until it ends.
-pub async fn keep(mut followed: Receiver<Followed>, fleet: watch::Sender<Fleet>, clock: Clock) {
+/// Keeps the trackers as a follower of the process reports tells it, until it ends.
+pub async fn keep(
+    mut followed: Receiver<TopicEvent>,
+    trackers: watch::Sender<TrackerRegistry>,
+    clock: Clock,
+) {
     let mut batch = Vec::new();
     while followed.recv_many(&mut batch, BATCH).await > 0 {
         let now = clock.elapsed();
-        fleet.send_modify(|fleet| {
+        trackers.send_modify(|trackers| {
             for news in batch.drain(..) {
-                if let Followed::Record(record) = news {
-                    fleet.read(&record, now);
+                if let TopicEvent::Record(record) = news {
+                    trackers.read(&record, now);
                 }
             }
-            fleet.forget();
+            trackers.forget();
         });
     }
 }
@@ -151,13 +155,13 @@ mod tests {
     use crate::wire::record::TimestampKind;
     use serde_json::json;
 
-    fn record(id: &str, seconds: i64, generation: u64, state: &str) -> FollowedRecord {
+    fn record(id: &str, seconds: i64, generation: u64, state: &str) -> TopicRecord {
         let report = json!({
             "v": 1, "id": id, "role": "tracker", "version": "0", "host": "h", "pid": 1,
             "started_at": "", "reported_at": "", "state": state, "not_ready": {}, "assignments": [],
             "policies": [{"name": "ns/p", "generation": generation, "sessions": 5}],
         });
-        FollowedRecord {
+        TopicRecord {
             partition: 0,
             offset: 0,
             timestamp: Timestamp::from_millis(seconds * 1_000),
@@ -169,23 +173,23 @@ mod tests {
 
     #[test]
     fn trackers_count_that_have_reported_lately_and_run() {
-        let mut fleet = Fleet::default();
+        let mut trackers = TrackerRegistry::default();
         let now = Duration::from_secs(1);
-        fleet.read(&record("stale", 100, 2, "running"), now);
-        fleet.read(&record("behind", 105, 1, "running"), now);
-        fleet.read(&record("stopped", 106, 2, "stopped"), now);
-        fleet.read(&record("a", 109, 2, "running"), now);
-        let spread = fleet.spread("ns/p", 2, now);
-        let expected = Spread {
+        trackers.read(&record("stale", 100, 2, "running"), now);
+        trackers.read(&record("behind", 105, 1, "running"), now);
+        trackers.read(&record("stopped", 106, 2, "stopped"), now);
+        trackers.read(&record("a", 109, 2, "running"), now);
+        let spread = trackers.spread("ns/p", 2, now);
+        let expected = Rollout {
             trackers: 2,
             applied: 1,
             sessions: 10,
             waiting_for: Some("behind".to_owned()),
         };
         assert_eq!(spread, expected);
-        let later = fleet.spread("ns/p", 2, Duration::from_secs(8));
+        let later = trackers.spread("ns/p", 2, Duration::from_secs(8));
         assert_eq!((later.trackers, later.applied), (1, 1));
-        let much_later = fleet.spread("ns/p", 2, Duration::from_secs(20));
-        assert_eq!(much_later, Spread::default());
+        let much_later = trackers.spread("ns/p", 2, Duration::from_secs(20));
+        assert_eq!(much_later, Rollout::default());
     }
 }

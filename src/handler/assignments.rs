@@ -8,9 +8,9 @@ use crate::processes::Assignment;
 
 /// What the readers of a process have told last. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Standing(Arc<Mutex<BTreeMap<String, Vec<Assignment>>>>);
+pub struct Assignments(Arc<Mutex<BTreeMap<String, Vec<Assignment>>>>);
 
-impl Standing {
+impl Assignments {
     /// The reader of `topic` has these partitions. Positions and ends are known of those
     /// that are in the maps.
     pub fn tell(

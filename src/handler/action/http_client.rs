@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::error::ActionError;
 use crate::clock::Clock;
-use crate::handler::fields::{ActionName, Invalid};
+use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::http::client;
 use crate::session::Timestamp;
 
@@ -29,7 +29,7 @@ pub fn default_timeout() -> Duration {
 
 /// Calls one URL.
 #[derive(Debug)]
-pub struct Caller {
+pub struct HttpClient {
     client: Client,
     url: Url,
     timeout: Duration,
@@ -45,22 +45,22 @@ pub struct Answer {
     body: Vec<u8>,
 }
 
-impl Caller {
+impl HttpClient {
     /// Makes a client that trusts the certificates in `ca_file`, or else those that the
     /// system does.
     ///
     /// # Errors
-    /// [`Invalid`] if the certificates cannot be read.
+    /// [`ActionConfigError`] if the certificates cannot be read.
     pub fn new(
         action: &ActionName,
         url: Url,
         timeout: Duration,
         ca_file: Option<&PathBuf>,
-    ) -> Result<Self, Invalid> {
+    ) -> Result<Self, ActionConfigError> {
         let field = if ca_file.is_some() { "caFile" } else { "url" };
         let authorities = ca_file.map(PathBuf::as_path);
         let client = client::client(timeout, authorities)
-            .map_err(|error| Invalid::field(action, field, format!("{error:#}")))?;
+            .map_err(|error| ActionConfigError::field(action, field, format!("{error:#}")))?;
         Ok(Self {
             client,
             url,

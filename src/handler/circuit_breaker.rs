@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// While it is open the process is not ready, and once enough events wait, nothing new is
 /// read. Nothing is dead-lettered.
 #[derive(Debug)]
-pub struct Circuit {
+pub struct CircuitBreaker {
     action: ActionName,
     condition: String,
     patience: RetryPolicy,
@@ -53,17 +53,17 @@ struct State {
 #[derive(Debug)]
 struct Open {
     until: Duration,
-    ceilings: ExponentialBackoff,
+    backoffs: ExponentialBackoff,
 }
 
 /// Leave to try.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub struct Permit<'a> {
     /// Held by the one who tries while the circuit is open.
     probe: Option<Turn<'a, ()>>,
 }
 
-impl Circuit {
+impl CircuitBreaker {
     /// Of a target that nobody has tried yet. It opens for as long as `patience` says.
     #[must_use]
     pub fn new(
@@ -86,15 +86,15 @@ impl Circuit {
     }
 
     /// Waits until there is leave to try.
-    pub async fn admit(&self) -> Pass<'_> {
+    pub async fn admit(&self) -> Permit<'_> {
         if self.pause().is_none() {
-            return Pass { probe: None };
+            return Permit { probe: None };
         }
         let turn = self.line.lock().await;
         loop {
             match self.pause() {
-                None => return Pass { probe: None },
-                Some(Duration::ZERO) => return Pass { probe: Some(turn) },
+                None => return Permit { probe: None },
+                Some(Duration::ZERO) => return Permit { probe: Some(turn) },
                 Some(pause) => tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = self.closed.notified() => {}
@@ -104,13 +104,13 @@ impl Circuit {
     }
 
     /// Whether `pass` still holds: it may have been given before the circuit opened.
-    pub fn honours(&self, pass: &Pass<'_>) -> bool {
+    pub fn is_valid(&self, pass: &Permit<'_>) -> bool {
         pass.probe.is_some() || self.pause().is_none()
     }
 
     /// An attempt went like this; whether a failure is the target's rather than the
-    /// event's. `dice` is a fresh random number from 0 to 1.
-    pub fn note(&self, pass: &Pass<'_>, result: &Result<(), ActionError>, dice: f64) -> bool {
+    /// event's. `jitter` is a fresh random number from 0 to 1.
+    pub fn note(&self, pass: &Permit<'_>, result: &Result<(), ActionError>, jitter: f64) -> bool {
         let (what, reason, asked) = match result {
             // A target that refuses works.
             Ok(()) | Err(ActionError::Permanent { .. }) => {
@@ -133,11 +133,11 @@ impl Circuit {
         if !was_open || pass.probe.is_some() {
             let open = state.open.get_or_insert_with(|| Open {
                 until: Duration::ZERO,
-                ceilings: self.patience.ceilings(),
+                backoffs: self.patience.backoffs(),
             });
             // Never less than half: to come back at once is no pause.
-            let pause = self.patience.next(&mut open.ceilings);
-            let pause = pause.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0);
+            let pause = self.patience.next(&mut open.backoffs);
+            let pause = pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
             let asked = asked.unwrap_or_default().min(LONGEST_PAUSE);
             open.until = self.clock.elapsed() + pause.max(asked);
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
 use sundown::kafka::group::{
-    GroupConsumer, GroupContext, GroupProtocol, Membership, Rebalance, Standstill, assign,
-    member_config, read_anew,
+    GroupConsumer, GroupContext, GroupProtocol, Membership, Rebalance, StallDetector, assign,
+    member_config, refetch,
 };
 
 use crate::eventually::eventually;
@@ -28,7 +28,7 @@ fn on(partition: i32) -> NewRecord {
 #[test]
 fn only_what_is_committed_and_not_read_counts_as_more() {
     let kafka = Kafka::shared();
-    let topic = unique_prefix("standstill") + "topic";
+    let topic = unique_prefix("stall") + "topic";
     kafka.create_topic(&topic, 3, &[]);
     kafka.produce(&topic, (0..3).map(on));
     let application = kafka.transactional_writer(&topic);
@@ -38,12 +38,12 @@ fn only_what_is_committed_and_not_read_counts_as_more() {
         .client()
         .set("isolation.level", "read_committed")
         .to_owned();
-    let mut standstill = Standstill::new(config, topic);
+    let mut stall = StallDetector::new(config, topic);
     // The first has been read to the open transaction, the last to its end, by what brokers said.
     let positions = [(0, 1), (1, 0), (2, 1)];
-    standstill.look(positions, Duration::ZERO).unwrap();
+    stall.look(positions, Duration::ZERO).unwrap();
     let anew = eventually(SOON, "an answer of the brokers", || {
-        let anew = standstill.look(positions, LONG).unwrap();
+        let anew = stall.look(positions, LONG).unwrap();
         (!anew.is_empty()).then_some(anew)
     });
     assert_eq!(anew, [(1, 0)]);
@@ -72,7 +72,7 @@ fn a_partition_that_is_read_anew_goes_on_from_its_position() {
         let consumer = &consumer.0;
         consumer.subscribe(&[&topic]).unwrap();
         read(consumer, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
-        read_anew(consumer, &topic, &[(0, 1)]).unwrap();
+        refetch(consumer, &topic, &[(0, 1)]).unwrap();
         kafka.produce(&topic, [on(0), on(1)]);
         read(consumer, &[(0, 1), (0, 2), (0, 3), (1, 1)]);
     }

@@ -12,9 +12,9 @@ use sundown::clock::{BrokerSample, Reading};
 use sundown::kafka::end_offsets::EndOffsets;
 use sundown::session::{PolicySet, Timestamp};
 use sundown::tracker::assignment::{
-    Committed, News, RestoreOutcome, RestoreResult, Surroundings as Seam,
+    Committed, Io as Seam, ManagerEvent, RestoreOutcome, RestoreResult,
 };
-use sundown::tracker::engine::{Batch, Ticket};
+use sundown::tracker::engine::{Batch, RestoreId};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
 
 use crate::cluster::{Cluster, Place};
@@ -62,7 +62,7 @@ pub(crate) struct Simulated {
 
 #[derive(Debug)]
 struct Restoring {
-    ticket: Ticket,
+    restore_id: RestoreId,
     settings: RestoreSettings,
     told: Told,
 }
@@ -191,7 +191,7 @@ impl Simulated {
         };
         let job = self.restores.remove(which);
         let result = RestoreResult {
-            ticket: job.ticket,
+            restore_id: job.restore_id,
             partition,
             outcome,
         };
@@ -280,9 +280,9 @@ impl Seam for Simulated {
         self.consumer.positions(&self.cluster.borrow())
     }
 
-    fn restore(&mut self, ticket: Ticket, settings: RestoreSettings) {
+    fn restore(&mut self, restore_id: RestoreId, settings: RestoreSettings) {
         self.restores.push(Restoring {
-            ticket,
+            restore_id,
             settings,
             told: Told::default(),
         });
@@ -331,8 +331,8 @@ impl Seam for Simulated {
         self.producer.result()
     }
 
-    fn tell(&mut self, news: News<'_>) {
-        if let News::Restored(restored) = news
+    fn tell(&mut self, news: ManagerEvent<'_>) {
+        if let ManagerEvent::Restored(restored) = news
             && let Some(degraded) = restored.degraded
         {
             let (partition, asked_at) = self.taken;

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::audit::Audit;
 use crate::console::format;
-use crate::console::pages::{Visit, answer};
+use crate::console::pages::{RequestContext, answer};
 use crate::console::problem::Problem;
 use crate::console::redrive::MAX_LETTERS;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::server::Peer;
 use crate::console::state::App;
-use crate::console::state::Shared;
-use crate::dead_letters::Treatment;
+use crate::console::state::AppState;
+use crate::dead_letters::Disposition;
 use crate::dead_letters::filter::FilterArgs;
 use crate::dead_letters::kind::Kind;
 use crate::dead_letters::letter::Summary;
@@ -31,7 +31,7 @@ const SHOWN: usize = 20;
 /// The page's form. Without `confirmed`, it shows what would be done.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Order {
+pub struct FormBody {
     csrf: String,
     /// `retry` or `discard`.
     how: String,
@@ -47,7 +47,7 @@ pub struct Order {
 /// The body of `POST /api/v1/dead-letters/retry` and `…/discard`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Wish {
+pub struct ApiBody {
     /// These letters.
     letters: Vec<String>,
     /// All letters that fit the rest, in place of `letters`.
@@ -74,7 +74,7 @@ pub struct Wish {
 #[derive(Debug, Serialize)]
 struct Treated {
     /// How many letters have been dealt with.
-    settled: usize,
+    processed: usize,
     /// Those that a dry run would have dealt with.
     planned: Vec<Summary>,
     /// Those that could not be.
@@ -88,29 +88,29 @@ struct Left {
 }
 
 #[derive(Template)]
-#[template(path = "console/treat.html")]
+#[template(path = "console/redrive.html")]
 struct Confirm<'a> {
     csrf: &'a str,
-    order: &'a Order,
+    order: &'a FormBody,
     retry: bool,
     treated: Treated,
 }
 
-/// `POST /dead-letters/treat`
+/// `POST /dead-letters/redrive`
 pub async fn page(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<Peer>,
     uri: Uri,
     headers: HeaderMap,
-    Form(order): Form<Order>,
+    Form(order): Form<FormBody>,
 ) -> Response {
-    let visit = Visit::new(caller.clone(), &headers, &uri);
+    let visit = RequestContext::new(caller.clone(), &headers, &uri);
     let treated = async {
         let treatment = treatment(&order.how)?;
         let selection = order.selection(&app)?;
         let asker = (&caller, peer, order.csrf.as_str());
-        treat(&app, asker, treatment, selection).await
+        redrive(&app, asker, treatment, selection).await
     };
     match treated.await {
         Ok(treated) if order.confirmed => {
@@ -119,7 +119,7 @@ pub async fn page(
                 .append_pair("topic", &order.topic)
                 .append_pair("reason", &order.reason)
                 .append_pair("done", &order.how)
-                .append_pair("settled", &treated.settled.to_string())
+                .append_pair("processed", &treated.processed.to_string())
                 .append_pair("left", &treated.left.len().to_string());
             Redirect::to(&format!("/dead-letters?{}", query.finish())).into_response()
         }
@@ -143,12 +143,12 @@ pub async fn api(
     Extension(peer): Extension<Peer>,
     Path(how): Path<String>,
     headers: HeaderMap,
-    Json(wish): Json<Wish>,
+    Json(wish): Json<ApiBody>,
 ) -> Response {
     let csrf = csrf_of(&headers);
     let treated = async {
         let treatment = treatment(&how)?;
-        treat(&app, (&caller, peer, csrf), treatment, wish.selection()?).await
+        redrive(&app, (&caller, peer, csrf), treatment, wish.selection()?).await
     };
     match treated.await {
         Ok(treated) => Json(treated).into_response(),
@@ -157,44 +157,44 @@ pub async fn api(
 }
 
 /// Does it if the caller may, and says who did, whether it worked or not.
-async fn treat(
-    app: &Shared,
+async fn redrive(
+    app: &AppState,
     (caller, peer, csrf): (&Caller, Peer, &str),
-    treatment: Treatment,
+    treatment: Disposition,
     selection: SelectionArgs,
 ) -> Result<Treated, Problem> {
     let (name, dry_run) = (name(treatment), selection.dry_run);
     let told = describe(&selection, app);
     let outcome = match app.security.admit(caller, csrf) {
-        Ok(()) => app.redriver.treat(treatment, selection).await,
+        Ok(()) => app.redriver.redrive(treatment, selection).await,
         Err(problem) => Err(problem),
     };
     if !dry_run || outcome.is_err() {
-        let settled = outcome.as_ref().map_or(0, |outcome| outcome.settled);
-        Audit::new(name, caller, peer).tell(&outcome, &format!("{told}: {settled} letters"));
+        let processed = outcome.as_ref().map_or(0, |outcome| outcome.processed);
+        Audit::new(name, caller, peer).tell(&outcome, &format!("{told}: {processed} letters"));
     }
     Ok(Treated::new(outcome?, app))
 }
 
-fn treatment(how: &str) -> Result<Treatment, Problem> {
+fn treatment(how: &str) -> Result<Disposition, Problem> {
     match how {
-        "retry" => Ok(Treatment::Retry),
-        "discard" => Ok(Treatment::Discard),
+        "retry" => Ok(Disposition::Retry),
+        "discard" => Ok(Disposition::Discard),
         _ => Err(Problem::NotFound(format!(
             "'{how}' is nothing that can be done with dead letters: retry or discard them"
         ))),
     }
 }
 
-fn name(treatment: Treatment) -> &'static str {
+fn name(treatment: Disposition) -> &'static str {
     match treatment {
-        Treatment::Retry => "retry",
-        Treatment::Discard => "discard",
+        Disposition::Retry => "retry",
+        Disposition::Discard => "discard",
     }
 }
 
 /// For the audit record.
-fn describe(selection: &SelectionArgs, app: &Shared) -> String {
+fn describe(selection: &SelectionArgs, app: &AppState) -> String {
     if !selection.letters.is_empty() {
         let letters: Vec<_> = selection.letters.iter().map(ToString::to_string).collect();
         return letters.join(" ");
@@ -207,10 +207,10 @@ fn describe(selection: &SelectionArgs, app: &Shared) -> String {
     )
 }
 
-impl Order {
-    fn selection(&self, app: &Shared) -> Result<SelectionArgs, Problem> {
+impl FormBody {
+    fn selection(&self, app: &AppState) -> Result<SelectionArgs, Problem> {
         let letters: Vec<String> = [&self.letter].into_iter().cloned().collect();
-        let wish = Wish {
+        let wish = ApiBody {
             all: self.letter.is_empty(),
             letters: letters.into_iter().filter(|id| !id.is_empty()).collect(),
             dry_run: !self.confirmed,
@@ -224,13 +224,13 @@ impl Order {
                 .filter(|reason| !reason.is_empty())
                 .cloned()
                 .collect(),
-            ..Wish::default()
+            ..ApiBody::default()
         };
         wish.selection()
     }
 }
 
-impl Wish {
+impl ApiBody {
     fn selection(self) -> Result<SelectionArgs, Problem> {
         let letters = self.letters.iter().map(|id| id.parse());
         let letters = letters.collect::<Result<Vec<_>, String>>();
@@ -270,7 +270,7 @@ impl Wish {
 }
 
 impl Treated {
-    fn new(outcome: Outcome, app: &Shared) -> Self {
+    fn new(outcome: Outcome, app: &AppState) -> Self {
         let mut planned = outcome.planned;
         if app.redactor.is_on() {
             for letter in &mut planned {
@@ -284,7 +284,7 @@ impl Treated {
             reason,
         });
         Self {
-            settled: outcome.settled,
+            processed: outcome.processed,
             planned,
             left: left.collect(),
         }

@@ -62,9 +62,9 @@ const REMEDIES: [(&str, &str); 9] = [
 
 /// An error of Kafka and, if one is known, its remedy.
 #[derive(Debug)]
-pub struct Explained<'a>(pub &'a KafkaError);
+pub struct WithHint<'a>(pub &'a KafkaError);
 
-impl fmt::Display for Explained<'_> {
+impl fmt::Display for WithHint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)?;
         match self.0.rdkafka_error_code().and_then(remedy) {
@@ -102,17 +102,19 @@ pub const fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
 /// Why no broker can be asked, and the remedy. Connects once more to find out, which may take
 /// some seconds.
 #[must_use]
-pub fn why_unreachable(config: &ClientConfig) -> String {
-    let Some(complaint) = complaint(config) else {
+pub fn connection_failure(config: &ClientConfig) -> String {
+    let Some(last_connection_error) = last_connection_error(config) else {
         return NOBODY.to_owned();
     };
-    let known = REMEDIES.iter().find(|(part, _)| complaint.contains(part));
+    let known = REMEDIES
+        .iter()
+        .find(|(part, _)| last_connection_error.contains(part));
     let remedy = known.map_or(NOBODY, |(_, remedy)| remedy);
-    format!("{complaint}; {remedy}")
+    format!("{last_connection_error}; {remedy}")
 }
 
 /// The last that librdkafka says about connections that fail.
-fn complaint(config: &ClientConfig) -> Option<String> {
+fn last_connection_error(config: &ClientConfig) -> Option<String> {
     let config = reader_config(config, "sundown");
     let consumer: BaseConsumer<Listener> = config.create_with_context(Listener::default()).ok()?;
     if consumer.fetch_metadata(None, FAILS_WITHIN).is_ok() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{ClientConfig, Offset};
 
-use super::{GroupConsumer, read_anew};
-use crate::kafka::edges::edges;
+use super::{GroupConsumer, refetch};
+use crate::kafka::list_offsets::list_offsets;
 
 /// How long a partition of which there is more may stand still before brokers are asked.
 /// Longer than they take to elect another leader.
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 2;
     "nothing has come of {topic}, partition {partition}, from offset {position} on for {} s, although brokers have more of it for others; the process has to be restarted",
     .stood.as_secs()
 )]
-pub struct Stuck {
+pub struct PartitionStalled {
     topic: String,
     partition: i32,
     position: i64,
@@ -39,23 +39,23 @@ pub struct Stuck {
 /// leader (`confluentinc/librdkafka#5430`: seen with 2.12.1, open as of 2.14.1), and says
 /// nothing of it.
 #[derive(Debug)]
-pub struct Standstill {
+pub struct StallDetector {
     client: ClientConfig,
     topic: String,
-    partitions: BTreeMap<i32, Still>,
+    partitions: BTreeMap<i32, StalledPosition>,
     /// Where partitions end, for which brokers are being asked; empty if they do not tell.
     answer: Option<Receiver<BTreeMap<i32, i64>>>,
 }
 
 #[derive(Debug)]
-struct Still {
+struct StalledPosition {
     position: i64,
     since: Duration,
     ask_at: Duration,
-    read_anew: u32,
+    refetch: u32,
 }
 
-impl Standstill {
+impl StallDetector {
     /// For a consumer of `topic` with this configuration, which reads what is committed.
     #[must_use]
     pub fn new(client: ClientConfig, topic: String) -> Self {
@@ -68,20 +68,20 @@ impl Standstill {
     }
 
     /// Has the consumer read partitions anew that it does not get on with; see
-    /// [`look`](Standstill::look). What brokers or librdkafka refuse is logged, and tried again
+    /// [`look`](StallDetector::look). What brokers or librdkafka refuse is logged, and tried again
     /// when it is looked at next.
     ///
     /// # Errors
-    /// [`Stuck`] if one has been read anew twice, and still nothing came of it.
+    /// [`PartitionStalled`] if one has been read anew twice, and still nothing came of it.
     pub fn check(
         &mut self,
         consumer: &GroupConsumer,
         behind: impl IntoIterator<Item = (i32, i64)>,
         now: Duration,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), PartitionStalled> {
         let anew = self.look(behind, now)?;
         if !anew.is_empty()
-            && let Err(error) = read_anew(consumer, &self.topic, &anew)
+            && let Err(error) = refetch(consumer, &self.topic, &anew)
         {
             tracing::warn!(topic = self.topic, positions = ?anew, %error, "cannot read anew from there");
         }
@@ -97,12 +97,12 @@ impl Standstill {
     /// committed. While none answers, nothing is wrong with the consumer.
     ///
     /// # Errors
-    /// [`Stuck`] if one has been read anew twice, and still nothing came of it.
+    /// [`PartitionStalled`] if one has been read anew twice, and still nothing came of it.
     pub fn look(
         &mut self,
         behind: impl IntoIterator<Item = (i32, i64)>,
         now: Duration,
-    ) -> Result<Vec<(i32, i64)>, Stuck> {
+    ) -> Result<Vec<(i32, i64)>, PartitionStalled> {
         self.note(behind, now);
         if let Some(answer) = &self.answer {
             let ends = match answer.try_recv() {
@@ -128,11 +128,11 @@ impl Standstill {
         for (number, position) in behind {
             let known = self.partitions.remove(&number);
             let still = known.filter(|it| it.position == position);
-            let still = still.unwrap_or(Still {
+            let still = still.unwrap_or(StalledPosition {
                 position,
                 since: now,
                 ask_at: now + PATIENCE,
-                read_anew: 0,
+                refetch: 0,
             });
             partitions.insert(number, still);
         }
@@ -144,11 +144,11 @@ impl Standstill {
         let (client, topic) = (self.client.clone(), self.topic.clone());
         let (sender, receiver) = sync_channel(1);
         thread::Builder::new()
-            .name("standstill".to_owned())
+            .name("stall".to_owned())
             .spawn(move || {
                 let client = client.create();
                 let ends = client.and_then(|client: BaseConsumer| {
-                    edges(&client, &topic, &partitions, Offset::End, TIMEOUT)
+                    list_offsets(&client, &topic, &partitions, Offset::End, TIMEOUT)
                 });
                 let ends = ends.unwrap_or_else(|error| {
                     tracing::debug!(%error, "brokers do not tell where partitions end");
@@ -165,7 +165,7 @@ impl Standstill {
         &mut self,
         ends: &BTreeMap<i32, i64>,
         now: Duration,
-    ) -> Result<Vec<(i32, i64)>, Stuck> {
+    ) -> Result<Vec<(i32, i64)>, PartitionStalled> {
         let mut anew = Vec::new();
         for (&partition, still) in &mut self.partitions {
             if still.ask_at > now {
@@ -175,8 +175,8 @@ impl Standstill {
             let (topic, position) = (&self.topic, still.position);
             still.ask_at = now + PATIENCE;
             match ends.get(&partition) {
-                Some(&end) if end > position && still.read_anew == ATTEMPTS => {
-                    return Err(Stuck {
+                Some(&end) if end > position && still.refetch == ATTEMPTS => {
+                    return Err(PartitionStalled {
                         topic: topic.clone(),
                         partition,
                         position,
@@ -184,7 +184,7 @@ impl Standstill {
                     });
                 }
                 Some(&end) if end > position => {
-                    still.read_anew += 1;
+                    still.refetch += 1;
                     tracing::warn!(
                         topic,
                         partition,
@@ -214,54 +214,54 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Of a topic that nobody is asked about: there is no broker.
-    fn standstill() -> Standstill {
+    fn stall() -> StallDetector {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", "127.0.0.1:1");
-        Standstill::new(client, "session_logs".to_owned())
+        StallDetector::new(client, "session_logs".to_owned())
     }
 
     /// Looks once the time to ask has come, and has brokers answer this.
     fn look(
-        standstill: &mut Standstill,
+        stall: &mut StallDetector,
         behind: [(i32, i64); 1],
         now: Duration,
         ends: &[(i32, i64)],
-    ) -> Result<Vec<(i32, i64)>, Stuck> {
+    ) -> Result<Vec<(i32, i64)>, PartitionStalled> {
         let (sender, receiver) = sync_channel(1);
         sender.send(ends.iter().copied().collect()).unwrap();
-        standstill.answer = Some(receiver);
-        standstill.look(behind, now)
+        stall.answer = Some(receiver);
+        stall.look(behind, now)
     }
 
     #[test]
     fn a_partition_that_gets_on_is_never_asked_about() {
-        let mut standstill = standstill();
+        let mut stall = stall();
         for round in 0..100 {
             let now = SECOND * round * 19;
-            standstill.look([(0, i64::from(round))], now).unwrap();
-            assert!(standstill.answer.is_none(), "{round}");
+            stall.look([(0, i64::from(round))], now).unwrap();
+            assert!(stall.answer.is_none(), "{round}");
         }
     }
 
     #[test]
     fn a_partition_that_stands_still_is_asked_about_in_time_and_not_before() {
-        let mut standstill = standstill();
-        standstill.look([(0, 7)], Duration::ZERO).unwrap();
-        standstill.look([(0, 7)], PATIENCE - SECOND).unwrap();
-        assert!(standstill.answer.is_none());
-        standstill.look([(0, 7)], PATIENCE).unwrap();
-        assert!(standstill.answer.is_some());
+        let mut stall = stall();
+        stall.look([(0, 7)], Duration::ZERO).unwrap();
+        stall.look([(0, 7)], PATIENCE - SECOND).unwrap();
+        assert!(stall.answer.is_none());
+        stall.look([(0, 7)], PATIENCE).unwrap();
+        assert!(stall.answer.is_some());
     }
 
     #[test]
     fn it_is_read_anew_twice_and_then_the_process_is_given_up() {
-        let mut standstill = standstill();
-        standstill.look([(3, 7)], Duration::ZERO).unwrap();
+        let mut stall = stall();
+        stall.look([(3, 7)], Duration::ZERO).unwrap();
         for round in 1..=ATTEMPTS {
-            let anew = look(&mut standstill, [(3, 7)], PATIENCE * round, &[(3, 8)]);
+            let anew = look(&mut stall, [(3, 7)], PATIENCE * round, &[(3, 8)]);
             assert_eq!(anew.unwrap(), [(3, 7)]);
         }
-        let stuck = look(&mut standstill, [(3, 7)], PATIENCE * 3, &[(3, 8)]);
+        let stuck = look(&mut stall, [(3, 7)], PATIENCE * 3, &[(3, 8)]);
         assert_eq!(
             stuck.unwrap_err().to_string(),
             "nothing has come of session_logs, partition 3, from offset 7 on for 60 s, although brokers have more of it for others; the process has to be restarted"
@@ -270,33 +270,33 @@ mod tests {
 
     #[test]
     fn what_moves_after_it_was_read_anew_begins_from_nothing() {
-        let mut standstill = standstill();
-        standstill.look([(3, 7)], Duration::ZERO).unwrap();
+        let mut stall = stall();
+        stall.look([(3, 7)], Duration::ZERO).unwrap();
         for round in 1..10 {
             let now = PATIENCE * round * 2;
-            let anew = look(&mut standstill, [(3, 7)], now, &[(3, 9)]);
+            let anew = look(&mut stall, [(3, 7)], now, &[(3, 9)]);
             assert_eq!(anew.unwrap(), [(3, 7)], "{round}");
-            standstill.look([(3, 8)], now).unwrap();
-            standstill.look([(3, 7)], now).unwrap();
+            stall.look([(3, 8)], now).unwrap();
+            stall.look([(3, 7)], now).unwrap();
         }
     }
 
     #[test]
     fn an_open_transaction_and_brokers_that_do_not_answer_are_waited_out() {
-        let mut standstill = standstill();
-        standstill.look([(3, 7)], Duration::ZERO).unwrap();
+        let mut stall = stall();
+        stall.look([(3, 7)], Duration::ZERO).unwrap();
         for round in 1..20 {
             let ends: &[(i32, i64)] = if round % 2 == 0 { &[] } else { &[(3, 7)] };
-            let anew = look(&mut standstill, [(3, 7)], PATIENCE * round, ends);
+            let anew = look(&mut stall, [(3, 7)], PATIENCE * round, ends);
             assert_eq!(anew.unwrap(), []);
         }
     }
 
     #[test]
     fn what_has_moved_while_brokers_were_asked_is_left_alone() {
-        let mut standstill = standstill();
-        standstill.look([(3, 7)], Duration::ZERO).unwrap();
-        let anew = look(&mut standstill, [(3, 8)], PATIENCE, &[(3, 9)]);
+        let mut stall = stall();
+        stall.look([(3, 7)], Duration::ZERO).unwrap();
+        let anew = look(&mut stall, [(3, 8)], PATIENCE, &[(3, 9)]);
         assert_eq!(anew.unwrap(), []);
     }
 }

@@ -2,18 +2,18 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use super::*;
+use super::super::circuit_breaker::*;
 use crate::handler::dead_letters::Reason;
 
 const POLICY: &str = "{initialBackoff: 1h, maxBackoff: 1h}";
 
-fn circuit(policy: &str) -> (Arc<Circuit>, Health) {
+fn circuit(policy: &str) -> (Arc<CircuitBreaker>, Health) {
     let name: ActionName = "notify".parse().unwrap();
     let health = Health::default();
     let registry = prometheus::Registry::new();
     let metrics = HandlerMetrics::new(&registry, ["notify"], &Reason::ALL).unwrap();
     let policy = serde_yaml::from_str(policy).unwrap();
-    let circuit = Circuit::new(name, policy, health.clone(), metrics);
+    let circuit = CircuitBreaker::new(name, policy, health.clone(), metrics);
     (Arc::new(circuit), health)
 }
 
@@ -39,11 +39,11 @@ async fn failures_in_a_row_open_it_and_a_refusal_breaks_the_row() {
     assert!(!circuit.note(&pass, &refused(), 0.5));
     for _ in 1..FAILURES_TO_OPEN {
         assert!(!circuit.note(&pass, &busy(), 0.5));
-        assert!(circuit.honours(&pass));
+        assert!(circuit.is_valid(&pass));
     }
     assert!(health.not_ready().is_empty());
     assert!(circuit.note(&pass, &busy(), 0.5));
-    assert!(!circuit.honours(&pass));
+    assert!(!circuit.is_valid(&pass));
     let reasons = health.not_ready();
     assert_eq!(reasons["action notify"], "its target keeps failing: 503");
     assert!(circuit.admit().now_or_never().is_none());
@@ -63,7 +63,7 @@ async fn one_at_a_time_tries_while_it_is_open_and_success_lets_all_in() {
     let pass = circuit.admit().await;
     assert!(circuit.note(&pass, &nobody(), 0.5));
     let probe = circuit.admit().await;
-    assert!(circuit.honours(&probe));
+    assert!(circuit.is_valid(&probe));
     let mut next = Box::pin(circuit.admit());
     assert!((&mut next).now_or_never().is_none());
 
@@ -110,7 +110,7 @@ async fn what_the_target_asks_for_is_the_least_pause() {
     let pause = circuit.pause().unwrap();
     assert!(pause > Duration::from_secs(50), "{pause:?}");
 
-    let probe = Pass {
+    let probe = Permit {
         probe: Some(circuit.line.try_lock().unwrap()),
     };
     circuit.note(&probe, &busy(Duration::from_secs(1_000_000)), 0.5);

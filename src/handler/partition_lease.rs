@@ -1,4 +1,4 @@
-//! This process's claim to a partition, as the events under way in it see it.
+//! This process's lease to a partition, as the events under way in it see it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 /// without gaps can what is finished be committed, and what is not committed is done
 /// again by the partition's next owner.
 #[derive(Debug, Default)]
-pub struct Claim {
+pub struct PartitionLease {
     released: CancellationToken,
     /// The highest offset of an event that has been begun.
     furthest: Mutex<Option<i64>>,
 }
 
-impl Claim {
+impl PartitionLease {
     /// Whether the event at `offset` may be begun; if so, it is.
     pub fn begin(&self, offset: i64) -> bool {
         let mut furthest = self.furthest();
@@ -33,12 +33,12 @@ impl Claim {
         self.released.cancel();
     }
 
-    /// Whether [`Claim::release`] has been called.
+    /// Whether [`PartitionLease::release`] has been called.
     pub fn is_released(&self) -> bool {
         self.released.is_cancelled()
     }
 
-    /// Returns once the claim is released.
+    /// Returns once the lease is released.
     pub async fn released(&self) {
         self.released.cancelled().await;
     }
@@ -62,32 +62,32 @@ mod tests {
 
     #[test]
     fn after_the_release_only_gaps_are_filled() {
-        let claim = Claim::default();
-        assert!(claim.begin(3));
-        assert!(claim.begin(7));
-        claim.release();
-        assert!(claim.begin(5));
-        assert!(claim.begin(7));
-        assert!(!claim.begin(8));
-        assert!(claim.begin(0));
+        let lease = PartitionLease::default();
+        assert!(lease.begin(3));
+        assert!(lease.begin(7));
+        lease.release();
+        assert!(lease.begin(5));
+        assert!(lease.begin(7));
+        assert!(!lease.begin(8));
+        assert!(lease.begin(0));
     }
 
     #[test]
     fn nothing_begins_in_a_claim_that_was_released_untouched() {
-        let claim = Claim::default();
-        claim.release();
-        assert!(!claim.begin(0));
+        let lease = PartitionLease::default();
+        lease.release();
+        assert!(!lease.begin(0));
     }
 
     #[tokio::test]
     async fn who_waits_for_a_turn_hears_that_it_will_not_come() {
-        let claim = Claim::default();
-        assert!(claim.begin(5));
-        claim.release();
+        let lease = PartitionLease::default();
+        assert!(lease.begin(5));
+        lease.release();
         tokio::select! {
             biased;
-            () = claim.lost(4) => panic!("its turn will come"),
-            () = claim.lost(6) => {}
+            () = lease.lost(4) => panic!("its turn will come"),
+            () = lease.lost(6) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::wire::record::{RecordHeader, SourceRecord};
 
 /// A record that could not be used, for the dead-letter topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
+pub struct RejectedRecord {
     /// The record's offset.
     pub offset: i64,
     /// The record's timestamp.
@@ -21,7 +21,7 @@ pub struct DeadLetter {
     pub cause: Cause,
 }
 
-impl DeadLetter {
+impl RejectedRecord {
     /// A dead letter of `record`.
     #[must_use]
     pub fn new(record: &impl SourceRecord, cause: Cause) -> Self {

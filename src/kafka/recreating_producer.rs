@@ -18,7 +18,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 /// Whether a producer whose record failed like this may never write to its partition again.
 #[must_use]
-pub fn is_worn_out(error: &KafkaError) -> bool {
+pub fn must_recreate(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::Fatal)
@@ -26,7 +26,7 @@ pub fn is_worn_out(error: &KafkaError) -> bool {
 }
 
 /// A producer of single records, waited for one by one.
-pub struct RenewingProducer {
+pub struct RecreatingProducer {
     config: ClientConfig,
     current: Mutex<Numbered>,
 }
@@ -39,7 +39,7 @@ struct Numbered {
     producer: FutureProducer,
 }
 
-impl RenewingProducer {
+impl RecreatingProducer {
     /// A producer with this configuration.
     ///
     /// # Errors
@@ -72,22 +72,22 @@ impl RenewingProducer {
         let Numbered { number, producer } = self.current().clone();
         let sent = producer.send(record, room).await;
         sent.map_err(|(error, _)| {
-            if is_worn_out(&error) {
+            if must_recreate(&error) {
                 self.replace(number);
             }
             error
         })
     }
 
-    fn replace(&self, worn_out: u64) {
+    fn replace(&self, must_recreate: u64) {
         let mut current = self.current();
-        if current.number != worn_out {
+        if current.number != must_recreate {
             return;
         }
         match self.config.create() {
             Ok(producer) => {
                 *current = Numbered {
-                    number: worn_out + 1,
+                    number: must_recreate + 1,
                     producer,
                 }
             }

@@ -13,14 +13,14 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 ///
 /// # Errors
 /// If the brokers do not answer within `patience`, or one of them does not tell.
-pub(super) fn edges<C: ConsumerContext>(
+pub(super) fn list_offsets<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partitions: &[i32],
     edge: Offset,
     patience: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    asked_anew(client.client(), topic, patience, || {
+    with_fresh_metadata(client.client(), topic, patience, || {
         ask(client, topic, partitions, edge, patience)
     })
 }
@@ -35,7 +35,7 @@ pub(crate) fn watermarks<C: ClientContext>(
     partition: i32,
     patience: Duration,
 ) -> KafkaResult<(i64, i64)> {
-    asked_anew(client, topic, patience, || {
+    with_fresh_metadata(client, topic, patience, || {
         client.fetch_watermarks(topic, partition, patience)
     })
 }
@@ -49,7 +49,7 @@ pub(crate) fn watermarks<C: ClientContext>(
 ///
 /// # Errors
 /// Those of the question, and if the brokers do not answer within `patience`.
-fn asked_anew<C: ClientContext, T>(
+fn with_fresh_metadata<C: ClientContext, T>(
     client: &Client<C>,
     topic: &str,
     patience: Duration,
@@ -73,18 +73,18 @@ fn ask<C: ConsumerContext>(
 ) -> KafkaResult<BTreeMap<i32, i64>> {
     let mut question = TopicPartitionList::new();
     for &partition in partitions {
-        // Instead of timestamps, -2 and -1 ask for the edges.
+        // Instead of timestamps, -2 and -1 ask for the list_offsets.
         question.add_partition_offset(topic, partition, edge)?;
     }
     let answer = client.offsets_for_times(question, patience)?;
-    let mut edges = BTreeMap::new();
+    let mut list_offsets = BTreeMap::new();
     for element in answer.elements() {
         element.error()?;
         let Offset::Offset(offset) = element.offset() else {
             // The question, given back.
             return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NoOffset));
         };
-        edges.insert(element.partition(), offset);
+        list_offsets.insert(element.partition(), offset);
     }
-    Ok(edges)
+    Ok(list_offsets)
 }

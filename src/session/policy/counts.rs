@@ -4,9 +4,9 @@ use super::{PolicyIndex, PolicySet};
 
 /// A count for each policy of a set.
 #[derive(Clone, Debug)]
-pub(in crate::session) struct Census(Vec<usize>);
+pub(in crate::session) struct PolicyCounts(Vec<usize>);
 
-impl Census {
+impl PolicyCounts {
     /// Nobody under any policy of `set`.
     pub(in crate::session) fn new(set: &PolicySet) -> Self {
         Self(vec![0; set.0.len()])
