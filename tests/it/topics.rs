@@ -118,7 +118,7 @@ fn topics_that_exist_are_left_and_their_differences_told() {
     let (success, _, hint) = topics(kafka, &prefix, &["create"]);
     assert!(success, "{hint}");
     assert!(
-        hint.contains("ExistingTopics topics are never changed"),
+        hint.contains("Existing topics are never changed"),
         "{hint}"
     );
 
