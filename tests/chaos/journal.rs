@@ -1,4 +1,4 @@
-//! What has happened, and when; how far the schedule is.
+//! The journal of a run: events with their times, and the progress of the schedule.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,11 +13,11 @@ use sundown::clock::Clock;
 
 use crate::schedule;
 
-/// What has happened in one run.
+/// The journal of one run.
 pub struct Journal {
     clock: Clock,
     folder: PathBuf,
-    /// How many faults there are to be.
+    /// Total number of faults.
     limit: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -26,12 +26,12 @@ pub struct Journal {
 struct State {
     file: File,
     faults: BTreeMap<&'static str, usize>,
-    /// There are to be no more.
+    /// No further faults are injected.
     over: bool,
-    /// What may happen amid faults, and is worth a count.
+    /// Counts of permitted side effects of faults.
     remarks: BTreeMap<&'static str, usize>,
-    /// What must not happen, whatever goes wrong around it.
-    trouble: Vec<String>,
+    /// Events that fail the run.
+    violation: Vec<String>,
 }
 
 impl State {
@@ -41,7 +41,7 @@ impl State {
 }
 
 impl Journal {
-    /// Keeps everything that there is to know about the run in a new folder of that name.
+    /// Creates the journal and the logs' folder.
     pub fn new(name: &str, limit: usize) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).expect("a folder");
@@ -55,13 +55,13 @@ impl Journal {
                 faults: BTreeMap::new(),
                 over: limit == 0,
                 remarks: BTreeMap::new(),
-                trouble: Vec::new(),
+                violation: Vec::new(),
             }),
             changed: Condvar::new(),
         }
     }
 
-    /// Where the logs of the trackers are.
+    /// Folder of the trackers' logs.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -79,19 +79,19 @@ impl Journal {
         .expect("written");
     }
 
-    /// Notes what must not happen; the run fails in the end.
-    pub fn trouble(&self, text: &str) {
+    /// Records an event that fails the run.
+    pub fn violation(&self, text: &str) {
         self.note(text);
-        self.state().trouble.push(text.to_owned());
+        self.state().violation.push(text.to_owned());
     }
 
-    /// Notes and counts what may happen amid faults, but not often.
+    /// Records and counts a permitted side effect of faults.
     pub fn remark(&self, kind: &'static str, text: &str) {
         self.note(text);
         *self.state().remarks.entry(kind).or_default() += 1;
     }
 
-    /// Counts and notes a fault that is about to be injected, unless there are to be no more.
+    /// Records a fault that is about to be injected; returns `false` if the schedule is over.
     pub fn fault(&self, kind: &'static str, text: &str) -> bool {
         let mut state = self.state();
         if state.over {
@@ -106,7 +106,7 @@ impl Journal {
         true
     }
 
-    /// No more faults.
+    /// Ends the schedule.
     pub fn end(&self) {
         self.state().over = true;
         self.changed.notify_all();
@@ -116,13 +116,13 @@ impl Journal {
         self.state().over
     }
 
-    /// How many trackers there should be now.
+    /// The wanted number of trackers.
     pub fn trackers(&self) -> usize {
         schedule::trackers(self.state().count(), self.limit)
     }
 
-    /// Waits for another fault, or the end of them.
-    pub fn await_change(&self) {
+    /// Waits for the next fault or the end of the schedule.
+    pub fn wait_for_change(&self) {
         let state = self.state();
         let before = state.count();
         let unchanged = |state: &mut State| !state.over && state.count() == before;
@@ -133,17 +133,17 @@ impl Journal {
         );
     }
 
-    /// Waits until that much time has passed, or there are to be no more faults.
+    /// Waits for `time`, or until the schedule is over.
     pub fn pace(&self, time: Duration) {
-        let going_on = |state: &mut State| !state.over;
+        let not_over = |state: &mut State| !state.over;
         drop(
             self.changed
-                .wait_timeout_while(self.state(), time, going_on)
+                .wait_timeout_while(self.state(), time, not_over)
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }
 
-    /// How many faults of which kind there were, and what the trackers say came of it.
+    /// Faults by kind, and their effects according to the trackers' logs.
     pub fn summary(&self) -> String {
         let state = self.state();
         let mut text = format!("{} faults:", state.count());
@@ -162,19 +162,19 @@ impl Journal {
         text.trim_end_matches(',').to_owned()
     }
 
-    /// The whole story.
-    pub fn story(&self) -> String {
+    /// All entries.
+    pub fn history(&self) -> String {
         fs::read_to_string(self.folder.join("journal")).expect("the journal")
     }
 
-    /// Fails the test if anything has happened that must not, and forgets all of it otherwise.
+    /// Fails the test on a violation; deletes the journal otherwise.
     pub fn close(self) {
-        let trouble = self.state().trouble.join("\n");
-        assert!(trouble.is_empty(), "{trouble}");
+        let violation = self.state().violation.join("\n");
+        assert!(violation.is_empty(), "{violation}");
         fs::remove_dir_all(&self.folder).expect("the folder goes");
     }
 
-    /// All that trackers have logged.
+    /// The concatenated logs of all trackers.
     fn logs(&self) -> String {
         let files = fs::read_dir(&self.folder).expect("the folder");
         let files = files.map(|file| file.expect("a file").path());

@@ -1,32 +1,33 @@
-//! Chaos: what `tests/simulation/` does to a simulated Kafka, done to a real one, with real
-//! processes and a real network between them.
+//! Chaos test: trackers, clocks, brokers and the network fail on a real Kafka with real processes.
 //!
-//! Three brokers, up to five trackers, and users who act all the time. Trackers are killed, frozen,
-//! sent away, given wrong clocks; brokers are killed and frozen; connections between the two are
-//! cut, held up and slowed down, several of these at once, as a schedule has it that follows from a
-//! seed. In the end all is well again, and what has come out is compared with what the reference
-//! model reads from the log. `docs/testing.md` tells more.
+//! Three brokers, up to five trackers and continuously active users. Trackers are killed, frozen,
+//! stopped and given wrong clocks; brokers are killed and frozen; connections are cut, silenced and
+//! slowed. Faults overlap; their schedule derives from a seed. After the last fault the terminal
+//! events are compared with those of the reference model for the same log. See `docs/testing.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a failed test panics with what it observed"
 )]
-#![allow(unreachable_pub, reason = "support modules read like a library's")]
+#![allow(
+    unreachable_pub,
+    reason = "support modules are written like library modules"
+)]
 
-mod broker_lane;
+mod broker_faults;
+mod deployment;
 mod journal;
+mod member;
 mod network;
-mod network_lane;
+mod network_faults;
 mod run;
 mod schedule;
-mod seat;
 mod settings;
-mod site;
 
 macro_rules! shared {
     ($($path:literal $name:ident),* $(,)?) => {$(
-        #[allow(dead_code, reason = "the other tests need more of it")]
+        #[allow(dead_code, reason = "other test binaries use the rest")]
         #[path = $path]
         mod $name;
     )*};
@@ -50,24 +51,23 @@ use kafka::Kafka;
 use network::Network;
 use settings::Settings;
 
-/// Of the cluster.
 const BROKERS: u8 = 3;
 
 #[test]
-fn every_session_ends_once_and_none_too_early_whatever_goes_wrong() {
+fn every_session_ends_exactly_once_and_never_early_under_faults() {
     let settings = Settings::from_environment();
     let network = Network::new(BROKERS);
     let options = [
         "--detour",
         &network.ports(),
-        // Members that are gone make room soon, as those of the other protocol do.
+        // Vanished members are removed as soon as under the classic protocol.
         "--set",
         "group.consumer.session.timeout.ms=3000",
         "--set",
         "transaction.abort.timed.out.transaction.cleanup.interval.ms=500",
     ];
     let kafka = Kafka::own_with(BROKERS, std::process::id(), &options.map(str::to_owned));
-    network.lead_to(&kafka);
+    network.connect_to(&kafka);
     for protocol in ["classic", "consumer"] {
         run::run(&kafka, &network, &settings, protocol);
     }

@@ -1,4 +1,4 @@
-//! One run: faults, their end, and the verdict.
+//! One run: inject faults, wait until everything settles, compare the endings.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -6,48 +6,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::broker_lane;
+use crate::broker_faults;
+use crate::deployment::Deployment;
 use crate::installation::Installation;
 use crate::journal::Journal;
 use crate::kafka::OwnKafka;
+use crate::member::Member;
 use crate::model::{Ending, Expected, Limits};
 use crate::network::Network;
-use crate::network_lane;
+use crate::network_faults;
 use crate::population::Population;
-use crate::schedule::{Lane, SEATS};
-use crate::seat::Seat;
+use crate::schedule::{Lane, MEMBERS};
 use crate::settings::Settings;
-use crate::site::Site;
 
-/// Longer than a broker that is away holds up what users do, so that the log tells what has to
-/// come out.
+/// Timeouts longer than any broker outage delays user events, so that the log determines the endings.
 const LIMITS: Limits = Limits {
     idle: 8_000,
     absolute: Some(20_000),
     lateness: 5_000,
 };
-/// Enough for every tracker to have one.
+/// At least one for each tracker.
 const PARTITIONS: i32 = 6;
-/// Sessions at a time, or a little less.
+/// Upper bound of concurrent sessions.
 const USERS: usize = 120;
-/// Act at a time before it is looked whether that is all.
-const STRETCH: Duration = Duration::from_secs(1);
-/// Lanes of the network's faults.
-const STORMS: u64 = 2;
-/// How long nobody does anything, once in a run that is long enough for it.
+/// How often the users check whether the schedule is over.
+const ACTIVITY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Concurrent lanes of network faults.
+const NETWORK_LANES: u64 = 2;
+/// Duration of total silence, once in a long run.
 const LULL: Duration = Duration::from_mins(3);
-/// So many faults take several times as long as the lull, for either protocol.
+/// Faults from which on a run is long enough for [`LULL`].
 const LONG_RUN: usize = 800;
-/// How often trackers are looked after once there are no more faults.
-const CARE: Duration = Duration::from_millis(200);
+/// How often exited trackers are restarted after the last fault.
+const RESTART_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs half of the faults on trackers of one group protocol.
+/// Runs half of the faults with one group protocol.
 ///
 /// # Panics
-/// Unless exactly that comes out which has to; tells the whole story then.
+/// If an ending is missing, early or doubled, after printing the history of the run.
 pub fn run(kafka: &OwnKafka, network: &Network, settings: &Settings, protocol: &'static str) {
     let name = format!("chaos-{}-{}-{protocol}", settings.seed, std::process::id());
-    let site = Site {
+    let deployment = Deployment {
         kafka,
         network,
         installation: Installation::with_partitions(kafka, LIMITS, PARTITIONS),
@@ -55,95 +54,102 @@ pub fn run(kafka: &OwnKafka, network: &Network, settings: &Settings, protocol: &
         protocol,
         journal: Journal::new(&name, settings.faults / 2),
     };
-    eprintln!("{protocol}: {}", site.journal.folder().display());
+    eprintln!("{protocol}: {}", deployment.journal.folder().display());
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let seats = go_wrong(&site);
-        go_right(&site, seats);
+        let members = inject_faults(&deployment);
+        verify(&deployment, members);
     }));
-    let summary = site.journal.summary();
+    let summary = deployment.journal.summary();
     match outcome {
         Ok(()) => {
             eprintln!("{protocol}: {summary}");
-            site.journal.close();
+            deployment.journal.close();
         }
         Err(panic) => {
-            eprintln!("{}\n{summary}", site.journal.story());
-            eprintln!("logs: {}", site.journal.folder().display());
-            eprintln!("the same schedule again: {}", settings.command());
+            eprintln!("{}\n{summary}", deployment.journal.history());
+            eprintln!("logs: {}", deployment.journal.folder().display());
+            eprintln!("rerun this schedule with: {}", settings.command());
             resume_unwind(panic);
         }
     }
 }
 
-/// Injects all faults while users act.
-fn go_wrong<'a>(site: &'a Site<'a>) -> Vec<Seat<'a>> {
-    let lane = |number| Lane::new(site.settings.seed, number);
+/// Injects all faults while users are active.
+fn inject_faults<'a>(deployment: &'a Deployment<'a>) -> Vec<Member<'a>> {
+    let lane = |number| Lane::new(deployment.settings.seed, number);
     thread::scope(|scope| {
-        scope.spawn(|| site.together(|| act(site, lane(0))));
-        scope.spawn(|| site.together(|| broker_lane::fail(site, lane(1))));
-        for storm in 0..STORMS {
-            scope.spawn(move || site.together(|| network_lane::fail(site, lane(2 + storm))));
+        scope.spawn(|| deployment.guarded(|| act(deployment, lane(0))));
+        scope.spawn(|| deployment.guarded(|| broker_faults::fail(deployment, lane(1))));
+        for network_lane in 0..NETWORK_LANES {
+            scope.spawn(move || {
+                deployment.guarded(|| network_faults::fail(deployment, lane(2 + network_lane)))
+            });
         }
-        let lanes: Vec<_> = (0..SEATS)
+        let lanes: Vec<_> = (0..MEMBERS)
             .map(|number| {
-                let lane = lane(2 + STORMS + number as u64);
-                scope.spawn(move || site.together(|| Seat::new(site, number).fail(lane)))
+                let lane = lane(2 + NETWORK_LANES + number as u64);
+                scope.spawn(move || {
+                    deployment.guarded(|| Member::new(deployment, number).fail(lane))
+                })
             })
             .collect();
-        let seats = lanes.into_iter().map(|lane| lane.join());
-        seats
-            .map(|seat| seat.unwrap_or_else(|panic| resume_unwind(panic)))
+        let members = lanes.into_iter().map(|lane| lane.join());
+        members
+            .map(|member| member.unwrap_or_else(|panic| resume_unwind(panic)))
             .collect()
     })
 }
 
-/// Has users act, with pauses, until there are no more faults.
-fn act(site: &Site<'_>, mut lane: Lane) {
-    let mut users = Population::new(site.settings.seed, USERS, PARTITIONS, LIMITS);
-    let writer = site.kafka.writer();
-    let topic = site.installation.session_logs();
-    let mut lull = (site.settings.faults >= LONG_RUN).then_some(LULL);
-    while !site.journal.is_over() {
+/// Keeps users active, with pauses, until the schedule is over.
+fn act(deployment: &Deployment<'_>, mut lane: Lane) {
+    let mut users = Population::new(deployment.settings.seed, USERS, PARTITIONS, LIMITS);
+    let writer = deployment.kafka.writer();
+    let topic = deployment.installation.session_logs();
+    let mut lull = (deployment.settings.faults >= LONG_RUN).then_some(LULL);
+    while !deployment.journal.is_over() {
         let (mut left, silence) = lane.users();
-        while !site.journal.is_over() && !left.is_zero() {
-            users.act(STRETCH.min(left), &writer, &topic);
-            left = left.saturating_sub(STRETCH);
+        while !deployment.journal.is_over() && !left.is_zero() {
+            users.act(ACTIVITY_CHECK_INTERVAL.min(left), &writer, &topic);
+            left = left.saturating_sub(ACTIVITY_CHECK_INTERVAL);
         }
-        if let Some(silence) = silence.map(|usual| lull.take().unwrap_or(usual)) {
-            site.journal.note(&format!("users: silent for {silence:?}"));
-            site.journal.pace(silence);
-            site.journal.note("users: active again");
+        if let Some(silence) = silence.map(|scheduled| lull.take().unwrap_or(scheduled)) {
+            deployment
+                .journal
+                .note(&format!("users: silent for {silence:?}"));
+            deployment.journal.pace(silence);
+            deployment.journal.note("users: active again");
         }
     }
-    let so_far = site.installation.endings().len();
-    site.journal
+    let so_far = deployment.installation.endings().len();
+    deployment
+        .journal
         .note(&format!("users: gone; {so_far} endings so far"));
     eprintln!("{so_far} endings when the last fault began");
 }
 
-/// Waits until everything has come to its end, and judges it.
-fn go_right(site: &Site<'_>, mut seats: Vec<Seat<'_>>) {
-    site.journal.note("no more faults");
+/// Waits until every session has ended and compares the endings with the model's.
+fn verify(deployment: &Deployment<'_>, mut members: Vec<Member<'_>>) {
+    deployment.journal.note("no more faults");
     let settled = AtomicBool::new(false);
     let expected = thread::scope(|scope| {
         scope.spawn(|| {
             while !settled.load(Ordering::Relaxed) {
-                seats.iter_mut().for_each(Seat::tend);
-                thread::sleep(CARE);
+                members.iter_mut().for_each(Member::ensure_running);
+                thread::sleep(RESTART_INTERVAL);
             }
         });
-        let expected = catch_unwind(AssertUnwindSafe(|| site.installation.settle()));
+        let expected = catch_unwind(AssertUnwindSafe(|| deployment.installation.settle()));
         settled.store(true, Ordering::Relaxed);
         expected.unwrap_or_else(|panic| resume_unwind(panic))
     });
-    seats.iter_mut().for_each(Seat::leave);
-    site.journal.note("settled");
-    judge(&site.installation, &expected);
+    members.iter_mut().for_each(Member::stop);
+    deployment.journal.note("settled");
+    compare_endings(&deployment.installation, &expected);
 }
 
-fn judge(installation: &Installation<'_>, expected: &Expected) {
+fn compare_endings(installation: &Installation<'_>, expected: &Expected) {
     let endings = installation.endings();
-    // Those that may go either way, too.
+    // Doubtful endings included.
     assert_once(&endings, "event id", |ending| Some(ending.event_id));
     assert_once(&endings, "session and start", |ending| {
         Some((ending.session.clone(), ending.started_at?))

@@ -1,8 +1,8 @@
-//! What goes wrong, when, and for how long: all of it from a seed.
+//! The schedule of faults, derived from a seed.
 //!
-//! Faults come in lanes, one for each place for a tracker, some for the network, one for the
-//! brokers. Within a lane they follow one another, lanes run beside each other. What a lane does
-//! follows from the seed alone; how far the others are by then, from the machine as well.
+//! Faults come in lanes: one for each member, some for the network, one for the brokers. Faults of a
+//! lane are sequential; lanes run concurrently. The seed determines each lane; how lanes interleave
+//! depends on the machine.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The most trackers there are at a time.
-pub const SEATS: usize = 5;
+/// Upper bound of concurrent trackers.
+pub const MEMBERS: usize = 5;
 
-/// How many trackers there should be once `done` of `all` faults have been injected.
+/// The wanted number of trackers after `done` of `all` faults.
 pub fn trackers(done: usize, all: usize) -> usize {
     match done * 100 / all.max(1) {
         0..10 => 1,
-        10..75 => SEATS,
+        10..75 => MEMBERS,
         _ => 2,
     }
 }
@@ -25,59 +25,58 @@ pub fn trackers(done: usize, all: usize) -> usize {
 /// A fault and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<F> {
-    /// How long after the one before it is over.
+    /// Delay after the end of the previous fault.
     pub after: Duration,
     pub fault: F,
     pub lasts: Duration,
 }
 
-/// What happens to a tracker.
+/// A fault of a tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackerFault {
-    /// SIGKILL; another one is started afterwards.
+    /// SIGKILL, then a new process.
     Kill,
-    /// SIGTERM, and another one afterwards.
+    /// SIGTERM, then a new process.
     Leave,
-    /// SIGSTOP, SIGCONT afterwards.
+    /// SIGSTOP, then SIGCONT.
     Freeze,
-    /// SIGSTOP, SIGKILL afterwards.
+    /// SIGSTOP, then SIGKILL.
     FreezeAndKill,
-    /// Its wall clock is set, by so many seconds, and set right afterwards.
+    /// Wall clock offset in seconds.
     Clock(i64),
 }
 
-/// What happens to the connections between a tracker and one broker or all.
+/// A fault of the connections between a tracker and one broker or all.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkFault {
-    /// To be taken modulo the number of trackers.
+    /// Taken modulo the number of trackers.
     pub tracker: usize,
-    /// All of them, if there is none.
+    /// `None` for all brokers.
     pub broker: Option<u8>,
-    pub weather: Weather,
+    pub state: LinkState,
 }
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Weather {
-    /// Everything passes.
+pub enum LinkState {
     #[default]
     Clear,
-    /// Everything passes, a piece at a time, each after so long.
+    /// Each buffer is delayed.
     Slow(Duration),
-    /// Nothing passes; what is sent arrives later.
+    /// Nothing passes until the fault ends.
     Silent,
-    /// Requests pass, answers arrive later.
+    /// Requests pass; responses are held until the fault ends.
     Unanswered,
-    /// There is no connection, and none can be made.
+    /// Connections are closed and refused.
     Cut,
 }
 
-/// What happens to a broker.
+/// A fault of a broker.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerFault {
-    /// From 1.
+    /// Counted from 1.
     pub broker: u8,
-    /// SIGKILL, or else SIGSTOP.
+    /// SIGKILL if true, SIGSTOP otherwise.
     pub kill: bool,
 }
 
@@ -92,12 +91,12 @@ impl Lane {
         Self(rng)
     }
 
-    /// Whether a tracker's next fault may come before it has begun to work.
-    pub fn hasty(&mut self) -> bool {
+    /// Whether a tracker's next fault may precede its first restore.
+    pub fn early_fault(&mut self) -> bool {
         self.0.random_ratio(1, 4)
     }
 
-    /// `clock` tells whether the tracker's clock can be set.
+    /// The next fault of a tracker; `clock` is whether its clock can be set.
     pub fn tracker(&mut self, clock: bool) -> Step<TrackerFault> {
         let after = self.millis(500..4_000);
         let by = [-60, -20, -4, 4, 20, 60, 3_600][self.0.random_range(0..7)];
@@ -110,7 +109,7 @@ impl Lane {
         };
         let lasts = match fault {
             TrackerFault::Kill | TrackerFault::Leave => self.millis(0..3_000),
-            // The group waits for 3 s.
+            // The session timeout of the group is 3 s.
             TrackerFault::Freeze | TrackerFault::FreezeAndKill => self.millis(50..7_000),
             TrackerFault::Clock(_) => self.millis(1_000..6_000),
         };
@@ -123,11 +122,11 @@ impl Lane {
 
     pub fn network(&mut self, brokers: u8) -> Step<NetworkFault> {
         let slow = self.millis(20..300);
-        let weather = match self.0.random_range(0..4) {
-            0 => Weather::Slow(slow),
-            1 => Weather::Silent,
-            2 => Weather::Unanswered,
-            _ => Weather::Cut,
+        let state = match self.0.random_range(0..4) {
+            0 => LinkState::Slow(slow),
+            1 => LinkState::Silent,
+            2 => LinkState::Unanswered,
+            _ => LinkState::Cut,
         };
         let one = self.0.random_range(1..=brokers);
         Step {
@@ -135,7 +134,7 @@ impl Lane {
             fault: NetworkFault {
                 tracker: self.0.random_range(0..60),
                 broker: self.0.random_ratio(2, 3).then_some(one),
-                weather,
+                state,
             },
             lasts: self.millis(100..6_000),
         }
@@ -148,13 +147,13 @@ impl Lane {
                 broker: self.0.random_range(1..=brokers),
                 kill: self.0.random(),
             },
-            // Its partitions get other leaders after 3 s. No longer than this: what users do
-            // meanwhile waits, and must not reach the log after the end of its session.
+            // New leaders are elected after 3 s. Longer outages would delay user events past the end
+            // of their sessions.
             lasts: self.millis(500..5_000),
         }
     }
 
-    /// How long users act, and how long nobody does after that, mostly not at all.
+    /// How long users are active and, in a third of the cases, how long they are silent afterwards.
     pub fn users(&mut self) -> (Duration, Option<Duration>) {
         let act = self.millis(5_000..12_000);
         let silence = self.millis(3_000..22_000);
@@ -167,7 +166,7 @@ impl Lane {
 }
 
 impl TrackerFault {
-    /// What it is counted as.
+    /// The label under which it is counted.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Kill => "trackers killed",
@@ -179,8 +178,8 @@ impl TrackerFault {
     }
 }
 
-impl Weather {
-    /// What it is counted as.
+impl LinkState {
+    /// The label under which it is counted.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Clear => "networks left alone",

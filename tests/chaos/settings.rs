@@ -1,21 +1,21 @@
-//! What is set from outside.
+//! Settings from the environment.
 
-/// Enough for every kind of fault, in a few minutes.
+/// Default number of faults: all kinds occur, within a few minutes.
 const FAULTS: usize = 100;
 
-/// What is set from outside.
+/// Settings of a chaos run.
 #[derive(Debug)]
 pub struct Settings {
-    /// What the schedule and the users follow from.
+    /// Seed of the schedule and of the users.
     pub seed: u64,
-    /// How many faults there are, in all.
+    /// Total number of faults.
     pub faults: usize,
-    /// Further flags for the trackers.
+    /// Additional flags of the trackers.
     pub flags: Vec<String>,
 }
 
 impl Settings {
-    /// `SUNDOWN_CHAOS_SEED`, `SUNDOWN_CHAOS_FAULTS` and `SUNDOWN_CHAOS_FLAGS` (split at blanks).
+    /// Reads `SUNDOWN_CHAOS_SEED`, `SUNDOWN_CHAOS_FAULTS` and `SUNDOWN_CHAOS_FLAGS` (split at blanks).
     pub fn from_environment() -> Self {
         let flags = variable("SUNDOWN_CHAOS_FLAGS").unwrap_or_default();
         Self {
@@ -27,7 +27,7 @@ impl Settings {
         }
     }
 
-    /// The command that runs the same schedule again.
+    /// The command that reruns this schedule.
     pub fn command(&self) -> String {
         let Self {
             seed,

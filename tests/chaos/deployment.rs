@@ -1,4 +1,4 @@
-//! Where it all takes place.
+//! The installation under test and its surroundings.
 
 use std::thread;
 
@@ -8,30 +8,29 @@ use crate::kafka::OwnKafka;
 use crate::network::Network;
 use crate::settings::Settings;
 
-/// Where it all takes place.
-pub struct Site<'a> {
+/// The brokers, network and installation of one run.
+pub struct Deployment<'a> {
     pub kafka: &'a OwnKafka,
     pub network: &'a Network,
     pub installation: Installation<'a>,
     pub settings: &'a Settings,
-    /// Of the trackers' group.
+    /// Group protocol of the trackers.
     pub protocol: &'static str,
     pub journal: Journal,
 }
 
-impl Site<'_> {
-    /// Does something that ends by itself, or else ends everything: lanes do not go on without
-    /// each other.
-    pub fn together<T>(&self, lane: impl FnOnce() -> T) -> T {
-        struct EndOfAll<'a>(&'a Journal);
-        impl Drop for EndOfAll<'_> {
+impl Deployment<'_> {
+    /// Runs a lane; if it panics, all lanes end.
+    pub fn guarded<T>(&self, lane: impl FnOnce() -> T) -> T {
+        struct EndOnPanic<'a>(&'a Journal);
+        impl Drop for EndOnPanic<'_> {
             fn drop(&mut self) {
                 if thread::panicking() {
                     self.0.end();
                 }
             }
         }
-        let _guard = EndOfAll(&self.journal);
+        let _guard = EndOnPanic(&self.journal);
         lane()
     }
 }
