@@ -45,8 +45,8 @@ pub(crate) use crate::http::server::listen;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminArgs {
-    /// Where to serve /livez, /readyz and /metrics. Port 0 takes any free port; the log
-    /// names it. In a container, listen on 0.0.0.0 so that probes and scrapes get in.
+    /// Listen address for /livez, /readyz and /metrics. Port 0 selects a free port, which
+    /// is logged. In a container, use 0.0.0.0 so that probes and scrapes can connect.
     #[arg(
         long,
         env = "SUNDOWN_ADMIN_LISTEN",
@@ -55,8 +55,8 @@ pub struct AdminArgs {
     )]
     pub admin_listen: String,
 
-    /// The host under which others reach the admin port: a pod's address, say. Without
-    /// it, the one it listens on, or else the machine's name.
+    /// Advertised host of the admin port, such as the pod's address. Defaults to the listen
+    /// address, or to the host name if that is unspecified.
     #[arg(
         long,
         env = "SUNDOWN_ADMIN_HOST",

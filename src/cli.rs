@@ -12,6 +12,7 @@ use crate::commands::end::LogoutArgs;
 use crate::commands::partitions::PartitionsCommand;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::produce::ProduceArgs;
+use crate::commands::schema::SchemaFormat;
 use crate::commands::sessions::SessionsCommand;
 use crate::commands::topics::TopicsCommand;
 use crate::console::args::ConsoleArgs;
@@ -23,8 +24,8 @@ use crate::session::EventKind;
 use crate::tracker::args::TrackerArgs;
 use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
 
-/// How long a role may take to stop.
-const STOP_WITHIN: Duration = Duration::from_millis(4_500);
+/// The longest time that a role may take to shut down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(4_500);
 
 /// Ends user sessions on time: Kafka-native session lifecycle.
 #[derive(Parser, Debug)]
@@ -36,63 +37,64 @@ const STOP_WITHIN: Duration = Duration::from_millis(4_500);
     max_term_width = 100
 )]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Flags that every command takes.
     #[command(flatten)]
     pub global: GlobalArgs,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// See it work: everything in one process, with made-up users and short timeouts.
+    /// Run a demo: all roles in one process, with synthetic users and short timeouts.
     ///
-    /// Needs nothing: without -b it brings a broker of its own, in memory. With -b it uses
-    /// that Kafka, on topics of its own (`demo-…`, or behind your --topic-prefix).
+    /// Without -b, the demo starts an embedded in-memory broker and needs nothing else.
+    /// With -b, it uses that Kafka cluster, on topics of its own: prefixed `demo-`, or with
+    /// --topic-prefix.
     Demo(DemoArgs),
-    /// Work out when sessions are over, and write their terminal events.
+    /// Track sessions and write a terminal event when one ends.
     Tracker(Box<TrackerArgs>),
-    /// Write session events: of made-up users, or from a file.
+    /// Write session events of synthetic users or from a file.
     Produce(ProduceArgs),
-    /// End sessions because the user left.
+    /// End sessions on behalf of the user (reason `logout`).
     Logout(LogoutArgs),
-    /// End sessions because an administrator says so.
+    /// End sessions on behalf of an administrator (reason `revoked`).
     Revoke(LogoutArgs),
-    /// Act on sessions that are over: call webhooks, write logs.
+    /// Run actions on terminal events: webhooks, mails, logs.
     Handler(HandlerArgs),
-    /// Show what goes on, in a browser.
+    /// Serve the web console.
     Console(ConsoleArgs),
-    /// Send a session through and see it end.
+    /// Check an installation end to end: log a session in and out, and wait for its
+    /// terminal event.
     Check(CheckArgs),
-    /// Bring session policies from Kubernetes to the trackers, and measure the lag.
+    /// Publish session policies from Kubernetes to the trackers, and measure consumer lag.
     Controller(Box<ControllerArgs>),
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
-    /// Show live sessions: when they end, and why.
+    /// Show live sessions with their deadlines.
     #[command(subcommand)]
     Sessions(SessionsCommand),
     /// List, show, retry or discard dead letters.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Pause and resume partitions, and list those that are paused.
+    /// Pause, resume and list paused partitions.
     #[command(subcommand)]
     Partitions(PartitionsCommand),
-    /// Write, show, check or try out session policies, without Kubernetes.
+    /// Apply, get, delete, validate or simulate session policies without Kubernetes.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Print the CustomResourceDefinition of session policies, for kubectl apply -f -.
+    /// Print the SessionPolicy CustomResourceDefinition, for kubectl apply -f -.
     Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
-        /// Of what.
-        subject: crate::commands::schema::Subject,
+        /// The format to describe.
+        #[arg(value_name = "FORMAT")]
+        format: SchemaFormat,
     },
-    /// Print the completions of a shell.
+    /// Print a shell completion script.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: clap_complete::Shell,
     },
 }
@@ -100,10 +102,10 @@ pub enum Command {
 /// Runs the command.
 ///
 /// # Errors
-/// Whatever made the command fail, with the remedy where one is known.
+/// The failure of the command, with the remedy if one is known.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     let log = match cli.command {
-        Command::Demo(_) => demo::LOG,
+        Command::Demo(_) => demo::DEFAULT_LOG,
         _ => telemetry::DEFAULT_LOG,
     };
     telemetry::init(&cli.global.log, log)?;
@@ -131,55 +133,55 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Partitions(command) => crate::commands::partitions::run(command, &cli.global),
         Command::Policy(command) => crate::commands::policy::run(command, &cli.global),
         Command::Crd => crate::policy::crd::definition::run(),
-        Command::Schema { subject } => {
-            crate::commands::schema::run(*subject);
+        Command::Schema { format } => {
+            crate::commands::schema::run(*format);
             Ok(())
         }
         Command::Completions { shell } => completions(*shell),
     }
 }
 
-/// Runs a role until the process is asked to stop; has it start over, in the process, when
-/// the files with its credentials have changed.
+/// Runs a role until the process receives a termination signal. Restarts the role within
+/// the process when its credential files change.
 fn serve(
     global: &GlobalArgs,
     role: impl AsyncFn(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let outcome = runtime.block_on(async {
+    let result = runtime.block_on(async {
         let stop = shutdown::on_signal()?;
         let credentials = global.connection.credential_files();
         while !stop.is_cancelled() {
-            let round = stop.child_token();
-            let mut running = pin!(role(round.clone()));
+            let restart = stop.child_token();
+            let mut running = pin!(role(restart.clone()));
             tokio::select! {
-                outcome = &mut running => return outcome,
-                overdue = overdue(&stop) => return overdue,
+                result = &mut running => return result,
+                result = shutdown_timeout(&stop) => return result,
                 () = credentials.changed() => {}
             }
-            tracing::info!("credentials have changed: connecting anew");
-            round.cancel();
+            tracing::info!("credential files changed; reconnecting");
+            restart.cancel();
             tokio::select! {
-                outcome = running => outcome?,
-                overdue = overdue(&stop) => return overdue,
+                result = running => result?,
+                result = shutdown_timeout(&stop) => return result,
             }
         }
         Ok(())
     });
-    // A question that no broker answers must not hold the process up.
+    // A blocking call to an unreachable broker must not delay the exit.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
-/// Fails once the role has had its time to stop. A client that waits for brokers that do not
-/// answer, to leave its group say, would take a quarter of a minute.
-async fn overdue(stop: &CancellationToken) -> anyhow::Result<()> {
+/// Fails [`SHUTDOWN_TIMEOUT`] after `stop`. A client that leaves its group while the brokers
+/// are unreachable would block for 15 s.
+async fn shutdown_timeout(stop: &CancellationToken) -> anyhow::Result<()> {
     stop.cancelled().await;
-    tokio::time::sleep(STOP_WITHIN).await;
+    tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     anyhow::bail!(
-        "not stopped within {} s, because Kafka does not answer in time; leaving all the same: \
-         what was not committed is done again by whoever takes over",
-        STOP_WITHIN.as_secs_f32()
+        "shutdown timed out after {} s because Kafka did not respond; exiting: the next owner \
+         of the partitions redelivers uncommitted events",
+        SHUTDOWN_TIMEOUT.as_secs_f32()
     );
 }
 

@@ -33,42 +33,42 @@ use broker::Broker;
 use observer::Observer;
 use scene::Scene;
 
-/// What is logged unless told otherwise: the demo tells its own story.
-pub const LOG: &str = "warn,audit=info,librdkafka=error";
+/// The demo's default log filter: its own narration replaces the roles' info logs.
+pub const DEFAULT_LOG: &str = "warn,audit=info,librdkafka=error";
 
 /// How often to say where things stand.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait for something to happen before looking at the time.
 const NAP: Duration = Duration::from_millis(100);
 
-/// What the demo shows.
+/// Flags of `sundown demo`.
 #[derive(Args, Clone, Debug)]
 pub struct DemoArgs {
-    /// How many users there are.
+    /// Number of synthetic users.
     #[arg(long, env = "SUNDOWN_USERS", value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub users: u32,
 
-    /// How many events they make a second.
+    /// Session events per second.
     #[arg(long, env = "SUNDOWN_RATE", value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
 
-    /// How long a session may be idle.
-    #[arg(long, env = "SUNDOWN_IDLE_TIMEOUT", value_name = "TIME", default_value = "8s", value_parser = duration::parse)]
+    /// Idle timeout of sessions.
+    #[arg(long, env = "SUNDOWN_IDLE_TIMEOUT", value_name = "DURATION", default_value = "8s", value_parser = duration::parse)]
     pub idle_timeout: Span,
 
-    /// How long a session may last.
-    #[arg(long, env = "SUNDOWN_ABSOLUTE_TIMEOUT", value_name = "TIME", default_value = "1m", value_parser = duration::parse)]
+    /// Absolute timeout of sessions.
+    #[arg(long, env = "SUNDOWN_ABSOLUTE_TIMEOUT", value_name = "DURATION", default_value = "1m", value_parser = duration::parse)]
     pub absolute_timeout: Span,
 
-    /// How many trackers there are.
+    /// Number of trackers.
     #[arg(long, env = "SUNDOWN_TRACKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub trackers: u8,
 
-    /// Partitions of the topics, hence how many trackers can share the work.
+    /// Partitions per topic; the upper limit of trackers that share the work.
     #[arg(long, env = "SUNDOWN_PARTITIONS", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=100))]
     pub partitions: i32,
 
-    /// Where to serve the console; any free port of this machine if it is taken.
+    /// Listen address of the console. If it is taken, the console uses a free local port.
     #[arg(
         long,
         env = "SUNDOWN_CONSOLE_LISTEN",
@@ -77,11 +77,12 @@ pub struct DemoArgs {
     )]
     pub console_listen: String,
 
-    /// Stop after this time, written like 90s or 1h30m. Without it, at Ctrl-C.
-    #[arg(long, env = "SUNDOWN_DURATION", value_name = "TIME", value_parser = duration::parse)]
+    /// Stop after this duration, such as 90s or 1h30m. Without it, run until Ctrl-C.
+    #[arg(long, env = "SUNDOWN_DURATION", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Span>,
 
-    /// The same number makes users do the same again. Without it, a random one.
+    /// Seed of the synthetic users; the same seed reproduces their actions. Random by
+    /// default.
     #[arg(long, env = "SUNDOWN_SEED", value_name = "N")]
     pub seed: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! `sundown`: parse, run, exit code.
+//! The `sundown` binary: maps the result of a command to an exit code.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Parser;
 use sundown::cli::{Cli, run};
 
 fn main() -> ExitCode {
-    // Usage errors leave here, with code 2.
+    // Exits with code 2 on usage errors.
     let cli = Cli::parse();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,

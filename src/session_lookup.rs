@@ -30,9 +30,8 @@ pub const PATH: &str = "/sessions";
 /// The token of trackers' admin ports.
 #[derive(Args, Clone, Debug, Default)]
 pub struct AdminTokenArgs {
-    /// File with the token, of at least 16 characters, that trackers' admin ports want for
-    /// /sessions, since that tells who is logged in. A tracker without one answers on
-    /// loopback only.
+    /// File with the token that /sessions on the trackers' admin ports requires, at least
+    /// 16 characters. A tracker without a token serves /sessions on loopback only.
     #[arg(long, env = "SUNDOWN_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 }

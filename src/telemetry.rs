@@ -1,4 +1,4 @@
-//! Logs: text on a terminal, JSON otherwise, always on stderr.
+//! Logging to stderr: text on a terminal, JSON otherwise.
 
 mod recent;
 
@@ -9,43 +9,45 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use recent::Recent;
+use recent::RecentErrorsLayer;
 pub use recent::{RecentError, recent_errors};
 
-/// What to log, and how.
+/// Logging flags.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
-    /// What to log: a level, or directives as in `info,sundown::tracker=debug`. Without
-    /// it, info; in the demo, warn. Session and user ids show at debug only.
+    /// Log filter: a level, or directives such as `info,sundown::tracker=debug`. Defaults
+    /// to info, and to warn in the demo. Session and user ids appear at debug level only.
     #[arg(long, env = "SUNDOWN_LOG", value_name = "FILTER", global = true)]
     pub log: Option<String>,
 
-    /// How to write logs; without it, text on a terminal and JSON otherwise.
+    /// Log format. Defaults to text on a terminal and JSON otherwise.
     #[arg(long, env = "SUNDOWN_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
 }
 
-/// How logs are written.
+/// Log formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Human-readable lines.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What is logged unless told otherwise.
+/// The default log filter.
 pub const DEFAULT_LOG: &str = "info";
 
-/// Starts logging, once per process; `default` is what to log unless told otherwise.
+/// Starts logging, once per process, with `default` as the filter if the flags set none.
 ///
 /// # Errors
-/// If the filter cannot be understood.
+/// If the filter cannot be parsed.
 pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let log = args.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(log).map_err(|error| {
-        anyhow::anyhow!("--log '{log}': {error}; write it like info or info,sundown=debug")
+        anyhow::anyhow!(
+            "invalid --log '{log}': {error}; use a filter such as info or info,sundown=debug"
+        )
     })?;
     let terminal = stderr().is_terminal();
     let default = if terminal {
@@ -59,12 +61,16 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         .with_ansi(terminal);
     // A second call in one process (tests, the demo) keeps the first one's settings.
     let _already_set = match args.log_format.unwrap_or(default) {
-        LogFormat::Text => builder.with_target(false).finish().with(Recent).try_init(),
+        LogFormat::Text => builder
+            .with_target(false)
+            .finish()
+            .with(RecentErrorsLayer)
+            .try_init(),
         LogFormat::Json => builder
             .json()
             .flatten_event(true)
             .finish()
-            .with(Recent)
+            .with(RecentErrorsLayer)
             .try_init(),
     };
     Ok(())

@@ -11,7 +11,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use rdkafka::message::{Headers, OwnedHeaders};
 use serde_json::{Value, json};
-use sundown::commands::schema::{Subject as SchemaOf, schema};
+use sundown::commands::schema::{SchemaFormat, schema};
 use sundown::session::table::TableConfig;
 use sundown::session::{
     Effect, EventKind, Policy, PolicySet, SessionTable, Span, Subject, Timestamp,
@@ -36,7 +36,7 @@ const HOUR: Span = Span::from_secs(3600);
 
 #[test]
 fn the_events_on_the_page_fit_the_schema_and_are_decoded_alike() {
-    let schema = validator(SchemaOf::Event);
+    let schema = validator(SchemaFormat::Event);
     let examples = blocks("json event");
     assert!(examples.len() >= 5, "{} examples", examples.len());
     for example in examples {
@@ -48,7 +48,7 @@ fn the_events_on_the_page_fit_the_schema_and_are_decoded_alike() {
 
 #[test]
 fn what_the_page_calls_refused_is_refused_for_that_reason() {
-    let schema = validator(SchemaOf::Event);
+    let schema = validator(SchemaFormat::Event);
     let rows = PAGE.lines().filter_map(|line| {
         let (reason, example) = line.strip_prefix("| `")?.split_once("` | `{")?;
         Some((reason, format!("{{{}", example.strip_suffix("` |")?)))
@@ -72,7 +72,7 @@ fn the_first_event_on_the_page_ends_as_the_page_says() {
     };
     let detected_at = ending.ended_at + Span::from_millis(5_120);
     let ended = SessionEnded::new(ending, SOURCE, detected_at);
-    assert_on_page("ending", SchemaOf::Ending, &ended);
+    assert_on_page("ending", SchemaFormat::Ending, &ended);
     assert_eq!(
         text_of(&ended.headers(SOURCE)),
         blocks("text ending headers")[0]
@@ -87,7 +87,7 @@ fn the_first_event_on_the_page_is_warned_of_as_the_page_says() {
         panic!("{effects:?}");
     };
     let warning = SessionExpiring::new(expiring, SOURCE);
-    assert_on_page("expiring", SchemaOf::Expiring, &warning);
+    assert_on_page("expiring", SchemaFormat::Expiring, &warning);
     assert_eq!(
         text_of(&warning.headers(SOURCE)),
         blocks("text expiring headers")[0]
@@ -105,7 +105,7 @@ fn an_ending_of_an_unknown_session_fits_the_schema() {
     };
     let ended = serde_json::to_value(SessionEnded::new(ending, SOURCE, STARTED)).unwrap();
     assert_eq!(ended["user_id"], Value::Null);
-    assert!(validator(SchemaOf::Ending).is_valid(&ended), "{ended}");
+    assert!(validator(SchemaFormat::Ending).is_valid(&ended), "{ended}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_policy_fits_its_schema() {
         "metadata": {"name": "default"},
         "spec": {"idleTimeout": "1h", "warnBefore": "5m", "match": {"userIds": ["svc-*"]}}
     });
-    let schema = validator(SchemaOf::Policy);
+    let schema = validator(SchemaFormat::Policy);
     assert!(schema.is_valid(&policy));
     assert!(!schema.is_valid(&json!({"kind": "SessionPolicy", "spec": {}})));
 }
@@ -146,10 +146,10 @@ fn a_policy_fits_its_schema() {
 #[test]
 fn the_command_prints_the_schemas() {
     for (name, subject) in [
-        ("event", SchemaOf::Event),
-        ("ending", SchemaOf::Ending),
-        ("expiring", SchemaOf::Expiring),
-        ("policy", SchemaOf::Policy),
+        ("event", SchemaFormat::Event),
+        ("ending", SchemaFormat::Ending),
+        ("expiring", SchemaFormat::Expiring),
+        ("policy", SchemaFormat::Policy),
     ] {
         let mut command = Command::cargo_bin("sundown").unwrap();
         let output = command.args(["schema", name]).assert().success();
@@ -170,7 +170,7 @@ proptest! {
 }
 
 thread_local! {
-    static EVENT_SCHEMA: Validator = validator(SchemaOf::Event);
+    static EVENT_SCHEMA: Validator = validator(SchemaFormat::Event);
 }
 
 /// Events, and objects that are just not.
@@ -284,14 +284,14 @@ fn table(warn_before: Option<Span>) -> SessionTable {
 }
 
 /// The page shows exactly this, and it fits its schema.
-fn assert_on_page(language: &str, subject: SchemaOf, event: &impl serde::Serialize) {
+fn assert_on_page(language: &str, subject: SchemaFormat, event: &impl serde::Serialize) {
     let written = serde_json::to_value(event).unwrap();
     let shown: Value = serde_json::from_str(blocks(&format!("json {language}"))[0]).unwrap();
     assert_eq!(shown, written, "docs/events.md should show {written:#}");
     assert!(validator(subject).is_valid(&written), "{written}");
 }
 
-fn validator(subject: SchemaOf) -> Validator {
+fn validator(subject: SchemaFormat) -> Validator {
     jsonschema::options()
         .should_validate_formats(true)
         .build(&schema(subject).to_value())

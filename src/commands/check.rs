@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// Flags of `sundown check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
-    /// How long to wait for the session's end.
+    /// How long to wait for the terminal event.
     #[arg(long, env = "SUNDOWN_CHECK_TIMEOUT", default_value = "60s", value_name = "DURATION", value_parser = duration::parse)]
     pub timeout: Span,
 }

@@ -1,11 +1,10 @@
-//! `sundown dlq`: lists dead letters, shows one, tries them again, or lets go of them.
+//! `sundown dlq`: lists, shows, retries and discards dead letters.
 //!
-//! Kafka deletes nothing from the middle of a topic. So whoever deals with a letter writes a
-//! *marker* behind it, into the same partition: a record without a value whose header
-//! `sundown-dlq-processed` names the letter's offset. A letter with a marker is no longer
-//! listed. A letter that is tried again and its marker are written in one transaction: an
-//! interruption leaves either both or neither, and nothing is tried twice. Retention
-//! removes letters before their markers.
+//! Kafka cannot delete single records. A redrive therefore writes a *marker* to the partition
+//! of the letter: a record without a value whose header names the letter's offset. Letters
+//! with a marker are not listed. A retried letter and its marker are written in one
+//! transaction, so an interruption never retries a letter twice. Retention removes letters
+//! before their markers.
 
 mod discard;
 mod list;
@@ -20,26 +19,26 @@ use list::ListArgs;
 use retry::RetryArgs;
 use show::ShowArgs;
 
-/// What to do with dead letters.
+/// Subcommands of `sundown dlq`.
 #[derive(Subcommand, Debug)]
 pub enum DlqCommand {
     /// List dead letters, oldest first.
     List(ListArgs),
-    /// Show a dead letter: all of it.
+    /// Show a dead letter in full.
     Show(ShowArgs),
-    /// Try dead letters again: terminal events with the actions that are undone, session
-    /// events from the start.
+    /// Retry dead letters: terminal events with their pending actions, session events from
+    /// the start.
     ///
-    /// Can be interrupted at any time, and be called again: no letter is tried twice.
+    /// The command can be interrupted and repeated at any time; no letter is retried twice.
     Retry(RetryArgs),
-    /// Let go of dead letters: they are no longer listed, and retention deletes them.
+    /// Discard dead letters: they are no longer listed, and retention deletes them.
     Discard(DiscardArgs),
 }
 
 /// Runs `sundown dlq`.
 ///
 /// # Errors
-/// If the cluster cannot be reached or refuses, or the arguments contradict each other.
+/// If the cluster is unreachable or rejects a request, or the arguments contradict each other.
 pub fn run(command: &DlqCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     match command {
         DlqCommand::List(args) => list::run(args, global),

@@ -1,4 +1,4 @@
-//! `sundown logout` and `sundown revoke`: end sessions now.
+//! `sundown logout` and `sundown revoke`: end sessions immediately.
 
 use clap::{ArgGroup, Args};
 
@@ -10,30 +10,28 @@ use crate::output;
 use crate::session::EventKind;
 use crate::wire::event::encode::{SessionEvent, user_id};
 
-/// Whose sessions to end.
+/// Flags of `sundown logout` and `sundown revoke`.
 #[derive(Args, Clone, Debug)]
-#[command(group = ArgGroup::new("whom").required(true).args(["session", "user"]))]
+#[command(group = ArgGroup::new("subject").required(true).args(["session", "user"]))]
 pub struct LogoutArgs {
-    /// End this session, live or not: its id may be in use where Sundown never saw it.
+    /// End this session, even if Sundown does not know it as live.
     #[arg(long, env = "SUNDOWN_SESSION", value_name = "ID")]
     pub session: Option<String>,
 
-    /// End every live session of this user. What reads as a whole number is the user
-    /// whose events say 123; with --string, or in any other form, the one whose events
-    /// say "123". The two are different users.
+    /// End every live session of this user. A whole number such as 123 selects the user
+    /// whose events carry the JSON number 123, not the string "123"; see --string.
     #[arg(long, env = "SUNDOWN_USER", value_name = "ID")]
     pub user: Option<String>,
 
-    /// The user id is a string, though it reads as a number.
+    /// Treat the user id as a JSON string even if it is a whole number.
     #[arg(long, env = "SUNDOWN_STRING", requires = "user")]
     pub string: bool,
 }
 
-/// Runs `sundown logout` or `sundown revoke`, as `kind` says.
+/// Runs `sundown logout` or `sundown revoke`, depending on `kind`.
 ///
 /// # Errors
-/// If the ids cannot be ids, the topic is missing, or Kafka cannot be reached or does not
-/// take the event.
+/// If an id is invalid, the topic is missing, or Kafka is unreachable or rejects the event.
 pub fn run(kind: EventKind, args: &LogoutArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let user = args.user.as_deref();
     let user = user.map(|id| user_id(id, args.string)).transpose()?;

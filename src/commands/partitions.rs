@@ -21,25 +21,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What to do with partitions.
 #[derive(Subcommand, Debug)]
 pub enum PartitionsCommand {
-    /// Pause partitions of a role until they are resumed, through restarts and rebalances.
+    /// Pause partitions of a role until they are resumed, across restarts and rebalances.
     ///
-    /// On a tracker's, no session ends, whatever its deadline, and nothing is read; on a
-    /// handler's, nothing is done about sessions that are over. Whatever falls due
-    /// meanwhile is made up for after `resume`.
+    /// Trackers stop reading a paused partition and end none of its sessions; handlers run
+    /// no actions for it. After `resume`, overdue work is caught up.
     Pause(PauseArgs),
-    /// Resume partitions that are paused.
+    /// Resume paused partitions.
     Resume(ResumeArgs),
-    /// List the partitions that are paused, since when, and why.
+    /// List paused partitions with the time and the reason.
     List(OutputArgs),
 }
 
 /// What `pause` takes.
 #[derive(Args, Clone, Debug)]
 pub struct PauseArgs {
-    /// Which.
     #[command(flatten)]
     pub which: WhichArgs,
-    /// Why, for whoever finds them paused.
+    /// Reason of the pause, shown by `list` and in the console.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
 }
@@ -47,7 +45,6 @@ pub struct PauseArgs {
 /// What `resume` takes.
 #[derive(Args, Clone, Debug)]
 pub struct ResumeArgs {
-    /// Which.
     #[command(flatten)]
     pub which: WhichArgs,
 }
@@ -55,10 +52,10 @@ pub struct ResumeArgs {
 /// Which partitions.
 #[derive(Args, Clone, Debug)]
 pub struct WhichArgs {
-    /// Whose.
+    /// The role that reads the partitions.
     #[arg(value_name = "ROLE")]
     pub role: PausableRole,
-    /// Their numbers.
+    /// Partition numbers.
     #[arg(value_name = "PARTITION", required = true, value_parser = clap::value_parser!(i32).range(0..))]
     pub partitions: Vec<i32>,
 }

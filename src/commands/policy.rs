@@ -16,24 +16,24 @@ use crate::policy::store::Store;
 /// What to do with policies.
 #[derive(Subcommand, Debug)]
 pub enum PolicyCommand {
-    /// Put policies into force: running trackers obey within a second.
+    /// Apply policies: running trackers activate them within a second.
     ///
-    /// Writes to the policy topic, all of the policies or none: they are checked first.
-    /// They carry no namespace. In Kubernetes, apply SessionPolicy resources with kubectl
-    /// instead: the controller keeps the topic as its resources are. It leaves policies
-    /// without a namespace alone, so both kinds are in force side by side.
+    /// Validates all policies, then writes all of them to the policy topic, without a
+    /// namespace. In Kubernetes, apply SessionPolicy resources with kubectl instead; the
+    /// controller publishes them. It does not touch policies without a namespace, so both
+    /// kinds can be active side by side.
     Apply(input::FileArgs),
-    /// Show the policies in force.
+    /// Show active policies.
     Get(get::GetArgs),
-    /// Take policies out of force: their sessions fall under the ones that are left.
+    /// Delete policies: the remaining policies then apply to their sessions.
     ///
-    /// A policy with a namespace is the controller's, which writes it again: delete the
-    /// resource with kubectl instead.
+    /// A policy with a namespace belongs to the controller, which writes it again. Delete
+    /// the resource with kubectl instead.
     Delete(delete::DeleteArgs),
-    /// Check policies as `apply` would, without Kafka and without writing anything.
+    /// Validate policies like `apply`, without Kafka.
     Validate(input::FileArgs),
-    /// Find out what policies would do: replays session events under them and under the
-    /// present ones, and shows which sessions end differently. Writes nothing.
+    /// Replay session events under the given and the current policies, and show which
+    /// sessions end differently. Writes nothing.
     Simulate(Box<simulate::SimulateArgs>),
 }
 

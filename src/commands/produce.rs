@@ -1,4 +1,4 @@
-//! `sundown produce`: writes session events, of made-up users or from a file.
+//! `sundown produce`: writes session events of synthetic users or from a file.
 
 pub mod filler;
 pub mod lines;
@@ -25,45 +25,46 @@ use lines::Lines;
 use run::Run;
 use source::Source;
 
-/// Events a second of made-up users, unless told otherwise.
+/// The default rate of synthetic users, in events per second.
 const DEFAULT_RATE: u32 = 100;
 
-/// What to write, how much of it, and how fast.
+/// Flags of `sundown produce`.
 #[derive(Args, Clone, Debug)]
 pub struct ProduceArgs {
-    /// Events a second; 0 for as many as Kafka takes. Without it, 100 for users who
-    /// behave like people, and 0 with --from or --events-per-session.
+    /// Events per second; 0 for no limit. Defaults to 100, and to 0 with --from or
+    /// --events-per-session.
     #[arg(long, env = "SUNDOWN_RATE", value_name = "N")]
     pub rate: Option<u32>,
 
-    /// How many users there are. The fewer they are for a rate, the busier each is.
+    /// Number of synthetic users. At a given rate, fewer users are more active each.
     #[arg(long, env = "SUNDOWN_USERS", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
 
-    /// Stop after this time, written like 90s or 1h30m. Without it, at Ctrl-C.
-    #[arg(long, env = "SUNDOWN_DURATION", value_name = "TIME", value_parser = duration::parse)]
+    /// Stop after this duration, such as 90s or 1h30m. Without it, run until Ctrl-C.
+    #[arg(long, env = "SUNDOWN_DURATION", value_name = "DURATION", value_parser = duration::parse)]
     pub duration: Option<Span>,
 
-    /// Stop after this many events.
+    /// Stop after this number of events.
     #[arg(long, env = "SUNDOWN_EVENTS", value_name = "N")]
     pub events: Option<u64>,
 
-    /// Give every session exactly this many events, spread over the sessions of all
-    /// users at random; no logins, no logouts. Fills a topic for measurements.
+    /// Write exactly this number of activity events per session, interleaved at random
+    /// across users, without logins and logouts. Use it to fill a topic for measurements.
     #[arg(long, env = "SUNDOWN_EVENTS_PER_SESSION", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub events_per_session: Option<u32>,
 
-    /// The same number makes users do the same again. Without it, a random one.
+    /// Seed of the synthetic users; the same seed reproduces their actions. Random by
+    /// default.
     #[arg(long, env = "SUNDOWN_SEED", value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Write the session events of this file instead, one JSON object a line; - for
-    /// standard input. Each goes as it is to the partition of its session; a logout that
+    /// Write the session events of this file, one JSON object per line, or - for standard
+    /// input. Each event goes unchanged to the partition of its session; a logout that
     /// names only a user goes to every partition.
     #[arg(long, env = "SUNDOWN_FROM", value_name = "FILE", conflicts_with_all = ["users", "seed", "events_per_session"])]
     pub from: Option<PathBuf>,
 
-    /// With --from: write lines too that are no session events, without a key. Trackers
+    /// With --from: also write lines that are not session events, without a key. Trackers
     /// move them to the dead-letter topic.
     #[arg(long, env = "SUNDOWN_RAW", requires = "from")]
     pub raw: bool,
@@ -72,8 +73,8 @@ pub struct ProduceArgs {
 /// Runs `sundown produce`.
 ///
 /// # Errors
-/// If the topic is missing, Kafka cannot be reached or does not take the events, the
-/// file cannot be read, or some of its lines were refused.
+/// If the topic is missing, Kafka is unreachable or rejects the events, the file cannot be
+/// read, or lines of it are rejected.
 pub fn run(args: &ProduceArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let config = global.connection.producer_config()?;
     let topic = global.topics.topics().session_logs;

@@ -1,4 +1,4 @@
-//! `sundown schema`: JSON Schemas of what goes over the wire and into files.
+//! `sundown schema`: JSON Schemas of the wire and file formats.
 
 use clap::ValueEnum;
 use schemars::Schema;
@@ -8,36 +8,36 @@ use crate::policy::document::SessionPolicy;
 use crate::wire::event::schema::SessionEvent;
 use crate::wire::terminal::{SessionEnded, SessionExpiring};
 
-/// Of what.
+/// The formats with a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Subject {
-    /// Session events, which applications write to `session_logs`
+pub enum SchemaFormat {
+    /// Session events in `session_logs`, written by applications
     Event,
     /// Terminal events in `expired_sessions`
     Ending,
     /// Warnings in `expiring_sessions`
     Expiring,
-    /// Session policies, as they are written in YAML
+    /// Session policies in YAML files
     Policy,
 }
 
-/// The JSON Schema (draft 2020-12) of `subject`: what may be written to Sundown, and what
-/// can be relied on when reading from it.
+/// Returns the JSON Schema (draft 2020-12) of `format`: the deserialization schema of inputs,
+/// the serialization schema of outputs.
 #[must_use]
-pub fn schema(subject: Subject) -> Schema {
-    let read = SchemaSettings::draft2020_12().into_generator();
-    let written = SchemaSettings::draft2020_12()
+pub fn schema(format: SchemaFormat) -> Schema {
+    let input = SchemaSettings::draft2020_12().into_generator();
+    let output = SchemaSettings::draft2020_12()
         .for_serialize()
         .into_generator();
-    match subject {
-        Subject::Event => read.into_root_schema_for::<SessionEvent>(),
-        Subject::Ending => written.into_root_schema_for::<SessionEnded>(),
-        Subject::Expiring => written.into_root_schema_for::<SessionExpiring>(),
-        Subject::Policy => read.into_root_schema_for::<SessionPolicy>(),
+    match format {
+        SchemaFormat::Event => input.into_root_schema_for::<SessionEvent>(),
+        SchemaFormat::Ending => output.into_root_schema_for::<SessionEnded>(),
+        SchemaFormat::Expiring => output.into_root_schema_for::<SessionExpiring>(),
+        SchemaFormat::Policy => input.into_root_schema_for::<SessionPolicy>(),
     }
 }
 
-/// Prints the schema of `subject`.
-pub fn run(subject: Subject) {
-    crate::output::line(format_args!("{:#}", schema(subject).to_value()));
+/// Prints the JSON Schema of `format`.
+pub fn run(format: SchemaFormat) {
+    crate::output::line(format_args!("{:#}", schema(format).to_value()));
 }

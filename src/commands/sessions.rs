@@ -1,4 +1,4 @@
-//! `sundown sessions`: shows live sessions, asked of the trackers that own them.
+//! `sundown sessions`: queries trackers for live sessions.
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -10,48 +10,44 @@ use crate::output::{self, Format, OutputArgs, table};
 use crate::session_lookup::search::{Findings, Gap, Searcher};
 use crate::session_lookup::{AdminTokenArgs, FoundSession, Query};
 
-/// What to show of live sessions.
+/// Subcommands of `sundown sessions`.
 #[derive(Subcommand, Debug)]
 pub enum SessionsCommand {
-    /// Show the live session of an id: whose it is, when it ends, and why.
+    /// Show a live session: its user, deadline and end reason.
     Get(GetArgs),
-    /// List the live sessions of a user, the one that ends first in front.
+    /// List the live sessions of a user, ordered by deadline.
     List(ListArgs),
 }
 
-/// What `get` takes.
+/// Flags of `sundown sessions get`.
 #[derive(Args, Clone, Debug)]
 pub struct GetArgs {
-    /// The session's id.
+    /// Session id.
     #[arg(value_name = "ID")]
     pub session: String,
-    /// What both take.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
-/// What `list` takes.
+/// Flags of `sundown sessions list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// The user's id. What reads as a whole number is the user whose events say 123; with
-    /// --string, or in any other form, the one whose events say "123".
+    /// User id. A whole number such as 123 selects the user whose events carry the JSON
+    /// number 123, not the string "123"; see --string.
     #[arg(long, env = "SUNDOWN_USER", value_name = "ID")]
     pub user: String,
-    /// The user id is a string, though it reads as a number.
+    /// Treat the user id as a JSON string even if it is a whole number.
     #[arg(long, env = "SUNDOWN_STRING")]
     pub string: bool,
-    /// What both take.
     #[command(flatten)]
     pub common: CommonArgs,
 }
 
-/// What both take.
+/// Flags of both subcommands.
 #[derive(Args, Clone, Debug)]
 pub struct CommonArgs {
-    /// The token of the trackers' admin ports.
     #[command(flatten)]
     pub token: AdminTokenArgs,
-    /// In which form to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -59,7 +55,7 @@ pub struct CommonArgs {
 /// Runs `sundown sessions`.
 ///
 /// # Errors
-/// If nothing is found, or the trackers cannot be found or asked.
+/// If no session is found, or the trackers cannot be located.
 pub fn run(command: &SessionsCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

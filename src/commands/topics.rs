@@ -16,51 +16,49 @@ use crate::kafka::topics::{
 use crate::output::{self, OutputArgs, table};
 use report::Tense;
 
-/// What to do with the topics.
+/// Subcommands of `sundown topics`.
 #[derive(Subcommand, Debug)]
 pub enum TopicsCommand {
-    /// Create the topics that are missing, and wait until they can be used.
+    /// Create missing topics and wait until they are usable.
     ///
-    /// Topics that exist are left as they are; where they differ from what Sundown
-    /// needs, the result says how.
+    /// Existing topics are not changed; the output lists how they differ from the
+    /// requirements.
     Create(LayoutArgs),
-    /// Delete the topics with everything in them, and create them anew.
+    /// Delete all topics with their records, and create them again.
     ///
-    /// Stop trackers, handlers and applications first: what they write in between is
-    /// lost, or an error.
+    /// Stop trackers, handlers and applications first: records that they write meanwhile
+    /// are lost or rejected.
     Reset(ResetArgs),
-    /// Show what `create` would do and how existing topics differ from what Sundown
-    /// needs; changes nothing.
+    /// Show which topics `create` would create and how existing topics differ from the
+    /// requirements, without changing anything.
     Plan(LayoutArgs),
     /// Show partitions, replicas, configuration and offsets.
     Describe(OutputArgs),
 }
 
-/// How topics are laid out.
+/// Layout and output flags.
 #[derive(Args, Clone, Debug)]
 pub struct LayoutArgs {
-    /// Partitions of each topic (policies and process reports always have one). Without
-    /// it, as many as the topic of session events has, or 3 if there is none yet.
+    /// Partitions per topic; the topics of policies and process reports always have one.
+    /// Defaults to the partitions of the existing topic of session events, or 3.
     #[arg(long, env = "SUNDOWN_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub partitions: Option<i32>,
 
-    /// Replicas of each partition; without it, the brokers' default.
+    /// Replicas per partition. Defaults to the brokers' default.
     #[arg(long, env = "SUNDOWN_REPLICATION_FACTOR", value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
     pub replication_factor: Option<i32>,
 
-    /// In which form to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
-/// What `reset` takes.
+/// Flags of `sundown topics reset`.
 #[derive(Args, Clone, Debug)]
 pub struct ResetArgs {
-    /// Do not ask.
+    /// Skip the confirmation prompt.
     #[arg(short, long, env = "SUNDOWN_YES")]
     pub yes: bool,
 
-    /// How the new topics are laid out.
     #[command(flatten)]
     pub layout: LayoutArgs,
 }
@@ -68,7 +66,7 @@ pub struct ResetArgs {
 /// Runs `sundown topics`.
 ///
 /// # Errors
-/// If the cluster cannot be reached or refuses, or a reset is not confirmed.
+/// If the cluster is unreachable or rejects a request, or a reset is not confirmed.
 pub fn run(command: &TopicsCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     let admin = TopicAdmin::new(&global.connection.client_config()?)?;
     let topics = global.topics.topics();

@@ -1,4 +1,4 @@
-//! The console's flags.
+//! Flags of `sundown console`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use crate::session_lookup::AdminTokenArgs;
 /// Flags of `sundown console`.
 #[derive(Args, Clone, Debug)]
 pub struct ConsoleArgs {
-    /// Where to serve the pages. Beyond this machine only with --auth-token-file.
+    /// Listen address of the console. An address reachable from other machines requires
+    /// --auth-token-file.
     #[arg(
         long,
         env = "SUNDOWN_CONSOLE_LISTEN",
@@ -19,18 +20,18 @@ pub struct ConsoleArgs {
     )]
     pub listen: String,
 
-    /// File with the token, of at least 16 characters, that whoever changes something has
-    /// to give. Without it, the console changes nothing.
+    /// File with the token that users log in with to make changes, at least 16 characters.
+    /// Without it, the console is read-only.
     #[arg(long, env = "SUNDOWN_AUTH_TOKEN_FILE", value_name = "FILE")]
     pub auth_token_file: Option<PathBuf>,
 
-    /// Beyond this machine, let people read without the token too: whoever reaches the
-    /// port then sees session ids.
+    /// Allow reading without the token from other machines as well. Session ids are then
+    /// visible to every client that can reach the port.
     #[arg(long, env = "SUNDOWN_ANONYMOUS_READ", requires = "auth_token_file")]
     pub anonymous_read: bool,
 
-    /// A host name under which the pages may be asked for; may be given several times.
-    /// On loopback, localhost and loopback addresses are; elsewhere, without it, any.
+    /// Allowed value of the Host header; can be repeated. On a loopback address, localhost
+    /// and loopback addresses are always allowed; elsewhere, every host is by default.
     #[arg(
         long,
         env = "SUNDOWN_ALLOWED_HOSTS",
@@ -39,36 +40,34 @@ pub struct ConsoleArgs {
     )]
     pub allowed_host: Vec<String>,
 
-    /// Show pseudonyms in place of session ids, user ids and attributes, the same ones
-    /// until the console is restarted.
+    /// Show pseudonyms instead of session ids, user ids and attributes. They stay the same
+    /// until the console restarts.
     #[arg(long, env = "SUNDOWN_REDACT")]
     pub redact: bool,
 
-    /// The trackers' consumer group, behind the topic prefix.
+    /// Consumer group of the trackers, without --topic-prefix.
     #[arg(
         long,
         env = "SUNDOWN_TRACKER_GROUP",
         default_value = "sundown-tracker",
-        value_name = "NAME",
+        value_name = "GROUP",
         hide_short_help = true
     )]
     pub tracker_group: String,
 
-    /// The handlers' consumer group, behind the topic prefix.
+    /// Consumer group of the handlers, without --topic-prefix.
     #[arg(
         long,
         env = "SUNDOWN_HANDLER_GROUP",
         default_value = "sundown-handler",
-        value_name = "NAME",
+        value_name = "GROUP",
         hide_short_help = true
     )]
     pub handler_group: String,
 
-    /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
 
-    /// For asking trackers about sessions.
     #[command(flatten)]
     pub admin_token: AdminTokenArgs,
 }

@@ -1,4 +1,4 @@
-//! The controller's flags.
+//! Flags of `sundown controller`.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use clap::Args;
 use crate::admin::AdminArgs;
 use crate::wire::duration;
 
-/// The lease durations that make sense, in milliseconds: below, a slow answer of the API
-/// server costs the lead; above, a dead leader is missed for too long.
-const LEASE_RANGE: std::ops::RangeInclusive<i64> = 5_000..=300_000;
-/// How often the lag may be measured, in milliseconds.
-const LAG_RANGE: std::ops::RangeInclusive<i64> = 1_000..=10_000;
+/// Accepted lease durations, in milliseconds. Below, a slow response of the API server
+/// costs the leadership; above, failover takes too long.
+const LEASE_DURATION_RANGE: std::ops::RangeInclusive<i64> = 5_000..=300_000;
+/// Accepted intervals between lag measurements, in milliseconds.
+const LAG_INTERVAL_RANGE: std::ops::RangeInclusive<i64> = 1_000..=10_000;
 
 /// Flags of `sundown controller`.
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
-    /// Namespace to watch for session policies; may be given several times. Without it,
-    /// the controller's own.
+    /// Namespace to watch for session policies; can be repeated. Defaults to the
+    /// controller's own namespace.
     #[arg(
         long = "namespace",
         env = "SUNDOWN_NAMESPACES",
@@ -35,8 +35,8 @@ pub struct ControllerArgs {
     )]
     pub all_namespaces: bool,
 
-    /// The Lease by which controllers elect the one that writes. Those that write to the
-    /// same topics need the same one.
+    /// Lease for leader election. All controllers that write to the same topics must use
+    /// the same Lease.
     #[arg(
         long,
         env = "SUNDOWN_LEASE_NAME",
@@ -45,16 +45,16 @@ pub struct ControllerArgs {
     )]
     pub lease_name: String,
 
-    /// The namespace of the Lease. Without it, the controller's own.
+    /// Namespace of the Lease. Defaults to the controller's own namespace.
     #[arg(long, env = "SUNDOWN_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// How long after a leader's last sign of life another controller takes over; from 5 s
-    /// to 5 min.
+    /// How long after the leader's last renewal another controller takes over, from 5 s to
+    /// 5 min.
     #[arg(long, env = "SUNDOWN_LEASE_DURATION", default_value = "15s", value_name = "DURATION", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
-    /// The trackers' consumer group, behind the topic prefix, to measure its lag.
+    /// Consumer group of the trackers, without --topic-prefix, for lag measurement.
     #[arg(
         long,
         env = "SUNDOWN_TRACKER_GROUP",
@@ -63,7 +63,7 @@ pub struct ControllerArgs {
     )]
     pub tracker_group: String,
 
-    /// The handlers' consumer group, behind the topic prefix, to measure its lag.
+    /// Consumer group of the handlers, without --topic-prefix, for lag measurement.
     #[arg(
         long,
         env = "SUNDOWN_HANDLER_GROUP",
@@ -72,21 +72,20 @@ pub struct ControllerArgs {
     )]
     pub handler_group: String,
 
-    /// How often the lag is measured; from 1 s to 10 s.
+    /// Interval between lag measurements, from 1 s to 10 s.
     #[arg(long, env = "SUNDOWN_LAG_INTERVAL", default_value = "5s", value_name = "DURATION", value_parser = lag_interval)]
     pub lag_interval: Duration,
 
-    /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
 }
 
 fn lease_duration(text: &str) -> Result<Duration, String> {
-    within(text, LEASE_RANGE, "from 5s to 5m")
+    within(text, LEASE_DURATION_RANGE, "from 5s to 5m")
 }
 
 fn lag_interval(text: &str) -> Result<Duration, String> {
-    within(text, LAG_RANGE, "from 1s to 10s")
+    within(text, LAG_INTERVAL_RANGE, "from 1s to 10s")
 }
 
 fn within(
@@ -99,6 +98,6 @@ fn within(
     if range.contains(&span.as_millis()) {
         Ok(Duration::from_millis(millis))
     } else {
-        Err(format!("it has to be {words}"))
+        Err(format!("must be {words}"))
     }
 }

@@ -7,35 +7,35 @@ use crate::dead_letters::kind::Kind;
 use crate::session::{Span, Timestamp};
 use crate::wire::duration;
 
-/// Flags that narrow down dead letters. Several have to hold all at once.
+/// Flags that filter dead letters. A letter must match all of them.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
-    /// Only of this kind; without it, of both.
+    /// Select letters of this kind only. Defaults to both kinds.
     #[arg(long, value_name = "KIND")]
     pub kind: Option<Kind>,
 
-    /// Only with this reason, such as `exhausted`; may be given several times.
+    /// Select letters with this reason, such as `exhausted`; can be repeated.
     #[arg(long, value_name = "REASON")]
     pub reason: Vec<String>,
 
-    /// Only those for which this action is undone; may be given several times.
+    /// Select letters with this pending action; can be repeated.
     #[arg(long, value_name = "NAME")]
     pub action: Vec<String>,
 
-    /// Only those of this session.
+    /// Select letters of this session.
     #[arg(long, value_name = "ID")]
     pub session: Option<String>,
 
-    /// Only those that have been here for longer.
+    /// Select letters older than this.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub older_than: Option<Span>,
 
-    /// Only those that have not been here for so long.
+    /// Select letters newer than this.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub newer_than: Option<Span>,
 
-    /// At most so many, the oldest of each partition first.
+    /// Maximum number of letters, taken from each partition oldest first.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
 }

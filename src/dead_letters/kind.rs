@@ -7,9 +7,9 @@ use crate::kafka::Topics;
 /// Which of the two dead-letter topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
-    /// Terminal events that could not be acted on.
+    /// Terminal events whose actions failed.
     Endings,
-    /// Session events that could not be used.
+    /// Session events that were rejected.
     Events,
 }
 

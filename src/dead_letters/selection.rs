@@ -12,16 +12,15 @@ use crate::kafka::Topics;
 /// Which letters are to be dealt with.
 #[derive(Args, Clone, Debug)]
 pub struct SelectionArgs {
-    /// These letters, as `list` names them.
+    /// Letters to select, by the ids that `list` shows.
     #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
     pub letters: Vec<LetterId>,
-    /// All letters that the filters let through. Needed where no letter is named.
+    /// Select all letters that match the filters. Required if no letter is named.
     #[arg(long, conflicts_with = "letters")]
     pub all: bool,
-    /// Show what would be done, and do nothing.
+    /// List the selected letters without changing anything.
     #[arg(long)]
     pub dry_run: bool,
-    /// Which of them.
     #[command(flatten)]
     pub filter: FilterArgs,
 }

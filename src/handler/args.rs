@@ -1,4 +1,4 @@
-//! The handler's flags.
+//! Flags of `sundown handler`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,13 +19,13 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Flags of `sundown handler`.
 #[derive(Args, Clone, Debug)]
 pub struct HandlerArgs {
-    /// YAML file of what to do about sessions that are over. Without it, they are only
-    /// logged.
+    /// YAML file of actions to run on terminal events. Without it, the handler only logs
+    /// them.
     #[arg(long, env = "SUNDOWN_ACTIONS", value_name = "FILE")]
     pub actions: Option<PathBuf>,
 
-    /// The consumer group, behind the topic prefix. Handlers of one group share the
-    /// events; each group gets all of them.
+    /// Consumer group, without --topic-prefix. The handlers of a group share the events;
+    /// each group receives all of them.
     #[arg(
         long,
         env = "SUNDOWN_HANDLER_GROUP",
@@ -34,7 +34,7 @@ pub struct HandlerArgs {
     )]
     pub group: String,
 
-    /// How the group rebalances; `consumer` is KIP-848 and needs Kafka 4.
+    /// Rebalance protocol of the group; `consumer` (KIP-848) needs Kafka 4.
     #[arg(
         long,
         env = "SUNDOWN_GROUP_PROTOCOL",
@@ -43,8 +43,8 @@ pub struct HandlerArgs {
     )]
     pub group_protocol: GroupProtocol,
 
-    /// How many attempts of actions may be under way at once. The events of one user are
-    /// done one after the other all the same, in the order of the topic.
+    /// Maximum number of concurrent action attempts. Events of one user are still handled
+    /// one at a time, in topic order.
     #[arg(
         long,
         env = "SUNDOWN_HANDLER_CONCURRENCY",
@@ -54,12 +54,11 @@ pub struct HandlerArgs {
     )]
     pub concurrency: u16,
 
-    /// Where to serve the public keys of actions that sign, at /.well-known/jwks.json and
-    /// nothing else, for relying parties to fetch. Without it, they are not served.
+    /// Listen address for the public keys of signing actions, served at
+    /// /.well-known/jwks.json only. Without it, the keys are not served.
     #[arg(long, env = "SUNDOWN_JWKS_LISTEN", value_name = "HOST:PORT")]
     pub jwks_listen: Option<String>,
 
-    /// The admin port.
     #[command(flatten)]
     pub admin: AdminArgs,
 }

@@ -15,8 +15,8 @@ const LOCAL_BROKER: &str = "127.0.0.1:9092";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
 pub struct ConnectionArgs {
-    /// Brokers to ask for the rest of the cluster. Without it, 127.0.0.1:9092; the demo
-    /// starts a broker of its own.
+    /// Bootstrap brokers, comma-separated. Defaults to 127.0.0.1:9092; the demo starts an
+    /// embedded broker instead.
     #[arg(
         short,
         long,
@@ -26,15 +26,15 @@ pub struct ConnectionArgs {
     )]
     pub bootstrap_servers: Option<String>,
 
-    /// Any property of librdkafka; may be given several times. Wins over the other flags.
+    /// librdkafka property; can be repeated. Overrides all other flags.
     #[arg(short = 'X', env = "SUNDOWN_KAFKA_PROPERTIES", value_name = "KEY=VALUE", value_parser = parse_property, value_delimiter = ';', global = true)]
     pub properties: Vec<(String, String)>,
 
-    /// Encrypt connections; implied by the other --tls flags.
+    /// Use TLS; implied by the other --tls flags.
     #[arg(long, env = "SUNDOWN_TLS", hide_short_help = true, global = true)]
     pub tls: bool,
 
-    /// Certificates of the authorities to trust, PEM; without it, the system's.
+    /// PEM file of trusted CA certificates. Defaults to the system's.
     #[arg(
         long,
         env = "SUNDOWN_TLS_CA_FILE",
@@ -44,7 +44,7 @@ pub struct ConnectionArgs {
     )]
     pub tls_ca_file: Option<PathBuf>,
 
-    /// The client's certificate, PEM; needs --tls-key-file.
+    /// PEM file of the client certificate; requires --tls-key-file.
     #[arg(
         long,
         env = "SUNDOWN_TLS_CERT_FILE",
@@ -54,7 +54,7 @@ pub struct ConnectionArgs {
     )]
     pub tls_cert_file: Option<PathBuf>,
 
-    /// The key of the client's certificate, PEM.
+    /// PEM file of the client certificate's private key.
     #[arg(
         long,
         env = "SUNDOWN_TLS_KEY_FILE",
@@ -64,7 +64,7 @@ pub struct ConnectionArgs {
     )]
     pub tls_key_file: Option<PathBuf>,
 
-    /// How to authenticate: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    /// SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
     #[arg(
         long,
         env = "SUNDOWN_SASL_MECHANISM",
@@ -74,7 +74,7 @@ pub struct ConnectionArgs {
     )]
     pub sasl_mechanism: Option<String>,
 
-    /// Whom to authenticate as.
+    /// SASL user name.
     #[arg(
         long,
         env = "SUNDOWN_SASL_USERNAME",
@@ -84,8 +84,8 @@ pub struct ConnectionArgs {
     )]
     pub sasl_username: Option<String>,
 
-    /// File with the password; or set SUNDOWN_SASL_PASSWORD. There is no flag for the
-    /// password itself: it would show in the process list.
+    /// File with the SASL password, as an alternative to SUNDOWN_SASL_PASSWORD. No flag
+    /// takes the password itself, because process lists show flags.
     #[arg(
         long,
         env = "SUNDOWN_SASL_PASSWORD_FILE",

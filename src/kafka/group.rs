@@ -34,9 +34,9 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(5);
 /// How a consumer group rebalances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GroupProtocol {
-    /// By its members, cooperatively (KIP-429).
+    /// The group's members assign partitions, cooperatively (KIP-429).
     Classic,
-    /// By the brokers (KIP-848).
+    /// The brokers assign partitions (KIP-848).
     Consumer,
 }
 

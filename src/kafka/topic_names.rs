@@ -6,12 +6,12 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Topics")]
 pub struct TopicArgs {
-    /// Put before the names of all topics, groups and transactional ids, so that
-    /// several installations can share one Kafka cluster.
+    /// Prefix of all topics, groups and transactional ids, so that several installations
+    /// can share a Kafka cluster.
     #[arg(long, env = "SUNDOWN_TOPIC_PREFIX", default_value = "", global = true)]
     pub topic_prefix: String,
 
-    /// Where applications write session events.
+    /// Topic of session events, written by applications.
     #[arg(
         long,
         env = "SUNDOWN_SESSION_LOGS_TOPIC",
@@ -22,7 +22,7 @@ pub struct TopicArgs {
     )]
     pub session_logs_topic: String,
 
-    /// Where terminal events go.
+    /// Topic of terminal events.
     #[arg(
         long,
         env = "SUNDOWN_EXPIRED_SESSIONS_TOPIC",
@@ -33,7 +33,7 @@ pub struct TopicArgs {
     )]
     pub expired_sessions_topic: String,
 
-    /// Where warnings of endings go.
+    /// Topic of expiry warnings.
     #[arg(
         long,
         env = "SUNDOWN_EXPIRING_SESSIONS_TOPIC",
@@ -44,7 +44,7 @@ pub struct TopicArgs {
     )]
     pub expiring_sessions_topic: String,
 
-    /// Where the tracker keeps its checkpoint records.
+    /// Topic of the trackers' checkpoint records.
     #[arg(
         long,
         env = "SUNDOWN_CHECKPOINT_TOPIC",
@@ -55,7 +55,7 @@ pub struct TopicArgs {
     )]
     pub checkpoint_topic: String,
 
-    /// Where policies are published.
+    /// Topic of session policies.
     #[arg(
         long,
         env = "SUNDOWN_POLICIES_TOPIC",
@@ -66,7 +66,7 @@ pub struct TopicArgs {
     )]
     pub policies_topic: String,
 
-    /// Where processes report themselves.
+    /// Topic of process reports.
     #[arg(
         long,
         env = "SUNDOWN_PROCESSES_TOPIC",

@@ -1,12 +1,12 @@
-//! Results in the form that was asked for.
+//! Renders results as tables, JSON or YAML.
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-/// In which form to print results.
+/// The output flag.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct OutputArgs {
-    /// In which form to print the result.
+    /// Output format.
     #[arg(
         short,
         long,
@@ -18,10 +18,10 @@ pub struct OutputArgs {
     pub output: Format,
 }
 
-/// A form in which results are printed.
+/// Output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Columns for people.
+    /// Aligned columns.
     #[default]
     Table,
     /// One JSON document.
@@ -31,10 +31,10 @@ pub enum Format {
 }
 
 impl OutputArgs {
-    /// `value` as text, without the last line's end; `table` makes the form for people.
+    /// Renders `value` without a trailing newline, with `table` for [`Format::Table`].
     ///
     /// # Errors
-    /// If `value` has no such form.
+    /// If `value` cannot be serialized.
     pub fn render<T: Serialize + ?Sized>(
         self,
         value: &T,
@@ -49,7 +49,7 @@ impl OutputArgs {
     }
 }
 
-/// Lines of columns, each as wide as its widest cell.
+/// Renders columns, each as wide as its widest cell.
 #[must_use]
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {

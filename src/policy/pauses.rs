@@ -29,9 +29,9 @@ const PAUSE: &str = "control:pause:";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum PausableRole {
-    /// Partitions of session events: no session on them ends, whatever its deadline.
+    /// Partitions of session events: no session of a paused partition ends.
     Tracker,
-    /// Partitions of terminal events: nothing is done about sessions that are over.
+    /// Partitions of terminal events: no action runs for a paused partition.
     Handler,
 }
 

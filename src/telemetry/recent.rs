@@ -1,4 +1,4 @@
-//! The latest warnings and errors of this process's log, for its process reports.
+//! The latest warnings and errors of the log, for process reports.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
@@ -13,28 +13,28 @@ use tracing_subscriber::layer::Context;
 use crate::clock::Clock;
 use crate::wire::time;
 
-/// How many are kept. Each report carries them all.
-const KEPT: usize = 10;
-/// The longest text that is kept of one, in bytes.
-const MAX_BYTES: usize = 512;
+/// The number of entries kept. Each process report carries all of them.
+const MAX_ENTRIES: usize = 10;
+/// The longest message kept, in bytes.
+const MAX_MESSAGE_BYTES: usize = 512;
 
-/// One process has one log, so it has one list.
+/// A process has one log, hence one list.
 static RECENT: Mutex<VecDeque<RecentError>> = Mutex::new(VecDeque::new());
 
-/// A warning or an error of the log.
+/// A warning or error from the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentError {
-    /// When, RFC 3339.
+    /// RFC 3339.
     pub at: String,
     /// `warn` or `error`.
     pub level: String,
-    /// The part of the program that said so.
+    /// The module that logged it.
     pub target: String,
-    /// What it said: the message, then its fields as `name=value`.
+    /// The message, followed by the fields as `name=value`.
     pub message: String,
 }
 
-/// The latest ones, the oldest first.
+/// The latest warnings and errors, oldest first.
 #[must_use]
 pub fn recent_errors() -> Vec<RecentError> {
     recent().iter().cloned().collect()
@@ -44,41 +44,41 @@ fn recent() -> MutexGuard<'static, VecDeque<RecentError>> {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps what is logged as a warning or worse.
-pub(super) struct Recent;
+/// Keeps the latest log events of level `WARN` and above.
+pub(super) struct RecentErrorsLayer;
 
-impl<S: Subscriber> Layer<S> for Recent {
+impl<S: Subscriber> Layer<S> for RecentErrorsLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let level = *event.metadata().level();
         if level > Level::WARN {
             return;
         }
-        let mut text = Text::default();
-        event.record(&mut text);
+        let mut message = MessageVisitor::default();
+        event.record(&mut message);
         let mut recent = recent();
-        if recent.len() == KEPT {
+        if recent.len() == MAX_ENTRIES {
             recent.pop_front();
         }
         recent.push_back(RecentError {
             at: time::format(Clock::default().wall()),
             level: level.as_str().to_lowercase(),
             target: event.metadata().target().to_owned(),
-            message: text.finish(),
+            message: message.finish(),
         });
     }
 }
 
-/// An event's message and fields as one text.
+/// Formats the message and fields of an event.
 #[derive(Default)]
-struct Text {
+struct MessageVisitor {
     message: String,
     fields: String,
 }
 
-impl Text {
+impl MessageVisitor {
     fn finish(mut self) -> String {
         self.message.push_str(&self.fields);
-        let mut end = self.message.len().min(MAX_BYTES);
+        let mut end = self.message.len().min(MAX_MESSAGE_BYTES);
         while !self.message.is_char_boundary(end) {
             end -= 1;
         }
@@ -87,9 +87,9 @@ impl Text {
     }
 }
 
-impl Visit for Text {
+impl Visit for MessageVisitor {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Strings take everything.
+        // Writing to a string cannot fail.
         let _infallible = if field.name() == "message" {
             write!(self.message, "{value:?}")
         } else {
@@ -104,18 +104,18 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     #[test]
-    fn warnings_and_errors_are_kept_with_their_fields_and_nothing_else_is() {
-        let subscriber = tracing_subscriber::registry().with(Recent);
+    fn only_warnings_and_errors_are_kept_with_their_fields() {
+        let subscriber = tracing_subscriber::registry().with(RecentErrorsLayer);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("not this");
             tracing::warn!(topic = "t", attempts = 3, "trying again");
-            tracing::error!("{}", "x".repeat(2 * MAX_BYTES));
+            tracing::error!("{}", "x".repeat(2 * MAX_MESSAGE_BYTES));
         });
         let kept = recent_errors();
         let messages: Vec<_> = kept.iter().map(|error| error.message.as_str()).collect();
         assert!(messages.contains(&r#"trying again topic="t" attempts=3"#));
-        assert!(messages.contains(&"x".repeat(MAX_BYTES).as_str()));
+        assert!(messages.contains(&"x".repeat(MAX_MESSAGE_BYTES).as_str()));
         assert!(!messages.contains(&"not this"));
-        assert!(kept.len() <= KEPT);
+        assert!(kept.len() <= MAX_ENTRIES);
     }
 }

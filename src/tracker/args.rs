@@ -1,4 +1,4 @@
-//! The tracker's flags.
+//! Flags of `sundown tracker`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,45 +15,45 @@ use crate::wire::duration;
 /// Flags of `sundown tracker`.
 #[derive(Args, Clone, Debug)]
 pub struct TrackerArgs {
-    /// YAML file of SessionPolicy documents, to go by instead of the policy topic; edits
-    /// take effect without a restart.
+    /// YAML file of SessionPolicy documents to use instead of the policy topic. Edits take
+    /// effect without a restart.
     #[arg(long, env = "SUNDOWN_POLICIES", value_name = "FILE")]
     pub policies: Option<PathBuf>,
 
-    /// The longest time without activity, for sessions that no policy matches.
+    /// Idle timeout of sessions that match no policy.
     #[arg(long, env = "SUNDOWN_IDLE_TIMEOUT", default_value = "1h", value_name = "DURATION", value_parser = positive)]
     pub idle_timeout: Span,
 
-    /// The longest time since the start, for sessions that no policy matches; without
-    /// it, an active session may last for ever.
+    /// Absolute timeout of sessions that match no policy. Without it, an active session
+    /// never times out.
     #[arg(long, env = "SUNDOWN_ABSOLUTE_TIMEOUT", value_name = "DURATION", value_parser = positive)]
     pub absolute_timeout: Option<Span>,
 
-    /// How long after its deadline a session may still be saved by activity that
-    /// happened before it and came late.
+    /// How long past a session's deadline to wait for late activity that happened before
+    /// it.
     #[arg(long, env = "SUNDOWN_ALLOWED_LATENESS", default_value = "5s", value_name = "DURATION", value_parser = duration::parse)]
     pub allowed_lateness: Span,
 
-    /// How far an event's time may lie ahead of its record's Kafka timestamp; beyond
-    /// it, the record's counts.
+    /// How far an event's timestamp may be ahead of its record's Kafka timestamp. Beyond
+    /// this, the tracker uses the record's timestamp.
     #[arg(long, env = "SUNDOWN_MAX_FUTURE_SKEW", default_value = "60s", value_name = "DURATION", value_parser = duration::parse)]
     pub max_future_skew: Span,
 
-    /// How far this machine's clock and the brokers' may be apart; beyond it, nothing
-    /// is ended.
+    /// How far this machine's clock and the brokers' may differ. Beyond this, the tracker
+    /// ends no sessions.
     #[arg(long, env = "SUNDOWN_MAX_CLOCK_SKEW", default_value = "10s", value_name = "DURATION", value_parser = positive)]
     pub max_clock_skew: Span,
 
-    /// How long a session's checkpoint record may be out of date. Longer: fewer writes;
-    /// shorter: less to replay after a crash.
+    /// How far a session's checkpoint record may lag behind its events. A longer slack
+    /// means fewer writes, a shorter one a shorter replay after a crash.
     #[arg(long, env = "SUNDOWN_SLACK", default_value = "60s", value_name = "DURATION", value_parser = duration::parse)]
     pub slack: Span,
 
-    /// How often to commit.
+    /// Interval between commits.
     #[arg(long, env = "SUNDOWN_COMMIT_INTERVAL", default_value = "500ms", value_name = "DURATION", value_parser = positive)]
     pub commit_interval: Span,
 
-    /// What a crash can do to outputs. At-least-once is for services without
+    /// Delivery guarantee of outputs. Use at-least-once on Kafka services without
     /// transactions.
     #[arg(
         long,
@@ -63,16 +63,16 @@ pub struct TrackerArgs {
     )]
     pub delivery: Delivery,
 
-    /// The consumer group; --topic-prefix is put before it.
+    /// Consumer group, without --topic-prefix.
     #[arg(
         long,
         env = "SUNDOWN_TRACKER_GROUP",
         default_value = "sundown-tracker",
-        value_name = "NAME"
+        value_name = "GROUP"
     )]
     pub group: String,
 
-    /// How the group rebalances; `consumer` is KIP-848 and needs Kafka 4.
+    /// Rebalance protocol of the group; `consumer` (KIP-848) needs Kafka 4.
     #[arg(
         long,
         env = "SUNDOWN_GROUP_PROTOCOL",
@@ -81,13 +81,13 @@ pub struct TrackerArgs {
     )]
     pub group_protocol: GroupProtocol,
 
-    /// How long the group waits for a silent member before it gives its partitions to
-    /// others. With the group protocol `consumer`, the brokers decide.
+    /// How long the group waits for a member's heartbeat before it reassigns the member's
+    /// partitions. With the group protocol `consumer`, the brokers set it.
     #[arg(long, env = "SUNDOWN_SESSION_TIMEOUT", default_value = "10s", value_name = "DURATION", value_parser = positive)]
     pub session_timeout: Span,
 
-    /// The most sessions that one partition may hold. Events that would start another
-    /// go to the dead-letter topic; running sessions are not touched.
+    /// Maximum number of live sessions per partition. Events that would start another
+    /// session go to the dead-letter topic; live sessions are not affected.
     #[arg(
         long,
         env = "SUNDOWN_MAX_SESSIONS",
@@ -96,17 +96,15 @@ pub struct TrackerArgs {
     )]
     pub max_sessions: usize,
 
-    /// Where the admin port is.
     #[command(flatten)]
     pub admin: AdminArgs,
 
-    /// What it wants to know before it tells of sessions.
     #[command(flatten)]
     pub admin_token: AdminTokenArgs,
 }
 
 impl TrackerArgs {
-    /// [`TrackerArgs::commit_interval`] as the standard library has it.
+    /// [`TrackerArgs::commit_interval`] as a [`Duration`].
     #[must_use]
     pub fn commit_interval(&self) -> Duration {
         let millis = u64::try_from(self.commit_interval.as_millis()).unwrap_or_default();

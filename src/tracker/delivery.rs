@@ -2,12 +2,12 @@
 
 use clap::ValueEnum;
 
-/// What a crash can do to outputs.
+/// The delivery guarantee of outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Delivery {
-    /// Nothing: they are written in transactions.
+    /// Transactions: a crash neither loses nor repeats outputs.
     ExactlyOnce,
-    /// It can repeat them; terminal events keep their `event_id`.
+    /// A crash can repeat outputs; repeated terminal events keep their `event_id`.
     AtLeastOnce,
 }
 

@@ -13,8 +13,8 @@ use crate::output::{self, OutputArgs};
 pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     if !args.yes && !args.selection.dry_run {
         bail!(
-            "what is discarded is never acted on; pass --yes if that is what you want, or \
-             --dry-run to see what it would be"
+            "discarded letters are never handled again; pass --yes to confirm, or --dry-run to list \
+             them"
         );
     }
     let outcome = redrive(&args.selection, global, Watched::Yes)?;
@@ -26,13 +26,12 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
     Ok(())
 }
 
-/// What `discard` takes.
+/// Flags of `sundown dlq discard`.
 #[derive(Args, Clone, Debug)]
 pub struct DiscardArgs {
-    /// Which letters.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Yes, let go of them.
+    /// Confirm the discard.
     #[arg(short, long, env = "SUNDOWN_YES")]
     pub yes: bool,
 }

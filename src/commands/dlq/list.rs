@@ -78,13 +78,11 @@ fn row(letter: &Summary) -> [String; 6] {
     ]
 }
 
-/// What `list` takes.
+/// Flags of `sundown dlq list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// Which letters.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// In which form to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }

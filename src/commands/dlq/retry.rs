@@ -19,10 +19,9 @@ pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `retry` takes.
+/// Flags of `sundown dlq retry`.
 #[derive(Args, Clone, Debug)]
 pub struct RetryArgs {
-    /// Which letters.
     #[command(flatten)]
     pub selection: SelectionArgs,
 }

@@ -73,13 +73,12 @@ fn whole(letter: &DeadLetter) -> Whole {
     }
 }
 
-/// What `show` takes.
+/// Flags of `sundown dlq show`.
 #[derive(Args, Clone, Debug)]
 pub struct ShowArgs {
-    /// Which letter, as `list` names it.
+    /// Id of the letter, as shown by `list`.
     #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
     pub letter: LetterId,
-    /// In which form to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }

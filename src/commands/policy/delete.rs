@@ -13,7 +13,7 @@ use crate::policy::store::Store;
 /// Which policies to delete.
 #[derive(Args, Clone, Debug)]
 pub struct DeleteArgs {
-    /// Names of policies, as `get` shows them.
+    /// Names of the policies, as shown by `get`.
     #[arg(
         value_name = "NAME",
         required_unless_present = "filename",
@@ -21,11 +21,11 @@ pub struct DeleteArgs {
     )]
     pub names: Vec<String>,
 
-    /// The policies of this YAML file; - for standard input. May be given several times.
+    /// YAML file of policies to delete, or - for standard input; can be repeated.
     #[arg(short, long, env = "SUNDOWN_FILENAME", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
 
-    /// It is no error if a policy is not there.
+    /// Ignore policies that do not exist.
     #[arg(long, env = "SUNDOWN_IGNORE_NOT_FOUND")]
     pub ignore_not_found: bool,
 }

@@ -10,11 +10,10 @@ use crate::policy::store::Store;
 /// Which policies to show.
 #[derive(Args, Clone, Debug)]
 pub struct GetArgs {
-    /// The name of one policy; without it, all.
+    /// Name of the policy. Without it, all policies are shown.
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
 
-    /// In which form to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }

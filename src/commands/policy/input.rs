@@ -14,8 +14,7 @@ use crate::policy::yaml::{Checked, parse};
 /// Where the policies are.
 #[derive(Args, Clone, Debug)]
 pub struct FileArgs {
-    /// YAML file of SessionPolicy documents; - for standard input. May be given several
-    /// times.
+    /// YAML file of SessionPolicy documents, or - for standard input; can be repeated.
     #[arg(
         short,
         long,

@@ -26,17 +26,16 @@ use source::Source;
 /// What to try out, on what.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateArgs {
-    /// Where the policies are that are tried out.
     #[command(flatten)]
     pub policies: FileArgs,
 
-    /// As if these were the only policies; otherwise, as if they were applied: together
-    /// with those present policies that have other names.
+    /// Replay under the given policies alone, instead of adding them to the current
+    /// policies as `apply` would.
     #[arg(long, env = "SUNDOWN_ONLY")]
     pub only: bool,
 
-    /// What to compare with: `topic`, the policies in force; `built-in`, the timeouts
-    /// below alone; or a YAML file of policies.
+    /// Current policies to compare with: `topic` for the policy topic, `built-in` for the
+    /// default timeouts only, or a YAML file of policies.
     #[arg(
         long,
         env = "SUNDOWN_PRESENT",
@@ -45,9 +44,8 @@ pub struct SimulateArgs {
     )]
     pub present: String,
 
-    /// Replay the session events of this file, one JSON object a line, as produce --from
-    /// writes them; - for standard input. It may be in any order of sessions, each event
-    /// counting as if written when it happened.
+    /// Replay the session events of this file, one JSON object per line, as for produce
+    /// --from, or - for standard input. Each event counts as written when it happened.
     #[arg(
         long,
         env = "SUNDOWN_FROM",
@@ -56,13 +54,12 @@ pub struct SimulateArgs {
     )]
     pub from: Option<PathBuf>,
 
-    /// Replay the topic of session events from its beginning to its present end; the
-    /// default.
+    /// Replay the topic of session events from its beginning to its current end (default).
     #[arg(long, env = "SUNDOWN_TOPIC")]
     pub topic: bool,
 
-    /// The moment to stop at: now, or a time in RFC 3339. Later events are left out;
-    /// sessions that would not be over by then are still live.
+    /// Time to stop at: now, or an RFC 3339 time. Later events are ignored; sessions that
+    /// have not ended by then count as live.
     #[arg(
         long,
         env = "SUNDOWN_UNTIL",
@@ -71,27 +68,27 @@ pub struct SimulateArgs {
     )]
     pub until: String,
 
-    /// How many of the sessions that end differently are listed.
+    /// Maximum number of differing sessions to list.
     #[arg(long, env = "SUNDOWN_LIMIT", value_name = "N", default_value_t = 20)]
     pub limit: usize,
 
-    /// The trackers' --idle-timeout, for sessions that no policy matches.
+    /// --idle-timeout of the trackers, for sessions that match no policy.
     #[arg(long, env = "SUNDOWN_IDLE_TIMEOUT", default_value = "1h", value_name = "DURATION", value_parser = duration::parse)]
     pub idle_timeout: Span,
 
-    /// The trackers' --absolute-timeout.
+    /// --absolute-timeout of the trackers.
     #[arg(long, env = "SUNDOWN_ABSOLUTE_TIMEOUT", value_name = "DURATION", value_parser = duration::parse)]
     pub absolute_timeout: Option<Span>,
 
-    /// The trackers' --allowed-lateness.
+    /// --allowed-lateness of the trackers.
     #[arg(long, env = "SUNDOWN_ALLOWED_LATENESS", default_value = "5s", value_name = "DURATION", value_parser = duration::parse)]
     pub allowed_lateness: Span,
 
-    /// The trackers' --max-future-skew.
+    /// --max-future-skew of the trackers.
     #[arg(long, env = "SUNDOWN_MAX_FUTURE_SKEW", default_value = "60s", value_name = "DURATION", value_parser = duration::parse)]
     pub max_future_skew: Span,
 
-    /// The most sessions that a partition may hold: bounds the memory that this takes.
+    /// Maximum number of live sessions per partition; bounds the memory of the replay.
     #[arg(
         long,
         env = "SUNDOWN_MAX_SESSIONS",
@@ -100,7 +97,6 @@ pub struct SimulateArgs {
     )]
     pub max_sessions: usize,
 
-    /// In which form to print the result.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -100,7 +100,7 @@ fn a_tracker_that_no_broker_answers_stops_all_the_same() {
     tracker.process.sigterm();
     let status = tracker.process.wait(Duration::from_secs(10));
     let said = tracker.process.text(Stream::Stderr);
-    let gave_up = said.contains("not stopped within 4.5 s");
+    let gave_up = said.contains("shutdown timed out after 4.5 s");
     assert_eq!(status.success(), !gave_up, "{status}: {said}");
     kafka.cont(1);
 }
@@ -147,7 +147,7 @@ fn new_credentials_are_taken_up_without_a_restart() {
     let tracker = installation.tracker(&["--sasl-password-file", path]);
     tracker.await_ready();
     std::fs::write(path, "renewed").expect("written");
-    tracker.await_message("credentials have changed");
+    tracker.await_message("credential files changed");
     tracker.await_message("stopped");
     let mut check = installation.sundown(&["check"]).start();
     assert!(check.wait(SOON).success(), "{}", check.text(Stream::Stderr));
