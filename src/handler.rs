@@ -34,7 +34,6 @@ use std::thread;
 use std::time::Duration;
 
 use prometheus::Registry;
-use rdkafka::consumer::Consumer;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
@@ -47,7 +46,7 @@ use crate::handler::policies::PolicyActions;
 use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{EvictionDetector, GroupConsumer, GroupContext, StallDetector};
+use crate::kafka::group::Member;
 use crate::kafka::reader::with_group_id;
 use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
 use crate::metrics::certificates;
@@ -257,9 +256,8 @@ fn reader(
             format!("{}-warnings", settings.group),
         ),
     };
-    let member = settings.member(&group);
-    let consumer: GroupConsumer = member.create_with_context(GroupContext::default())?;
-    consumer.subscribe(&[topic])?;
+    let member = Member::new(settings.member(&group), topic, Clock::default())?;
+    member.consumer().subscribe()?;
     let limits = Limits {
         events: settings.concurrency * EVENTS_PER_PLACE,
         bytes: MAX_IN_FLIGHT_BYTES,
@@ -276,9 +274,7 @@ fn reader(
     let (give_back, completions) = mpsc::channel();
     let worker = context.worker(trigger, settings)?;
     Ok(Reader {
-        consumer,
-        stall: StallDetector::new(member.clone(), topic.clone()),
-        eviction: EvictionDetector::new(member),
+        member,
         topic: topic.clone(),
         trigger,
         partitions: Partitions::new(limits),

@@ -33,7 +33,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rdkafka::ClientConfig;
-use rdkafka::consumer::Consumer;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -43,9 +42,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{
-    EvictionDetector, GroupConsumer, GroupContext, Membership, StallDetector, member_config,
-};
+use crate::kafka::group::{Member, Membership, member_config};
 use crate::kafka::reader::with_group_id;
 use crate::kafka::topics::{TimestampType, TopicAdmin, require_for_tracker, wait_for_topics};
 use crate::metrics::certificates;
@@ -58,10 +55,10 @@ use crate::tracker::kafka::restore_pool::RestorePool;
 use crate::tracker::metrics::TrackerMetrics;
 use args::TrackerArgs;
 use engine::Engine;
-use kafka::io::{Parts, Settings};
+use kafka::io::{IoSettings, KafkaIo, Parts};
 use policies::PolicySource;
 use queries::http::Gate;
-use worker::Worker;
+use worker::TrackerWorker;
 
 /// How long to wait before the brokers are asked again for the right to write.
 const RETRY: Duration = Duration::from_secs(2);
@@ -105,16 +102,15 @@ pub async fn run(
     let transactional_id = format!("{group}-{}", identity.id);
     let args = args.clone();
     let worker = move || -> anyhow::Result<()> {
-        let member = group_config(&config, &args, &group);
-        let context = GroupContext::default();
-        let consumer: Arc<GroupConsumer> = Arc::new(member.create_with_context(context)?);
+        let group_config = group_config(&config, &args, &group);
+        let member = Member::new(group_config.clone(), &topics.session_logs, clock)?;
         let make = || {
             Committer::new(
                 producer.clone(),
                 args.delivery,
                 &transactional_id,
                 topics.clone(),
-                Arc::clone(&consumer),
+                Arc::clone(member.consumer()),
             )
         };
         let Some(committer) = start_writing(make, &health, &stop)? else {
@@ -122,24 +118,23 @@ pub async fn run(
         };
         let parts = Parts {
             commits: CommitThread::start(committer, clock)?,
-            restores: RestorePool::start(&member, &topics, clock, &stop)?,
+            restores: RestorePool::start(&group_config, &topics, clock, &stop)?,
             ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
             reporter: Reporter::new(producer, &topics.processes, clock)?,
             policies: rules.policies,
             pauses: rules.pauses,
-            consumer,
-            stall: StallDetector::new(member.clone(), topics.session_logs.clone()),
-            eviction: EvictionDetector::new(member),
+            consumer: Arc::clone(member.consumer()),
         };
-        parts.consumer.subscribe(&[&topics.session_logs])?;
+        member.consumer().subscribe()?;
         let engine = Engine::new(args.commit_interval(), args.max_clock_skew);
-        let settings = Settings {
+        let settings = IoSettings {
             partitions: source.partitions,
             table: table_config(&args),
             identity,
             topics,
         };
-        Worker::new(engine, parts, executor, settings, clock, health, metrics).run(&stop)
+        let io = KafkaIo::new(parts, settings, clock, health, metrics);
+        TrackerWorker::new(engine, member, io, executor).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
 }

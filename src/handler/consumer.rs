@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::Message;
+use rdkafka::consumer::CommitMode;
+use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedMessage;
-use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,10 +19,7 @@ use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::{Health, Heartbeat};
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::errors::WithHint;
-use crate::kafka::group::{
-    EvictionDetector, GroupConsumer, Rebalance, StallDetector, assign, unassign,
-};
+use crate::kafka::group::{Member, Rebalance};
 
 /// How long to wait for a record: also how soon a stop is noticed.
 const POLL: Duration = Duration::from_millis(100);
@@ -41,12 +38,8 @@ const MAX_SILENCE: Duration = Duration::from_secs(45);
 const OVERHEAD_BYTES: usize = 1024;
 /// The thread's state.
 pub struct Reader<D> {
-    /// Subscribed.
-    pub consumer: GroupConsumer,
-    /// Notices if it does not find back into the group.
-    pub eviction: EvictionDetector,
-    /// Notices partitions that it does not get on with.
-    pub stall: StallDetector,
+    /// Subscribed to the topic.
+    pub member: Member,
     /// What is read.
     pub topic: String,
     /// What its events are about.
@@ -80,8 +73,7 @@ impl<D: Fn(Work)> Reader<D> {
     /// and leaves the group.
     ///
     /// # Errors
-    /// If the consumer has failed for good, does not find back into its group, or does not
-    /// get on with a partition.
+    /// If the consumer fails for good, does not rejoin its group, or a partition stalls.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.health
             .set_not_ready(condition(self.trigger), "waiting to be given partitions");
@@ -93,8 +85,6 @@ impl<D: Fn(Work)> Reader<D> {
             .set_not_ready(condition(self.trigger), "leaving");
         let owned = self.partitions.owned();
         self.settle(&owned, STOP_LIMIT);
-        // Dropping the consumer closes it, and closing it revokes what it has.
-        self.consumer.context().close();
         outcome
     }
 
@@ -107,21 +97,19 @@ impl<D: Fn(Work)> Reader<D> {
             if now.saturating_sub(committed_at) >= COMMIT_INTERVAL {
                 committed_at = now;
                 self.commit(&self.partitions.owned(), CommitMode::Async);
-                let positions = positions(&self.consumer);
-                self.tell(&positions);
-                self.check_stalls(&positions)?;
+                self.tell();
             }
-            let polled = self.consumer.poll(POLL);
+            let consumer = self.member.consumer();
+            let polled = consumer.poll(POLL);
             match polled.map(|record| record.map(|record| record.detach())) {
                 Some(Ok(record)) => self.deliver(record),
-                Some(Err(error)) => explain(error, &self.topic)?,
+                Some(Err(error)) => consumer.check(error)?,
                 None => {}
             }
-            while let Some(rebalance) = self.consumer.context().next_rebalance() {
-                self.eviction.note(&rebalance, self.clock.elapsed());
+            while let Some(rebalance) = self.member.next_rebalance() {
                 self.follow(rebalance)?;
             }
-            self.eviction.check(self.clock.elapsed())?;
+            self.check_member()?;
         }
         Ok(())
     }
@@ -157,23 +145,24 @@ impl<D: Fn(Work)> Reader<D> {
             if self.partitions.paused() > 0 {
                 tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
             }
-            self.consumer.pause(&self.list(&change.pause))?;
+            self.member.consumer().pause(&change.pause)?;
         }
         if !change.resume.is_empty() {
             tracing::debug!(partitions = ?change.resume, "resumed");
-            self.consumer.resume(&self.list(&change.resume))?;
+            self.member.consumer().resume(&change.resume)?;
         }
         Ok(())
     }
 
-    /// Tells how far it has come: the consumer, to these positions.
-    fn tell(&mut self, positions: &BTreeMap<i32, i64>) {
+    /// Tells how far it has come.
+    fn tell(&mut self) {
         self.ends.watch(self.partitions.owned());
         if let Some(answer) = self.ends.answer() {
             self.last_ends = answer.ends.into_iter().collect();
         }
+        let positions = self.positions();
         self.assignments
-            .tell(&self.topic, &self.partitions, positions, &self.last_ends);
+            .tell(&self.topic, &self.partitions, &positions, &self.last_ends);
         if self.paused.is_some() {
             let mut held = self.partitions.owned();
             held.retain(|partition| self.partitions.is_held(*partition));
@@ -182,15 +171,18 @@ impl<D: Fn(Work)> Reader<D> {
         }
     }
 
-    /// Looks whether the consumer, which has come this far, gets on with its partitions.
-    fn check_stalls(&mut self, positions: &BTreeMap<i32, i64>) -> anyhow::Result<()> {
-        let unread = self.partitions.read().into_iter().filter_map(|partition| {
-            let position = *positions.get(&partition)?;
-            let end = *self.last_ends.get(&partition)?;
-            (position < end).then_some((partition, position))
-        });
-        let now = self.clock.elapsed();
-        Ok(self.stall.check(&self.consumer, unread, now)?)
+    /// Checks that the consumer is in its group and that no partition stalls.
+    fn check_member(&mut self) -> anyhow::Result<()> {
+        let (partitions, ends) = (&self.partitions, &self.last_ends);
+        self.member.check(|consumer| {
+            let active = partitions.read();
+            let mut unread = consumer.positions();
+            unread.retain(|(partition, position)| {
+                let end = ends.get(partition);
+                active.contains(partition) && end.is_some_and(|end| position < end)
+            });
+            unread
+        })
     }
 
     /// Waits for one in_flight; whether one came before the deadline.
@@ -204,11 +196,7 @@ impl<D: Fn(Work)> Reader<D> {
     }
 
     fn follow(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
-        let kind = match rebalance {
-            Rebalance::Assigned(_) => "assigned",
-            Rebalance::Revoked(_) => "revoked",
-            Rebalance::Lost(_) => "lost",
-        };
+        let kind = rebalance.kind();
         self.obey(rebalance)?;
         let partitions = self.partitions.owned().len();
         self.metrics.rebalanced(self.trigger, kind, partitions);
@@ -217,38 +205,30 @@ impl<D: Fn(Work)> Reader<D> {
 
     fn obey(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
         match rebalance {
-            Rebalance::Assigned(list) => {
-                let ids = ids(&list);
+            Rebalance::Assigned(ids) => {
                 tracing::info!(partitions = ?ids, "assigned");
                 ids.iter().for_each(|&id| self.partitions.assign(id));
-                assign(&self.consumer, &list)?;
-                if !ids.is_empty() {
-                    // A pause outlives the assignment that it was meant for.
-                    self.consumer.resume(&list)?;
-                }
+                self.member.consumer().assign(&ids)?;
                 self.health.set_ready(condition(self.trigger));
             }
-            Rebalance::Revoked(list) => {
-                let ids = ids(&list);
+            Rebalance::Revoked(ids) => {
                 tracing::info!(partitions = ?ids, "revoked");
                 self.settle(&ids, REVOKE_LIMIT);
-                self.release(&list)?;
+                self.release(&ids)?;
             }
-            Rebalance::Lost(list) => {
-                tracing::warn!(partitions = ?ids(&list), "lost");
+            Rebalance::Lost(ids) => {
+                tracing::warn!(partitions = ?ids, "lost");
                 self.health
                     .set_not_ready(condition(self.trigger), "expelled; joining again");
-                self.release(&list)?;
+                self.release(&ids)?;
             }
         }
         Ok(())
     }
 
-    fn release(&mut self, list: &TopicPartitionList) -> Result<(), KafkaError> {
-        ids(list)
-            .into_iter()
-            .for_each(|id| self.partitions.remove(id));
-        unassign(&self.consumer, list)
+    fn release(&mut self, ids: &[i32]) -> Result<(), KafkaError> {
+        ids.iter().for_each(|&id| self.partitions.remove(id));
+        self.member.consumer().unassign(ids)
     }
 
     /// Lets partitions come to rest: nothing new is begun, what is under way may finish
@@ -270,32 +250,22 @@ impl<D: Fn(Work)> Reader<D> {
     }
 
     fn commit(&mut self, partitions: &[i32], mode: CommitMode) {
-        if self.consumer.context().commit_failed() {
+        if self.member.consumer().take_commit_failed() {
             self.partitions.forget_commits();
         }
-        let positions = positions(&self.consumer);
+        let positions = self.positions();
         let progress = self.partitions.progress(partitions, &positions);
         if progress.is_empty() {
             return;
         }
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in progress {
-            let mut element = list.add_partition(&self.topic, partition);
-            // Offsets of records are never negative, so this cannot be refused.
-            let _ = element.set_offset(Offset::Offset(offset));
-        }
-        if let Err(error) = self.consumer.commit(&list, mode) {
+        if let Err(error) = self.member.consumer().commit_offsets(&progress, mode) {
             tracing::warn!(%error, "a commit failed; what it covered may be done again");
             self.partitions.forget_commits();
         }
     }
 
-    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for &partition in partitions {
-            list.add_partition(&self.topic, partition);
-        }
-        list
+    fn positions(&self) -> BTreeMap<i32, i64> {
+        self.member.consumer().positions().into_iter().collect()
     }
 }
 
@@ -304,43 +274,5 @@ fn condition(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::Ending => "group",
         Trigger::Warning => "group of warnings",
-    }
-}
-
-fn ids(list: &TopicPartitionList) -> Vec<i32> {
-    let elements = list.elements();
-    elements.iter().map(|element| element.partition()).collect()
-}
-
-/// Where the consumer stands, of the partitions that it has read anything of.
-fn positions(consumer: &GroupConsumer) -> BTreeMap<i32, i64> {
-    let Ok(list) = consumer.position() else {
-        return BTreeMap::new();
-    };
-    let elements = list.elements();
-    let known = elements
-        .iter()
-        .filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some((element.partition(), offset)),
-            _ => None,
-        });
-    known.collect()
-}
-
-/// Errors that librdkafka recovers from on its own are logged.
-fn explain(error: KafkaError, topic: &str) -> Result<(), KafkaError> {
-    match error {
-        KafkaError::MessageConsumptionFatal(_) => Err(error),
-        KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition) => {
-            tracing::warn!(
-                topic,
-                "the topic is gone; make it with `sundown topics create`"
-            );
-            Ok(())
-        }
-        error => {
-            tracing::warn!(error = %WithHint(&error), topic, "reading failed; trying again");
-            Ok(())
-        }
     }
 }

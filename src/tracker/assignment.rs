@@ -12,10 +12,8 @@ use std::time::Duration;
 use super::clocks::ClockHold;
 use super::engine::{Engine, RestoreId};
 use crate::session::{TableConfig, Timestamp};
-use crate::wire::record::SourceRecord;
 
 pub use io::{Committed, Io, ManagerEvent, RestoreOutcome, RestoreResult};
-pub use rebalance::Change;
 
 /// The partitions that the group has given to this tracker, and what is under way for
 /// them.
@@ -52,7 +50,7 @@ impl<S: Io> PartitionManager<S> {
         &self.engine
     }
 
-    /// The same, for what is counted in it.
+    /// The same, for applying records and taking counters.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
     }
@@ -70,11 +68,12 @@ impl<S: Io> PartitionManager<S> {
 
     /// Ends it, and gives back what it worked with.
     #[must_use]
-    pub fn into_surroundings(self) -> S {
+    pub fn into_io(self) -> S {
         self.io
     }
 
-    /// The time beyond which no event can have happened yet.
+    /// The time beyond which no event can have happened yet, for
+    /// [`Engine::apply`]: read it once per burst of records.
     #[must_use]
     pub fn now_upper(&self) -> Timestamp {
         self.engine.clocks().upper(self.io.reading())
@@ -85,18 +84,6 @@ impl<S: Io> PartitionManager<S> {
     pub fn clock_trouble(&self) -> Option<ClockHold> {
         let reading = self.io.reading();
         self.engine.clocks().lower(reading).err()
-    }
-
-    /// Applies records of one partition, in the order of their offsets. `now_upper` is
-    /// [`PartitionManager::now_upper`], asked for at most a burst of records ago. Returns the
-    /// offset of one whose key belongs on another partition, if there is any.
-    pub fn apply<R: SourceRecord>(
-        &mut self,
-        partition: i32,
-        records: &[R],
-        now_upper: Timestamp,
-    ) -> Option<i64> {
-        self.engine.apply(partition, records, now_upper)
     }
 
     /// Retention has deleted what was to be read next; that is dealt with in the next

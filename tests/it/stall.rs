@@ -1,13 +1,11 @@
-//! Partitions of which nothing more comes: told from those of which there is nothing, and read
-//! anew.
+//! Stalled partitions: told from those with nothing to read, and fetched again.
 
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
+use sundown::clock::Clock;
 use sundown::kafka::group::{
-    GroupConsumer, GroupContext, GroupProtocol, Membership, Rebalance, StallDetector, assign,
-    member_config, refetch,
+    GroupProtocol, Member, Membership, Rebalance, StallDetector, member_config,
 };
 
 use crate::eventually::eventually;
@@ -15,7 +13,7 @@ use crate::kafka::{Kafka, unique_prefix};
 use crate::topic::NewRecord;
 
 const SOON: Duration = Duration::from_secs(60);
-/// Longer than a partition may stand still.
+/// Longer than a partition may stay at one position.
 const LONG: Duration = Duration::from_secs(60);
 
 fn on(partition: i32) -> NewRecord {
@@ -26,7 +24,7 @@ fn on(partition: i32) -> NewRecord {
 }
 
 #[test]
-fn only_what_is_committed_and_not_read_counts_as_more() {
+fn a_partition_stalls_only_if_committed_records_are_unread() {
     let kafka = Kafka::shared();
     let topic = unique_prefix("stall") + "topic";
     kafka.create_topic(&topic, 3, &[]);
@@ -38,72 +36,59 @@ fn only_what_is_committed_and_not_read_counts_as_more() {
         .client()
         .set("isolation.level", "read_committed")
         .to_owned();
-    let mut stall = StallDetector::new(config, topic);
-    // The first has been read to the open transaction, the last to its end, by what brokers said.
+    let mut detector = StallDetector::new(config, topic);
+    // The first has been read to the open transaction, the last to its end, by the brokers'
+    // answer.
     let positions = [(0, 1), (1, 0), (2, 1)];
-    stall.look(positions, Duration::ZERO).unwrap();
-    let anew = eventually(SOON, "an answer of the brokers", || {
-        let anew = stall.look(positions, LONG).unwrap();
-        (!anew.is_empty()).then_some(anew)
+    detector.detect(positions, Duration::ZERO).unwrap();
+    let stalled = eventually(SOON, "an answer of the brokers", || {
+        let stalled = detector.detect(positions, LONG).unwrap();
+        (!stalled.is_empty()).then_some(stalled)
     });
-    assert_eq!(anew, [(1, 0)]);
+    assert_eq!(stalled, [(1, 0)]);
     application.abort();
 }
 
 #[test]
-fn a_partition_that_is_read_anew_goes_on_from_its_position() {
+fn a_refetched_partition_continues_from_its_position() {
     for protocol in [GroupProtocol::Classic, GroupProtocol::Consumer] {
         let kafka = Kafka::shared();
-        let topic = unique_prefix("anew") + "topic";
+        let topic = unique_prefix("refetch") + "topic";
         kafka.create_topic(&topic, 2, &[]);
         kafka.produce(&topic, [on(0), on(0), on(0), on(1)]);
-        let member = Membership {
+        let membership = Membership {
             group: &topic,
             protocol,
             session_timeout: Duration::from_secs(10),
             prefetch_kib: 1024,
             offset_reset: "earliest",
         };
-        let consumer = Leaving(
-            member_config(&kafka.client(), &member)
-                .create_with_context(GroupContext::default())
-                .unwrap(),
-        );
-        let consumer = &consumer.0;
-        consumer.subscribe(&[&topic]).unwrap();
-        read(consumer, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
-        refetch(consumer, &topic, &[(0, 1)]).unwrap();
+        let config = member_config(&kafka.client(), &membership);
+        let mut member = Member::new(config, &topic, Clock::default()).unwrap();
+        member.consumer().subscribe().unwrap();
+        await_records(&mut member, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
+        member.consumer().refetch(&[(0, 1)]).unwrap();
         kafka.produce(&topic, [on(0), on(1)]);
-        read(consumer, &[(0, 1), (0, 2), (0, 3), (1, 1)]);
+        await_records(&mut member, &[(0, 1), (0, 2), (0, 3), (1, 1)]);
     }
 }
 
-/// Leaves its group when it goes, for whatever reason: librdkafka would wait for ever for an
-/// answer to the rebalance that this is.
-struct Leaving(GroupConsumer);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.context().close();
-    }
-}
-
-/// Waits for records, and for no others before them; given in order, partition by partition.
-fn read(consumer: &GroupConsumer, wanted: &[(i32, i64)]) {
+/// Waits for exactly these records, given in order, partition by partition.
+fn await_records(member: &mut Member, expected: &[(i32, i64)]) {
     let mut read = Vec::new();
-    eventually(SOON, &format!("records {wanted:?}"), || {
-        if let Some(record) = consumer.poll(Duration::from_millis(100)) {
+    eventually(SOON, &format!("records {expected:?}"), || {
+        if let Some(record) = member.consumer().poll(Duration::from_millis(100)) {
             let record = record.unwrap();
             read.push((record.partition(), record.offset()));
         }
-        while let Some(rebalance) = consumer.context().next_rebalance() {
+        while let Some(rebalance) = member.next_rebalance() {
             let Rebalance::Assigned(partitions) = rebalance else {
                 panic!("{rebalance:?}");
             };
-            assign(consumer, &partitions).unwrap();
+            member.consumer().assign(&partitions).unwrap();
         }
-        (read.len() >= wanted.len()).then_some(())
+        (read.len() >= expected.len()).then_some(())
     });
     read.sort_by_key(|(partition, _)| *partition);
-    assert_eq!(read, wanted);
+    assert_eq!(read, expected);
 }

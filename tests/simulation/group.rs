@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sundown::tracker::assignment::Change;
+use sundown::kafka::group::Rebalance;
 
 use crate::cluster::{Refused, index};
 
@@ -19,7 +19,7 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 struct Seat {
     /// What the member has not been told yet.
-    changes: VecDeque<Change>,
+    changes: VecDeque<Rebalance>,
     /// Asked to give these back.
     revoking: BTreeSet<i32>,
     /// Silent since.
@@ -106,7 +106,7 @@ impl Group {
         }
     }
 
-    pub(crate) fn next_change(&mut self, id: u64) -> Option<Change> {
+    pub(crate) fn next_change(&mut self, id: u64) -> Option<Rebalance> {
         self.seats.get_mut(&id)?.changes.pop_front()
     }
 
@@ -141,14 +141,14 @@ impl Group {
             let (id, change) = match *owner {
                 None => {
                     *owner = Some(target);
-                    (target, Change::Assigned(vec![partition]))
+                    (target, Rebalance::Assigned(vec![partition]))
                 }
                 Some(current) if current != target => {
                     let seat = self.seats.get_mut(&current);
                     if !seat.is_some_and(|seat| seat.revoking.insert(partition)) {
                         continue;
                     }
-                    (current, Change::Revoked(vec![partition]))
+                    (current, Rebalance::Revoked(vec![partition]))
                 }
                 Some(_) => continue,
             };

@@ -221,7 +221,7 @@ fn millis(duration: Duration) -> u64 {
 
 impl Seam for Simulated {
     type Error = String;
-    type Member = Member;
+    type GroupMetadata = Member;
 
     fn reading(&self) -> Reading {
         Reading {
@@ -246,14 +246,14 @@ impl Seam for Simulated {
         self.answer.take()
     }
 
-    fn take_over(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+    fn assign_paused(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         for &partition in partitions {
             self.consumer.take_over(partition);
         }
         Ok(())
     }
 
-    fn give_back(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+    fn unassign(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         for partition in partitions {
             self.consumer.give_back(*partition);
         }
@@ -268,7 +268,7 @@ impl Seam for Simulated {
         }
     }
 
-    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), String> {
+    fn seek(&mut self, partition: i32, offset: i64) -> Result<(), String> {
         if self.consumer.read_from(partition, offset) {
             Ok(())
         } else {
@@ -294,7 +294,7 @@ impl Seam for Simulated {
         Some(result)
     }
 
-    fn member(&self) -> Option<Member> {
+    fn group_metadata(&self) -> Option<Member> {
         self.cluster.borrow().group.member(self.id)
     }
 

@@ -1,4 +1,4 @@
-//! Members that do not find back.
+//! Members that do not rejoin their group.
 
 use std::time::Duration;
 
@@ -7,67 +7,69 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::Rebalance;
 
-/// How long a member may take to come back. Much longer than a rebalance.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the brokers are asked after that.
-const INTERVAL: Duration = Duration::from_secs(30);
-/// How long they may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a member may take to rejoin: much longer than a rebalance.
+const REJOIN_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often brokers are probed after that.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The group has thrown this member out, and it has not come back.
+/// The group has evicted this member, and it has not rejoined.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the group has not heard of this member for {} s, although brokers answer others; the process has to be restarted",
+    "the group evicted this member {} s ago and it has not rejoined although brokers answer; restart the process",
     .0.as_secs()
 )]
 pub struct MemberEvicted(Duration);
 
-/// Notices a member that its group has thrown out and that does not find back.
+/// Detects a member that its group has evicted and that does not rejoin.
 ///
-/// librdkafka's may not, if all of its connections failed at once: brokers that a
-/// controller had fenced for seconds have left members outside for minutes.
+/// librdkafka may not rejoin if all of its connections failed at once: members have stayed
+/// outside for minutes after a controller had fenced their brokers for seconds.
+#[derive(Debug)]
 pub struct EvictionDetector {
     client: ClientConfig,
     lost: Option<Lost>,
 }
 
+#[derive(Debug)]
 struct Lost {
     since: Duration,
-    ask_at: Duration,
+    probe_at: Duration,
 }
 
 impl EvictionDetector {
-    /// For a member with this configuration, which is in its group, or on its way there
-    /// for the first time.
+    /// Creates a detector for a member with this configuration that is in its group or joins
+    /// it for the first time.
     #[must_use]
     pub fn new(client: ClientConfig) -> Self {
         Self { client, lost: None }
     }
 
-    /// Takes note of a rebalance, at a time of a clock that never goes back.
-    pub fn note(&mut self, rebalance: &Rebalance, now: Duration) {
+    /// Records a rebalance. `now` is of a clock that never goes back.
+    pub fn observe(&mut self, rebalance: &Rebalance, now: Duration) {
         self.lost = match rebalance {
             Rebalance::Lost(_) => Some(Lost {
                 since: now,
-                ask_at: now + PATIENCE,
+                probe_at: now + REJOIN_TIMEOUT,
             }),
             Rebalance::Assigned(_) | Rebalance::Revoked(_) => None,
         };
     }
 
-    /// Looks whether the member has been outside for too long. While no broker answers,
-    /// there is nothing to come back to.
+    /// Checks how long the member has been outside its group. While no broker answers, it
+    /// cannot rejoin and passes.
     ///
     /// # Errors
-    /// [`MemberEvicted`] if it has.
+    /// [`MemberEvicted`] after a minute.
     pub fn check(&mut self, now: Duration) -> Result<(), MemberEvicted> {
         let Some(lost) = &mut self.lost else {
             return Ok(());
         };
-        if now < lost.ask_at {
+        if now < lost.probe_at {
             return Ok(());
         }
-        lost.ask_at = now + INTERVAL;
+        lost.probe_at = now + PROBE_INTERVAL;
         let since = lost.since;
         if self.brokers_answer() {
             return Err(MemberEvicted(now.saturating_sub(since)));
@@ -75,53 +77,46 @@ impl EvictionDetector {
         Ok(())
     }
 
-    /// Asks with a client that has heard nothing yet.
+    /// Probes with a new client, whose connections are not those that failed.
     fn brokers_answer(&self) -> bool {
         let client: Result<BaseConsumer, _> = self.client.create();
-        client.is_ok_and(|client| client.fetch_metadata(None, TIMEOUT).is_ok())
+        client.is_ok_and(|client| client.fetch_metadata(None, PROBE_TIMEOUT).is_ok())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::TopicPartitionList;
-
     use super::*;
 
-    fn eviction() -> EvictionDetector {
+    fn evicted() -> EvictionDetector {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", "127.0.0.1:1");
-        EvictionDetector::new(client)
+        let mut detector = EvictionDetector::new(client);
+        detector.observe(&Rebalance::Lost(Vec::new()), Duration::ZERO);
+        detector
     }
 
-    fn list() -> TopicPartitionList {
-        TopicPartitionList::new()
-    }
-
-    #[test]
-    fn nobody_is_asked_before_the_time_has_come_or_once_the_member_is_back() {
-        let mut eviction = eviction();
-        eviction.note(&Rebalance::Lost(list()), Duration::ZERO);
-        assert_eq!(
-            eviction.lost.as_ref().map(|lost| lost.ask_at),
-            Some(PATIENCE)
-        );
-        eviction.check(PATIENCE - Duration::from_millis(1)).unwrap();
-        assert_eq!(
-            eviction.lost.as_ref().map(|lost| lost.ask_at),
-            Some(PATIENCE)
-        );
-        eviction.note(&Rebalance::Assigned(list()), PATIENCE);
-        assert!(eviction.lost.is_none());
-        eviction.check(PATIENCE * 10).unwrap();
+    fn probe_at(detector: &EvictionDetector) -> Option<Duration> {
+        detector.lost.as_ref().map(|lost| lost.probe_at)
     }
 
     #[test]
-    fn a_member_stays_while_no_broker_answers() {
-        let mut eviction = eviction();
-        eviction.note(&Rebalance::Lost(list()), Duration::ZERO);
-        eviction.check(PATIENCE).unwrap();
-        let next = eviction.lost.map(|lost| lost.ask_at);
-        assert_eq!(next, Some(PATIENCE + INTERVAL));
+    fn brokers_are_not_probed_before_the_timeout_or_once_the_member_has_rejoined() {
+        let mut detector = evicted();
+        assert_eq!(probe_at(&detector), Some(REJOIN_TIMEOUT));
+        detector
+            .check(REJOIN_TIMEOUT - Duration::from_millis(1))
+            .unwrap();
+        assert_eq!(probe_at(&detector), Some(REJOIN_TIMEOUT));
+        detector.observe(&Rebalance::Assigned(Vec::new()), REJOIN_TIMEOUT);
+        assert!(detector.lost.is_none());
+        detector.check(REJOIN_TIMEOUT * 10).unwrap();
+    }
+
+    #[test]
+    fn a_member_is_not_evicted_while_no_broker_answers() {
+        let mut detector = evicted();
+        detector.check(REJOIN_TIMEOUT).unwrap();
+        assert_eq!(probe_at(&detector), Some(REJOIN_TIMEOUT + PROBE_INTERVAL));
     }
 }

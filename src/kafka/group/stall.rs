@@ -1,4 +1,4 @@
-//! Partitions of which nothing more comes.
+//! Partitions from which a consumer no longer receives records.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,137 +9,137 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{ClientConfig, Offset};
 
-use super::{GroupConsumer, refetch};
+use super::GroupConsumer;
 use crate::kafka::list_offsets::list_offsets;
 
-/// How long a partition of which there is more may stand still before brokers are asked.
-/// Longer than they take to elect another leader.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the brokers may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a partition is read anew before the process is given up.
-const ATTEMPTS: u32 = 2;
+/// How long an unread partition may stay at one position before brokers are asked for its end:
+/// longer than the election of a new leader takes.
+const STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long brokers may take to answer.
+const LIST_OFFSETS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many times a stalled partition is fetched again before the process gives up.
+const MAX_REFETCHES: u32 = 2;
 
-/// A partition stood still, and reading it anew did not help.
+/// A partition stalled, and fetching it again did not help.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "nothing has come of {topic}, partition {partition}, from offset {position} on for {} s, although brokers have more of it for others; the process has to be restarted",
-    .stood.as_secs()
+    "{topic}/{partition} stalled at offset {position} for {} s although committed records exist; restart the process",
+    .stalled_for.as_secs()
 )]
 pub struct PartitionStalled {
     topic: String,
     partition: i32,
     position: i64,
-    stood: Duration,
+    stalled_for: Duration,
 }
 
-/// Notices partitions that a consumer does not get on with although it could.
+/// Detects partitions from which a consumer receives no records although it could.
 ///
-/// librdkafka may lose its way to one for good if brokers say for a moment that it has no
-/// leader (`confluentinc/librdkafka#5430`: seen with 2.12.1, open as of 2.14.1), and says
-/// nothing of it.
+/// If brokers briefly report that a partition has no leader, librdkafka may never look for the
+/// leader again and reports no error (`confluentinc/librdkafka#5430`: seen with 2.12.1, open as
+/// of 2.14.1).
 #[derive(Debug)]
 pub struct StallDetector {
     client: ClientConfig,
     topic: String,
-    partitions: BTreeMap<i32, StalledPosition>,
-    /// Where partitions end, for which brokers are being asked; empty if they do not tell.
-    answer: Option<Receiver<BTreeMap<i32, i64>>>,
+    partitions: BTreeMap<i32, UnreadPartition>,
+    /// Receives the ends of partitions while brokers are asked for them; empty if they do not
+    /// answer.
+    end_offsets: Option<Receiver<BTreeMap<i32, i64>>>,
 }
 
 #[derive(Debug)]
-struct StalledPosition {
+struct UnreadPartition {
     position: i64,
     since: Duration,
     ask_at: Duration,
-    refetch: u32,
+    refetches: u32,
 }
 
 impl StallDetector {
-    /// For a consumer of `topic` with this configuration, which reads what is committed.
+    /// Creates a detector for a read-committed consumer of `topic` with this configuration.
     #[must_use]
     pub fn new(client: ClientConfig, topic: String) -> Self {
         Self {
             client,
             topic,
             partitions: BTreeMap::new(),
-            answer: None,
+            end_offsets: None,
         }
     }
 
-    /// Has the consumer read partitions anew that it does not get on with; see
-    /// [`look`](StallDetector::look). What brokers or librdkafka refuse is logged, and tried again
-    /// when it is looked at next.
+    /// [Detects](Self::detect) stalled partitions and has the consumer fetch them again. If
+    /// that fails, the error is logged and the next detection retries.
     ///
     /// # Errors
-    /// [`PartitionStalled`] if one has been read anew twice, and still nothing came of it.
+    /// [`PartitionStalled`] if a partition stays stalled after it was fetched again twice.
     pub fn check(
         &mut self,
         consumer: &GroupConsumer,
-        behind: impl IntoIterator<Item = (i32, i64)>,
+        unread: impl IntoIterator<Item = (i32, i64)>,
         now: Duration,
     ) -> Result<(), PartitionStalled> {
-        let anew = self.look(behind, now)?;
-        if !anew.is_empty()
-            && let Err(error) = refetch(consumer, &self.topic, &anew)
+        let stalled = self.detect(unread, now)?;
+        if !stalled.is_empty()
+            && let Err(error) = consumer.refetch(&stalled)
         {
-            tracing::warn!(topic = self.topic, positions = ?anew, %error, "cannot read anew from there");
+            tracing::warn!(topic = self.topic, positions = ?stalled, %error, "cannot refetch stalled partitions");
         }
         Ok(())
     }
 
-    /// Takes note of how far those partitions have been read of which there is more, at a
-    /// time of a clock that never goes back. To be called every few seconds at most.
-    /// Returns partitions that have to be read anew, and from where on.
+    /// Records the position in each partition with records left to read, and returns the
+    /// stalled ones. `now` is of a clock that never goes back. Call it every few seconds at
+    /// most.
     ///
-    /// A partition that an open transaction holds up stands still as well. So brokers are
-    /// asked, by a client that has heard nothing yet, whether there is more that is
-    /// committed. While none answers, nothing is wrong with the consumer.
+    /// An open transaction also keeps a partition at one position. A new client therefore asks
+    /// the brokers for the end of the committed records. While no broker answers, the consumer
+    /// is not at fault.
     ///
     /// # Errors
-    /// [`PartitionStalled`] if one has been read anew twice, and still nothing came of it.
-    pub fn look(
+    /// [`PartitionStalled`] if a partition stays stalled after it was returned twice.
+    pub fn detect(
         &mut self,
-        behind: impl IntoIterator<Item = (i32, i64)>,
+        unread: impl IntoIterator<Item = (i32, i64)>,
         now: Duration,
     ) -> Result<Vec<(i32, i64)>, PartitionStalled> {
-        self.note(behind, now);
-        if let Some(answer) = &self.answer {
-            let ends = match answer.try_recv() {
+        self.observe(unread, now);
+        if let Some(end_offsets) = &self.end_offsets {
+            let ends = match end_offsets.try_recv() {
                 Ok(ends) => ends,
                 Err(TryRecvError::Empty) => return Ok(Vec::new()),
                 Err(TryRecvError::Disconnected) => BTreeMap::new(),
             };
-            self.answer = None;
-            return self.judge(&ends, now);
+            self.end_offsets = None;
+            return self.compare(&ends, now);
         }
         let due = self.partitions.iter().filter(|(_, it)| it.ask_at <= now);
         let due: Vec<i32> = due.map(|(&number, _)| number).collect();
         if !due.is_empty()
             && let Err(error) = self.ask(due)
         {
-            tracing::error!(%error, "cannot look why partitions stand still");
+            tracing::error!(%error, "cannot check for stalled partitions");
         }
         Ok(Vec::new())
     }
 
-    fn note(&mut self, behind: impl IntoIterator<Item = (i32, i64)>, now: Duration) {
+    fn observe(&mut self, unread: impl IntoIterator<Item = (i32, i64)>, now: Duration) {
         let mut partitions = BTreeMap::new();
-        for (number, position) in behind {
+        for (number, position) in unread {
             let known = self.partitions.remove(&number);
-            let still = known.filter(|it| it.position == position);
-            let still = still.unwrap_or(StalledPosition {
+            let unmoved = known.filter(|it| it.position == position);
+            let partition = unmoved.unwrap_or(UnreadPartition {
                 position,
                 since: now,
-                ask_at: now + PATIENCE,
-                refetch: 0,
+                ask_at: now + STALL_TIMEOUT,
+                refetches: 0,
             });
-            partitions.insert(number, still);
+            partitions.insert(number, partition);
         }
         self.partitions = partitions;
     }
 
-    /// Asks on a thread of its own: partitions that do not stand still are not to wait.
+    /// Asks on a thread of its own, so that the other partitions do not wait.
     fn ask(&mut self, partitions: Vec<i32>) -> io::Result<()> {
         let (client, topic) = (self.client.clone(), self.topic.clone());
         let (sender, receiver) = sync_channel(1);
@@ -148,62 +148,63 @@ impl StallDetector {
             .spawn(move || {
                 let client = client.create();
                 let ends = client.and_then(|client: BaseConsumer| {
-                    list_offsets(&client, &topic, &partitions, Offset::End, TIMEOUT)
+                    let end = Offset::End;
+                    list_offsets(&client, &topic, &partitions, end, LIST_OFFSETS_TIMEOUT)
                 });
                 let ends = ends.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "brokers do not tell where partitions end");
+                    tracing::debug!(%error, "no end offsets for stalled partitions");
                     BTreeMap::new()
                 });
-                // Nobody listens any more if the process stops.
+                // The receiver is gone only while the process stops.
                 let _gone = sender.send(ends);
             })?;
-        self.answer = Some(receiver);
+        self.end_offsets = Some(receiver);
         Ok(())
     }
 
-    fn judge(
+    fn compare(
         &mut self,
         ends: &BTreeMap<i32, i64>,
         now: Duration,
     ) -> Result<Vec<(i32, i64)>, PartitionStalled> {
-        let mut anew = Vec::new();
-        for (&partition, still) in &mut self.partitions {
-            if still.ask_at > now {
-                // It has moved since.
+        let mut stalled = Vec::new();
+        for (&partition, unread) in &mut self.partitions {
+            if unread.ask_at > now {
+                // Its position has advanced since the question.
                 continue;
             }
-            let (topic, position) = (&self.topic, still.position);
-            still.ask_at = now + PATIENCE;
+            let (topic, position) = (&self.topic, unread.position);
+            unread.ask_at = now + STALL_TIMEOUT;
             match ends.get(&partition) {
-                Some(&end) if end > position && still.refetch == ATTEMPTS => {
+                Some(&end) if end > position && unread.refetches == MAX_REFETCHES => {
                     return Err(PartitionStalled {
                         topic: topic.clone(),
                         partition,
                         position,
-                        stood: now.saturating_sub(still.since),
+                        stalled_for: now.saturating_sub(unread.since),
                     });
                 }
                 Some(&end) if end > position => {
-                    still.refetch += 1;
+                    unread.refetches += 1;
                     tracing::warn!(
                         topic,
                         partition,
                         position,
                         end,
-                        "nothing more comes of the partition although brokers have more; reading it anew"
+                        "the partition stalled although committed records exist; refetching it"
                     );
-                    anew.push((partition, position));
+                    stalled.push((partition, position));
                 }
                 Some(_) => tracing::warn!(
                     topic,
                     partition,
                     position,
-                    "a producer's open transaction holds the partition up; kafka-transactions.sh find-hanging names those that nobody ends"
+                    "a producer's open transaction blocks the partition; kafka-transactions.sh find-hanging lists abandoned ones"
                 ),
                 None => {}
             }
         }
-        Ok(anew)
+        Ok(stalled)
     }
 }
 
@@ -213,90 +214,92 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Of a topic that nobody is asked about: there is no broker.
-    fn stall() -> StallDetector {
+    /// A detector without a broker.
+    fn detector() -> StallDetector {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", "127.0.0.1:1");
         StallDetector::new(client, "session_logs".to_owned())
     }
 
-    /// Looks once the time to ask has come, and has brokers answer this.
-    fn look(
-        stall: &mut StallDetector,
-        behind: [(i32, i64); 1],
+    /// Detects when an answer of the brokers is due and is this one.
+    fn detect_with_ends(
+        detector: &mut StallDetector,
+        unread: [(i32, i64); 1],
         now: Duration,
         ends: &[(i32, i64)],
     ) -> Result<Vec<(i32, i64)>, PartitionStalled> {
         let (sender, receiver) = sync_channel(1);
         sender.send(ends.iter().copied().collect()).unwrap();
-        stall.answer = Some(receiver);
-        stall.look(behind, now)
+        detector.end_offsets = Some(receiver);
+        detector.detect(unread, now)
     }
 
     #[test]
-    fn a_partition_that_gets_on_is_never_asked_about() {
-        let mut stall = stall();
+    fn brokers_are_not_asked_about_a_partition_that_advances() {
+        let mut detector = detector();
         for round in 0..100 {
             let now = SECOND * round * 19;
-            stall.look([(0, i64::from(round))], now).unwrap();
-            assert!(stall.answer.is_none(), "{round}");
+            detector.detect([(0, i64::from(round))], now).unwrap();
+            assert!(detector.end_offsets.is_none(), "{round}");
         }
     }
 
     #[test]
-    fn a_partition_that_stands_still_is_asked_about_in_time_and_not_before() {
-        let mut stall = stall();
-        stall.look([(0, 7)], Duration::ZERO).unwrap();
-        stall.look([(0, 7)], PATIENCE - SECOND).unwrap();
-        assert!(stall.answer.is_none());
-        stall.look([(0, 7)], PATIENCE).unwrap();
-        assert!(stall.answer.is_some());
+    fn brokers_are_asked_about_an_unmoved_partition_at_the_timeout_and_not_before() {
+        let mut detector = detector();
+        detector.detect([(0, 7)], Duration::ZERO).unwrap();
+        detector.detect([(0, 7)], STALL_TIMEOUT - SECOND).unwrap();
+        assert!(detector.end_offsets.is_none());
+        detector.detect([(0, 7)], STALL_TIMEOUT).unwrap();
+        assert!(detector.end_offsets.is_some());
     }
 
     #[test]
-    fn it_is_read_anew_twice_and_then_the_process_is_given_up() {
-        let mut stall = stall();
-        stall.look([(3, 7)], Duration::ZERO).unwrap();
-        for round in 1..=ATTEMPTS {
-            let anew = look(&mut stall, [(3, 7)], PATIENCE * round, &[(3, 8)]);
-            assert_eq!(anew.unwrap(), [(3, 7)]);
+    fn a_partition_that_stays_stalled_after_two_refetches_is_an_error() {
+        let mut detector = detector();
+        detector.detect([(3, 7)], Duration::ZERO).unwrap();
+        for round in 1..=MAX_REFETCHES {
+            let now = STALL_TIMEOUT * round;
+            let stalled = detect_with_ends(&mut detector, [(3, 7)], now, &[(3, 8)]);
+            assert_eq!(stalled.unwrap(), [(3, 7)]);
         }
-        let stuck = look(&mut stall, [(3, 7)], PATIENCE * 3, &[(3, 8)]);
+        let stalled = detect_with_ends(&mut detector, [(3, 7)], STALL_TIMEOUT * 3, &[(3, 8)]);
         assert_eq!(
-            stuck.unwrap_err().to_string(),
-            "nothing has come of session_logs, partition 3, from offset 7 on for 60 s, although brokers have more of it for others; the process has to be restarted"
+            stalled.unwrap_err().to_string(),
+            "session_logs/3 stalled at offset 7 for 60 s although committed records exist; restart the process"
         );
     }
 
     #[test]
-    fn what_moves_after_it_was_read_anew_begins_from_nothing() {
-        let mut stall = stall();
-        stall.look([(3, 7)], Duration::ZERO).unwrap();
+    fn a_partition_that_advances_after_a_refetch_has_both_refetches_again() {
+        let mut detector = detector();
+        detector.detect([(3, 7)], Duration::ZERO).unwrap();
         for round in 1..10 {
-            let now = PATIENCE * round * 2;
-            let anew = look(&mut stall, [(3, 7)], now, &[(3, 9)]);
-            assert_eq!(anew.unwrap(), [(3, 7)], "{round}");
-            stall.look([(3, 8)], now).unwrap();
-            stall.look([(3, 7)], now).unwrap();
+            let now = STALL_TIMEOUT * round * 2;
+            let stalled = detect_with_ends(&mut detector, [(3, 7)], now, &[(3, 9)]);
+            assert_eq!(stalled.unwrap(), [(3, 7)], "{round}");
+            detector.detect([(3, 8)], now).unwrap();
+            detector.detect([(3, 7)], now).unwrap();
         }
     }
 
     #[test]
-    fn an_open_transaction_and_brokers_that_do_not_answer_are_waited_out() {
-        let mut stall = stall();
-        stall.look([(3, 7)], Duration::ZERO).unwrap();
+    fn an_open_transaction_or_silent_brokers_are_no_stall() {
+        let mut detector = detector();
+        detector.detect([(3, 7)], Duration::ZERO).unwrap();
         for round in 1..20 {
             let ends: &[(i32, i64)] = if round % 2 == 0 { &[] } else { &[(3, 7)] };
-            let anew = look(&mut stall, [(3, 7)], PATIENCE * round, ends);
-            assert_eq!(anew.unwrap(), []);
+            let now = STALL_TIMEOUT * round;
+            let stalled = detect_with_ends(&mut detector, [(3, 7)], now, ends);
+            assert_eq!(stalled.unwrap(), []);
         }
     }
 
     #[test]
-    fn what_has_moved_while_brokers_were_asked_is_left_alone() {
-        let mut stall = stall();
-        stall.look([(3, 7)], Duration::ZERO).unwrap();
-        let anew = look(&mut stall, [(3, 8)], PATIENCE, &[(3, 9)]);
-        assert_eq!(anew.unwrap(), []);
+    fn a_partition_that_advances_while_brokers_are_asked_is_no_stall() {
+        let mut detector = detector();
+        detector.detect([(3, 7)], Duration::ZERO).unwrap();
+        let stalled = detect_with_ends(&mut detector, [(3, 8)], STALL_TIMEOUT, &[(3, 9)]);
+        assert_eq!(stalled.unwrap(), []);
     }
 }

@@ -24,13 +24,13 @@ impl<S: Io> PartitionManager<S> {
 
     fn submit_batch(&mut self) {
         // Asked for first: a batch that is taken has to be committed.
-        let Some(member) = self.io.member() else {
+        let Some(group) = self.io.group_metadata() else {
             return;
         };
         self.step_past_control_records();
         let now = self.io.reading();
         if let Some(batch) = self.engine.take_batch(now) {
-            self.io.commit(batch, member);
+            self.io.commit(batch, group);
         }
     }
 

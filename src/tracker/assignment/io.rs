@@ -17,9 +17,9 @@ use crate::tracker::restore::{RestoreSettings, Restored};
 pub trait Io {
     /// Why something came to nothing.
     type Error: fmt::Display;
-    /// As whom the group knows this member at some moment: a commit on behalf of a
-    /// member that has been replaced since is refused.
-    type Member;
+    /// The member's id and generation. The group refuses a commit with one that is out of
+    /// date.
+    type GroupMetadata;
 
     /// The clocks.
     fn reading(&self) -> Reading;
@@ -33,25 +33,24 @@ pub trait Io {
     /// The brokers' latest answer where partitions end, if it has not been taken.
     fn ends(&mut self) -> Option<EndOffsets>;
 
-    /// Has the consumer take over partitions that the group has given, without reading
-    /// them yet.
+    /// Takes over assigned partitions without reading them yet.
     ///
     /// # Errors
-    /// If it refuses; the process cannot go on.
-    fn take_over(&mut self, partitions: &[i32]) -> anyhow::Result<()>;
-    /// Tells the group that the partitions it takes away are free.
+    /// If the consumer refuses; the process has to end.
+    fn assign_paused(&mut self, partitions: &[i32]) -> anyhow::Result<()>;
+    /// Gives revoked or lost partitions back to the group.
     ///
     /// # Errors
-    /// If the consumer refuses; the process cannot go on.
-    fn give_back(&mut self, partitions: &[i32]) -> anyhow::Result<()>;
-    /// Has the consumer stop reading partitions.
+    /// If the consumer refuses; the process has to end.
+    fn unassign(&mut self, partitions: &[i32]) -> anyhow::Result<()>;
+    /// Stops reading partitions.
     fn pause(&mut self, partitions: &[i32]);
-    /// Has the consumer read a partition from `offset` on.
+    /// Reads a partition from `offset` on.
     ///
     /// # Errors
-    /// If it cannot.
-    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), Self::Error>;
-    /// Partitions and the consumer's positions in them.
+    /// If the consumer refuses.
+    fn seek(&mut self, partition: i32, offset: i64) -> Result<(), Self::Error>;
+    /// Returns the consumer's position in each partition.
     fn positions(&self) -> Vec<(i32, i64)>;
 
     /// Begins to restore a partition.
@@ -59,12 +58,12 @@ pub trait Io {
     /// A restore that is done, if there is one.
     fn restored(&mut self) -> Option<RestoreResult<Self::Error>>;
 
-    /// The member that this is of its group, if it is one now.
-    fn member(&self) -> Option<Self::Member>;
+    /// Returns the group metadata; none while the member is in no group.
+    fn group_metadata(&self) -> Option<Self::GroupMetadata>;
     /// Whether a batch is being committed; another one has to wait.
     fn committing(&self) -> bool;
     /// Begins to commit a batch.
-    fn commit(&mut self, batch: Batch, member: Self::Member);
+    fn commit(&mut self, batch: Batch, group: Self::GroupMetadata);
     /// The batch that has been dealt with, if one has; waits for it up to `patience`.
     fn committed(&mut self, patience: Duration) -> Option<Committed<Self::Error>>;
 

@@ -3,48 +3,38 @@
 use std::time::Duration;
 
 use super::{Io, ManagerEvent, PartitionManager};
+use crate::kafka::group::Rebalance;
 
 /// How long a commit may hold up a rebalance. Its own calls give up before that.
 pub(super) const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a rebalance does, in partitions of the source topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The group has given them.
-    Assigned(Vec<i32>),
-    /// The group takes them away; there is time to commit.
-    Revoked(Vec<i32>),
-    /// The group has given them to others already: too late to commit.
-    Lost(Vec<i32>),
-}
 
 impl<S: Io> PartitionManager<S> {
     /// Deals with a rebalance. The group waits for it.
     ///
     /// # Errors
     /// If the consumer refuses what the group wants; the process cannot go on.
-    pub fn rebalance(&mut self, change: &Change) -> anyhow::Result<()> {
-        match change {
-            Change::Assigned(partitions) => {
+    pub fn rebalance(&mut self, rebalance: &Rebalance) -> anyhow::Result<()> {
+        match rebalance {
+            Rebalance::Assigned(partitions) => {
                 // Nothing is read before its state is there.
-                self.io.take_over(partitions)?;
+                self.io.assign_paused(partitions)?;
                 for &partition in partitions {
                     let restore_id = self.engine.assign(partition);
                     self.waiting.push((partition, restore_id));
                 }
             }
-            Change::Revoked(partitions) => {
+            Rebalance::Revoked(partitions) => {
                 self.commit_now(COMMIT_PATIENCE);
                 self.give_up(partitions);
-                self.io.give_back(partitions)?;
+                self.io.unassign(partitions)?;
             }
-            Change::Lost(partitions) => {
+            Rebalance::Lost(partitions) => {
                 tracing::warn!(
                     ?partitions,
-                    "lost: the group did not hear of this member in time"
+                    "lost: the group evicted this member, or its generation is over"
                 );
                 self.give_up(partitions);
-                self.io.give_back(partitions)?;
+                self.io.unassign(partitions)?;
             }
         }
         self.tell_restoring();

@@ -71,7 +71,7 @@ impl<S: Io> PartitionManager<S> {
     /// Has a partition read from `position` on; restores it if that cannot be done. Whether
     /// it could.
     pub(super) fn read_on(&mut self, partition: i32, position: i64) -> bool {
-        let Err(error) = self.io.read_from(partition, position) else {
+        let Err(error) = self.io.seek(partition, position) else {
             return true;
         };
         tracing::warn!(partition, position, %error, "cannot read on from there; restoring again");

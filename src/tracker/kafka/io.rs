@@ -6,15 +6,13 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::Context;
-use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
-use rdkafka::error::KafkaResult;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::consumer::ConsumerGroupMetadata;
 
 use crate::clock::{BrokerSample, Clock, Reading};
 use crate::health::Health;
+use crate::kafka::Topics;
 use crate::kafka::end_offsets::{EndOffsetWatch, EndOffsets};
-use crate::kafka::group::{EvictionDetector, GroupConsumer, StallDetector};
-use crate::kafka::{Topics, group};
+use crate::kafka::group::GroupConsumer;
 use crate::processes;
 use crate::processes::{Identity, Reporter};
 use crate::session::{PolicySet, TableConfig};
@@ -30,7 +28,7 @@ use crate::tracker::restore::RestoreSettings;
 /// A member of the group with everything around it.
 pub(crate) struct KafkaIo {
     pub(crate) parts: Parts,
-    pub(crate) settings: Settings,
+    pub(crate) settings: IoSettings,
     pub(crate) clock: Clock,
     pub(crate) health: Health,
     pub(crate) metrics: TrackerMetrics,
@@ -55,7 +53,7 @@ pub(crate) enum KafkaIoError {
 impl KafkaIo {
     pub(crate) fn new(
         parts: Parts,
-        settings: Settings,
+        settings: IoSettings,
         clock: Clock,
         health: Health,
         metrics: TrackerMetrics,
@@ -98,28 +96,11 @@ impl KafkaIo {
     pub(crate) fn stop(self) {
         self.parts.commits.stop();
     }
-
-    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for &partition in partitions {
-            list.add_partition(&self.settings.topics.session_logs, partition);
-        }
-        list
-    }
-
-    fn assign_paused(&self, partitions: &[i32]) -> KafkaResult<()> {
-        let mut list = self.list(partitions);
-        // Nothing is read from here, but without an offset librdkafka would look for a
-        // committed one, and might find none.
-        list.set_all_offsets(Offset::Beginning)?;
-        group::assign(&self.parts.consumer, &list)?;
-        self.parts.consumer.pause(&list)
-    }
 }
 
 impl Io for KafkaIo {
     type Error = KafkaIoError;
-    type Member = ConsumerGroupMetadata;
+    type GroupMetadata = ConsumerGroupMetadata;
 
     fn reading(&self) -> Reading {
         Reading {
@@ -146,48 +127,29 @@ impl Io for KafkaIo {
         Some(answer)
     }
 
-    fn take_over(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
-        self.assign_paused(partitions).context(REFUSED)
+    fn assign_paused(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        let assigned = self.parts.consumer.assign_paused(partitions);
+        assigned.context("librdkafka refuses the assignment")
     }
 
-    fn give_back(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
-        let list = self.list(partitions);
-        group::unassign(&self.parts.consumer, &list).context(REFUSED)
+    fn unassign(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        let unassigned = self.parts.consumer.unassign(partitions);
+        unassigned.context("librdkafka refuses to give partitions back")
     }
 
     fn pause(&mut self, partitions: &[i32]) {
-        if let Err(error) = self.parts.consumer.pause(&self.list(partitions)) {
-            // Records that come all the same are ignored while restoring.
+        if let Err(error) = self.parts.consumer.pause(partitions) {
+            // The engine ignores records of partitions that are paused or being restored.
             tracing::debug!(%error, "cannot pause");
         }
     }
 
-    fn read_from(&mut self, partition: i32, offset: i64) -> Result<(), KafkaIoError> {
-        let topic = &self.settings.topics.session_logs;
-        Ok(group::read_from(
-            &self.parts.consumer,
-            topic,
-            partition,
-            offset,
-        )?)
+    fn seek(&mut self, partition: i32, offset: i64) -> Result<(), KafkaIoError> {
+        Ok(self.parts.consumer.seek(partition, offset)?)
     }
 
     fn positions(&self) -> Vec<(i32, i64)> {
-        let positions = match self.parts.consumer.position() {
-            Ok(positions) => positions,
-            Err(error) => {
-                tracing::debug!(%error, "no position");
-                return Vec::new();
-            }
-        };
-        let elements = positions.elements();
-        let known = elements.iter().filter_map(|element| {
-            let Offset::Offset(position) = element.offset() else {
-                return None;
-            };
-            Some((element.partition(), position))
-        });
-        known.collect()
+        self.parts.consumer.positions()
     }
 
     fn restore(&mut self, restore_id: RestoreId, settings: RestoreSettings) {
@@ -226,7 +188,7 @@ impl Io for KafkaIo {
         })
     }
 
-    fn member(&self) -> Option<ConsumerGroupMetadata> {
+    fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
         self.parts.consumer.group_metadata()
     }
 
@@ -234,8 +196,8 @@ impl Io for KafkaIo {
         self.parts.commits.busy()
     }
 
-    fn commit(&mut self, batch: Batch, member: ConsumerGroupMetadata) {
-        self.parts.commits.submit(batch, member);
+    fn commit(&mut self, batch: Batch, group: ConsumerGroupMetadata) {
+        self.parts.commits.submit(batch, group);
     }
 
     fn committed(&mut self, patience: Duration) -> Option<Committed<KafkaIoError>> {
@@ -299,17 +261,10 @@ impl Io for KafkaIo {
     }
 }
 
-/// What the process ends with.
-const REFUSED: &str = "librdkafka refuses the group's assignment";
-
 /// What the loop works with.
 pub struct Parts {
     /// The member of the consumer group.
     pub consumer: Arc<GroupConsumer>,
-    /// Notices if it does not find back into the group.
-    pub eviction: EvictionDetector,
-    /// Notices partitions that it does not get on with.
-    pub stall: StallDetector,
     /// Commits batches.
     pub commits: CommitThread,
     /// Restores partitions.
@@ -326,7 +281,7 @@ pub struct Parts {
 
 /// What the loop has to know.
 #[derive(Debug)]
-pub struct Settings {
+pub struct IoSettings {
     /// The topics' names.
     pub topics: Topics,
     /// How many partitions the source topic has.

@@ -1,6 +1,6 @@
 //! What the loop tells the outside: metrics and process reports.
 
-use super::{Worker, known};
+use super::{TrackerWorker, known};
 use crate::processes::{
     ActivePolicy, Assignment, LAST_REPORT_PATIENCE, ProcessReport, ProcessState,
 };
@@ -8,7 +8,7 @@ use crate::tracker::assignment::{Io, ManagerEvent};
 use crate::tracker::metrics::{LivePartition, PartitionState};
 use crate::wire::time;
 
-impl Worker {
+impl TrackerWorker {
     /// Reports every few seconds, and at once after a rebalance.
     pub(super) fn report_if_due(&mut self) {
         if self.partition_manager.io_mut().report_is_due() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use sundown::kafka::group::Rebalance;
 use sundown::session::{PolicySet, TableConfig};
-use sundown::tracker::assignment::{Change, PartitionManager};
+use sundown::tracker::assignment::PartitionManager;
 use sundown::tracker::engine::Engine;
 use sundown::tracker::restore::Degraded;
 
@@ -169,7 +170,10 @@ impl Tracker {
             }
         }
         for (partition, run) in runs {
-            let _misrouted = self.partition_manager.apply(partition, &run, now_upper);
+            let _misrouted = self
+                .partition_manager
+                .engine_mut()
+                .apply(partition, &run, now_upper);
         }
         loop {
             let simulated = self.simulated();
@@ -192,13 +196,13 @@ impl Tracker {
         }
         let held = simulated.held();
         if !held.is_empty() {
-            self.rebalance(&Change::Lost(held))?;
+            self.rebalance(&Rebalance::Lost(held))?;
         }
         self.simulated().rejoin();
         Ok(())
     }
 
-    fn rebalance(&mut self, change: &Change) -> Result<(), String> {
+    fn rebalance(&mut self, change: &Rebalance) -> Result<(), String> {
         let outcome = self.partition_manager.rebalance(change);
         outcome.map_err(|error| format!("{error:#}"))
     }

@@ -1,0 +1,82 @@
+//! A consumer with the checks that librdkafka does not make.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaResult;
+
+use super::{EvictionDetector, GroupConsumer, Rebalance, StallDetector};
+use crate::clock::Clock;
+
+/// How often partitions are checked for stalls.
+const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A member of a consumer group: its consumer, its rebalances, and the detection of evictions
+/// and stalls.
+#[derive(Debug)]
+pub struct Member {
+    consumer: Arc<GroupConsumer>,
+    eviction: EvictionDetector,
+    stall: StallDetector,
+    clock: Clock,
+    stalls_checked_at: Duration,
+}
+
+impl Member {
+    /// Creates a member that reads `topic`. It joins the group with
+    /// [`GroupConsumer::subscribe`].
+    ///
+    /// # Errors
+    /// If librdkafka does not accept the configuration.
+    pub fn new(config: ClientConfig, topic: &str, clock: Clock) -> KafkaResult<Self> {
+        Ok(Self {
+            consumer: Arc::new(GroupConsumer::new(&config, topic)?),
+            stall: StallDetector::new(config.clone(), topic.to_owned()),
+            eviction: EvictionDetector::new(config),
+            clock,
+            stalls_checked_at: Duration::ZERO,
+        })
+    }
+
+    /// Returns the consumer. It leaves the group when its last owner drops it.
+    #[must_use]
+    pub fn consumer(&self) -> &Arc<GroupConsumer> {
+        &self.consumer
+    }
+
+    /// Returns the oldest rebalance that has not been handled. Call it after every poll.
+    pub fn next_rebalance(&mut self) -> Option<Rebalance> {
+        let rebalance = self.consumer.next_rebalance()?;
+        self.eviction.observe(&rebalance, self.clock.elapsed());
+        Some(rebalance)
+    }
+
+    /// Checks that the member is in its group and, once a second, that its partitions do not
+    /// stall. `unread` returns the partitions with records left to read, and the position in
+    /// each.
+    ///
+    /// # Errors
+    /// [`MemberEvicted`](super::MemberEvicted) or
+    /// [`PartitionStalled`](super::PartitionStalled); the process has to be restarted.
+    pub fn check<I>(&mut self, unread: impl FnOnce(&GroupConsumer) -> I) -> anyhow::Result<()>
+    where
+        I: IntoIterator<Item = (i32, i64)>,
+    {
+        let now = self.clock.elapsed();
+        self.eviction.check(now)?;
+        if now.saturating_sub(self.stalls_checked_at) < STALL_CHECK_INTERVAL {
+            return Ok(());
+        }
+        self.stalls_checked_at = now;
+        let unread = unread(&self.consumer);
+        Ok(self.stall.check(&self.consumer, unread, now)?)
+    }
+}
+
+impl Drop for Member {
+    /// Closing the consumer revokes its partitions, and librdkafka waits for the answer.
+    fn drop(&mut self) {
+        self.consumer.close();
+    }
+}
