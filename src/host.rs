@@ -1,13 +1,13 @@
-//! The name of the machine.
+//! The host name.
 
-/// The name of the machine, or of the pod.
+/// Returns the name of the machine or pod, or `unknown`.
 #[must_use]
 pub fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
+    let name = hostname::get().unwrap_or_default();
+    let name = name.to_string_lossy();
     if name.is_empty() {
         "unknown".to_owned()
     } else {
-        name.to_owned()
+        name.into_owned()
     }
 }

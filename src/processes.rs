@@ -22,7 +22,7 @@ use crate::clock::BrokerSample;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer;
-use crate::session::Timestamp;
+use crate::session::{Span, Timestamp};
 use crate::telemetry::RecentError;
 
 pub use identity::Identity;
@@ -31,12 +31,22 @@ pub use identity::Identity;
 pub const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a process reports.
 pub const INTERVAL: Duration = Duration::from_secs(3);
-/// How long a report is tried; an older one is worth nothing.
+/// Time without a report after which a process no longer counts as live: three reports missed,
+/// and a second for the report that is on its way.
+const LIVENESS_TIMEOUT: Span = Span::from_secs(10);
+/// How long delivery of a report is retried; an older one is of no use.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// No broker has put an earlier time on a record: 2011, the year of the first release. The
 /// embedded broker of the demo always answers 1234, and means none.
 const FIRST_KAFKA: i64 = 1_293_840_000_000;
+
+/// Returns whether a running process is live at `now` if its last report has this timestamp.
+/// Both are of the brokers' clock.
+#[must_use]
+pub fn is_live(reported_at: Timestamp, now: Timestamp) -> bool {
+    now.since(reported_at) <= LIVENESS_TIMEOUT
+}
 
 /// A process, as it sees itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -218,10 +228,8 @@ impl Reporter {
             samples: context.samples.clone(),
             must_recreate: AtomicBool::new(false),
         };
-        match self.config.create_with_context(context) {
-            Ok(producer) => self.producer = producer,
-            Err(error) => tracing::error!(%error, "there is no other producer of reports"),
-        }
+        let config = &self.config;
+        recreating_producer::recreate(&mut self.producer, || config.create_with_context(context));
     }
 
     /// Waits until all reports are acknowledged, or `timeout` has passed.

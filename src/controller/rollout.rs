@@ -8,12 +8,9 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
-use crate::processes;
-use crate::processes::{ProcessReport, ProcessState};
+use crate::processes::{ProcessReport, ProcessState, is_live};
 use crate::session::Timestamp;
 
-/// A process whose last report is older has died, or is cut off.
-const LIVE: Duration = processes::INTERVAL.saturating_mul(3);
 /// The most records taken in at once.
 const BATCH: usize = 1_000;
 /// Reports of processes that are gone are forgotten after this long.
@@ -54,7 +51,7 @@ impl TrackerRegistry {
     pub fn knows(&self, own_id: &str, now: Duration) -> bool {
         let brokers_now = self.brokers_now(now);
         let own = self.reports.get(own_id);
-        own.is_some_and(|seen| is_live(seen, brokers_now))
+        own.is_some_and(|seen| is_live(seen.at, brokers_now))
     }
 
     /// How far generation `generation` of the policy `name` has come, at `now` on the clock.
@@ -81,7 +78,7 @@ impl TrackerRegistry {
         let trackers = self.reports.values().filter(move |seen| {
             seen.report.role == "tracker"
                 && seen.report.state == ProcessState::Running
-                && is_live(seen, brokers_now)
+                && is_live(seen.at, brokers_now)
         });
         trackers.map(|seen| &seen.report)
     }
@@ -122,11 +119,6 @@ impl TrackerRegistry {
         self.reports
             .retain(|_, seen| latest.since(seen.at).as_millis() < forget);
     }
-}
-
-fn is_live(seen: &Seen, brokers_now: Timestamp) -> bool {
-    let live = i64::try_from(LIVE.as_millis()).unwrap_or(i64::MAX);
-    brokers_now.since(seen.at).as_millis() < live
 }
 
 /// Keeps the trackers as a follower of the process reports tells it, until it ends.
@@ -175,7 +167,7 @@ mod tests {
     fn trackers_count_that_have_reported_lately_and_run() {
         let mut trackers = TrackerRegistry::default();
         let now = Duration::from_secs(1);
-        trackers.read(&record("stale", 100, 2, "running"), now);
+        trackers.read(&record("stale", 98, 2, "running"), now);
         trackers.read(&record("behind", 105, 1, "running"), now);
         trackers.read(&record("stopped", 106, 2, "stopped"), now);
         trackers.read(&record("a", 109, 2, "running"), now);

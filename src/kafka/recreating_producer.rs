@@ -1,13 +1,17 @@
-//! Producers that are replaced when they are worn out.
+//! Clients that are replaced after a time-out.
 //!
-//! librdkafka's can lose a partition for good: if brokers say for a moment that it has no
-//! leader, as they do of a broker that their controller has fenced, its leader is not looked
-//! for again, and each record for it times out however well the brokers are
-//! (`confluentinc/librdkafka#5430`: seen with 2.12.1, open as of 2.14.1). Another producer
-//! finds it. So whoever writes for as long as the process lives takes another one after a
-//! record that timed out.
+//! librdkafka can lose a partition for good. If brokers briefly report that it has no leader, as
+//! they do of a broker that their controller has fenced, librdkafka does not look for the leader
+//! again, and every record for the partition times out however healthy the brokers are
+//! (`confluentinc/librdkafka#5430`: seen with 2.12.1, open as of 2.14.1). A new client finds the
+//! leader. So a process that writes for as long as it lives takes a new producer after a record
+//! timed out:
+//!
+//! - [`RecreatingProducer`] for single records, each of them awaited;
+//! - the writer of process reports, which does not wait for acknowledgements;
+//! - the tracker's transactional producer, which has to take over its transactional id again.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -16,7 +20,8 @@ use rdkafka::message::ToBytes;
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-/// Whether a producer whose record failed like this may never write to its partition again.
+/// Returns whether a producer whose record failed like this may never write to its partition
+/// again.
 #[must_use]
 pub fn must_recreate(error: &KafkaError) -> bool {
     matches!(
@@ -25,7 +30,22 @@ pub fn must_recreate(error: &KafkaError) -> bool {
     )
 }
 
-/// A producer of single records, waited for one by one.
+/// Replaces `client` with one that `create` makes, and returns whether that worked. Otherwise
+/// the old client stays, and its next failure tries again.
+pub fn recreate<C>(client: &mut C, create: impl FnOnce() -> KafkaResult<C>) -> bool {
+    match create() {
+        Ok(created) => {
+            *client = created;
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot create a new Kafka client; keeping the old one");
+            false
+        }
+    }
+}
+
+/// A producer of single records that is replaced after a record timed out.
 pub struct RecreatingProducer {
     config: ClientConfig,
     current: Mutex<Numbered>,
@@ -33,14 +53,13 @@ pub struct RecreatingProducer {
 
 #[derive(Clone)]
 struct Numbered {
-    /// Counts the producers there have been, so that one is replaced once, however many of
-    /// its records fail.
+    /// Counts the producers, so that each is replaced once, however many of its records fail.
     number: u64,
     producer: FutureProducer,
 }
 
 impl RecreatingProducer {
-    /// A producer with this configuration.
+    /// Creates a producer with this configuration.
     ///
     /// # Errors
     /// If librdkafka does not accept it.
@@ -55,22 +74,22 @@ impl RecreatingProducer {
         })
     }
 
-    /// Writes a record, and waits until the brokers have acknowledged it, or its delivery
-    /// timeout has passed. Waits up to `room` before that where the queue is full.
+    /// Writes a record and waits for its acknowledgement. If the queue is full, waits up to
+    /// `queue_timeout` for room in it.
     ///
     /// # Errors
-    /// Why they have not.
+    /// If the brokers refuse the record, or do not acknowledge it within its delivery timeout.
     pub async fn send<K, P>(
         &self,
         record: FutureRecord<'_, K, P>,
-        room: Duration,
+        queue_timeout: Duration,
     ) -> KafkaResult<Delivery>
     where
         K: ToBytes + ?Sized,
         P: ToBytes + ?Sized,
     {
         let Numbered { number, producer } = self.current().clone();
-        let sent = producer.send(record, room).await;
+        let sent = producer.send(record, queue_timeout).await;
         sent.map_err(|(error, _)| {
             if must_recreate(&error) {
                 self.replace(number);
@@ -79,24 +98,15 @@ impl RecreatingProducer {
         })
     }
 
-    fn replace(&self, must_recreate: u64) {
+    /// Replaces the producer of this number unless that has happened.
+    fn replace(&self, number: u64) {
         let mut current = self.current();
-        if current.number != must_recreate {
-            return;
-        }
-        match self.config.create() {
-            Ok(producer) => {
-                *current = Numbered {
-                    number: must_recreate + 1,
-                    producer,
-                }
-            }
-            // As before it: the next record that fails tries again.
-            Err(error) => tracing::error!(%error, "there is no other producer"),
+        if current.number == number && recreate(&mut current.producer, || self.config.create()) {
+            current.number += 1;
         }
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Numbered> {
+    fn current(&self) -> MutexGuard<'_, Numbered> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,14 +9,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::topic_reader::{TopicEvent, TopicReader};
-use crate::processes::{INTERVAL, ProcessReport};
-use crate::session::{Span, Timestamp};
+use crate::processes::{ProcessReport, is_live};
+use crate::session::Timestamp;
 use crate::session_lookup::owners::{self, Tracker};
 
 /// How long reading the topic may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A tracker that was silent for longer while others reported is gone.
-const SILENCE: Duration = INTERVAL.saturating_mul(4);
 
 /// The trackers that have reported lately.
 ///
@@ -40,11 +38,10 @@ pub(crate) async fn trackers(config: &ClientConfig, topic: &str) -> anyhow::Resu
         let seconds = PATIENCE.as_secs();
         format!("{topic} could not be read to its end within {seconds} s: check that the brokers are up and that this user may read there")
     })?;
-    // By the reports' own times: this machine's clock need not be the brokers'.
-    let newest = reports.values().map(|(_, at)| *at).max();
-    let silence = Span::from_millis(i64::try_from(SILENCE.as_millis()).unwrap_or(i64::MAX));
-    let lately = reports
+    // The newest report shows the brokers' clock, from which this machine's may differ.
+    let now = reports.values().map(|(_, at)| *at).max();
+    let live = reports
         .values()
-        .filter(|(_, at)| newest.is_none_or(|newest| *at + silence >= newest));
-    Ok(owners::trackers(lately.map(|(report, at)| (report, *at))))
+        .filter(|(_, at)| now.is_some_and(|now| is_live(*at, now)));
+    Ok(owners::trackers(live.map(|(report, at)| (report, *at))))
 }

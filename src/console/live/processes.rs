@@ -5,14 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::processes;
-use crate::processes::{ProcessReport, ProcessState};
+use crate::processes::{ProcessReport, ProcessState, is_live};
 use crate::session::Timestamp;
 
-/// How many reports a process may miss before it counts as gone.
-const MISSED: u32 = 3;
-/// A report that is due may still be on its way.
-const GRACE: Duration = Duration::from_secs(1);
 /// For how long processes that are over are shown.
 const REMEMBERED: Duration = Duration::from_mins(15);
 /// The most processes that are kept; beyond it, those wait_until_visible of longest ago go.
@@ -104,10 +99,9 @@ impl Process {
     /// How it is doing at `now`.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> ProcessStatus {
-        let patience = millis(processes::INTERVAL * MISSED + GRACE);
         if self.report.state == ProcessState::Stopped {
             ProcessStatus::Stopped
-        } else if now.since(self.seen).as_millis() > patience.cast_signed() {
+        } else if !is_live(self.seen, now) {
             ProcessStatus::Gone
         } else if self.report.not_ready.is_empty() {
             ProcessStatus::Running
