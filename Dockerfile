@@ -21,13 +21,14 @@ RUN command -v cmake >/dev/null || { apt-get update && apt-get install -y --no-i
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
+COPY crates crates
 COPY src src
 COPY templates templates
 # What was built before is kept beside the layers: a change of the sources builds those alone.
 # Cargo goes by modification times, and those of the copies may be older than what is kept.
 RUN --mount=type=cache,target=/src/target \
     --mount=type=cache,target=/usr/local/cargo/registry \
-    find src templates -type f -exec touch {} + \
+    find src crates templates -type f -exec touch {} + \
  && cargo build --profile "${PROFILE}" --locked --bin sundown \
  && mkdir -p /image/usr/bin /image/etc/ssl/certs /image/tmp \
  && folder=$(test "${PROFILE}" = dev && echo debug || echo "${PROFILE}") \

@@ -26,9 +26,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sundown::clock::Clock;
 use sundown::session::{
-    Attributes, Checkpoint, Effect, Matcher, Packed, Policy, SessionTable, Span, Timestamp,
+    Attributes, Checkpoint, Effect, Glob, Matcher, Packed, Policy, SessionTable, Span, Timestamp,
 };
-use wildmatch::WildMatch;
 
 use sessions::{Ids, commit, empty_table, policy_set, start_all, touch_all, usual_policies};
 
@@ -127,7 +126,7 @@ fn set_policies(bencher: &mut Bencher<'_>, ids: &Ids) {
         ..Policy::built_in(Span::from_secs(priority.into()), None)
     };
     let acme = Attributes::new([("tenant", "acme")]).expect("few attributes");
-    let services = vec![WildMatch::new("svc-*"), WildMatch::new("root")];
+    let services = vec![Glob::new("svc-*"), Glob::new("root")];
     let several = policy_set(vec![
         policy("everyone", 5_000, Matcher::default()),
         policy(

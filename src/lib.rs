@@ -15,7 +15,7 @@
 //! | roles | [`tracker`], [`handler`], [`controller`], [`console`], [`demo`] | the long-running processes |
 //! | commands | [`commands`], [`cli`] | the command line |
 
-pub mod session;
+pub use sundown_session as session;
 
 pub mod bounded;
 pub mod clock;

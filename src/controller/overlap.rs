@@ -80,8 +80,8 @@ fn globs_meet(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Glob;
     use proptest::prelude::*;
-    use wildmatch::WildMatch;
 
     fn spec(attributes: &[(&str, &str)], user_ids: &[&str]) -> SessionPolicySpec {
         let attributes: serde_json::Map<_, _> = attributes
@@ -138,7 +138,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_text_that_matches_both_is_proof(a in "[ab?*]{0,5}", b in "[ab?*]{0,5}", text in "[ab]{0,5}") {
-            if WildMatch::new(&a).matches(&text) && WildMatch::new(&b).matches(&text) {
+            if Glob::new(&a).matches(&text) && Glob::new(&b).matches(&text) {
                 prop_assert!(globs_meet(&a, &b));
             }
         }

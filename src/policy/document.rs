@@ -12,9 +12,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wildmatch::WildMatch;
 
-use crate::session::{Attributes, Matcher, Policy, Span};
+use crate::session::{Attributes, Glob, Matcher, Policy, Span};
 use crate::wire::duration;
 
 pub use super::crd::spec::{Match, SessionPolicyResource, SessionPolicySpec};
@@ -141,7 +140,7 @@ impl SessionPolicy {
                 user_ids: matches
                     .user_ids
                     .iter()
-                    .map(|glob| WildMatch::new(glob))
+                    .map(|glob| Glob::new(glob))
                     .collect(),
             },
             suspend: spec.suspend,

@@ -93,8 +93,8 @@ struct Module {
     file: String,
     /// Absolute and relative paths in imports and code, `self` and `super` resolved.
     paths: BTreeSet<ModulePath>,
-    /// Names that the file imports for others to use, and where they come from.
-    reexports: BTreeMap<String, ModulePath>,
+    /// Names that the file re-exports, and where they come from; `None` for another crate.
+    reexports: BTreeMap<String, Option<ModulePath>>,
 }
 
 impl Module {
@@ -174,16 +174,12 @@ impl Collector {
 
     /// Adds a path, unless it is re-exported: that is resolved where it is used.
     fn add(&mut self, segments: &[String], reexported_as: Option<String>) {
-        let Some(path) = self.absolute(segments) else {
-            return;
-        };
+        let path = self.absolute(segments);
         match reexported_as {
             Some(name) => {
                 self.module.reexports.insert(name, path);
             }
-            None => {
-                self.module.paths.insert(path);
-            }
+            None => self.module.paths.extend(path),
         }
     }
 }
@@ -244,7 +240,7 @@ fn defining_file(
             // An item of an inline module, or of the importing file.
             return (target[..known] != importer[..]).then(|| module.file.clone());
         };
-        let mut followed = elsewhere.clone();
+        let mut followed = elsewhere.clone()?;
         followed.extend_from_slice(&target[known + 1..]);
         target = followed;
     }

@@ -2,7 +2,7 @@
 //! what a slow and obvious model of the design does, and being lost and restored in
 //! between makes no difference.
 //!
-//! `PROPTEST_CASES=20000 cargo test --release --test properties` looks longer.
+//! `PROPTEST_CASES=20000 cargo test --release -p sundown-session` tries more cases.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sundown::session::{Checkpoint, Packed, Reason};
+use sundown_session::{Checkpoint, Packed, Reason};
 
 use generate::{
     Act, MAX_ACTS, Scenario, crowded_scenarios, scenarios, scenarios_under_one_policy_set,

@@ -8,7 +8,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sundown::session::EventKind;
+use sundown_session::EventKind;
 
 use crate::model::{Attributes, Event, Rule, Settings, User};
 

@@ -1,6 +1,7 @@
 //! What the core asks its io to do.
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::attributes::Attributes;
 use super::checkpoint::Checkpoint;

@@ -5,7 +5,9 @@
 //! lists through their own fields, so that a session can leave any list in
 //! constant time and being in one costs no allocation.
 
-use std::ops::{Index, IndexMut};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
 
 use super::attributes::Attributes;
 use super::id::{Packed, UserId};
@@ -123,9 +125,9 @@ impl Slots {
 
     /// Empties a slot, which must be in no list any more, and gives what it held.
     pub(super) fn remove(&mut self, slot: SlotId) -> (Slot, Details) {
-        let session = std::mem::take(&mut self[slot]);
-        let details = std::mem::take(self.details_mut(slot));
-        let mut free = std::mem::take(&mut self.free);
+        let session = core::mem::take(&mut self[slot]);
+        let details = core::mem::take(self.details_mut(slot));
+        let mut free = core::mem::take(&mut self.free);
         free.push_back(self, slot);
         self.free = free;
         self.live -= 1;
@@ -172,7 +174,7 @@ impl Slots {
     }
 
     fn pop_free(&mut self) -> SlotId {
-        let mut free = std::mem::take(&mut self.free);
+        let mut free = core::mem::take(&mut self.free);
         let slot = free.pop_front(self).unwrap_or_else(|| {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -293,7 +295,7 @@ impl<const LINK: usize> List<LINK> {
 
     /// Takes `slot`, which must be in this list, out of it.
     pub(super) fn unlink(&mut self, slots: &mut Slots, slot: SlotId) {
-        let Links { prev, next } = std::mem::replace(slots.links_mut(LINK, slot), Links::UNLINKED);
+        let Links { prev, next } = core::mem::replace(slots.links_mut(LINK, slot), Links::UNLINKED);
         match prev {
             NONE => self.head = next,
             prev => slots.links_mut(LINK, prev).next = next,

@@ -7,11 +7,14 @@
 //! for the slack. Until then, a restore replays the source from the oldest dirty
 //! offset and finds that activity there.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::mark::Mark;
 use super::{SessionTable, Timestamp};
-use crate::session::checkpoint::Checkpoint;
-use crate::session::effect::Effect;
-use crate::session::slots::{Flags, SlotId};
+use crate::checkpoint::Checkpoint;
+use crate::effect::Effect;
+use crate::slots::{Flags, SlotId};
 
 impl SessionTable {
     /// Appends what has to be written to the checkpoint topic in the transaction that
@@ -27,12 +30,12 @@ impl SessionTable {
         limit: usize,
         out: &mut Vec<Effect>,
     ) -> usize {
-        for slot in std::mem::take(&mut self.pending) {
+        for slot in core::mem::take(&mut self.pending) {
             if self.slots[slot].flags.has(Flags::PENDING) {
                 self.store(slot, out);
             }
         }
-        for session in std::mem::take(&mut self.forgotten) {
+        for session in core::mem::take(&mut self.forgotten) {
             // An id that is live again has just been stored above, its record being
             // the new session's.
             let key = self.key(session);

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sundown::session::table::TableConfig;
-use sundown::session::{
-    Applied, Attributes, Checkpoint, Effect, Event, LoggedEvent, Matcher, Packed, Policy,
+use sundown_session::table::TableConfig;
+use sundown_session::{
+    Applied, Attributes, Checkpoint, Effect, Event, Glob, LoggedEvent, Matcher, Packed, Policy,
     PolicySet, SessionTable, Span, Subject, Timestamp, UserId, UserRef,
 };
-use wildmatch::WildMatch;
 
 use crate::generate::{Act, Record, Scenario};
 use crate::model::{self, Fate, Output, Rule, Settings, User};
@@ -257,7 +256,7 @@ fn policy(rule: &Rule) -> Policy {
         warn_before: rule.warn_before.map(Span::from_millis),
         matcher: Matcher {
             attributes: attributes(&rule.attributes),
-            user_ids: rule.users.iter().map(|glob| WildMatch::new(glob)).collect(),
+            user_ids: rule.users.iter().map(|glob| Glob::new(glob)).collect(),
         },
         suspend: rule.suspend,
     }

@@ -1,17 +1,20 @@
 //! The rules by which sessions end, and which session falls under which.
 
 mod counts;
+mod glob;
 
-use std::cmp::Reverse;
-use std::sync::Arc;
-
-use wildmatch::WildMatch;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::attributes::Attributes;
 use super::reason::Reason;
 use super::time::{Span, Timestamp};
 
 pub(super) use counts::PolicyCounts;
+pub use glob::Glob;
 
 /// How long a session may last: a `SessionPolicy`, ready for use.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +77,7 @@ pub struct Matcher {
     /// Attributes that the session has to have, with exactly these values.
     pub attributes: Attributes,
     /// The session's user id has to match one of these; empty: any user.
-    pub user_ids: Vec<WildMatch>,
+    pub user_ids: Vec<Glob>,
 }
 
 impl Matcher {
@@ -156,6 +159,8 @@ impl PolicySet {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     fn policy(name: &str, priority: i32, matcher: Matcher) -> Policy {
@@ -195,7 +200,7 @@ mod tests {
     #[test]
     fn user_ids_are_matched_as_globs() {
         let matcher = Matcher {
-            user_ids: vec![WildMatch::new("svc-*"), WildMatch::new("root")],
+            user_ids: vec![Glob::new("svc-*"), Glob::new("root")],
             ..Matcher::default()
         };
         let set = PolicySet::new(

@@ -1,27 +1,30 @@
 //! How many sessions live under each policy, kept by counting moves.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::{PolicyIndex, PolicySet};
 
 /// A count for each policy of a set.
 #[derive(Clone, Debug)]
-pub(in crate::session) struct PolicyCounts(Vec<usize>);
+pub(crate) struct PolicyCounts(Vec<usize>);
 
 impl PolicyCounts {
     /// Nobody under any policy of `set`.
-    pub(in crate::session) fn new(set: &PolicySet) -> Self {
+    pub(crate) fn new(set: &PolicySet) -> Self {
         Self(vec![0; set.0.len()])
     }
 
-    pub(in crate::session) fn enter(&mut self, policy: PolicyIndex) {
+    pub(crate) fn enter(&mut self, policy: PolicyIndex) {
         self.0[usize::from(policy.0)] += 1;
     }
 
-    pub(in crate::session) fn leave(&mut self, policy: PolicyIndex) {
+    pub(crate) fn leave(&mut self, policy: PolicyIndex) {
         self.0[usize::from(policy.0)] -= 1;
     }
 
     /// In the order of the set.
-    pub(in crate::session) fn counts(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = usize> {
         self.0.iter().copied()
     }
 }

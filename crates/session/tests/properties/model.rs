@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use sundown::session::{EventKind, Reason};
+use sundown_session::{EventKind, Reason};
 
 use crate::generate::Record;
 

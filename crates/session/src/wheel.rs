@@ -7,6 +7,10 @@
 //! and arms it again there. A session that stays active is therefore moved once per
 //! timeout, not once per event.
 
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::slots::{List, SlotId, Slots, TIMERS};
 use super::time::Timestamp;
 
@@ -69,7 +73,7 @@ impl Wheel {
 
     /// Disarms the timer of `slot`, if it is armed.
     pub(super) fn disarm(&mut self, slots: &mut Slots, slot: SlotId) {
-        let bucket = std::mem::replace(&mut slots[slot].bucket, DISARMED);
+        let bucket = core::mem::replace(&mut slots[slot].bucket, DISARMED);
         if bucket != DISARMED && bucket != HELD {
             self.buckets[usize::from(bucket)].unlink(slots, slot);
         }

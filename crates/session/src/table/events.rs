@@ -1,15 +1,17 @@
 //! What an event does to a session.
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::{Applied, Key, LoggedEvent, SessionTable};
-use crate::session::attributes::Attributes;
-use crate::session::effect::{Effect, Ending};
-use crate::session::event::{Event, EventKind, Subject};
-use crate::session::id::UserRef;
-use crate::session::reason::Reason;
-use crate::session::slots::{Flags, SlotId};
-use crate::session::time::Timestamp;
+use crate::attributes::Attributes;
+use crate::effect::{Effect, Ending};
+use crate::event::{Event, EventKind, Subject};
+use crate::id::UserRef;
+use crate::reason::Reason;
+use crate::slots::{Flags, SlotId};
+use crate::time::Timestamp;
 
 /// An event about one session, its time being what it counts for.
 #[derive(Clone, Copy)]

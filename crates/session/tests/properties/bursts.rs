@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sundown::session::table::TableConfig;
-use sundown::session::{
+use sundown_session::table::TableConfig;
+use sundown_session::{
     Effect, Event, EventKind, Policy, PolicySet, SessionTable, Span, Subject, Timestamp, UserRef,
 };
 

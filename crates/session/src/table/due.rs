@@ -1,7 +1,7 @@
 //! Timers that have fired.
 
-use crate::session::slots::SlotId;
-use crate::session::time::Timestamp;
+use crate::slots::SlotId;
+use crate::time::Timestamp;
 
 /// A session whose timer has gone off, in the order in which effects are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Points in time and spans, in whole milliseconds.
 
-use std::fmt;
-use std::ops::{Add, Sub};
+use core::fmt;
+use core::ops::{Add, Sub};
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
 ///
@@ -113,6 +113,8 @@ impl fmt::Display for Span {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]

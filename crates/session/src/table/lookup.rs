@@ -1,14 +1,15 @@
 //! Looking at live sessions without touching them.
 
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::SessionTable;
-use crate::session::attributes::Attributes;
-use crate::session::id::{SessionId, UserId};
-use crate::session::policy::Policy;
-use crate::session::reason::Reason;
-use crate::session::slots::{Flags, SlotId};
-use crate::session::time::Timestamp;
+use crate::attributes::Attributes;
+use crate::id::{SessionId, UserId};
+use crate::policy::Policy;
+use crate::reason::Reason;
+use crate::slots::{Flags, SlotId};
+use crate::time::Timestamp;
 
 /// A live session as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,12 +91,14 @@ impl SessionTable {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::{String, ToString};
+
     use super::*;
-    use crate::session::event::{Event, EventKind, Subject};
-    use crate::session::id::UserRef;
-    use crate::session::policy::PolicySet;
-    use crate::session::table::TableConfig;
-    use crate::session::time::Span;
+    use crate::event::{Event, EventKind, Subject};
+    use crate::id::UserRef;
+    use crate::policy::PolicySet;
+    use crate::table::TableConfig;
+    use crate::time::Span;
 
     const NOON: Timestamp = Timestamp::from_millis(1_764_000_000_000);
     const JOE: UserRef<'_> = UserRef {

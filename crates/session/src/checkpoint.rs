@@ -17,6 +17,8 @@
 //! A reader that meets a version above its own must stop: to skip the record would
 //! be to forget a session.
 
+use alloc::vec::Vec;
+
 use super::attributes::{Attributes, AttributesTooLarge};
 use super::id::{Packed, SessionId, UserId};
 use super::time::Timestamp;
@@ -187,7 +189,7 @@ impl<'a> Reader<'a> {
             .split_at_checked(length)
             .ok_or(CheckpointError::Damaged("cut short"))?;
         self.0 = rest;
-        std::str::from_utf8(text).map_err(|_| CheckpointError::Damaged("a text that is not UTF-8"))
+        core::str::from_utf8(text).map_err(|_| CheckpointError::Damaged("a text that is not UTF-8"))
     }
 
     fn attributes(&mut self) -> Result<Option<Attributes>, CheckpointError> {
@@ -206,6 +208,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
     use proptest::prelude::*;
 

@@ -4,8 +4,9 @@
 //! tokens, short names or numbers. [`Packed`] keeps those inside 24 bytes without
 //! an allocation of their own; anything longer goes to the heap, byte for byte.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
+use alloc::boxed::Box;
+use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
@@ -74,7 +75,7 @@ impl Packed {
             }
         };
         // Never the fallback: `bytes` is a text that was packed, or digits.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        core::str::from_utf8(bytes).unwrap_or_default()
     }
 
     /// Bytes on the heap that belong to this text alone.
@@ -217,6 +218,8 @@ fn hex_digits(words: Words, out: &mut TextBuffer, hyphens: &[usize]) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
     use proptest::prelude::*;
 

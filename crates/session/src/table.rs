@@ -22,8 +22,9 @@ mod lookup;
 mod mark;
 mod restore;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
@@ -173,7 +174,7 @@ impl SessionTable {
 
     /// What happened since the last call.
     pub fn take_counters(&mut self) -> Counters {
-        std::mem::take(&mut self.counters)
+        core::mem::take(&mut self.counters)
     }
 
     fn key(&self, id: SessionId) -> Key {

@@ -7,12 +7,13 @@
 //! (Chen, Ailamaki, Gibbons, Mowry: "Improving Hash Join Performance through
 //! Prefetching", 2004).
 
-use std::hint::black_box;
+use alloc::vec::Vec;
+use core::hint::black_box;
 
 use super::{Applied, Key, SessionTable, Timestamp};
-use crate::session::effect::Effect;
-use crate::session::event::Event;
-use crate::session::slots::Flags;
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::slots::Flags;
 
 /// How many sessions are looked up at once: enough to keep all memory requests that a
 /// core can have under way busy, few enough to stay in its nearest cache.

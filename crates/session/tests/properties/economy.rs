@@ -1,6 +1,6 @@
 //! How little goes to the checkpoint topic.
 
-use sundown::session::EventKind;
+use sundown_session::EventKind;
 
 use crate::generate::{Act, Record, Scenario};
 use crate::model::{Attributes, Event, Rule, Settings};

@@ -1,6 +1,7 @@
 //! The flat string map that an event may carry and its session keeps.
 
-use std::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 
 /// The most bytes that the names and values of one session's attributes may have
 /// together.
@@ -66,6 +67,8 @@ impl Attributes {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]

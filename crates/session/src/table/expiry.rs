@@ -1,13 +1,15 @@
 //! What the passing of time does to sessions.
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::due::Due;
 use super::{SessionTable, Timestamp};
-use crate::session::effect::{Effect, Expiring};
-use crate::session::policy::{PolicyCounts, PolicyIndex, PolicySet};
-use crate::session::slots::{Flags, SlotId};
-use crate::session::wheel::Wheel;
+use crate::effect::{Effect, Expiring};
+use crate::policy::{PolicyCounts, PolicyIndex, PolicySet};
+use crate::slots::{Flags, SlotId};
+use crate::wheel::Wheel;
 
 impl SessionTable {
     /// Everything that was appended before `watermark` has been read: ends each

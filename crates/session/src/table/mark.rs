@@ -1,6 +1,6 @@
 //! Offsets reached over time.
 
-use crate::session::time::Timestamp;
+use crate::time::Timestamp;
 
 /// At this time, everything below this offset had been applied.
 #[derive(Debug)]

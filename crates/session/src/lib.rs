@@ -1,7 +1,14 @@
-//! The session core: pure code.
+//! The session core of Sundown: live sessions, policies, timers and checkpoints as pure code.
 //!
-//! No clock, no I/O, no async, no randomness in here; time comes in as an argument
-//! and effects go out as values. `tests/architecture.rs` keeps it so.
+//! The crate is `no_std`: it reads no clock, does no I/O and draws no random numbers. Time is an
+//! argument of its functions, and effects are their results.
+
+#![no_std]
+#![warn(missing_docs)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod attributes;
 pub mod checkpoint;
@@ -20,7 +27,7 @@ pub use checkpoint::Checkpoint;
 pub use effect::{Effect, Ending, Expiring};
 pub use event::{Event, EventKind, Subject};
 pub use id::{Packed, SessionId, UserId, UserRef};
-pub use policy::{Matcher, Policy, PolicyIndex, PolicySet};
+pub use policy::{Glob, Matcher, Policy, PolicyIndex, PolicySet};
 pub use reason::Reason;
 pub use table::{Applied, Counters, LiveSession, LoggedEvent, SessionTable, TableConfig};
 pub use time::{Span, Timestamp};

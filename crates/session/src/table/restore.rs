@@ -7,11 +7,14 @@
 //! are gone), then live events. Nothing of it has an effect on the outside: whatever
 //! it could emit was emitted by the transactions that are being replayed.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::{SessionTable, Timestamp};
-use crate::session::checkpoint::Checkpoint;
-use crate::session::event::{Event, EventKind, Subject};
-use crate::session::id::SessionId;
-use crate::session::slots::{Flags, SlotId};
+use crate::checkpoint::Checkpoint;
+use crate::event::{Event, EventKind, Subject};
+use crate::id::SessionId;
+use crate::slots::{Flags, SlotId};
 
 impl SessionTable {
     /// Takes over a session from its checkpoint record, in place of an older record
