@@ -127,7 +127,7 @@ fn dead_letters_have_the_headers_that_the_page_shows() {
     };
     let headers = dead_letter::headers(OwnedHeaders::new(), &cause, origin);
     assert_eq!(text_of(&headers), blocks("text dead letter headers")[0]);
-    assert!(PAGE.contains(dead_letter::UNDONE));
+    assert!(PAGE.contains(dead_letter::PENDING_ACTIONS));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::kafka::topic_reader::TopicEvent;
 use crate::policy::topic::PolicyState;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
-use crate::wire::dead_letter::SETTLED;
+use crate::wire::dead_letter::PROCESSED;
 use crate::wire::terminal::SessionEnded;
 use group_lag::GroupLag;
 use history::History;
@@ -174,7 +174,7 @@ impl State {
 
 /// The offset of the letter that a record says has been dealt with.
 fn processed(record: &TailRecord) -> Option<i64> {
-    record.last_header(SETTLED)?.parse().ok()
+    record.last_header(PROCESSED)?.parse().ok()
 }
 
 fn parse_report(value: Option<&[u8]>) -> Option<ProcessReport> {

@@ -61,7 +61,7 @@ impl FilterArgs {
         };
         let action = self.action.is_empty()
             || letter
-                .undone()
+                .pending_actions()
                 .any(|name| self.action.iter().any(|wanted| wanted == name));
         let session = self.session.is_none() || self.session == letter.session();
         let older = self.older_than.is_none_or(|age| letter.at + age <= now);
@@ -74,7 +74,7 @@ impl FilterArgs {
 mod tests {
     use super::*;
     use crate::dead_letters::letter::LetterId;
-    use crate::wire::dead_letter::{REASON, UNDONE};
+    use crate::wire::dead_letter::{PENDING_ACTIONS, REASON};
 
     fn letter() -> DeadLetter {
         let header = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
@@ -91,7 +91,7 @@ mod tests {
             headers: vec![
                 header(REASON, "theirs"),
                 header(REASON, "exhausted"),
-                header(UNDONE, "notify,revoke"),
+                header(PENDING_ACTIONS, "notify,revoke"),
             ],
         }
     }

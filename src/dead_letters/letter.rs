@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{
-    ATTEMPTS, ERROR, Failure, OMITTED, REASON, REDRIVE_HISTORY, SOURCE_OFFSET, SOURCE_PARTITION,
-    SOURCE_TOPIC, UNDONE,
+    ATTEMPTS, ERROR, Failure, OMITTED, PENDING_ACTIONS, REASON, REDRIVE_HISTORY, SOURCE_OFFSET,
+    SOURCE_PARTITION, SOURCE_TOPIC,
 };
 use crate::wire::time;
 
@@ -48,8 +48,8 @@ pub struct Summary {
     pub error: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// The actions that are still undone; of terminal events only.
-    pub undone: Vec<String>,
+    /// The actions that have not run; terminal events only.
+    pub pending_actions: Vec<String>,
     /// The session that it is about, as far as it can be told.
     pub session: Option<String>,
     /// How often it has been tried again from here.
@@ -86,9 +86,9 @@ impl DeadLetter {
         self.header(REASON).unwrap_or("unknown")
     }
 
-    /// The actions that are still undone; of terminal events only.
-    pub(crate) fn undone(&self) -> impl Iterator<Item = &str> {
-        let names = self.header(UNDONE).unwrap_or_default().split(',');
+    /// The actions that have not run; terminal events only.
+    pub(crate) fn pending_actions(&self) -> impl Iterator<Item = &str> {
+        let names = self.header(PENDING_ACTIONS).unwrap_or_default().split(',');
         names.filter(|name| !name.is_empty())
     }
 
@@ -142,7 +142,7 @@ impl DeadLetter {
             reason: self.reason().to_owned(),
             error: self.header(ERROR).unwrap_or_default().to_owned(),
             attempts: self.attempts(),
-            undone: self.undone().map(str::to_owned).collect(),
+            pending_actions: self.pending_actions().map(str::to_owned).collect(),
             session: self.session(),
             retried: self.history().len(),
         }

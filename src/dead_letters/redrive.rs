@@ -20,7 +20,7 @@ use crate::kafka::args::GlobalArgs;
 use crate::kafka::errors::WithHint;
 use crate::output::progress;
 use crate::session::Timestamp;
-use crate::wire::dead_letter::{SETTLED, SETTLED_AS};
+use crate::wire::dead_letter::{PROCESSED, PROCESSED_AS};
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -207,11 +207,11 @@ impl Writer {
         }
         let marker = OwnedHeaders::new_with_capacity(2)
             .insert(Header {
-                key: SETTLED,
+                key: PROCESSED,
                 value: Some(&letter.id.offset.to_string()),
             })
             .insert(Header {
-                key: SETTLED_AS,
+                key: PROCESSED_AS,
                 value: Some(how),
             });
         let mut record = BaseRecord::<[u8], [u8]>::to(&letter.id.topic);

@@ -64,11 +64,11 @@ fn headers(kind: Kind, letter: &DeadLetter) -> OwnedHeaders {
         key: REDRIVE_HISTORY,
         value: Some(&history),
     });
-    let undone: Vec<_> = letter.undone().collect();
-    if kind == Kind::Endings && !undone.is_empty() {
+    let pending_actions: Vec<_> = letter.pending_actions().collect();
+    if kind == Kind::Endings && !pending_actions.is_empty() {
         headers = headers.insert(Header {
             key: REDRIVE_ACTIONS,
-            value: Some(&undone.join(",")),
+            value: Some(&pending_actions.join(",")),
         });
     }
     headers

@@ -14,7 +14,7 @@ use super::letter::DeadLetter;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
 use crate::kafka::reader::{self, reader_config};
-use crate::wire::dead_letter::SETTLED;
+use crate::wire::dead_letter::PROCESSED;
 
 /// How long one question to the brokers may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -166,7 +166,7 @@ fn ranges(config: &ClientConfig, topic: &str) -> anyhow::Result<BTreeMap<i32, (i
 /// The offset of the letter that this record says has been dealt with.
 fn settles(record: &BorrowedMessage<'_>) -> Option<i64> {
     let mut headers = record.headers()?.iter();
-    let header = headers.find(|header| header.key == SETTLED)?;
+    let header = headers.find(|header| header.key == PROCESSED)?;
     str::from_utf8(header.value?).ok()?.parse().ok()
 }
 

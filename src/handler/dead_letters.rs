@@ -43,7 +43,7 @@ pub struct FailedEvent {
     reason: Reason,
     error: String,
     attempts: u32,
-    undone: String,
+    pending_actions: String,
 }
 
 /// An action that was given up.
@@ -89,14 +89,14 @@ impl Reason {
 }
 
 impl FailedEvent {
-    /// Of a record that is no terminal event: all of `actions` are undone.
+    /// For a record that is not a terminal event: all of `actions` are pending.
     #[must_use]
     pub fn malformed<'a>(error: &Malformed, actions: impl Iterator<Item = &'a str>) -> Self {
         Self {
             reason: Reason::Malformed,
             error: error.to_string(),
             attempts: 0,
-            undone: join(actions, ","),
+            pending_actions: join(actions, ","),
         }
     }
 
@@ -111,7 +111,7 @@ impl FailedEvent {
             reason: actions.iter().map(|action| action.reason).max()?,
             error: join(errors, "; "),
             attempts: actions.iter().map(|action| action.attempts).max()?,
-            undone: join(actions.iter().map(|action| &action.action), ","),
+            pending_actions: join(actions.iter().map(|action| &action.action), ","),
         })
     }
 }
@@ -210,7 +210,7 @@ impl DeadLetters {
             partition = in_flight.partition,
             offset = in_flight.offset,
             reason,
-            undone = letter.undone,
+            pending_actions = letter.pending_actions,
             topic = self.topic,
             "event dead-lettered"
         );
@@ -232,8 +232,8 @@ impl DeadLetters {
             timestamp: Timestamp::from_millis(record.timestamp().to_millis().unwrap_or_default()),
         };
         dead_letter::headers(existing, &cause, origin).insert(Header {
-            key: dead_letter::UNDONE,
-            value: Some(&letter.undone),
+            key: dead_letter::PENDING_ACTIONS,
+            value: Some(&letter.pending_actions),
         })
     }
 

@@ -22,19 +22,19 @@ pub const SOURCE_TIMESTAMP: &str = "sundown-dlq-source-timestamp";
 /// How often it was tried.
 pub const ATTEMPTS: &str = "sundown-dlq-attempts";
 /// Which actions are still undone, their names joined by commas; on terminal events only.
-pub const UNDONE: &str = "sundown-dlq-undone";
+pub const PENDING_ACTIONS: &str = "sundown-dlq-pending-actions";
 
 /// On a record that was brought back from a dead-letter topic: which actions are to run, as
-/// in [`UNDONE`].
+/// in [`PENDING_ACTIONS`].
 pub const REDRIVE_ACTIONS: &str = "sundown-redrive-actions";
 /// On such a record: what went wrong before, a JSON array, the latest last.
 pub const REDRIVE_HISTORY: &str = "sundown-redrive-history";
 
 /// On a marker, a record without a value in a dead-letter topic: the offset of the letter in
 /// the same partition that has been dealt with.
-pub const SETTLED: &str = "sundown-dlq-settled";
+pub const PROCESSED: &str = "sundown-dlq-processed";
 /// On a marker: how, `retried` or `discarded`.
-pub const SETTLED_AS: &str = "sundown-dlq-settled-as";
+pub const PROCESSED_AS: &str = "sundown-dlq-processed-as";
 
 /// How many bytes key, value and headers had that are not here, because the dead-letter
 /// topic does not take so many. They are where the other headers say.

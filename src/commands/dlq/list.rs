@@ -55,7 +55,7 @@ pub(super) fn print(letters: &[Summary], output: OutputArgs) -> anyhow::Result<(
     let text = output.render(letters, |letters| {
         let rows: Vec<_> = letters.iter().map(row).collect();
         table(
-            ["ID", "SINCE", "REASON", "UNDONE", "SESSION", "ERROR"],
+            ["ID", "SINCE", "REASON", "PENDING", "SESSION", "ERROR"],
             &rows,
         )
     })?;
@@ -72,7 +72,7 @@ fn row(letter: &Summary) -> [String; 6] {
         letter.id.clone(),
         letter.dead_since.clone(),
         letter.reason.clone(),
-        letter.undone.join(","),
+        letter.pending_actions.join(","),
         letter.session.clone().unwrap_or_default(),
         error.replace(char::is_control, " "),
     ]

@@ -22,7 +22,7 @@ struct Whole {
     id: String,
     dead_since: String,
     failure: Failure,
-    undone: Vec<String>,
+    pending_actions: Vec<String>,
     history: Vec<Failure>,
     headers: BTreeMap<String, String>,
     key: Option<String>,
@@ -63,7 +63,7 @@ fn whole(letter: &DeadLetter) -> Whole {
         id: letter.id.to_string(),
         dead_since: time::format(letter.at),
         failure: letter.failure(),
-        undone: letter.undone().map(str::to_owned).collect(),
+        pending_actions: letter.pending_actions().map(str::to_owned).collect(),
         history: letter.history(),
         headers: headers
             .map(|(name, value)| (name.clone(), text(value.as_deref().unwrap_or_default())))

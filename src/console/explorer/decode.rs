@@ -25,7 +25,7 @@ const PLAIN_HEADERS: [&str; 11] = [
     dead_letter::SOURCE_OFFSET,
     dead_letter::SOURCE_TIMESTAMP,
     dead_letter::ATTEMPTS,
-    dead_letter::UNDONE,
+    dead_letter::PENDING_ACTIONS,
     "ce_id",
     "ce_type",
     "ce_time",

@@ -64,8 +64,8 @@ pub struct Letter {
     error: String,
     source: String,
     attempts: String,
-    /// Actions still undone; terminal events only.
-    undone: String,
+    /// Actions that have not run; terminal events only.
+    pending_actions: String,
     record: ShownRecord,
 }
 
@@ -154,7 +154,7 @@ fn letter(record: &TailRecord, app: &AppState, now: Timestamp) -> Letter {
             header(dead_letter::SOURCE_OFFSET)
         ),
         attempts: header(dead_letter::ATTEMPTS),
-        undone: header(dead_letter::UNDONE),
+        pending_actions: header(dead_letter::PENDING_ACTIONS),
         record: ShownRecord::new(record, &app.topics, &app.redactor, now),
     }
 }

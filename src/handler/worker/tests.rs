@@ -106,10 +106,10 @@ async fn an_action_that_panics_neither_loses_the_event_nor_stops_at_it() {
     let letter = first_dead_letter(&config);
     assert_eq!(letter.payload(), Some(ENDING));
     let headers = letter.headers().unwrap();
-    let undone = headers
+    let pending_actions = headers
         .iter()
-        .find(|header| header.key == "sundown-dlq-undone");
-    assert_eq!(undone.unwrap().value, Some(b"defect".as_slice()));
+        .find(|header| header.key == "sundown-dlq-pending-actions");
+    assert_eq!(pending_actions.unwrap().value, Some(b"defect".as_slice()));
 }
 
 #[tokio::test]

@@ -146,10 +146,10 @@ fn dead_letters_are_retried_and_discarded() {
     let answer = console.api("POST", retry, &wish);
     let planned: Value = serde_json::from_str(&answer.body).expect("JSON");
     let count = planned["planned"].as_array().map(Vec::len);
-    assert_eq!((&planned["settled"], count), (&json!(0), Some(2)));
+    assert_eq!((&planned["processed"], count), (&json!(0), Some(2)));
     let answer = console.api("POST", retry, &json!({"all": true, "reason": [reason]}));
     let retried: Value = serde_json::from_str(&answer.body).expect("JSON");
-    assert_eq!(retried["settled"], 2, "{retried}");
+    assert_eq!(retried["processed"], 2, "{retried}");
     // Tried again, they die again, as new letters.
     eventually(SOON, "new letters", || {
         let letters = letters("/api/v1/dead-letters", 3);

@@ -58,7 +58,7 @@ fn a_letter_is_tried_again_with_what_is_undone_and_remembers_what_went_wrong() {
     let letters = list(&installation, &["--action", "bad", "--reason", "refused"]);
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0]["session"], ending.session.as_str());
-    assert_eq!(letters[0]["undone"], serde_json::json!(["bad"]));
+    assert_eq!(letters[0]["pending_actions"], serde_json::json!(["bad"]));
     assert!(list(&installation, &["--action", "good"]).is_empty());
 
     // It fails once more.

@@ -80,7 +80,7 @@ fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
             ("sundown-dlq-source-partition", "0"),
             ("sundown-dlq-source-offset", "0"),
             ("sundown-dlq-attempts", "1"),
-            ("sundown-dlq-undone", "refusing,refusing-too"),
+            ("sundown-dlq-pending-actions", "refusing,refusing-too"),
         ]
     );
     assert!(
@@ -107,7 +107,10 @@ fn used_up_attempts_dead_letter_the_event_and_only_undone_actions_are_repeated()
     installation.wait_until_drained();
     assert_eq!(letters[0].header("sundown-dlq-reason"), Some("exhausted"));
     assert_eq!(letters[0].header("sundown-dlq-attempts"), Some("3"));
-    assert_eq!(letters[0].header("sundown-dlq-undone"), Some("busy"));
+    assert_eq!(
+        letters[0].header("sundown-dlq-pending-actions"),
+        Some("busy")
+    );
     assert_eq!((busy.calls().len(), accepting.calls().len()), (3, 1));
     stop(handler);
 }
@@ -149,7 +152,7 @@ fn what_is_no_terminal_event_is_dead_lettered_and_nothing_else_suffers() {
         assert_eq!(letter.key.as_deref(), Some(b"\xffkey".as_slice()));
         assert_eq!(letter.header("sundown-dlq-reason"), Some("malformed"));
         assert_eq!(letter.header("sundown-dlq-attempts"), Some("0"));
-        assert_eq!(letter.header("sundown-dlq-undone"), Some("notify"));
+        assert_eq!(letter.header("sundown-dlq-pending-actions"), Some("notify"));
     }
     stop(handler);
 }
