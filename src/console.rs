@@ -44,8 +44,8 @@ use crate::health::Health;
 use crate::http::token::Token;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::reader::with_group_id;
-use crate::kafka::topic_reader::TopicReader;
+use crate::kafka::reader_config::with_group_id;
+use crate::kafka::topic_feed::TopicFeed;
 use crate::metrics::certificates;
 use crate::policy::pauses::PauseWriter;
 use crate::processes::Identity;
@@ -222,8 +222,8 @@ fn feed(
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
     let reading = with_group_id(&config, &global.topics.prefixed(&args.tracker_group));
-    let reports = TopicReader::start(&reading, &topics.processes, stop.clone())?;
-    let policies = TopicReader::start(&reading, &topics.policies, stop.clone())?;
+    let reports = TopicFeed::start(&reading, &topics.processes, stop.clone())?;
+    let policies = TopicFeed::start(&reading, &topics.policies, stop.clone())?;
     let newest = vec![
         topics.expired_sessions.clone(),
         topics.session_logs_dlq.clone(),

@@ -40,8 +40,8 @@ use crate::controller::metrics::ControllerMetrics;
 use crate::health::Health;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::reader::with_group_id;
-use crate::kafka::topic_reader::TopicReader;
+use crate::kafka::reader_config::with_group_id;
+use crate::kafka::topic_feed::TopicFeed;
 use crate::metrics::certificates;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
@@ -165,9 +165,9 @@ impl Views {
                 stop.clone(),
             )?,
         };
-        let policies = TopicReader::start(config, &topics.policies, stop.clone())?;
+        let policies = TopicFeed::start(config, &topics.policies, stop.clone())?;
         tokio::spawn(records::keep(policies, records));
-        let processes = TopicReader::start(config, &topics.processes, stop.clone())?;
+        let processes = TopicFeed::start(config, &topics.processes, stop.clone())?;
         tokio::spawn(rollout::keep(processes, trackers, clock));
         Ok(views)
     }

@@ -258,7 +258,7 @@ fn narrate(observer: &Observer, clock: Clock, over: &CancellationToken) -> Scene
     let mut scene = Scene::default();
     let mut next_status = STATUS_EVERY;
     while !over.is_cancelled() {
-        if let Some(line) = observer.watch(NAP, &mut scene) {
+        if let Some(line) = observer.observe(NAP, &mut scene) {
             tell(clock, &line);
         }
         if clock.elapsed() >= next_status {

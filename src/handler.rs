@@ -47,7 +47,7 @@ use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::Member;
-use crate::kafka::reader::with_group_id;
+use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
 use crate::metrics::certificates;
 use crate::processes::Identity;

@@ -1,18 +1,17 @@
-//! `sundown check`: sends a session through and sees it end.
+//! `sundown check`: writes a session's events and waits for its terminal event.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset};
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::errors::WithHint;
 use crate::kafka::event_writer::{EventWriter, Target};
-use crate::kafka::reader::{self, reader_config};
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::{ExistingTopics, TopicAdmin, require};
 use crate::output;
 use crate::session::{EventKind, Span};
@@ -20,12 +19,12 @@ use crate::wire::duration;
 use crate::wire::event::encode::{SessionEvent, user_id};
 use crate::wire::terminal::SessionEnded;
 
-/// Whom the session is of.
+/// The user of the session.
 const USER: &str = "sundown-check";
-/// How long one question to the brokers may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for a record before looking at the clock.
-const POLL: Duration = Duration::from_millis(100);
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval at which a wait for records checks the time.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Flags of `sundown check`.
 #[derive(Args, Clone, Debug)]
@@ -35,12 +34,11 @@ pub struct CheckArgs {
     pub timeout: Span,
 }
 
-/// Writes the login and the logout of a session that is made up, and waits for its
-/// terminal event: the way through Kafka and a tracker, as any application takes it.
-/// Handlers see that event too, like every other.
+/// Writes the login and the logout of a new session, and waits for its terminal event.
+/// Handlers receive that event like any other.
 ///
 /// # Errors
-/// If a topic is missing, Kafka cannot be reached, or nothing ends the session in time.
+/// If a topic is missing, Kafka cannot be reached, or no tracker ends the session in time.
 pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let clock = Clock::default();
     let topics = global.topics.topics();
@@ -51,9 +49,9 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let names = [topics.session_logs.as_str(), &topics.expired_sessions];
     let existing = runtime.block_on(require(&admin, &names))?;
 
-    // From here on nothing is missed, however fast the tracker is.
+    // Before the events are written, so that the terminal event cannot be missed.
     let config = global.connection.client_config()?;
-    let consumer = at_the_end(&config, &topics.expired_sessions, &existing)?;
+    let reader = reader_at_end(&config, &topics.expired_sessions, &existing)?;
     let id = format!("sundown-check-{}", Uuid::new_v4().simple());
     let partitions = existing[&topics.session_logs].partition_count();
     let writer = EventWriter::new(
@@ -76,59 +74,55 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     writer.finish()?;
 
     let written = clock.elapsed();
-    let patience =
-        Duration::from_millis(u64::try_from(args.timeout.as_millis()).unwrap_or_default());
-    while clock.elapsed().saturating_sub(written) < patience {
-        let Some(record) = reader::poll(&consumer, POLL) else {
+    let timeout = u64::try_from(args.timeout.as_millis()).unwrap_or_default();
+    let timeout = Duration::from_millis(timeout);
+    while clock.elapsed().saturating_sub(written) < timeout {
+        // The reader logs errors, and librdkafka retries.
+        let Ok(Some(Polled::Record(record))) = reader.poll(POLL_INTERVAL) else {
             continue;
-        };
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::warn!(error = %WithHint(&error), "trying again");
-                continue;
-            }
         };
         if record.key() == Some(id.as_bytes()) {
             let took = clock.elapsed().saturating_sub(written);
-            return tell(&id, record.payload().unwrap_or_default(), took);
+            return report(&id, record.payload().unwrap_or_default(), took);
         }
     }
     anyhow::bail!(
-        "the session {id} did not end within {}: nothing was written to {}; check that a tracker runs, is ready (/readyz) and works on {}",
+        "session {id} did not end within {}: no terminal event in {}; check that a tracker runs, is ready (/readyz) and reads {}",
         args.timeout,
         topics.expired_sessions,
         topics.session_logs
     )
 }
 
-/// A consumer of all of a topic's partitions, from their ends on.
-fn at_the_end(
+/// A reader of all of a topic's partitions from their ends on.
+fn reader_at_end(
     config: &ClientConfig,
     topic: &str,
     existing: &ExistingTopics,
-) -> anyhow::Result<BaseConsumer> {
-    let consumer: BaseConsumer = reader_config(config, topic).create()?;
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..existing[topic].partition_count() {
-        let (_, end) = consumer
-            .fetch_watermarks(topic, partition, TIMEOUT)
-            .map_err(|error| {
-                anyhow::anyhow!("cannot ask where {topic} ends: {}", WithHint(&error))
-            })?;
-        assignment.add_partition_offset(topic, partition, Offset::Offset(end))?;
-    }
-    consumer.assign(&assignment)?;
-    Ok(consumer)
+) -> anyhow::Result<TopicReader> {
+    let options = ReaderOptions {
+        name: topic,
+        request_timeout: REQUEST_TIMEOUT,
+        properties: &[],
+    };
+    let reader = TopicReader::new(config, &options)?;
+    let partitions: Vec<_> = (0..existing[topic].partition_count()).collect();
+    let ends = reader.end_offsets(topic, &partitions);
+    let ends = ends.map_err(|error| {
+        anyhow::anyhow!("cannot list end offsets of {topic}: {}", WithHint(&error))
+    })?;
+    let ends = ends.into_iter();
+    reader.assign(ends.map(|(partition, end)| (topic, partition, Offset::Offset(end))))?;
+    Ok(reader)
 }
 
-fn tell(id: &str, ending: &[u8], took: Duration) -> anyhow::Result<()> {
-    let ending: SessionEnded =
-        serde_json::from_slice(ending).context("the terminal event cannot be understood")?;
+fn report(id: &str, terminal_event: &[u8], took: Duration) -> anyhow::Result<()> {
+    let event: SessionEnded =
+        serde_json::from_slice(terminal_event).context("cannot decode the terminal event")?;
     output::line(format!(
         "session {id} ended after {took:.1?}: {} under policy {}",
-        ending.reason.as_str(),
-        ending.policy.name
+        event.reason.as_str(),
+        event.policy.name
     ));
     Ok(())
 }

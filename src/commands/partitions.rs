@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::topic_reader::{TopicEvent, TopicReader};
+use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, OutputArgs, table};
 use crate::policy::pauses::{PausableRole, Pause, PauseWriter, Pauses, Place};
@@ -142,7 +142,7 @@ async fn read(global: &GlobalArgs) -> anyhow::Result<Pauses> {
     require(&TopicAdmin::new(&config)?, &[&topic]).await?;
     let stop = CancellationToken::new();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let mut followed = TopicReader::start(&config, &topic, stop)?;
+    let mut followed = TopicFeed::start(&config, &topic, stop)?;
     let mut pauses = Pauses::default();
     let read = async {
         while let Some(TopicEvent::Record(record)) = followed.recv().await {

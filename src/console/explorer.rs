@@ -1,103 +1,103 @@
-//! Reads records of the installation's topics when somebody asks for them.
+//! Reads excerpts of the installation's topics on request.
 
 pub mod decode;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio::sync::Semaphore;
 
 use super::live::tail::TailRecord;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
-use crate::kafka::reader::{self, reader_config};
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::{ExistingTopics, Offsets, TopicAdmin};
 use crate::session::Timestamp;
 
-/// The most records that one answer holds.
+/// Bounds the records of one excerpt.
 pub const MAX_RECORDS: usize = 100;
-/// Questions answered at once; further ones are refused.
-const MAX_QUESTIONS: usize = 4;
-/// How long one answer may take to come together.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait for a record before looking at the time.
-const POLL: Duration = Duration::from_millis(100);
-/// How much of a partition is fetched ahead, in KiB.
-const FETCHED_KIB: &str = "4096";
+/// Bounds concurrent reads; further ones are refused.
+const MAX_CONCURRENT_READS: usize = 4;
+/// Bounds each request for offsets, and the reading of records.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which a wait for records checks the time.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Bounds the records that librdkafka fetches ahead, in KiB.
+const MAX_PREFETCH_KIB: &str = "4096";
 
-/// Where to begin.
+const OPTIONS: ReaderOptions<'_> = ReaderOptions {
+    name: "sundown-console-explorer",
+    request_timeout: READ_TIMEOUT,
+    properties: &[
+        ("auto.offset.reset", "earliest"),
+        ("queued.max.messages.kbytes", MAX_PREFETCH_KIB),
+    ],
+};
+
+/// The first record of an excerpt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// At this offset.
     Offset(i64),
-    /// At the first record of this time or later.
+    /// The first record with this timestamp or a later one.
     Time(Timestamp),
-    /// So that the last record of the partition is the last of the answer.
+    /// The one from which the excerpt reaches the end of the partition.
     Newest,
 }
 
-/// Records of a partition, and where it begins and ends.
+/// Records of a partition.
 #[derive(Clone, Debug)]
 pub struct Excerpt {
     /// The records, in order.
     pub records: Vec<TailRecord>,
-    /// What the partition has.
+    /// The partition's first and last stable offset.
     pub offsets: Offsets,
 }
 
-/// Reads records.
+/// Reads excerpts of topics, a few at a time.
 #[derive(Clone)]
 pub struct Explorer {
     config: ClientConfig,
     admin: TopicAdmin,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Explorer {
-    /// Reads from the cluster that `config` names.
-    ///
     /// # Errors
-    /// If it is not one that librdkafka accepts.
+    /// If librdkafka rejects the configuration.
     pub fn new(config: &ClientConfig) -> anyhow::Result<Self> {
         let admin = TopicAdmin::new(config)?;
-        let mut config = reader_config(config, "sundown-console-explorer");
-        config
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", FETCHED_KIB);
         Ok(Self {
-            config,
+            config: config.clone(),
             admin,
-            places: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
         })
     }
 
     /// Those of `names` that exist.
     ///
     /// # Errors
-    /// [`Problem::Kafka`] if no broker answers.
+    /// [`Problem::Kafka`] if no broker responds.
     pub async fn existing(&self, names: &[&str]) -> Result<ExistingTopics, Problem> {
         let existing = self.admin.existing(names).await;
         existing.map_err(|error| Problem::Kafka(error.to_string()))
     }
 
-    /// The offsets of a topic's partitions, in order.
+    /// The offsets of a topic's partitions, in order of their numbers.
     ///
     /// # Errors
-    /// [`Problem::Kafka`] if no broker answers.
+    /// [`Problem::Kafka`] if no broker responds.
     pub async fn offsets(&self, topic: &str, partitions: i32) -> Result<Vec<Offsets>, Problem> {
         let offsets = self.admin.offsets(topic, partitions).await;
         offsets.map_err(|error| Problem::Kafka(error.to_string()))
     }
 
-    /// Up to `count` committed records of a partition.
+    /// Reads up to `count` committed records of a partition, at most [`MAX_RECORDS`].
     ///
     /// # Errors
-    /// [`Problem::Busy`] if too many ask at once, [`Problem::Kafka`] if no broker answers.
+    /// [`Problem::Busy`] if too many reads are running, [`Problem::Kafka`] if no broker responds.
     pub async fn read(
         &self,
         topic: &str,
@@ -105,12 +105,12 @@ impl Explorer {
         start: Start,
         count: usize,
     ) -> Result<Excerpt, Problem> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| Problem::Busy)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| Problem::Busy)?;
         let (config, topic) = (self.config.clone(), topic.to_owned());
         let reading = tokio::task::spawn_blocking(move || {
             let excerpt = read(&config, &topic, partition, start, count.min(MAX_RECORDS));
-            drop(place);
+            drop(permit);
             excerpt
         });
         let excerpt = reading.await.unwrap_or(Err(KafkaError::Canceled));
@@ -131,47 +131,28 @@ fn read(
     start: Start,
     count: usize,
 ) -> KafkaResult<Excerpt> {
-    let consumer: BaseConsumer = config.create()?;
-    let (first, end) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
-    let wanted = i64::try_from(count).unwrap_or(i64::MAX);
-    let offset = match start {
+    let reader = TopicReader::new(config, &OPTIONS)?;
+    let offsets = reader.partition_offsets(topic, partition)?;
+    let Offsets { first, end } = offsets;
+    let limit = i64::try_from(count).unwrap_or(i64::MAX);
+    let start = match start {
         Start::Offset(offset) => offset,
-        Start::Newest => end - wanted,
-        Start::Time(at) => at_time(&consumer, topic, partition, at)?.unwrap_or(end),
+        Start::Newest => end - limit,
+        Start::Time(time) => {
+            let found = reader.offset_for_time(topic, partition, time)?;
+            found.unwrap_or(end)
+        }
     };
-    let mut position = TopicPartitionList::new();
-    position.add_partition_offset(topic, partition, Offset::Offset(offset.clamp(first, end)))?;
-    consumer.assign(&position)?;
+    let start = Offset::Offset(start.clamp(first, end));
+    reader.assign([(topic, partition, start)])?;
     let clock = Clock::default();
     let mut records = Vec::new();
-    while records.len() < count && clock.elapsed() < PATIENCE {
-        match reader::poll(&consumer, POLL) {
-            Some(Ok(record)) => records.push(TailRecord::from(&record)),
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
-            Some(Err(error)) => return Err(error),
+    while records.len() < count && clock.elapsed() < READ_TIMEOUT {
+        match reader.poll(POLL_INTERVAL)? {
+            Some(Polled::Record(record)) => records.push(TailRecord::from(&record)),
+            Some(Polled::EndOfPartition(_)) => break,
             None => {}
         }
     }
-    Ok(Excerpt {
-        records,
-        offsets: Offsets { first, end },
-    })
-}
-
-fn at_time(
-    consumer: &BaseConsumer,
-    topic: &str,
-    partition: i32,
-    at: Timestamp,
-) -> KafkaResult<Option<i64>> {
-    let mut asked = TopicPartitionList::new();
-    // Negative times would be Kafka's names for the beginning and the end.
-    let at = at.as_millis().max(0);
-    asked.add_partition_offset(topic, partition, Offset::Offset(at))?;
-    let answer = consumer.offsets_for_times(asked, PATIENCE)?;
-    let found = answer.elements().first().map(|element| element.offset());
-    Ok(match found {
-        Some(Offset::Offset(offset)) => Some(offset),
-        _ => None,
-    })
+    Ok(Excerpt { records, offsets })
 }

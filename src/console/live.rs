@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::kafka::Topics;
-use crate::kafka::topic_reader::TopicEvent;
+use crate::kafka::topic_feed::TopicEvent;
 use crate::policy::topic::PolicyState;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;

@@ -25,7 +25,7 @@ use crate::controller::metrics::{ControllerMetrics, PartitionLag};
 use crate::health::Heartbeat;
 use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::GroupOffsets;
-use crate::kafka::reader::with_group_id;
+use crate::kafka::reader_config::with_group_id;
 use crate::session::Timestamp;
 use oldest::Range;
 use oldest::{OldestUnread, Unread};
@@ -186,7 +186,7 @@ fn lag(range: &Range, unread: Unread, now: Timestamp) -> Lag {
     let (records, seconds) = match unread {
         Unread::Nothing => (0, Some(0.0)),
         Unread::From { offset, at } => (range.end - offset, Some(seconds(at))),
-        Unread::NotLooked => (range.end - range.position, None),
+        Unread::Unknown => (range.end - range.position, None),
     };
     Lag {
         partition: range.partition,
@@ -211,7 +211,7 @@ mod tests {
         for (unread, records, seconds) in [
             (Unread::Nothing, 0, Some(0.0)),
             (Unread::From { offset: 12, at }, 8, Some(2.5)),
-            (Unread::NotLooked, 10, None),
+            (Unread::Unknown, 10, None),
         ] {
             let expected = Lag {
                 partition: 3,

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
 use crate::kafka::list_offsets::watermarks;
 use crate::kafka::recreating_producer::RecreatingProducer;
-use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
+use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::policy::pauses::is_control;
 
 /// How often the brokers are asked where the topic ends.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
+use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::processes::{ProcessReport, ProcessState, is_live};
 use crate::session::Timestamp;
 

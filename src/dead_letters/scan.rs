@@ -1,57 +1,59 @@
-//! Reading a dead-letter topic from its beginning to its present end.
+//! Reads a dead-letter topic from its beginning to its current end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use anyhow::{anyhow, bail};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message, Offset};
 
 use super::letter::DeadLetter;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
-use crate::kafka::reader::{self, reader_config};
+use crate::kafka::topic_reader::pending_ends::PendingEnds;
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
+use crate::kafka::topics::Offsets;
 use crate::wire::dead_letter::PROCESSED;
 
-/// How long one question to the brokers may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for a record before looking at the positions.
-const POLL: Duration = Duration::from_millis(100);
-/// For how long nothing may come before this is given up: longer than the brokers keep a
-/// transaction open that nobody ends.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval at which a wait for records checks positions.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Bounds the time without a record; longer than the brokers' default transaction timeout.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const OPTIONS: ReaderOptions<'_> = ReaderOptions {
+    name: "sundown-dlq",
+    request_timeout: REQUEST_TIMEOUT,
+    properties: &[("auto.offset.reset", "earliest")],
+};
 
 /// A dead-letter topic as it was when it was opened.
 pub(crate) struct Scan {
     config: ClientConfig,
     topic: String,
-    /// Where each partition begins and ends, empty ones left out.
-    ranges: BTreeMap<i32, (i64, i64)>,
+    /// The offsets of each partition that is not empty, up to its high watermark.
+    offsets: BTreeMap<i32, Offsets>,
     processed: BTreeSet<(i32, i64)>,
     clock: Clock,
 }
 
 impl Scan {
-    /// Notes where `topic` ends, and which letters before that have been dealt with.
+    /// Lists the end offsets of `topic`, and reads which dead letters before them have been
+    /// processed.
     pub(crate) fn open(config: &ClientConfig, topic: &str) -> anyhow::Result<Self> {
-        let mut config = reader_config(config, "sundown-dlq");
-        config
-            .set("auto.offset.reset", "earliest")
-            .set("isolation.level", "read_uncommitted");
         let mut scan = Self {
-            ranges: ranges(&config, topic)?,
+            offsets: offsets(config, topic)?,
             topic: topic.to_owned(),
             processed: BTreeSet::new(),
             clock: Clock::default(),
-            config,
+            config: config.clone(),
         };
-        scan.config.set("isolation.level", "read_committed");
         let mut processed = BTreeSet::new();
         scan.read(|record| {
-            if let Some(offset) = settles(record) {
+            if let Some(offset) = processed_offset(record) {
                 processed.insert((record.partition(), offset));
             }
             Ok(ControlFlow::Continue(()))
@@ -60,20 +62,20 @@ impl Scan {
         Ok(scan)
     }
 
-    /// How many offsets there are to read.
+    /// The number of offsets to read.
     pub(crate) fn offsets(&self) -> u64 {
-        let spans = self.ranges.values().map(|(start, end)| end - start);
+        let spans = self.offsets.values().map(|range| range.end - range.first);
         u64::try_from(spans.sum::<i64>()).unwrap_or_default()
     }
 
-    /// Visits the letters that nobody has dealt with, oldest first in each partition.
+    /// Visits the dead letters that have not been processed, in order within each partition.
     pub(crate) fn letters(
         &self,
         mut visit: impl FnMut(DeadLetter) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<()> {
         self.read(|record| {
             let place = (record.partition(), record.offset());
-            if settles(record).is_some() || self.processed.contains(&place) {
+            if processed_offset(record).is_some() || self.processed.contains(&place) {
                 return Ok(ControlFlow::Continue(()));
             }
             visit(DeadLetter::read(record))
@@ -84,103 +86,88 @@ impl Scan {
         &self,
         mut visit: impl FnMut(&BorrowedMessage<'_>) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<()> {
-        let mut open = self.ranges.clone();
-        let mut assignment = TopicPartitionList::new();
-        for (&partition, &(start, _)) in &open {
-            assignment.add_partition_offset(&self.topic, partition, Offset::Offset(start))?;
-        }
-        if open.is_empty() {
+        let ranges = self.offsets.iter();
+        let mut pending: PendingEnds = ranges.map(|(&id, range)| (id, range.end)).collect();
+        if pending.is_empty() {
             return Ok(());
         }
-        let consumer: BaseConsumer = self.config.create()?;
-        consumer.assign(&assignment)?;
-        let mut last = self.clock.elapsed();
-        while !open.is_empty() {
-            match reader::poll(&consumer, POLL) {
-                Some(Ok(record)) => {
-                    last = self.clock.elapsed();
-                    let Some(&(_, end)) = open.get(&record.partition()) else {
-                        continue;
-                    };
-                    if record.offset() < end && visit(&record)?.is_break() {
+        let reader = TopicReader::new(&self.config, &OPTIONS)?;
+        let ranges = self.offsets.iter();
+        let first = ranges.map(|(&id, range)| (&*self.topic, id, Offset::Offset(range.first)));
+        reader.assign(first)?;
+        let mut last_record = self.clock.elapsed();
+        while !pending.is_empty() {
+            match reader.poll(POLL_INTERVAL) {
+                Ok(Some(Polled::Record(record))) => {
+                    last_record = self.clock.elapsed();
+                    let (partition, offset) = (record.partition(), record.offset());
+                    if pending.contains(partition, offset) && visit(&record)?.is_break() {
                         return Ok(());
                     }
-                    if record.offset() + 1 >= end {
-                        open.remove(&record.partition());
+                    pending.advance(partition, offset + 1);
+                }
+                // Transaction markers may follow the last record; only positions show them.
+                Ok(Some(Polled::EndOfPartition(_)) | None) => {
+                    for (partition, position) in reader.positions(&self.topic).unwrap_or_default() {
+                        pending.advance(partition, position);
                     }
                 }
-                Some(Err(error)) => explain(&error, &self.topic)?,
-                None => self.close_at_end(&consumer, &mut open),
+                Err(error) if is_final(&error) => {
+                    bail!("cannot read {}: {}", self.topic, WithHint(&error))
+                }
+                Err(_) => {}
             }
-            if self.clock.elapsed().saturating_sub(last) > PATIENCE {
+            if self.clock.elapsed().saturating_sub(last_record) > IDLE_TIMEOUT {
                 bail!(
-                    "the end of {} is not reached: a transaction is open there, or the \
-                     brokers do not answer; try again in a while",
+                    "cannot read {} to its end: a transaction is open on it, or the brokers do \
+                     not respond; retry later",
                     self.topic
                 );
             }
         }
         Ok(())
     }
-
-    /// Behind the last record there may be transaction markers, which only positions show.
-    fn close_at_end(&self, consumer: &BaseConsumer, open: &mut BTreeMap<i32, (i64, i64)>) {
-        let Ok(positions) = consumer.position() else {
-            return;
-        };
-        open.retain(|&partition, &mut (_, end)| {
-            let element = positions.find_partition(&self.topic, partition);
-            let offset = element.map(|element| element.offset());
-            !matches!(offset, Some(Offset::Offset(at)) if at >= end)
-        });
-    }
 }
 
-fn ranges(config: &ClientConfig, topic: &str) -> anyhow::Result<BTreeMap<i32, (i64, i64)>> {
-    let consumer: BaseConsumer = config.create()?;
-    let metadata = consumer
-        .fetch_metadata(Some(topic), TIMEOUT)
-        .context("no broker answers; check --bootstrap-servers")?;
-    let partitions = metadata
-        .topics()
-        .iter()
-        .flat_map(|topic| topic.partitions());
-    let mut ranges = BTreeMap::new();
-    for partition in partitions.map(|partition| partition.id()) {
-        let range = consumer.fetch_watermarks(topic, partition, TIMEOUT);
-        let (start, end) = range.with_context(|| format!("cannot ask where {topic} ends"))?;
-        if start < end {
-            ranges.insert(partition, (start, end));
-        }
-    }
-    if metadata
-        .topics()
-        .iter()
-        .all(|topic| topic.partitions().is_empty())
-    {
-        bail!("there is no topic {topic}; make it with `sundown topics create`");
-    }
-    Ok(ranges)
+/// The offsets of each partition that is not empty, up to its high watermark.
+fn offsets(config: &ClientConfig, topic: &str) -> anyhow::Result<BTreeMap<i32, Offsets>> {
+    let reader = TopicReader::read_uncommitted(config, &OPTIONS)?;
+    let partitions =
+        reader
+            .partitions(topic)
+            .map_err(|error| match error.rdkafka_error_code() {
+                Some(
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                ) => {
+                    anyhow!("topic {topic} does not exist; create it with `sundown topics create`")
+                }
+                Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    anyhow!("cannot read {topic}: {}", WithHint(&error))
+                }
+                _ => anyhow!("no broker responds ({error}); check --bootstrap-servers"),
+            })?;
+    let offsets = reader.offsets(topic, &partitions);
+    let mut offsets =
+        offsets.map_err(|error| anyhow!("cannot list offsets of {topic}: {}", WithHint(&error)))?;
+    offsets.retain(|_, range| range.first < range.end);
+    Ok(offsets)
 }
 
-/// The offset of the letter that this record says has been dealt with.
-fn settles(record: &BorrowedMessage<'_>) -> Option<i64> {
+/// The offset of the dead letter that this record marks as processed.
+fn processed_offset(record: &BorrowedMessage<'_>) -> Option<i64> {
     let mut headers = record.headers()?.iter();
     let header = headers.find(|header| header.key == PROCESSED)?;
     str::from_utf8(header.value?).ok()?.parse().ok()
 }
 
-/// Errors that librdkafka recovers from on its own are no end.
-fn explain(error: &KafkaError, topic: &str) -> anyhow::Result<()> {
-    match error.rdkafka_error_code() {
+/// Whether librdkafka does not recover from this error.
+fn is_final(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
         Some(
             RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::Fatal,
-        ) => bail!("cannot read {topic}: {}", WithHint(error)),
-        _ => {
-            tracing::debug!(%error, topic, "reading failed; trying again");
-            Ok(())
-        }
-    }
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::Fatal,
+        )
+    )
 }

@@ -1,28 +1,30 @@
-//! Watches the demo's topics.
+//! Observes the demo's topics.
 
 use std::time::Duration;
 
 use anyhow::Context;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Offset;
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::scene::Scene;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::reader::reader_config;
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::Subject;
 use crate::wire::event::decode::decode;
 
-/// Reads session events, terminal events and process reports, of whatever process.
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads session events, terminal events and process reports.
 pub(super) struct Observer {
-    consumer: BaseConsumer,
+    reader: TopicReader,
     topics: Topics,
 }
 
 impl Observer {
-    /// Watches everything that is written from now on.
+    /// Observes the records that are appended from now on.
     pub(super) async fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
         let config = global.connection.client_config()?;
         let topics = global.topics.topics();
@@ -33,32 +35,34 @@ impl Observer {
         ];
         let admin = TopicAdmin::new(&config)?;
         let existing = require(&admin, &names).await?;
-        let mut positions = TopicPartitionList::new();
-        for (name, state) in existing {
-            let offsets = admin.offsets(&name, state.partition_count()).await?;
+        let mut positions = Vec::new();
+        for (name, state) in &existing {
+            let offsets = admin.offsets(name, state.partition_count()).await?;
             for (partition, offsets) in (0..).zip(offsets) {
-                positions.add_partition_offset(&name, partition, Offset::Offset(offsets.end))?;
+                positions.push((name.as_str(), partition, Offset::Offset(offsets.end)));
             }
         }
-        let consumer: BaseConsumer = reader_config(&config, "sundown-demo-observer")
-            .create()
-            .context("cannot watch the topics")?;
-        consumer.assign(&positions)?;
-        Ok(Self { consumer, topics })
+        let options = ReaderOptions {
+            name: "sundown-demo-observer",
+            request_timeout: REQUEST_TIMEOUT,
+            properties: &[],
+        };
+        let reader = TopicReader::new(&config, &options).context("cannot observe the topics")?;
+        reader.assign(positions)?;
+        Ok(Self { reader, topics })
     }
 
-    /// Takes in what is written within `time`, the first thing at least; lines about it.
-    pub(super) fn watch(&self, time: Duration, scene: &mut Scene) -> Option<String> {
-        match self.consumer.poll(time)? {
-            Ok(message) => self.see(&message, scene),
-            Err(error) => {
-                tracing::debug!(%error, "the observer goes on");
-                None
-            }
+    /// Applies the next record that is appended within `timeout` to `scene`; returns the
+    /// lines to print about it.
+    pub(super) fn observe(&self, timeout: Duration, scene: &mut Scene) -> Option<String> {
+        match self.reader.poll(timeout) {
+            Ok(Some(Polled::Record(message))) => self.apply(&message, scene),
+            // The reader logs errors, and librdkafka retries.
+            Ok(_) | Err(_) => None,
         }
     }
 
-    fn see(&self, message: &BorrowedMessage<'_>, scene: &mut Scene) -> Option<String> {
+    fn apply(&self, message: &BorrowedMessage<'_>, scene: &mut Scene) -> Option<String> {
         let value = message.payload()?;
         let topic = message.topic();
         if topic == self.topics.session_logs {

@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::topic_reader::TopicReader;
+use crate::kafka::topic_feed::TopicFeed;
 use crate::policy::pauses::PausableRole;
 use crate::policy::topic;
 use crate::policy::topic::{PolicyState, PolicyUpdate};
@@ -40,7 +40,7 @@ impl PolicyActions {
         stop: CancellationToken,
         refused: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let followed = TopicReader::start(config, topic, stop)?;
+        let followed = TopicFeed::start(config, topic, stop)?;
         let (sender, view) = watch::channel(None);
         let (pause, paused) = watch::channel(BTreeSet::new());
         topic::watch(followed, move |news| match news {

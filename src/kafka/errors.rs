@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message};
 
-use super::reader::reader_config;
+use super::reader_config::reader_config;
 
 /// How long a connection may take to fail once more.
 const FAILS_WITHIN: Duration = Duration::from_secs(3);

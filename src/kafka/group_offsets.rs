@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::list_offsets::list_offsets;
-use super::reader::reader_config;
+use super::reader_config::reader_config;
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Where partitions begin and end.
+//! Partitions of a topic and their offsets, as brokers report them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,83 +8,134 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-/// Where partitions of a topic begin ([`Offset::Beginning`]) or end ([`Offset::End`]), as
-/// the client's isolation level sees it: one question for all of them (ListOffsets, KIP-79).
+use crate::session::Timestamp;
+
+/// The partitions of a topic.
 ///
 /// # Errors
-/// If the brokers do not answer within `patience`, or one of them does not tell.
+/// If the topic does not exist, or no broker responds within `timeout`.
+pub(super) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<Vec<i32>> {
+    let metadata = client.fetch_metadata(Some(topic), timeout)?;
+    let described = metadata.topics().first();
+    let error = described.and_then(rdkafka::metadata::MetadataTopic::error);
+    if let Some(error) = error {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    let partitions = described.into_iter().flat_map(|topic| topic.partitions());
+    let partitions: Vec<_> = partitions.map(|partition| partition.id()).collect();
+    if partitions.is_empty() {
+        let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
+        return Err(KafkaError::MetadataFetch(unknown));
+    }
+    Ok(partitions)
+}
+
+/// The first ([`Offset::Beginning`]) or end ([`Offset::End`]) offset of each partition, at
+/// the client's isolation level, in one `ListOffsets` request per broker (KIP-79).
+///
+/// # Errors
+/// If the brokers do not respond within `timeout`, or a response omits a partition.
 pub(super) fn list_offsets<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partitions: &[i32],
-    edge: Offset,
-    patience: Duration,
+    offset: Offset,
+    timeout: Duration,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
-    with_fresh_metadata(client.client(), topic, patience, || {
-        ask(client, topic, partitions, edge, patience)
+    with_fresh_metadata(client.client(), topic, timeout, || {
+        // The timestamps -2 and -1 select the first and the end offset.
+        let listed = offsets_for_times(client, topic, partitions, offset, timeout)?;
+        let offsets = listed.into_iter().map(|(partition, offset)| match offset {
+            Offset::Offset(offset) => Ok((partition, offset)),
+            // librdkafka returns the request's offset for a partition without response.
+            _ => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NoOffset)),
+        });
+        offsets.collect()
     })
 }
 
-/// Where a partition of a topic begins and where it ends, committed or not.
+/// The offset of a partition's first record with this timestamp or a later one, if there is
+/// such a record.
 ///
 /// # Errors
-/// If its leader does not answer within `patience`.
+/// If the partition's leader does not respond within `timeout`.
+pub(super) fn offset_for_time<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    time: Timestamp,
+    timeout: Duration,
+) -> KafkaResult<Option<i64>> {
+    // Negative timestamps select the first and the end offset.
+    let time = Offset::Offset(time.as_millis().max(0));
+    let listed = with_fresh_metadata(client.client(), topic, timeout, || {
+        offsets_for_times(client, topic, &[partition], time, timeout)
+    })?;
+    Ok(match listed.first() {
+        Some((_, Offset::Offset(offset))) => Some(*offset),
+        _ => None,
+    })
+}
+
+/// A partition's first offset and its end offset at the client's isolation level.
+///
+/// # Errors
+/// If the partition's leader does not respond within `timeout`.
 pub(crate) fn watermarks<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     partition: i32,
-    patience: Duration,
+    timeout: Duration,
 ) -> KafkaResult<(i64, i64)> {
-    with_fresh_metadata(client, topic, patience, || {
-        client.fetch_watermarks(topic, partition, patience)
+    with_fresh_metadata(client, topic, timeout, || {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "retried with fresh metadata here"
+        )]
+        client.fetch_watermarks(topic, partition, timeout)
     })
 }
 
-/// Asks, and once more with what the brokers say of the topic now if the client knows of no
-/// such partition.
+/// Sends a request and, if the client does not know the partition, sends it once more after
+/// refreshing the topic's metadata.
 ///
-/// Of leaders a client knows what it has heard last. One that heard of the topic while it was
-/// being created, or a broker was starting, may know no partition of it, and would not ask again for a quarter of
-/// an hour (`metadata.max.age.ms`).
-///
-/// # Errors
-/// Those of the question, and if the brokers do not answer within `patience`.
+/// A client that fetched metadata while the topic was being created, or while a broker was
+/// starting, may know no partition of it, and does not refresh for a quarter of an hour
+/// (`metadata.max.age.ms`).
 fn with_fresh_metadata<C: ClientContext, T>(
     client: &Client<C>,
     topic: &str,
-    patience: Duration,
-    question: impl Fn() -> KafkaResult<T>,
+    timeout: Duration,
+    request: impl Fn() -> KafkaResult<T>,
 ) -> KafkaResult<T> {
-    match question() {
+    match request() {
         Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
-            client.fetch_metadata(Some(topic), patience)?;
-            question()
+            client.fetch_metadata(Some(topic), timeout)?;
+            request()
         }
-        answer => answer,
+        response => response,
     }
 }
 
-fn ask<C: ConsumerContext>(
+fn offsets_for_times<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     topic: &str,
     partitions: &[i32],
-    edge: Offset,
-    patience: Duration,
-) -> KafkaResult<BTreeMap<i32, i64>> {
-    let mut question = TopicPartitionList::new();
+    time: Offset,
+    timeout: Duration,
+) -> KafkaResult<Vec<(i32, Offset)>> {
+    let mut request = TopicPartitionList::new();
     for &partition in partitions {
-        // Instead of timestamps, -2 and -1 ask for the list_offsets.
-        question.add_partition_offset(topic, partition, edge)?;
+        request.add_partition_offset(topic, partition, time)?;
     }
-    let answer = client.offsets_for_times(question, patience)?;
-    let mut list_offsets = BTreeMap::new();
-    for element in answer.elements() {
+    let response = client.offsets_for_times(request, timeout)?;
+    let listed = response.elements().into_iter().map(|element| {
         element.error()?;
-        let Offset::Offset(offset) = element.offset() else {
-            // The question, given back.
-            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NoOffset));
-        };
-        list_offsets.insert(element.partition(), offset);
-    }
-    Ok(list_offsets)
+        Ok((element.partition(), element.offset()))
+    });
+    listed.collect()
 }

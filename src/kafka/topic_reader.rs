@@ -1,309 +1,276 @@
-//! Follows a topic: everything that is in it from the beginning, then what is added.
+//! Reads topics outside any consumer group.
 //!
-//! For what a process wants to know as a whole: the policies, what the other processes
-//! report. The reader belongs to no group and commits nothing. It has a thread of its
-//! own and outlives brokers that do not answer: it says so in the log and keeps trying.
+//! A [`TopicReader`] is assigned its partitions, reads committed records, and commits
+//! nothing. [`TopicFeed`](super::topic_feed::TopicFeed) runs one on a thread.
+
+mod context;
+pub mod pending_ends;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use std::{fmt, thread};
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio_util::sync::CancellationToken;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::errors::WithHint;
-use super::list_offsets::list_offsets;
-use super::reader::{self, reader_config};
+use super::list_offsets::{list_offsets, offset_for_time, partitions, watermarks};
+use super::reader_config::reader_config;
+use super::topics::Offsets;
 use crate::session::Timestamp;
-use crate::wire::record::{SourceRecord, TimestampKind};
+use context::ReaderContext;
 
-/// How many records may wait for whoever follows; at the bound, reading pauses.
-const QUEUE: usize = 1_000;
-/// How much librdkafka may fetch ahead of that, in KiB.
-const FETCHED_KIB: &str = "16384";
-/// How long one question to the brokers may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for a record before looking whether to stop.
-const POLL: Duration = Duration::from_millis(100);
-/// How long to wait for room in the queue before looking whether to stop.
-const ROOM: Duration = Duration::from_millis(5);
-/// How long to wait before the brokers are asked again where the topic ends: this after
-/// the first failure, twice as long after each further one, up to the longest.
-const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-
-/// What a follower learns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TopicEvent {
-    /// A record, those of a partition in their order.
-    Record(TopicRecord),
-    /// All that was in the topic when the brokers were first asked has been told;
-    /// transactions that were open then have been waited for. Told once.
-    CaughtUp,
+/// Settings of a [`TopicReader`].
+#[derive(Clone, Copy, Debug)]
+pub struct ReaderOptions<'a> {
+    /// Identifies the reader in logs; its `group.id` where the configuration has none.
+    pub name: &'a str,
+    /// Bounds each request for metadata and offsets.
+    pub request_timeout: Duration,
+    /// librdkafka properties.
+    pub properties: &'a [(&'a str, &'a str)],
 }
 
-/// A record of the topic that is followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicRecord {
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset.
-    pub offset: i64,
-    /// Its timestamp; [`Timestamp::MAX`] where it has none.
-    pub timestamp: Timestamp,
-    /// Whose time that is.
-    pub timestamp_kind: TimestampKind,
-    /// Its key.
-    pub key: Option<Vec<u8>>,
-    /// Its value; none in a tombstone.
-    pub value: Option<Vec<u8>>,
-}
-
-/// A thread that follows a topic.
+/// A consumer outside any group: it is assigned its partitions and commits nothing.
 pub struct TopicReader {
     consumer: BaseConsumer<ReaderContext>,
-    /// Sees the high watermark rather than the last stable offset.
-    asker: BaseConsumer<ReaderContext>,
-    topic: String,
-    sender: Sender<TopicEvent>,
-    stop: CancellationToken,
-    /// Where the partitions end whose end has not been reached; none once all have.
-    open: Option<BTreeMap<i32, i64>>,
-    /// What was last complained of, so that it is not said over and over.
-    told: Option<String>,
+    request_timeout: Duration,
+}
+
+/// What [`TopicReader::poll`] returns.
+pub enum Polled<'a> {
+    /// The next record of a partition.
+    Record(BorrowedMessage<'a>),
+    /// The reader has reached the end of this partition at its isolation level; more may be
+    /// appended later.
+    EndOfPartition(i32),
+}
+
+/// A committed offset of a consumer group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The offset that the group resumes from.
+    pub offset: i64,
+    /// The metadata committed with it.
+    pub metadata: String,
 }
 
 impl TopicReader {
-    /// Follows `topic`, read committed, from its first record on, until `stop` or until
-    /// the receiver is dropped. Brokers need not answer yet, nor the topic exist.
-    ///
-    /// Partitions that are added later are not followed. If the topic is made anew,
-    /// it is read from its beginning again.
+    /// Creates a reader of committed records. It connects when it is first used.
     ///
     /// # Errors
-    /// If the client's configuration is not one that librdkafka accepts, or no thread can
-    /// be started.
-    pub fn start(
+    /// If librdkafka rejects the configuration.
+    pub fn new(config: &ClientConfig, options: &ReaderOptions<'_>) -> KafkaResult<Self> {
+        Self::with_isolation(config, options, "read_committed")
+    }
+
+    /// Creates a reader whose end offsets are high watermarks rather than last stable
+    /// offsets.
+    ///
+    /// # Errors
+    /// If librdkafka rejects the configuration.
+    pub fn read_uncommitted(
         config: &ClientConfig,
-        topic: &str,
-        stop: CancellationToken,
-    ) -> anyhow::Result<Receiver<TopicEvent>> {
-        let mut config = reader_config(config, topic);
+        options: &ReaderOptions<'_>,
+    ) -> KafkaResult<Self> {
+        Self::with_isolation(config, options, "read_uncommitted")
+    }
+
+    fn with_isolation(
+        config: &ClientConfig,
+        options: &ReaderOptions<'_>,
+        isolation: &str,
+    ) -> KafkaResult<Self> {
+        let mut config = reader_config(config, options.name);
         config
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", FETCHED_KIB);
-        let context = || ReaderContext {
-            topic: topic.to_owned(),
+            .set("isolation.level", isolation)
+            .set("enable.partition.eof", "true");
+        for &(key, value) in options.properties {
+            config.set(key, value);
+        }
+        Ok(Self {
+            consumer: config.create_with_context(ReaderContext::new(options.name))?,
+            request_timeout: options.request_timeout,
+        })
+    }
+
+    /// The partitions of a topic.
+    ///
+    /// # Errors
+    /// If the topic does not exist, or no broker responds.
+    pub fn partitions(&self, topic: &str) -> KafkaResult<Vec<i32>> {
+        partitions(self.consumer.client(), topic, self.request_timeout)
+    }
+
+    /// The first offset and the end offset of a partition.
+    ///
+    /// # Errors
+    /// If its leader does not respond.
+    pub fn partition_offsets(&self, topic: &str, partition: i32) -> KafkaResult<Offsets> {
+        let client = self.consumer.client();
+        let (first, end) = watermarks(client, topic, partition, self.request_timeout)?;
+        Ok(Offsets { first, end })
+    }
+
+    /// The first offset and the end offset of each partition.
+    ///
+    /// # Errors
+    /// If a leader does not respond.
+    pub fn offsets(&self, topic: &str, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, Offsets>> {
+        let first = self.list_offsets(topic, partitions, Offset::Beginning)?;
+        let ends = self.list_offsets(topic, partitions, Offset::End)?;
+        let offsets = ends.into_iter().filter_map(|(partition, end)| {
+            let first = *first.get(&partition)?;
+            Some((partition, Offsets { first, end }))
+        });
+        Ok(offsets.collect())
+    }
+
+    /// The end offset of each partition.
+    ///
+    /// # Errors
+    /// If a leader does not respond.
+    pub fn end_offsets(&self, topic: &str, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, i64>> {
+        self.list_offsets(topic, partitions, Offset::End)
+    }
+
+    /// The offset of a partition's first record with this timestamp or a later one, if there
+    /// is such a record.
+    ///
+    /// # Errors
+    /// If the partition's leader does not respond.
+    pub fn offset_for_time(
+        &self,
+        topic: &str,
+        partition: i32,
+        time: Timestamp,
+    ) -> KafkaResult<Option<i64>> {
+        let timeout = self.request_timeout;
+        offset_for_time(&self.consumer, topic, partition, time, timeout)
+    }
+
+    /// The offset that the configured `group.id` has committed of a partition.
+    ///
+    /// A reader of committed records requests stable offsets (KIP-447): the response waits
+    /// for transactions that are pending on them.
+    ///
+    /// # Errors
+    /// If the group's coordinator does not respond.
+    pub fn committed_offset(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> KafkaResult<Option<CommittedOffset>> {
+        let mut request = TopicPartitionList::new();
+        request.add_partition(topic, partition);
+        let response = self
+            .consumer
+            .committed_offsets(request, self.request_timeout)?;
+        let Some(element) = response.find_partition(topic, partition) else {
+            return Ok(None);
         };
-        let consumer = config.create_with_context(context())?;
-        config.set("isolation.level", "read_uncommitted");
-        let (sender, receiver) = channel(QUEUE);
-        let follower = Self {
-            consumer,
-            asker: config.create_with_context(context())?,
-            topic: topic.to_owned(),
-            sender,
-            stop,
-            open: None,
-            told: None,
+        element.error()?;
+        let Offset::Offset(offset) = element.offset() else {
+            return Ok(None);
         };
-        thread::Builder::new()
-            .name("follower".to_owned())
-            .spawn(move || follower.run())?;
-        Ok(receiver)
+        Ok(Some(CommittedOffset {
+            offset,
+            metadata: element.metadata().to_owned(),
+        }))
     }
 
-    fn run(mut self) {
-        if self.assign().is_none() {
-            return;
+    /// Reads these partitions from these offsets on, and no others.
+    ///
+    /// # Errors
+    /// If librdkafka rejects an offset.
+    pub fn assign<'t>(
+        &self,
+        positions: impl IntoIterator<Item = (&'t str, i32, Offset)>,
+    ) -> KafkaResult<()> {
+        let mut assignment = TopicPartitionList::new();
+        for (topic, partition, offset) in positions {
+            assignment.add_partition_offset(topic, partition, offset)?;
         }
-        self.tell_if_caught_up();
-        while !self.over() {
-            match self.poll() {
-                None => {}
-                Some(Ok(record)) => {
-                    let (partition, position) = (record.partition, record.offset + 1);
-                    self.told = None;
-                    self.tell(TopicEvent::Record(record));
-                    self.reached(partition, position);
-                }
-                // Reading began once everything up to the noted end was stable, so this is
-                // behind it.
-                Some(Err(KafkaError::PartitionEOF(partition))) => self.reached(partition, i64::MAX),
-                Some(Err(error)) => self.complain(&WithHint(&error)),
+        self.consumer.assign(&assignment)
+    }
+
+    /// Stops reading.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn unassign(&self) -> KafkaResult<()> {
+        self.consumer.unassign()
+    }
+
+    /// Stops fetching a partition.
+    ///
+    /// # Errors
+    /// If the partition is not assigned.
+    pub fn pause(&self, topic: &str, partition: i32) -> KafkaResult<()> {
+        let mut paused = TopicPartitionList::new();
+        paused.add_partition(topic, partition);
+        self.consumer.pause(&paused)
+    }
+
+    /// Fetches all assigned partitions again. A partition stays paused across assignments.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn resume(&self) -> KafkaResult<()> {
+        self.consumer.resume(&self.consumer.assignment()?)
+    }
+
+    /// The next offset to be read of each partition of a topic that has been read from.
+    ///
+    /// Positions advance past transaction markers, which are not returned as records.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn positions(&self, topic: &str) -> KafkaResult<Vec<(i32, i64)>> {
+        let positions = self.consumer.position()?;
+        let positions = positions.elements_for_topic(topic);
+        let known = positions
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            });
+        Ok(known.collect())
+    }
+
+    /// The next record or end of a partition; `None` if there is none within `timeout`.
+    ///
+    /// Errors are logged once until reading succeeds again. librdkafka recovers from most of
+    /// them: the caller decides which are final. It also looks up the coordinator of the
+    /// `group.id`, and reports that the user is not authorized to; that is no error of a
+    /// reader that joins no group.
+    ///
+    /// # Errors
+    /// Whatever librdkafka reports.
+    pub fn poll(&self, timeout: Duration) -> KafkaResult<Option<Polled<'_>>> {
+        let polled = match self.consumer.poll(timeout) {
+            None => return Ok(None),
+            Some(Ok(record)) => Polled::Record(record),
+            Some(Err(KafkaError::PartitionEOF(partition))) => Polled::EndOfPartition(partition),
+            Some(Err(error)) => {
+                let code = error.rdkafka_error_code();
+                return match code {
+                    Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Ok(None),
+                    _ => Err(error),
+                };
             }
-        }
-    }
-
-    fn poll(&self) -> Option<KafkaResult<TopicRecord>> {
-        let polled = reader::poll(&self.consumer, POLL)?;
-        Some(polled.map(|message| TopicRecord::from(&message)))
-    }
-
-    /// Starts reading every partition from its beginning, and notes where they end. Asks
-    /// until there is an answer; nothing if told to stop before.
-    fn assign(&mut self) -> Option<()> {
-        let mut backoff = FIRST_BACKOFF;
-        while !self.over() {
-            match self.try_assign() {
-                Ok(()) => {
-                    self.told = None;
-                    return Some(());
-                }
-                Err(reason) => self.complain(&reason),
-            }
-            self.sleep(backoff);
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
-        }
-        None
-    }
-
-    fn try_assign(&mut self) -> Result<(), NotYet> {
-        let partitions = self.partitions()?;
-        let open = match self.open.take() {
-            Some(open) => open,
-            // The high watermark: what lies between it and the last stable offset may have
-            // been committed already.
-            None => ends(&self.asker, &self.topic, &partitions)?,
         };
-        let stable = ends(&self.consumer, &self.topic, &partitions)?;
-        let behind = |(partition, end): (&i32, &i64)| stable.get(partition) < Some(end);
-        let unstable = open.iter().any(behind);
-        self.open = Some(open);
-        if unstable {
-            return Err(NotYet::Transactions);
-        }
-        let mut beginnings = TopicPartitionList::new();
-        for partition in partitions {
-            beginnings.add_partition_offset(&self.topic, partition, Offset::Beginning)?;
-        }
-        Ok(self.consumer.assign(&beginnings)?)
+        self.consumer.context().clear_errors();
+        Ok(Some(polled))
     }
 
-    fn partitions(&self) -> KafkaResult<Vec<i32>> {
-        let metadata = self.consumer.fetch_metadata(Some(&self.topic), TIMEOUT)?;
-        let described = metadata.topics().first();
-        let error = described.and_then(rdkafka::metadata::MetadataTopic::error);
-        if let Some(error) = error {
-            return Err(KafkaError::MetadataFetch(error.into()));
-        }
-        let partitions = described.into_iter().flat_map(|topic| topic.partitions());
-        let partitions: Vec<_> = partitions.map(|partition| partition.id()).collect();
-        if partitions.is_empty() {
-            let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
-            return Err(KafkaError::MetadataFetch(unknown));
-        }
-        Ok(partitions)
-    }
-
-    /// Everything of `partition` before `position` has been told.
-    fn reached(&mut self, partition: i32, position: i64) {
-        if let Some(open) = &mut self.open
-            && open.get(&partition).is_some_and(|end| *end <= position)
-        {
-            open.remove(&partition);
-            self.tell_if_caught_up();
-        }
-    }
-
-    fn tell_if_caught_up(&mut self) {
-        if self.open.as_ref().is_some_and(BTreeMap::is_empty) {
-            self.open = None;
-            self.tell(TopicEvent::CaughtUp);
-        }
-    }
-
-    /// Waits for room in the queue, unless nobody wants to know any more.
-    fn tell(&self, mut followed: TopicEvent) {
-        while !self.stop.is_cancelled() {
-            match self.sender.try_send(followed) {
-                Err(TrySendError::Full(back)) => followed = back,
-                Ok(()) | Err(TrySendError::Closed(_)) => return,
-            }
-            thread::sleep(ROOM);
-        }
-    }
-
-    fn complain(&mut self, error: &dyn fmt::Display) {
-        let error = error.to_string();
-        if self.told.as_ref() != Some(&error) {
-            tracing::warn!(topic = self.topic, error, "cannot be read; trying again");
-            self.told = Some(error);
-        }
-    }
-
-    fn sleep(&self, mut time: Duration) {
-        while !time.is_zero() && !self.over() {
-            let step = time.min(POLL);
-            thread::sleep(step);
-            time -= step;
-        }
-    }
-
-    fn over(&self) -> bool {
-        self.stop.is_cancelled() || self.sender.is_closed()
+    fn list_offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        offset: Offset,
+    ) -> KafkaResult<BTreeMap<i32, i64>> {
+        let timeout = self.request_timeout;
+        list_offsets(&self.consumer, topic, partitions, offset, timeout)
     }
 }
-
-/// Why reading cannot begin.
-#[derive(Debug, thiserror::Error)]
-enum NotYet {
-    #[error("{}", WithHint(.0))]
-    Kafka(#[from] KafkaError),
-    #[error("a transaction is open on it: is its writer stuck?")]
-    Transactions,
-}
-
-/// Where the partitions end that have had records, as `client` sees it.
-fn ends(
-    client: &BaseConsumer<ReaderContext>,
-    topic: &str,
-    partitions: &[i32],
-) -> KafkaResult<BTreeMap<i32, i64>> {
-    let mut ends = list_offsets(client, topic, partitions, Offset::End, TIMEOUT)?;
-    ends.retain(|_, end| *end > 0);
-    Ok(ends)
-}
-
-impl From<&BorrowedMessage<'_>> for TopicRecord {
-    fn from(message: &BorrowedMessage<'_>) -> Self {
-        let (timestamp, timestamp_kind) = SourceRecord::timestamp(message);
-        Self {
-            partition: message.partition(),
-            offset: Message::offset(message),
-            timestamp,
-            timestamp_kind,
-            key: Message::key(message).map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
-        }
-    }
-}
-
-/// Says when all brokers are gone; librdkafka tells that once each time.
-struct ReaderContext {
-    topic: String,
-}
-
-impl ClientContext for ReaderContext {
-    fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::PartitionEOF) => {}
-            Some(RDKafkaErrorCode::AllBrokersDown) => {
-                tracing::warn!(
-                    topic = self.topic,
-                    reason,
-                    "no broker answers; trying again"
-                );
-            }
-            _ => tracing::debug!(topic = self.topic, %error, reason, "the follower goes on"),
-        }
-    }
-}
-
-impl ConsumerContext for ReaderContext {}

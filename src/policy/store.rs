@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::topic_reader::{TopicEvent, TopicReader};
+use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output;
 use crate::policy::document::SessionPolicy;
@@ -49,7 +49,7 @@ impl Store {
         require(&TopicAdmin::new(&self.config)?, &[&self.topic]).await?;
         let stop = CancellationToken::new();
         let _stopped_at_the_end = stop.clone().drop_guard();
-        let mut followed = TopicReader::start(&self.config, &self.topic, stop)?;
+        let mut followed = TopicFeed::start(&self.config, &self.topic, stop)?;
         let mut book = PolicyState::default();
         let read = async {
             while let Some(TopicEvent::Record(record)) = followed.recv().await {

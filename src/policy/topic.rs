@@ -6,7 +6,7 @@ use std::{io, thread};
 
 use tokio::sync::mpsc::Receiver;
 
-use crate::kafka::topic_reader::{TopicEvent, TopicRecord};
+use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::policy::document::SessionPolicy;
 use crate::policy::pauses::{Pauses, is_control};
 use crate::policy::record::{PolicyRecord, PolicyRecordError, decode};

@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::topic_reader::{TopicEvent, TopicReader};
+use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
 use crate::processes::{ProcessReport, is_live};
 use crate::session::Timestamp;
 use crate::session_lookup::owners::{self, Tracker};
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn trackers(config: &ClientConfig, topic: &str) -> anyhow::Result<Vec<Tracker>> {
     let stop = CancellationToken::new();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let mut followed = TopicReader::start(config, topic, stop)?;
+    let mut followed = TopicFeed::start(config, topic, stop)?;
     let mut reports: BTreeMap<String, (ProcessReport, Timestamp)> = BTreeMap::new();
     let read = async {
         while let Some(TopicEvent::Record(record)) = followed.recv().await {

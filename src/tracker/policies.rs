@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::TrackerArgs;
 use crate::kafka::Topics;
-use crate::kafka::topic_reader::TopicReader;
+use crate::kafka::topic_feed::TopicFeed;
 use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::policy::pauses::{PausableRole, Pauses};
 use crate::policy::topic;
@@ -70,7 +70,7 @@ impl PolicySource {
         metrics: &TrackerMetrics,
         stop: &CancellationToken,
     ) -> anyhow::Result<Rules> {
-        let followed = TopicReader::start(config, &topics.policies, stop.clone())?;
+        let followed = TopicFeed::start(config, &topics.policies, stop.clone())?;
         let (sender, policies_known) = channel();
         let (pause, pauses) = channel();
         let pause = move |paused: &Pauses| drop(pause.send(paused.of(PausableRole::Tracker)));

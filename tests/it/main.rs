@@ -20,12 +20,12 @@ mod receiver;
 mod redis;
 mod tls;
 mod topic;
+mod topic_feed;
 mod writer;
 
 mod console;
 mod controller;
 mod demo;
-mod follow;
 mod handler;
 mod harness;
 mod monitoring;

@@ -1,65 +1,61 @@
-//! The newest records of topics, and whatever is added to them.
+//! The newest records of topics, and those appended later.
 //!
-//! A thread with a consumer of its own, in no group. Unlike
-//! [`TopicReader`](crate::kafka::topic_reader::TopicReader), it does not read what is older.
+//! Unlike a [`TopicFeed`](crate::kafka::topic_feed::TopicFeed), it does not read older records.
 
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::errors::{WithHint, remedy};
-use crate::kafka::reader::{self, reader_config};
+use crate::kafka::errors::WithHint;
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::session::Timestamp;
 use crate::wire::record::{RecordHeader, SourceRecord};
 
-/// How many records may wait for whoever reads them; at the bound, reading pauses.
-const QUEUE: usize = 1_000;
-/// How much librdkafka may fetch ahead of that, in KiB.
-const FETCHED_KIB: &str = "8192";
-/// How long one question to the brokers may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait for a record before looking whether to stop.
-const POLL: Duration = Duration::from_millis(100);
-/// How long to wait before the brokers are asked again for a topic that is not there.
-const RETRY: Duration = Duration::from_secs(2);
+/// Capacity of the channel, in records; reading pauses while it is full.
+const CHANNEL_CAPACITY: usize = 1_000;
+/// Bounds the records that librdkafka fetches ahead of the channel, in KiB.
+const MAX_PREFETCH_KIB: &str = "8192";
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which a wait for records checks for cancellation.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Interval at which the topics are looked up until all of them exist.
+const ASSIGN_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A record, with all that there is to see of it.
+/// A record with its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailRecord {
-    /// Its topic.
+    /// The record's topic.
     pub topic: String,
-    /// Its partition.
+    /// The record's partition.
     pub partition: i32,
-    /// Its offset.
+    /// The record's offset.
     pub offset: i64,
-    /// Its timestamp.
+    /// The record's timestamp.
     pub timestamp: Timestamp,
-    /// Its key.
+    /// The record's key.
     pub key: Option<Vec<u8>>,
-    /// Its value; none in a tombstone.
+    /// The record's value; `None` in a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Its headers, in order.
+    /// The record's headers, in order.
     pub headers: Vec<RecordHeader>,
 }
 
 impl TailRecord {
-    /// The text of its first header of this name.
+    /// The text of the first header of this name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(found, _)| found == name)?;
         str::from_utf8(header.1.as_deref()?).ok()
     }
-}
 
-impl TailRecord {
-    /// The text of its last header of this name: where a record may have had one before it
-    /// came to where it is.
+    /// The text of the last header of this name. The source record of a dead letter may
+    /// already have had one.
     #[must_use]
     pub fn last_header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter().rev();
@@ -82,31 +78,33 @@ impl From<&BorrowedMessage<'_>> for TailRecord {
     }
 }
 
-/// Reads about the last `kept` committed records of each topic, then what is added, until
-/// `stop`. Partitions that are added later are not read.
+/// Reads about the last `limit` committed records of each topic, then those appended later,
+/// until `stop` is cancelled. Partitions that are added later are not read.
 ///
 /// # Errors
-/// If the client's configuration is not one that librdkafka accepts, or no thread can be
-/// started.
+/// If librdkafka rejects the configuration, or the thread cannot be started.
 pub fn start(
     config: &ClientConfig,
     topics: Vec<String>,
-    kept: usize,
+    limit: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<Receiver<TailRecord>> {
-    let mut config = reader_config(config, "sundown-console-tail");
-    config
-        .set("auto.offset.reset", "latest")
-        .set("queued.max.messages.kbytes", FETCHED_KIB);
-    let consumer: BaseConsumer = config.create()?;
-    let (sender, receiver) = channel(QUEUE);
+    let options = ReaderOptions {
+        name: "sundown-console-tail",
+        request_timeout: REQUEST_TIMEOUT,
+        properties: &[
+            ("auto.offset.reset", "latest"),
+            ("queued.max.messages.kbytes", MAX_PREFETCH_KIB),
+        ],
+    };
+    let (sender, receiver) = channel(CHANNEL_CAPACITY);
     let tail = Tail {
-        consumer,
+        reader: TopicReader::new(config, &options)?,
         topics,
-        kept: i64::try_from(kept).unwrap_or(i64::MAX),
+        limit: i64::try_from(limit).unwrap_or(i64::MAX),
         sender,
         stop,
-        told: None,
+        last_error: None,
     };
     thread::Builder::new()
         .name("console-tail".to_owned())
@@ -115,87 +113,66 @@ pub fn start(
 }
 
 struct Tail {
-    consumer: BaseConsumer,
+    reader: TopicReader,
     topics: Vec<String>,
-    kept: i64,
+    limit: i64,
     sender: Sender<TailRecord>,
     stop: CancellationToken,
-    /// What was last complained of, so that it is not said over and over.
-    told: Option<String>,
+    /// The last failure to start that was logged.
+    last_error: Option<String>,
 }
 
 impl Tail {
     fn run(mut self) {
         while let Err(error) = self.assign() {
-            self.complain(&error);
-            if !self.sleep(RETRY) {
+            self.log_failure(&error);
+            self.sleep(ASSIGN_RETRY_INTERVAL);
+            if self.stop.is_cancelled() {
                 return;
             }
         }
         while !self.stop.is_cancelled() {
-            match reader::poll(&self.consumer, POLL) {
-                None => {}
-                Some(Ok(record)) => {
-                    self.told = None;
-                    // On a thread of its own it may wait; the receiver ends with the console.
-                    let sent = self.sender.blocking_send(TailRecord::from(&record));
-                    let Ok(()) = sent else { return };
-                }
-                Some(Err(error)) if error.rdkafka_error_code().and_then(remedy).is_some() => {
-                    self.complain(&error);
-                }
-                Some(Err(error)) => tracing::debug!(%error, "the tail goes on"),
+            // The reader logs errors, and librdkafka retries.
+            if let Ok(Some(Polled::Record(record))) = self.reader.poll(POLL_INTERVAL) {
+                // The channel closes with the console.
+                let sent = self.sender.blocking_send(TailRecord::from(&record));
+                let Ok(()) = sent else { return };
             }
         }
     }
 
-    /// Starts each partition where its share of the newest records begins.
+    /// Assigns each partition from its share of the newest records on.
     fn assign(&self) -> KafkaResult<()> {
-        let mut positions = TopicPartitionList::new();
+        let mut positions = Vec::new();
         for topic in &self.topics {
-            let metadata = self.consumer.fetch_metadata(Some(topic), TIMEOUT)?;
-            let described = metadata.topics().first();
-            let described = described.ok_or(KafkaError::NoMessageReceived)?;
-            if let Some(error) = described.error() {
-                return Err(KafkaError::MetadataFetch(error.into()));
-            }
-            let partitions = described.partitions();
-            let share = self.kept / i64::try_from(partitions.len().max(1)).unwrap_or(1) + 1;
-            for partition in partitions {
-                let id = partition.id();
-                let (first, end) = self.consumer.fetch_watermarks(topic, id, TIMEOUT)?;
-                let start = first.max(end - share);
-                positions.add_partition_offset(topic, id, Offset::Offset(start))?;
+            let partitions = self.reader.partitions(topic)?;
+            let share = self.limit / i64::try_from(partitions.len()).unwrap_or(i64::MAX) + 1;
+            for (partition, offsets) in self.reader.offsets(topic, &partitions)? {
+                let start = offsets.first.max(offsets.end - share);
+                positions.push((topic.as_str(), partition, Offset::Offset(start)));
             }
         }
-        self.consumer.assign(&positions)
+        self.reader.assign(positions)
     }
 
-    /// A topic that is not there yet is nothing to tell of.
-    fn complain(&mut self, error: &KafkaError) {
+    /// A topic that does not exist yet is not logged.
+    fn log_failure(&mut self, error: &KafkaError) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) {
             return;
         }
         let error = WithHint(error).to_string();
-        if self.told.as_ref() != Some(&error) {
+        if self.last_error.as_ref() != Some(&error) {
             let topics = self.topics.join(", ");
-            tracing::warn!(
-                topics,
-                error,
-                "the newest records cannot be read; trying again"
-            );
-            self.told = Some(error);
+            tracing::warn!(topics, error, "cannot read the newest records; retrying");
+            self.last_error = Some(error);
         }
     }
 
-    /// Waits; whether to go on.
-    fn sleep(&self, time: Duration) -> bool {
-        let mut left = time;
-        while !left.is_zero() && !self.stop.is_cancelled() {
-            let step = left.min(POLL);
+    fn sleep(&self, mut time: Duration) {
+        while !time.is_zero() && !self.stop.is_cancelled() {
+            let step = time.min(POLL_INTERVAL);
             thread::sleep(step);
-            left -= step;
+            time -= step;
         }
-        !self.stop.is_cancelled()
     }
 }

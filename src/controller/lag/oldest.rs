@@ -1,166 +1,142 @@
-//! The first record of each partition that a group has yet to read.
+//! The first record of each partition that a group has not read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::Message;
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 
 use crate::clock::Clock;
 use crate::kafka::group_offsets::PartitionOffsets;
-use crate::kafka::reader::{self, reader_config};
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::session::Timestamp;
 
-/// How long a round may look for records. What has not been found by then is found in
-/// one of the next.
-const LOOK: Duration = Duration::from_secs(2);
-/// How long to wait for a record before looking at the clock.
-const POLL: Duration = Duration::from_millis(100);
-/// What may be fetched of a partition, in bytes: its first record is wanted, nothing else.
-const FETCH: &str = "4096";
+/// Bounds the search for records in one measurement. Later ones search the rest.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Interval at which a wait for records checks the time.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Bounds what is fetched of a partition, in bytes: only its first record is needed.
+const MAX_PARTITION_FETCH_BYTES: &str = "4096";
 
-/// What a group has yet to read of a partition.
+/// What a group has not read of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// Nothing but markers and aborted records, if even that.
+    /// No committed record.
     Nothing,
-    /// Everything from this record on.
-    From {
-        /// Its offset.
-        offset: i64,
-        /// Its timestamp.
-        at: Timestamp,
-    },
-    /// It is not known: there was no time to look.
-    NotLooked,
+    /// This record and those after it.
+    From { offset: i64, at: Timestamp },
+    /// The search timed out.
+    Unknown,
 }
 
-/// Looks for records, and remembers what it has found.
+/// Searches for first unread records, and caches those it has found.
 pub(super) struct OldestUnread {
-    reader: BaseConsumer<Quiet>,
+    reader: TopicReader,
     topic: String,
     clock: Clock,
-    /// What was found, and for which range.
+    /// Results and the ranges that they hold for, by partition.
     known: BTreeMap<i32, (Range, Unread)>,
 }
 
 impl OldestUnread {
     pub(super) fn new(config: &ClientConfig, topic: &str, clock: Clock) -> KafkaResult<Self> {
-        let mut config = reader_config(config, topic);
-        config
-            .set("enable.partition.eof", "true")
-            // What retention has deleted meanwhile is nobody's lag any more.
-            .set("auto.offset.reset", "earliest")
-            .set("max.partition.fetch.bytes", FETCH)
-            .set("queued.min.messages", "1");
+        let options = ReaderOptions {
+            name: topic,
+            request_timeout: SEARCH_TIMEOUT,
+            properties: &[
+                // Records that retention has deleted in the meantime are no lag.
+                ("auto.offset.reset", "earliest"),
+                ("max.partition.fetch.bytes", MAX_PARTITION_FETCH_BYTES),
+                ("queued.min.messages", "1"),
+            ],
+        };
         Ok(Self {
-            reader: config.create_with_context(Quiet)?,
+            reader: TopicReader::new(config, &options)?,
             topic: topic.to_owned(),
             clock,
             known: BTreeMap::new(),
         })
     }
 
-    /// What each of the ranges holds.
+    /// The unread part of each of the ranges.
     pub(super) fn find(&mut self, ranges: &[Range]) -> KafkaResult<Vec<Unread>> {
         self.known
             .retain(|partition, _| ranges.iter().any(|range| range.partition == *partition));
         let unknown: Vec<Range> = ranges
             .iter()
-            .filter(|range| self.recall(range).is_none())
+            .filter(|range| self.cached(range).is_none())
             .copied()
             .collect();
         if !unknown.is_empty() {
-            for (range, unread) in self.look(&unknown)? {
+            for (range, unread) in self.search(&unknown)? {
                 self.known.insert(range.partition, (range, unread));
             }
         }
-        let unread = |range| self.recall(range).unwrap_or(Unread::NotLooked);
+        let unread = |range| self.cached(range).unwrap_or(Unread::Unknown);
         Ok(ranges.iter().map(unread).collect())
     }
 
-    /// What is known without looking.
-    fn recall(&self, range: &Range) -> Option<Unread> {
+    /// The result that earlier searches imply for the range.
+    fn cached(&self, range: &Range) -> Option<Unread> {
         if range.position >= range.end {
             return Some(Unread::Nothing);
         }
         let (known, unread) = self.known.get(&range.partition)?;
         let holds = match unread {
-            // The record is still there, and still the first.
+            // The record is still the first unread one.
             Unread::From { offset, .. } => {
                 known.position <= range.position && range.position <= *offset
             }
             Unread::Nothing => known.position <= range.position && range.end <= known.end,
-            Unread::NotLooked => false,
+            Unread::Unknown => false,
         };
         holds.then_some(*unread)
     }
 
-    fn look(&self, ranges: &[Range]) -> KafkaResult<Vec<(Range, Unread)>> {
-        let mut assignment = TopicPartitionList::new();
-        let mut open = BTreeMap::new();
-        for range in ranges {
-            let from = Offset::Offset(range.position);
-            assignment.add_partition_offset(&self.topic, range.partition, from)?;
-            open.insert(range.partition, *range);
-        }
-        self.reader.assign(&assignment)?;
+    fn search(&self, ranges: &[Range]) -> KafkaResult<Vec<(Range, Unread)>> {
+        let mut pending: BTreeMap<i32, Range> = ranges
+            .iter()
+            .map(|range| (range.partition, *range))
+            .collect();
+        let topic = self.topic.as_str();
+        let positions = ranges.iter();
+        let positions = positions.map(|range| {
+            let position = Offset::Offset(range.position);
+            (topic, range.partition, position)
+        });
+        self.reader.assign(positions)?;
         let mut found = Vec::new();
-        let deadline = self.clock.elapsed() + LOOK;
-        while !open.is_empty() && self.clock.elapsed() < deadline {
-            let (partition, unread) = match reader::poll(&self.reader, POLL) {
-                Some(Ok(message)) => {
+        let deadline = self.clock.elapsed() + SEARCH_TIMEOUT;
+        while !pending.is_empty() && self.clock.elapsed() < deadline {
+            let (partition, unread) = match self.reader.poll(POLL_INTERVAL) {
+                Ok(Some(Polled::Record(message))) => {
                     let at = message.timestamp().to_millis().unwrap_or_default();
                     let at = Timestamp::from_millis(at);
                     let offset = message.offset();
                     (message.partition(), Unread::From { offset, at })
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => (partition, Unread::Nothing),
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "while looking for unread records");
-                    continue;
-                }
-                None => continue,
+                Ok(Some(Polled::EndOfPartition(partition))) => (partition, Unread::Nothing),
+                // The reader logs errors, and librdkafka retries.
+                Ok(None) | Err(_) => continue,
             };
-            if let Some(range) = open.remove(&partition) {
-                self.pause(partition)?;
+            if let Some(range) = pending.remove(&partition) {
+                // No further records are needed.
+                self.reader.pause(topic, partition)?;
                 found.push((range, unread));
             }
         }
-        // A partition that is paused stays so from one assignment to the next.
-        self.reader.resume(&assignment)?;
+        self.reader.resume()?;
         self.reader.unassign()?;
         Ok(found)
     }
-
-    /// Its first record has come; there is no need to fetch more.
-    fn pause(&self, partition: i32) -> KafkaResult<()> {
-        let mut done = TopicPartitionList::new();
-        done.add_partition(&self.topic, partition);
-        self.reader.pause(&done)
-    }
 }
 
-/// Keeps the ends of partitions out of the log.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::debug!(%error, reason, "looking for unread records");
-        }
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
-/// What a group has of a partition before it.
+/// The part of a partition that a group has not committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) partition: i32,
-    /// The first offset that it has not committed and that is still there.
+    /// The first uncommitted offset that retention has not deleted.
     pub(super) position: i64,
     /// The last stable offset.
     pub(super) end: i64,

@@ -1,40 +1,40 @@
-//! One partition's logs in Kafka, as a restore reads them.
+//! A restore's view of one partition's topics in Kafka.
 
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
 use crate::kafka::errors::WithHint;
-use crate::kafka::list_offsets::watermarks;
+use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
+use crate::kafka::topics::Offsets;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::outbox::POSITION;
 use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
 
-/// How long one question to the brokers may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait before asking again.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long to wait for a record before looking whether to stop.
-const POLL: Duration = Duration::from_millis(100);
-/// How long a partition may have nothing to say, not even that it has ended, before it
-/// counts as out of reach.
-const SILENCE: Duration = Duration::from_secs(30);
-/// How long a broker that has no record may keep its answer, in milliseconds.
-const FETCH_WAIT_MS: &str = "10";
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval at which the last stable offset is listed until it reaches the high watermark.
+const STABLE_END_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval at which a wait for records checks for cancellation.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Bounds the time without a record or the end of the partition.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bounds a broker's wait for records before it returns an empty response, in milliseconds.
+/// Only an empty response shows the end of a partition; the default is half a second.
+const FETCH_WAIT_MAX_MS: &str = "10";
 
-/// One partition's logs in Kafka.
+/// A restore's view of one partition's topics in Kafka.
 pub(crate) struct KafkaLog {
-    /// Reads committed records, and speaks for the group.
-    reader: BaseConsumer<ReaderContext>,
-    /// Sees the high watermark rather than the last stable offset.
-    ends: BaseConsumer<ReaderContext>,
+    /// Reads committed records and the group's committed offsets.
+    reader: TopicReader,
+    /// Lists high watermarks, which may be above the last stable offsets.
+    uncommitted: TopicReader,
     topics: Topics,
     pub(crate) partition: i32,
     clock: Clock,
@@ -42,26 +42,24 @@ pub(crate) struct KafkaLog {
 }
 
 impl KafkaLog {
+    /// `config` has the `group.id` of the tracker's group.
     pub(crate) fn new(
         config: &ClientConfig,
         topics: Topics,
         clock: Clock,
         stop: CancellationToken,
     ) -> KafkaResult<Self> {
-        let mut config = config.clone();
-        config
-            .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "error")
-            // The end of a partition is told by an empty answer, which a broker keeps for so
-            // long: half a second by default, for each partition.
-            .set("fetch.wait.max.ms", FETCH_WAIT_MS);
-        let reader = config.create_with_context(ReaderContext)?;
-        config.set("isolation.level", "read_uncommitted");
+        let options = ReaderOptions {
+            name: "sundown-restore",
+            request_timeout: REQUEST_TIMEOUT,
+            properties: &[
+                ("auto.offset.reset", "error"),
+                ("fetch.wait.max.ms", FETCH_WAIT_MAX_MS),
+            ],
+        };
         Ok(Self {
-            reader,
-            ends: config.create_with_context(ReaderContext)?,
+            reader: TopicReader::new(config, &options)?,
+            uncommitted: TopicReader::read_uncommitted(config, &options)?,
             topics,
             partition: -1,
             clock,
@@ -69,31 +67,20 @@ impl KafkaLog {
         })
     }
 
-    /// Where the source partition begins and ends.
-    fn source_range(&self) -> Result<(i64, i64), RestoreError> {
-        let step = "ask where the partition begins and ends";
-        self.range(&self.ends, &self.topics.session_logs, step)
+    fn source_offsets(&self) -> Result<Offsets, RestoreError> {
+        self.offsets(&self.uncommitted, &self.topics.session_logs)
     }
 
-    /// Where the checkpoint partition begins and, to `client`, ends.
-    fn checkpoint_range(
-        &self,
-        client: &BaseConsumer<ReaderContext>,
-    ) -> Result<(i64, i64), RestoreError> {
-        let step = "ask for the end of the partition";
-        self.range(client, &self.topics.checkpoint, step)
+    /// The checkpoint partition's offsets at the isolation level of `reader`.
+    fn checkpoint_offsets(&self, reader: &TopicReader) -> Result<Offsets, RestoreError> {
+        self.offsets(reader, &self.topics.checkpoint)
     }
 
-    fn range(
-        &self,
-        client: &BaseConsumer<ReaderContext>,
-        topic: &str,
-        step: &'static str,
-    ) -> Result<(i64, i64), RestoreError> {
-        let range = watermarks(client.client(), topic, self.partition, TIMEOUT);
-        range.map_err(|source| RestoreError::Kafka {
+    fn offsets(&self, reader: &TopicReader, topic: &str) -> Result<Offsets, RestoreError> {
+        let offsets = reader.partition_offsets(topic, self.partition);
+        offsets.map_err(|source| RestoreError::Kafka {
             topic: topic.to_owned(),
-            step,
+            step: "list offsets",
             source,
         })
     }
@@ -106,8 +93,8 @@ impl KafkaLog {
         }
     }
 
-    /// Reads `topic` from `from` to the end that its committed records have, or until
-    /// `visit` says that it has seen enough.
+    /// Reads `topic` from the offset `from` until its last stable offset, or until `visit`
+    /// returns that it needs no more records.
     fn read(
         &self,
         topic: &str,
@@ -116,33 +103,30 @@ impl KafkaLog {
     ) -> Result<(), RestoreError> {
         let kafka = |source| RestoreError::Kafka {
             topic: topic.to_owned(),
-            step: "restore from the records",
+            step: "read the records",
             source,
         };
-        let mut assignment = TopicPartitionList::new();
-        assignment
-            .add_partition_offset(topic, self.partition, Offset::Offset(from))
-            .map_err(kafka)?;
-        self.reader.assign(&assignment).map_err(kafka)?;
-        let mut silent_since = self.clock.elapsed();
+        let position = (topic, self.partition, Offset::Offset(from));
+        self.reader.assign([position]).map_err(kafka)?;
+        let mut idle_since = self.clock.elapsed();
         loop {
             self.check_stop()?;
-            let polled = self.reader.poll(POLL);
+            let polled = self.reader.poll(POLL_INTERVAL);
             let now = self.clock.elapsed();
-            if matches!(polled, Some(Ok(_))) {
-                silent_since = now;
-            } else if now.saturating_sub(silent_since) > SILENCE {
+            if matches!(polled, Ok(Some(Polled::Record(_)))) {
+                idle_since = now;
+            } else if now.saturating_sub(idle_since) > IDLE_TIMEOUT {
                 let timed_out = RDKafkaErrorCode::OperationTimedOut;
                 return Err(kafka(KafkaError::MessageConsumption(timed_out)));
             }
             match polled {
-                // Of an assignment before this one: not asked for any more.
-                Some(Ok(message)) if message.topic() != topic => {}
-                Some(Ok(message)) if visit(&message)? => {}
-                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break,
-                Some(Err(error)) if is_passing(&error) => tracing::debug!(%error, "restore waits"),
-                Some(Err(error)) => return Err(kafka(error)),
-                None => {}
+                // Fetched for the previous assignment.
+                Ok(Some(Polled::Record(message))) if message.topic() != topic => {}
+                Ok(Some(Polled::Record(message))) if visit(&message)? => {}
+                Ok(Some(Polled::Record(_) | Polled::EndOfPartition(_))) => break,
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Err(kafka(error)),
+                Ok(None) => {}
             }
         }
         self.reader.unassign().map_err(kafka)
@@ -161,54 +145,45 @@ impl RestoreLog for KafkaLog {
     }
 
     fn committed(&mut self) -> Result<Option<Committed>, RestoreError> {
-        let topic = self.topics.session_logs.clone();
-        let kafka = |source| RestoreError::Kafka {
+        let topic = &self.topics.session_logs;
+        let committed = self.reader.committed_offset(topic, self.partition);
+        let committed = committed.map_err(|source| RestoreError::Kafka {
             topic: topic.clone(),
             step: "fetch the committed offset",
             source,
-        };
-        let mut question = TopicPartitionList::new();
-        question.add_partition(&self.topics.session_logs, self.partition);
-        // A read_committed consumer asks for stable offsets (KIP-447): the answer waits
-        // for transactions that are pending on them.
-        let answer = self
-            .reader
-            .committed_offsets(question, TIMEOUT)
-            .map_err(kafka)?;
-        let element = answer.find_partition(&self.topics.session_logs, self.partition);
-        let Some(element) = element else {
+        })?;
+        let Some(committed) = committed else {
             return Ok(None);
         };
-        element.error().map_err(kafka)?;
-        let Offset::Offset(committed) = element.offset() else {
-            return Ok(None);
-        };
-        let (_, end) = self.source_range()?;
-        if committed > end {
-            return Err(RestoreError::Truncated { committed, end });
+        let end = self.source_offsets()?.end;
+        if committed.offset > end {
+            return Err(RestoreError::Truncated {
+                committed: committed.offset,
+                end,
+            });
         }
         Ok(Some(Committed {
-            offset: committed,
-            metadata: element.metadata().to_owned(),
+            offset: committed.offset,
+            metadata: committed.metadata,
         }))
     }
 
     fn source_start(&mut self) -> Result<i64, RestoreError> {
-        Ok(self.source_range()?.0)
+        Ok(self.source_offsets()?.first)
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, RestoreError> {
-        Ok(self.checkpoint_range(&self.ends)?.1)
+        Ok(self.checkpoint_offsets(&self.uncommitted)?.end)
     }
 
     fn checkpoint_stable_end(&mut self) -> Result<i64, RestoreError> {
-        // To a reader of committed records the end is the last stable offset.
-        Ok(self.checkpoint_range(&self.reader)?.1)
+        // The end offset of a reader of committed records is the last stable offset.
+        Ok(self.checkpoint_offsets(&self.reader)?.end)
     }
 
     fn pause(&mut self) -> Result<(), RestoreError> {
         self.check_stop()?;
-        thread::sleep(PAUSE);
+        thread::sleep(STABLE_END_INTERVAL);
         Ok(())
     }
 
@@ -216,12 +191,11 @@ impl RestoreLog for KafkaLog {
         &mut self,
         mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), RestoreError> {
-        let (start, end) = self.checkpoint_range(&self.reader)?;
-        if start == end {
+        let Offsets { first, end } = self.checkpoint_offsets(&self.reader)?;
+        if first == end {
             return Ok(());
         }
-        let topic = self.topics.checkpoint.clone();
-        self.read(&topic, start, |message| {
+        self.read(&self.topics.checkpoint, first, |message| {
             if let Some(key) = message.key() {
                 visit(CheckpointRecord {
                     key,
@@ -242,8 +216,7 @@ impl RestoreLog for KafkaLog {
         if from >= to {
             return Ok(());
         }
-        let topic = self.topics.session_logs.clone();
-        self.read(&topic, from, |message| {
+        self.read(&self.topics.session_logs, from, |message| {
             if message.offset() < to {
                 visit(message);
             }
@@ -252,20 +225,7 @@ impl RestoreLog for KafkaLog {
     }
 }
 
-/// Logs errors, the ends of partitions not being any.
-struct ReaderContext;
-
-impl ClientContext for ReaderContext {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::error!(%error, reason, "reading for a restore");
-        }
-    }
-}
-
-impl ConsumerContext for ReaderContext {}
-
-/// What the header [`POSITION`] says.
+/// The value of the header [`POSITION`].
 fn position(message: &BorrowedMessage<'_>) -> Result<Option<i64>, CheckpointError> {
     let mut headers = message.headers().into_iter().flat_map(Headers::iter);
     let Some(header) = headers.find(|header| header.key == POSITION) else {
@@ -279,8 +239,8 @@ fn position(message: &BorrowedMessage<'_>) -> Result<Option<i64>, CheckpointErro
     }
 }
 
-/// Whether librdkafka goes on by itself after this error.
-fn is_passing(error: &KafkaError) -> bool {
+/// Whether librdkafka recovers from this error.
+fn is_transient(error: &KafkaError) -> bool {
     let code = match error {
         KafkaError::MessageConsumption(code) | KafkaError::Global(code) => code,
         _ => return false,
@@ -300,31 +260,26 @@ fn is_passing(error: &KafkaError) -> bool {
 /// Why a partition could not be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// Kafka refused or did not answer. Worth trying again.
-    #[error("{step} of {topic}: {}", WithHint(source))]
+    /// Kafka returned an error or did not respond; worth retrying.
+    #[error("cannot {step} of {topic}: {}", WithHint(source))]
     Kafka {
-        /// With which topic.
         topic: String,
-        /// Doing what.
         step: &'static str,
-        /// Its answer.
         source: KafkaError,
     },
-    /// The partition is shorter than it was. Until somebody decides what is to become of
-    /// the sessions, none of them ends.
+    /// The partition is shorter than its committed offset. None of its sessions ends until an
+    /// operator decides.
     #[error(
-        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was made anew, start from nothing with: sundown topics reset"
+        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was deleted and created again, start from an empty state with: sundown topics reset"
     )]
     Truncated {
-        /// What the group has committed.
         committed: i64,
-        /// Where the partition ends.
+        /// The partition's high watermark.
         end: i64,
     },
-    /// A checkpoint record cannot be read. Trying again will not help.
+    /// A checkpoint record cannot be decoded; retrying does not help.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The process is stopping.
     #[error("stopped")]
     Stopped,
 }

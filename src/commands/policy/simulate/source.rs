@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::replay::{Replay, Sample};
 use crate::commands::produce::lines::{Lines, Next};
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::topic_reader::{TopicEvent, TopicReader, TopicRecord};
+use crate::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::progress;
 
@@ -53,7 +53,7 @@ impl Source {
         })?;
         let stop = CancellationToken::new();
         Ok(Self::Topic {
-            records: TopicReader::start(&config, &topic, stop.clone())?,
+            records: TopicFeed::start(&config, &topic, stop.clone())?,
             total,
             _stop: stop.drop_guard(),
         })

@@ -1,9 +1,9 @@
-//! Following a topic: from its beginning, through outages, until told to stop.
+//! A topic feed reads from the beginning, survives broker outages, and stops on request.
 
 use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sundown::kafka::topic_reader::{TopicEvent, TopicReader, TopicRecord};
+use sundown::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
@@ -11,25 +11,25 @@ use crate::eventually::eventually;
 use crate::kafka::{Kafka, unique_prefix};
 use crate::topic::{BROKER_TIMEOUT, NewRecord};
 
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-struct Following {
-    followed: Receiver<TopicEvent>,
+struct Feed {
+    events: Receiver<TopicEvent>,
     stop: CancellationToken,
 }
 
-impl Following {
+impl Feed {
     fn start(kafka: &Kafka, topic: &str) -> Self {
         let stop = CancellationToken::new();
         Self {
-            followed: TopicReader::start(&kafka.client(), topic, stop.clone()).expect("a follower"),
+            events: TopicFeed::start(&kafka.client(), topic, stop.clone()).expect("a feed"),
             stop,
         }
     }
 
     fn next(&mut self) -> TopicEvent {
-        let followed = &mut self.followed;
-        eventually(SOON, "news of the topic", || followed.try_recv().ok())
+        let events = &mut self.events;
+        eventually(TIMEOUT, "an event of the feed", || events.try_recv().ok())
     }
 
     fn record(&mut self) -> TopicRecord {
@@ -39,12 +39,12 @@ impl Following {
         }
     }
 
-    /// Waits until the thread has let go of its end of the queue.
+    /// Waits until the thread has dropped its end of the channel.
     fn await_end(&mut self) {
-        let followed = &mut self.followed;
-        eventually(SOON, "the end of the follower", || {
-            while followed.try_recv().is_ok() {}
-            followed.is_closed().then_some(())
+        let events = &mut self.events;
+        eventually(TIMEOUT, "the end of the feed", || {
+            while events.try_recv().is_ok() {}
+            events.is_closed().then_some(())
         });
     }
 }
@@ -63,9 +63,9 @@ fn on(partition: i32, key: &str, value: Option<&str>) -> NewRecord {
 }
 
 #[test]
-fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
+fn existing_records_precede_caught_up_and_appended_ones_come_after() {
     let kafka = Kafka::shared();
-    let topic = unique_prefix("follow") + "topic";
+    let topic = unique_prefix("feed") + "topic";
     kafka.create_topic(&topic, 3, &[]);
     kafka.produce(
         &topic,
@@ -75,7 +75,7 @@ fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
             on(0, "a", None),
         ],
     );
-    // Partition 1 ends with a transaction that is open until the follower has been started.
+    // Partition 1 ends with a transaction that is open until the feed has been started.
     let producer: BaseProducer = kafka
         .client()
         .set("transactional.id", &topic)
@@ -86,17 +86,17 @@ fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
     let record = BaseRecord::to(&topic).partition(1).key("b").payload("no");
     producer.send(record).unwrap();
     producer.flush(BROKER_TIMEOUT).unwrap();
-    let mut following = Following::start(kafka, &topic);
+    let mut feed = Feed::start(kafka, &topic);
     producer.abort_transaction(BROKER_TIMEOUT).unwrap();
 
-    let mut before = [(); 3].map(|()| following.record());
+    let mut before = [(); 3].map(|()| feed.record());
     before.sort_by_key(|record| (record.partition, record.offset));
-    let told = before.each_ref().map(|record| {
+    let records = before.each_ref().map(|record| {
         let (key, value) = (text(record.key.as_ref()), text(record.value.as_ref()));
         (record.partition, record.offset, key, value)
     });
     assert_eq!(
-        told,
+        records,
         [
             (0, 0, Some("a"), Some("1")),
             (0, 1, Some("a"), None),
@@ -104,39 +104,39 @@ fn what_is_there_comes_before_the_mark_and_what_is_added_after_it() {
         ]
     );
     assert_eq!(before[0].timestamp.as_millis(), 1_000);
-    assert_eq!(following.next(), TopicEvent::CaughtUp);
+    assert_eq!(feed.next(), TopicEvent::CaughtUp);
 
     kafka.produce(&topic, [on(2, "c", Some("3"))]);
-    assert_eq!(text(following.record().key.as_ref()), Some("c"));
-    following.stop.cancel();
-    following.await_end();
+    assert_eq!(text(feed.record().key.as_ref()), Some("c"));
+    feed.stop.cancel();
+    feed.await_end();
 }
 
 #[test]
-fn it_outlives_brokers_that_are_gone_and_waits_for_the_topic() {
+fn it_survives_broker_outages_and_waits_for_the_topic() {
     let kafka = Kafka::own(1);
     kafka.kill(1);
-    let mut following = Following::start(&kafka, "t");
+    let mut feed = Feed::start(&kafka, "t");
     kafka.start(1);
-    // It knows no such topic yet, and goes on asking.
+    // The topic does not exist yet; the feed retries.
     kafka.create_topic("t", 1, &[]);
-    assert_eq!(following.next(), TopicEvent::CaughtUp);
+    assert_eq!(feed.next(), TopicEvent::CaughtUp);
     kafka.kill(1);
     kafka.start(1);
     kafka.produce("t", [on(0, "a", Some("1"))]);
-    assert_eq!(text(following.record().key.as_ref()), Some("a"));
+    assert_eq!(text(feed.record().key.as_ref()), Some("a"));
 }
 
 #[test]
-fn it_stops_though_nobody_reads_what_it_has() {
+fn it_stops_while_its_channel_is_full() {
     let kafka = Kafka::shared();
-    let topic = unique_prefix("follow") + "topic";
+    let topic = unique_prefix("feed") + "topic";
     kafka.create_topic(&topic, 1, &[]);
     kafka.produce(&topic, vec![on(0, "a", Some("1")); 3_000]);
-    let mut following = Following::start(kafka, &topic);
-    eventually(SOON, "a full queue", || {
-        (following.followed.len() == following.followed.max_capacity()).then_some(())
+    let mut feed = Feed::start(kafka, &topic);
+    eventually(TIMEOUT, "a full channel", || {
+        (feed.events.len() == feed.events.max_capacity()).then_some(())
     });
-    following.stop.cancel();
-    following.await_end();
+    feed.stop.cancel();
+    feed.await_end();
 }
