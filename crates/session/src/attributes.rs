@@ -1,10 +1,9 @@
-//! The flat string map that an event may carry and its session keeps.
+//! Attributes of a session: a flat map of strings that events carry.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-/// The most bytes that the names and values of one session's attributes may have
-/// together.
+/// The bound on the total size of a session's attribute names and values, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 1024;
 
 /// A session's attributes (tenant, client, sid, …), sorted by name.
@@ -13,18 +12,16 @@ pub const MAX_ATTRIBUTE_BYTES: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(Box<[(Box<str>, Box<str>)]>);
 
-/// More attributes than a session may have.
+/// Attributes exceed [`MAX_ATTRIBUTE_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "attributes have {bytes} bytes, more than the {MAX_ATTRIBUTE_BYTES} that a session may have"
-)]
+#[error("attributes have {bytes} bytes, more than the limit of {MAX_ATTRIBUTE_BYTES}")]
 pub struct AttributesTooLarge {
     /// Bytes in all names and values together.
     pub bytes: usize,
 }
 
 impl Attributes {
-    /// Attributes from pairs in any order; of two with the same name the later counts.
+    /// Builds attributes from pairs in any order; the last value of a repeated name wins.
     ///
     /// # Errors
     /// [`AttributesTooLarge`] if names and values exceed [`MAX_ATTRIBUTE_BYTES`].
@@ -44,7 +41,7 @@ impl Attributes {
         Ok(Self(sorted.into_iter().collect()))
     }
 
-    /// The value of `name`.
+    /// Returns the value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -53,12 +50,12 @@ impl Attributes {
             .map(|index| &*self.0[index].1)
     }
 
-    /// Names and values in the order of the names.
+    /// Iterates over names and values in the order of the names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no attributes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

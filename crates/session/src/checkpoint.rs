@@ -6,7 +6,7 @@
 //! | field | |
 //! |---|---|
 //! | version | one byte, 1 |
-//! | flags | one byte: 1 the user id is a number, 2 a warning has been written |
+//! | flags | one byte: 1 = the user id is a number, 2 = a warning has been written |
 //! | started_at | milliseconds since the epoch |
 //! | last_activity | milliseconds after started_at |
 //! | warned_of | milliseconds after started_at; only if a warning has been written |
@@ -14,8 +14,7 @@
 //! | user id | length, UTF-8 |
 //! | attributes | count, then length and UTF-8 of each name and value |
 //!
-//! A reader that meets a version above its own must stop: to skip the record would
-//! be to forget a session.
+//! A reader must stop at a version above its own: skipping the record would lose a session.
 
 use alloc::vec::Vec;
 
@@ -32,26 +31,26 @@ const WARNED: u8 = 2;
 /// A session's state at some offset of its partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Which session: the record's key.
+    /// The session id, which is the record's key.
     pub session: SessionId,
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
-    /// The time of its first event, or of its last login.
+    /// The time of the first event, or of the last login.
     pub started_at: Timestamp,
     /// The latest event time seen.
     pub last_activity: Timestamp,
-    /// The offset of the record that the session started with.
+    /// The offset of the record that started the session.
     pub start_offset: i64,
-    /// The deadline that needs no warning, nor does any before it: one has been written.
+    /// The latest deadline for which a warning has been written.
     pub warned_of: Option<Timestamp>,
-    /// What events said of it.
+    /// The attributes of the session.
     pub attributes: Option<Attributes>,
 }
 
-/// A checkpoint record that cannot be read.
+/// A checkpoint record cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckpointError {
-    /// Written by a later release.
+    /// A later release wrote the record.
     #[error(
         "checkpoint record has version {found}, this release reads up to {VERSION}: \
          run the release that wrote it, or a later one"
@@ -60,10 +59,10 @@ pub enum CheckpointError {
         /// The record's version.
         found: u8,
     },
-    /// Cut short, or not a checkpoint record at all.
+    /// The record is truncated or not a checkpoint record.
     #[error("checkpoint record is damaged: {0}")]
     Damaged(&'static str),
-    /// A record that no release writes.
+    /// The attributes exceed their bound.
     #[error("checkpoint record is damaged: {0}")]
     Attributes(#[from] AttributesTooLarge),
 }
@@ -116,7 +115,7 @@ impl Checkpoint {
         };
         let attributes = reader.attributes()?;
         if !reader.0.is_empty() {
-            return Err(CheckpointError::Damaged("bytes after its end"));
+            return Err(CheckpointError::Damaged("trailing bytes"));
         }
         Ok(Self {
             session,
@@ -155,7 +154,7 @@ impl<'a> Reader<'a> {
         let (&first, rest) = self
             .0
             .split_first()
-            .ok_or(CheckpointError::Damaged("cut short"))?;
+            .ok_or(CheckpointError::Damaged("truncated"))?;
         self.0 = rest;
         Ok(first)
     }
@@ -187,7 +186,7 @@ impl<'a> Reader<'a> {
         let (text, rest) = self
             .0
             .split_at_checked(length)
-            .ok_or(CheckpointError::Damaged("cut short"))?;
+            .ok_or(CheckpointError::Damaged("truncated"))?;
         self.0 = rest;
         core::str::from_utf8(text).map_err(|_| CheckpointError::Damaged("a text that is not UTF-8"))
     }
@@ -197,7 +196,7 @@ impl<'a> Reader<'a> {
         if count == 0 {
             return Ok(None);
         }
-        // Not reserved up front: a damaged count must not ask for memory.
+        // Not reserved up front: a damaged count must not allocate.
         let mut pairs = Vec::new();
         for _ in 0..count {
             pairs.push((self.text()?, self.text()?));
@@ -246,36 +245,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(checkpoint in checkpoints()) {
+        fn a_record_round_trips(checkpoint in checkpoints()) {
             let mut value = Vec::new();
             checkpoint.encode(&mut value);
             prop_assert_eq!(Checkpoint::decode(checkpoint.session.clone(), &value), Ok(checkpoint));
         }
 
         #[test]
-        fn a_record_cut_short_is_an_error(checkpoint in checkpoints(), cut in 0.0..1.0) {
+        fn a_truncated_record_is_an_error(checkpoint in checkpoints(), cut in 0.0..1.0) {
             let mut value = Vec::new();
             checkpoint.encode(&mut value);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of its length")]
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of the length")]
             value.truncate((value.len() as f64 * cut) as usize);
             prop_assert!(Checkpoint::decode(checkpoint.session, &value).is_err());
         }
 
         #[test]
-        fn any_bytes_give_a_checkpoint_or_an_error(value in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_decode_or_fail(value in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = Checkpoint::decode(Packed::new("s"), &value);
         }
     }
 
     #[test]
-    fn a_newer_version_is_named() {
+    fn a_newer_version_is_refused() {
         let error = Checkpoint::decode(Packed::new("s"), &[2, 0, 0]).unwrap_err();
         assert_eq!(error, CheckpointError::NewerVersion { found: 2 });
         assert!(error.to_string().contains("version 2"), "{error}");
     }
 
     #[test]
-    fn a_usual_session_takes_few_bytes() {
+    fn a_typical_session_takes_few_bytes() {
         let checkpoint = Checkpoint {
             session: Packed::new("6f1f2a30-0f5e-4d2c-9a3e-7b1c2d3e4f50"),
             user: UserId {

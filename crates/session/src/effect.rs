@@ -1,4 +1,4 @@
-//! What the core asks its io to do.
+//! Outputs of the session core.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,13 +10,12 @@ use super::policy::Policy;
 use super::reason::Reason;
 use super::time::Timestamp;
 
-/// One output of a [`SessionTable`](super::SessionTable), in the order in which
-/// they have to happen.
+/// One output of a [`SessionTable`](super::SessionTable); the order of outputs matters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The session is over: write its terminal event.
+    /// The session ended: write its terminal event.
     Ended(Box<Ending>),
-    /// The session will be over soon: write a warning.
+    /// The session ends soon: write a warning.
     Expiring(Box<Expiring>),
     /// Write the session's state to the checkpoint topic.
     Store(Box<Checkpoint>),
@@ -24,48 +23,48 @@ pub enum Effect {
     Forget(SessionId),
 }
 
-/// A session that is over.
+/// A session that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
-    /// Which session.
+    /// The session id.
     pub session: SessionId,
-    /// Whose; unknown only for a session that no event but the last one named.
+    /// The user; `None` if only an event without a user named the session.
     pub user: Option<UserId>,
-    /// Why.
+    /// The reason of the ending.
     pub reason: Reason,
-    /// The rule that it ran under.
+    /// The policy that applied.
     pub policy: Arc<Policy>,
-    /// The time of its first event, or of its last login. `None` for a session
-    /// that was ended before anything else was heard of it.
+    /// The time of the first event, or of the last login; `None` if the event that ended the session is
+    /// its first.
     pub started_at: Option<Timestamp>,
     /// The latest event time seen.
     pub last_activity: Option<Timestamp>,
-    /// The deadline that passed, or when the user or administrator ended it.
+    /// The deadline that passed, or the time of the logout or revocation.
     pub ended_at: Timestamp,
-    /// The offset of the record that the session started with. Together with the
-    /// partition it names the session for good, ids being reused.
+    /// The offset of the record that started the session. With the partition it identifies the session
+    /// even if its id is reused.
     pub start_offset: i64,
-    /// What events said of it.
+    /// The attributes of the session.
     pub attributes: Option<Attributes>,
 }
 
-/// A session whose deadline is near.
+/// A session that ends soon unless activity arrives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expiring {
-    /// Which session.
+    /// The session id.
     pub session: SessionId,
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
-    /// The rule that it runs under.
+    /// The policy that applies.
     pub policy: Arc<Policy>,
-    /// What will have ended it, if nothing happens.
+    /// The timeout that ends the session if no activity arrives.
     pub reason: Reason,
     /// The latest event time seen.
     pub last_activity: Timestamp,
-    /// When it will be over, if nothing happens.
+    /// The time of that ending.
     pub deadline: Timestamp,
-    /// The offset of the record that the session started with.
+    /// The offset of the record that started the session.
     pub start_offset: i64,
-    /// What events said of it.
+    /// The attributes of the session.
     pub attributes: Option<Attributes>,
 }

@@ -1,30 +1,30 @@
-//! What applications say about a session.
+//! Session events.
 
 use super::attributes::Attributes;
 use super::id::UserRef;
 use super::time::Timestamp;
 
-/// One user action, as an application reported it.
+/// One user action as an application reported it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Event<'a> {
-    /// Which session, or every live session of a user.
+    /// The session or sessions that the event concerns.
     pub subject: Subject<'a>,
-    /// When it happened, by the application's clock.
+    /// The event time, by the application's clock.
     pub at: Timestamp,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// What the event says of the session; replaces what earlier events said.
+    /// The attributes of the session; they replace those of earlier events.
     pub attributes: Option<&'a Attributes>,
 }
 
-/// Whom an event is about.
+/// The session or sessions that an event concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject<'a> {
     /// One session. The user may be missing from a logout or a revocation only.
     Session {
-        /// The session's id.
+        /// The session id.
         id: &'a str,
-        /// Whom it belongs to.
+        /// The user of the session.
         user: Option<UserRef<'a>>,
     },
     /// Every live session of a user ("log out everywhere"); only for a logout or
@@ -32,10 +32,10 @@ pub enum Subject<'a> {
     AllSessionsOf(UserRef<'a>),
 }
 
-/// What happened in a session.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// The user did something: the idle timeout starts anew.
+    /// The user did something: the idle timeout restarts.
     #[default]
     Activity,
     /// The user authenticated: starts the session, or restarts both clocks of a

@@ -1,8 +1,8 @@
 //! Session and user ids, packed.
 //!
 //! A tracker holds millions of ids, and nearly all of them are UUIDs, hexadecimal
-//! tokens, short names or numbers. [`Packed`] keeps those inside 24 bytes without
-//! an allocation of their own; anything longer goes to the heap, byte for byte.
+//! tokens, short names or numbers. [`Packed`] stores those in 24 bytes without
+//! an allocation; longer text goes to the heap, byte for byte.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -10,7 +10,7 @@ use core::hash::{Hash, Hasher};
 
 use siphasher::sip::SipHasher13;
 
-/// The longest text that is kept inside a [`Packed`] as it is, in bytes.
+/// The longest text that a [`Packed`] stores inline, in bytes.
 const INLINE: usize = 22;
 
 /// An immutable text in 24 bytes.
@@ -36,13 +36,13 @@ enum Repr {
 
 const _: () = assert!(size_of::<Packed>() == 24);
 
-/// What 32 digits stand for, the first byte lowest.
+/// The 16 bytes that 32 hexadecimal digits encode, little-endian.
 type Words = [u64; 2];
 
-/// What names a session: unique among the live sessions of one partition.
+/// The id of a session, unique among the live sessions of one partition.
 pub type SessionId = Packed;
 
-/// Room to unpack a [`Packed`] into, on the stack.
+/// A stack buffer for the text of a [`Packed`].
 pub type TextBuffer = [u8; 36];
 
 impl Packed {
@@ -59,7 +59,7 @@ impl Packed {
         Self(packed.unwrap_or_else(|| Repr::Heap(text.into())))
     }
 
-    /// The text, unpacked into `buffer` where it is not held as it is.
+    /// Returns the text, unpacked into `buffer` if it is not stored as text.
     #[must_use]
     pub fn text<'a>(&'a self, buffer: &'a mut TextBuffer) -> &'a str {
         let bytes = match &self.0 {
@@ -74,11 +74,11 @@ impl Packed {
                 &buffer[..]
             }
         };
-        // Never the fallback: `bytes` is a text that was packed, or digits.
+        // Never the fallback: `bytes` is packed text or digits.
         core::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// Bytes on the heap that belong to this text alone.
+    /// Returns how many heap bytes the text owns.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -87,8 +87,8 @@ impl Packed {
         }
     }
 
-    /// A keyed hash (SipHash-1-3): whoever chooses ids cannot choose collisions
-    /// without knowing the key.
+    /// Hashes the text with a key (SipHash-1-3): without the key, an attacker cannot choose ids that
+    /// collide.
     #[must_use]
     pub(super) fn keyed_hash(&self, key: (u64, u64)) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
@@ -122,13 +122,12 @@ impl From<&str> for Packed {
     }
 }
 
-/// Who a session belongs to. Applications write user ids as JSON numbers or as
-/// strings; which of the two it was is kept, so that the id goes out as it came in.
+/// A user id. Applications write it as a JSON number or a string; outputs keep the form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserId {
     /// The string's content, or the number's literal, digit for digit.
     pub text: Packed,
-    /// Whether it was a JSON number.
+    /// Whether the id was a JSON number.
     pub number: bool,
 }
 
@@ -137,7 +136,7 @@ pub struct UserId {
 pub struct UserRef<'a> {
     /// The string's content, or the number's literal, digit for digit.
     pub text: &'a str,
-    /// Whether it was a JSON number.
+    /// Whether the id was a JSON number.
     pub number: bool,
 }
 
@@ -160,7 +159,7 @@ fn inline(text: &[u8], len: usize) -> Repr {
     Repr::Inline { len, bytes }
 }
 
-/// The bytes that 8-4-4-4-12 lower-case hexadecimal digits stand for.
+/// Decodes 8-4-4-4-12 lower-case hexadecimal digits.
 fn unhyphen(text: &[u8; 36]) -> Option<Words> {
     let word = |first, second| four(text, first) | four(text, second) << 32;
     let words = unhex_words([word(0, 4), word(9, 14), word(19, 24), word(28, 32)])?;
@@ -168,7 +167,7 @@ fn unhyphen(text: &[u8; 36]) -> Option<Words> {
     (hyphens == [b'-'; 4]).then_some(words)
 }
 
-/// The bytes that 32 lower-case hexadecimal digits stand for.
+/// Decodes 32 lower-case hexadecimal digits.
 fn unhex(text: &[u8; 32]) -> Option<Words> {
     unhex_words([0, 8, 16, 24].map(|at| four(text, at) | four(text, at + 4) << 32))
 }
@@ -179,11 +178,10 @@ fn four(text: &[u8], at: usize) -> u64 {
     u64::from(u32::from_le_bytes(digits))
 }
 
-/// The bytes that eight digits in each of four words stand for, the first digit lowest.
+/// Decodes eight hexadecimal digits in each of four words, the first digit lowest.
 ///
 /// Every event has an id to pack, so this takes a word at a time, without branches. The
-/// top bit of each byte tells whether the byte is in a range: with `0x80 - first` added
-/// it is set from `first` on.
+/// top bit of each byte is a range check: with `0x80 - first` added it is set from `first` on.
 fn unhex_words(words: [u64; 4]) -> Option<Words> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x80 * ONES;
@@ -225,12 +223,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_comes_out_as_it_went_in(text in ".{0,40}") {
+        fn text_round_trips(text in ".{0,40}") {
             prop_assert_eq!(Packed::new(&text).to_string(), text);
         }
 
         #[test]
-        fn texts_that_look_like_ids_come_out_as_they_went_in(
+        fn text_that_looks_like_an_id_round_trips(
             text in "[0-9a-fA-F]{8}(-[0-9a-fg]{4}){3}-[0-9a-f]{12}|[0-9a-fA-F]{32}|[0-9a-f-]{36}"
         ) {
             prop_assert_eq!(Packed::new(&text).to_string(), text);
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn uuids_hex_tokens_and_short_texts_need_no_heap() {
+    fn uuids_hex_tokens_and_short_text_need_no_heap() {
         for text in [
             "",
             "abc123",

@@ -1,4 +1,4 @@
-//! The rules by which sessions end, and which session falls under which.
+//! Policies, and which policy applies to a session.
 
 mod counts;
 mod glob;
@@ -16,14 +16,14 @@ use super::time::{Span, Timestamp};
 pub(super) use counts::PolicyCounts;
 pub use glob::Glob;
 
-/// How long a session may last: a `SessionPolicy`, ready for use.
+/// How long a session may last: a compiled `SessionPolicy`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// `namespace/name` in Kubernetes, the bare name elsewhere.
     pub name: String,
     /// Rises with every change of the policy; 0 for the built-in one.
     pub generation: u64,
-    /// The highest priority that matches a session wins; ties go by name.
+    /// The matching policy with the highest priority applies; ties are broken by name.
     pub priority: i32,
     /// The longest time without activity; more than zero.
     pub idle_timeout: Span,
@@ -31,15 +31,15 @@ pub struct Policy {
     pub absolute_timeout: Option<Span>,
     /// How long before the deadline to warn; less than the idle timeout.
     pub warn_before: Option<Span>,
-    /// Which sessions it is for.
+    /// The sessions to which the policy applies.
     pub matcher: Matcher,
-    /// Incident switch: while set, sessions under it never expire. Logouts and
+    /// Incident switch: while set, sessions under the policy never time out. Logouts and
     /// revocations still end them.
     pub suspend: bool,
 }
 
 impl Policy {
-    /// The policy of sessions that no other one matches.
+    /// Returns the policy of sessions that no other policy matches.
     #[must_use]
     pub fn built_in(idle_timeout: Span, absolute_timeout: Option<Span>) -> Self {
         Self {
@@ -54,10 +54,10 @@ impl Policy {
         }
     }
 
-    /// When a session ends if nothing more happens, and why.
+    /// Returns when and why a session ends without further activity.
     ///
-    /// Where both timeouts pass at the same moment, the absolute one is named: no
-    /// activity could have kept that session.
+    /// If both timeouts pass at the same time, the reason is the absolute one: activity
+    /// could not have kept the session.
     #[must_use]
     pub fn deadline(&self, started_at: Timestamp, last_activity: Timestamp) -> (Timestamp, Reason) {
         if self.suspend {
@@ -71,12 +71,12 @@ impl Policy {
     }
 }
 
-/// Which sessions a policy is for. An empty one matches all.
+/// Selects sessions; an empty matcher matches all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matcher {
-    /// Attributes that the session has to have, with exactly these values.
+    /// Attributes that the session must have, with exactly these values.
     pub attributes: Attributes,
-    /// The session's user id has to match one of these; empty: any user.
+    /// Patterns of which the user id must match one; if empty, any user matches.
     pub user_ids: Vec<Glob>,
 }
 
@@ -88,32 +88,30 @@ impl Matcher {
     }
 }
 
-/// Which of a [`PolicySet`]'s policies a session falls under.
+/// The place of a policy in its [`PolicySet`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PolicyIndex(u16);
 
-/// The policies in force, the most important first; the last one matches every
-/// session.
+/// The active policies in order of precedence; the last one matches every session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicySet(Vec<Arc<Policy>>);
 
-/// More policies than can be in force at once.
+/// A set exceeds [`PolicySet::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{count} policies, more than the {} that can be in force at once: remove some",
+    "{count} policies, more than the limit of {}: remove some",
     PolicySet::MAX
 )]
 pub struct TooManyPolicies {
-    /// How many there were.
+    /// The number of policies given.
     pub count: usize,
 }
 
 impl PolicySet {
-    /// The most policies that can be in force at once.
+    /// The bound on the number of active policies.
     pub const MAX: usize = 1_000;
 
-    /// Puts `policies` in the order of their importance, with `fallback` behind them
-    /// for the sessions that none of them matches.
+    /// Orders `policies` by precedence and appends `fallback` for sessions that none of them matches.
     ///
     /// # Errors
     /// [`TooManyPolicies`] beyond [`PolicySet::MAX`].
@@ -124,15 +122,15 @@ impl PolicySet {
             });
         }
         policies.sort_by(|a, b| {
-            let importance = |policy: &Policy| Reverse(policy.priority);
-            (importance(a), &a.name).cmp(&(importance(b), &b.name))
+            let precedence = |policy: &Policy| Reverse(policy.priority);
+            (precedence(a), &a.name).cmp(&(precedence(b), &b.name))
         });
         fallback.matcher = Matcher::default();
         policies.push(fallback);
         Ok(Self(policies.into_iter().map(Arc::new).collect()))
     }
 
-    /// The policy for a session of `user` with these attributes.
+    /// Returns the policy for a session of `user` with these attributes.
     #[must_use]
     pub fn resolve(&self, user: &str, attributes: Option<&Attributes>) -> PolicyIndex {
         let found = self
@@ -145,12 +143,12 @@ impl PolicySet {
         PolicyIndex(index as u16)
     }
 
-    /// The policies, the most important first.
+    /// Iterates over the policies in order of precedence.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.0.iter()
     }
 
-    /// The policy that `index` stands for; an index of another set gives the last.
+    /// Returns the policy at `index`; the last one for an index of another set.
     #[must_use]
     pub(super) fn get(&self, index: PolicyIndex) -> &Arc<Policy> {
         &self.0[usize::from(index.0).min(self.0.len() - 1)]
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_priority_wins_and_ties_go_by_name() {
+    fn the_highest_priority_wins_and_names_break_ties() {
         let set = PolicySet::new(
             vec![
                 policy("b", 1, Matcher::default()),
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_absolute_timeout_is_named_where_both_pass_at_once() {
+    fn the_reason_is_the_absolute_timeout_if_both_pass_at_once() {
         let at = Timestamp::from_millis;
         let policy = Policy::built_in(Span::from_secs(10), Some(Span::from_secs(30)));
         assert_eq!(

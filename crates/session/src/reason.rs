@@ -1,15 +1,15 @@
-//! Why a session ended.
+//! Reasons of endings.
 
-/// Why a session is over.
+/// The reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// Nothing happened for as long as its policy allows.
+    /// The idle timeout passed without activity.
     IdleTimeout,
-    /// It lasted as long as its policy allows, activity or not.
+    /// The absolute timeout passed.
     AbsoluteTimeout,
     /// The user left.
     Logout,
-    /// An administrator ended it.
+    /// An administrator ended the session.
     Revoked,
 }
 
@@ -22,7 +22,7 @@ impl Reason {
         Self::Revoked,
     ];
 
-    /// The name it has on the wire and in metrics.
+    /// Returns the name on the wire and in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

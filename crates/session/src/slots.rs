@@ -1,9 +1,8 @@
-//! Where the live sessions of a table lie in memory.
+//! Memory of live sessions.
 //!
-//! Slots come in chunks that never move, so growing costs neither a copy of all
-//! sessions nor the doubled memory of a growing vector. Slots are linked into
-//! lists through their own fields, so that a session can leave any list in
-//! constant time and being in one costs no allocation.
+//! Slots are allocated in chunks that never move, so growing neither copies all
+//! sessions nor needs the doubled memory of a growing vector. Lists are intrusive: a session leaves
+//! a list in constant time, and membership needs no allocation.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -17,11 +16,10 @@ use super::time::Timestamp;
 const CHUNK: usize = 512;
 const NONE: u32 = u32::MAX;
 
-/// The number of a slot.
 pub(super) type SlotId = u32;
 
-/// What activity needs of a live session: one cache line, which is all that an event
-/// has to fetch from memory besides the index.
+/// The part of a live session that activity needs: one cache line, the only memory that an event
+/// fetches besides the index.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Slot {
@@ -29,11 +27,11 @@ pub(super) struct Slot {
     pub(super) started_at: Timestamp,
     pub(super) last_activity: Timestamp,
     /// The first offset that the session's checkpoint record does not cover;
-    /// meaningful while the slot is in the list of the dirty.
+    /// meaningful while the slot is in the dirty list.
     pub(super) dirty_offset: i64,
     dirty_links: Links,
     pub(super) policy: PolicyIndex,
-    /// The wheel's bucket that the slot's timer lies in.
+    /// The wheel's bucket that holds the slot's timer.
     pub(super) bucket: u16,
     pub(super) flags: Flags,
 }
@@ -50,7 +48,7 @@ pub(super) struct Details {
 /// With the index, no more than 128 bytes a session.
 const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Details>() == 48);
 
-/// What is so of a session, a bit each.
+/// Per-session state flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Flags(u8);
 
@@ -58,13 +56,13 @@ impl Flags {
     /// The slot holds a session.
     pub(super) const LIVE: Self = Self(1);
     pub(super) const USER_IS_NUMBER: Self = Self(2);
-    /// The checkpoint topic holds a record of it, perhaps an old one.
+    /// The checkpoint topic holds a record of the session, perhaps an old one.
     pub(super) const STORED: Self = Self(4);
-    /// The next flush has to store it.
+    /// The next flush stores the session.
     pub(super) const PENDING: Self = Self(8);
-    /// A warning has been written since its deadline last moved.
+    /// A warning has been written since the deadline last moved.
     pub(super) const WARNED: Self = Self(16);
-    /// It is in the list of the dirty.
+    /// The session is in the dirty list.
     pub(super) const DIRTY: Self = Self(32);
 
     pub(super) const fn has(self, flag: Self) -> bool {
@@ -103,12 +101,12 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// How many sessions live here.
+    /// Returns the number of live sessions.
     pub(super) fn len(&self) -> usize {
         self.live
     }
 
-    /// Puts a session into a free slot; the caller fills in the rest of it.
+    /// Puts a session into a free slot; the caller sets the other fields.
     pub(super) fn insert(&mut self, id: Packed, user: UserId) -> SlotId {
         let slot = self.pop_free();
         let mut flags = Flags::LIVE;
@@ -123,7 +121,7 @@ impl Slots {
         slot
     }
 
-    /// Empties a slot, which must be in no list any more, and gives what it held.
+    /// Frees a slot, which must be in no list, and returns its session.
     pub(super) fn remove(&mut self, slot: SlotId) -> (Slot, Details) {
         let session = core::mem::take(&mut self[slot]);
         let details = core::mem::take(self.details_mut(slot));
@@ -134,7 +132,7 @@ impl Slots {
         (session, details)
     }
 
-    /// The live slots, by number.
+    /// Iterates over the live slots in order.
     pub(super) fn live(&self) -> impl Iterator<Item = SlotId> {
         let slots = self.slots.iter().flatten();
         let live = (0..)
@@ -143,7 +141,7 @@ impl Slots {
         live.map(|(number, _)| number)
     }
 
-    /// All slots from `start` on, live or free, by number.
+    /// Iterates over all slots from `start` on, live or free.
     pub(super) fn numbers(&self, start: SlotId) -> impl Iterator<Item = SlotId> + use<> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -153,19 +151,16 @@ impl Slots {
         start..end
     }
 
-    /// The details of the session in `slot`.
     pub(super) fn details(&self, slot: SlotId) -> &Details {
         let (chunk, at) = place(slot);
         &self.details[chunk][at]
     }
 
-    /// The details of the session in `slot`.
     pub(super) fn details_mut(&mut self, slot: SlotId) -> &mut Details {
         let (chunk, at) = place(slot);
         &mut self.details[chunk][at]
     }
 
-    /// The user id as it came in.
     pub(super) fn user_id(&self, slot: SlotId) -> UserId {
         UserId {
             text: self.details(slot).user.clone(),
@@ -249,12 +244,12 @@ impl Default for Details {
     }
 }
 
-/// The link that buckets of the timing wheel use, and free slots while free.
+/// The link of the wheel's buckets, and of the free list.
 pub(super) const TIMERS: usize = 0;
-/// The link that the list of dirty sessions uses.
+/// The link of the dirty list.
 pub(super) const DIRTY: usize = 1;
 
-/// A first-in-first-out list of slots, linked through the slots' link number `LINK`.
+/// A FIFO list of slots, linked through their link number `LINK`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List<const LINK: usize> {
     head: SlotId,
@@ -293,7 +288,7 @@ impl<const LINK: usize> List<LINK> {
         Some(slot)
     }
 
-    /// Takes `slot`, which must be in this list, out of it.
+    /// Unlinks `slot`, which must be in this list.
     pub(super) fn unlink(&mut self, slots: &mut Slots, slot: SlotId) {
         let Links { prev, next } = core::mem::replace(slots.links_mut(LINK, slot), Links::UNLINKED);
         match prev {

@@ -1,17 +1,17 @@
 //! The live sessions of one partition.
 //!
 //! A [`SessionTable`] is a function of its inputs: it reads no clock, does no I/O
-//! and draws no random numbers, and nothing in its outputs depends on the order of
-//! a hash map. What it wants done it appends to the caller's buffer as [`Effect`]s.
+//! and draws no random numbers, and its outputs do not depend on the order of
+//! a hash table. It appends its outputs to the caller's buffer as [`Effect`](super::Effect)s.
 //!
 //! | part | file |
 //! |---|---|
-//! | what an event does to a session | `table/events.rs` |
-//! | many events at once, at the speed of memory | `table/burst.rs` |
-//! | what the passing of time does | `table/expiry.rs` |
-//! | what goes to the checkpoint topic, and when | `table/flush.rs` |
-//! | how a table is built again from there | `table/restore.rs` |
-//! | looking at sessions without touching them | `table/lookup.rs` |
+//! | events | `table/events.rs` |
+//! | bursts of events | `table/burst.rs` |
+//! | time | `table/expiry.rs` |
+//! | checkpoint records | `table/flush.rs` |
+//! | restore | `table/restore.rs` |
+//! | queries | `table/lookup.rs` |
 
 mod burst;
 mod due;
@@ -40,18 +40,17 @@ use mark::Mark;
 pub use burst::LoggedEvent;
 pub use lookup::LiveSession;
 
-/// What a table is told once and for all.
+/// Settings of a table.
 #[derive(Clone, Debug)]
 pub struct TableConfig {
-    /// How long after its deadline a session may still be saved by activity that
-    /// happened before it and came late.
+    /// How long after its deadline a session waits for activity that happened before the deadline.
     pub allowed_lateness: Span,
-    /// How far an event's time may lie ahead of its record's Kafka timestamp.
+    /// How far an event time may be ahead of the Kafka timestamp of its record.
     pub max_future_skew: Span,
     /// How long a session's checkpoint record may be out of date.
     pub slack: Span,
-    /// The most sessions that may live at once. At the bound, events that would
-    /// start another are refused; sessions that run are not touched.
+    /// The bound on live sessions. At the bound, events that would start a session are refused;
+    /// live sessions go on.
     pub max_sessions: usize,
     /// The key of the hash over session ids: secret, random per process.
     pub hash_key: (u64, u64),
@@ -69,57 +68,57 @@ impl Default for TableConfig {
     }
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It counted.
+    /// The event was applied.
     Accepted,
-    /// Its session would have been over already: dropped, so that it neither brings
-    /// the session back nor ends it again.
+    /// The session of the event is over: the event was dropped, so that it neither revives
+    /// the session nor ends it again.
     Late,
-    /// It would have started a session beyond [`TableConfig::max_sessions`].
+    /// The event would have started a session beyond [`TableConfig::max_sessions`].
     Refused,
 }
 
-/// How often things happened, since [`SessionTable::take_counters`] was last called.
+/// Counts since the last [`SessionTable::take_counters`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Sessions started.
     pub started: u64,
     /// Events dropped as [`Applied::Late`].
     pub late: u64,
-    /// Event times moved back because they lay too far in the future.
+    /// Event times that were clamped because they were too far in the future.
     pub clamped: u64,
     /// Events refused as [`Applied::Refused`].
     pub refused: u64,
 }
 
-/// The live sessions of one partition, and when each of them ends.
+/// The live sessions of one partition, and their timers.
 #[derive(Debug)]
 pub struct SessionTable {
     config: TableConfig,
     policies: Arc<PolicySet>,
-    /// How many sessions live under each of them.
+    /// Live sessions by policy.
     counts: PolicyCounts,
     slots: Slots,
     index: HashTable<SlotId>,
     wheel: Wheel,
     watermark: Timestamp,
-    /// Sessions that have fallen due and were over the limit of an advance, in order.
-    /// Some may have ended or moved on since: those the wheel does not hold any more.
+    /// Due sessions beyond the limit of an advance, in order. Those that have ended or moved on since
+    /// are no longer held in the wheel.
     overdue: VecDeque<Due>,
-    /// Sessions whose checkpoint record is out of date, the longest first.
+    /// Sessions whose checkpoint record is out of date, oldest first.
     dirty: List<DIRTY>,
-    /// When which offset had been reached, to tell how long a session is dirty.
+    /// Positions over time, from which the age of a dirty session follows.
     marks: VecDeque<Mark>,
-    /// Slots that the next flush has to store; some may have been freed since.
+    /// Slots that the next flush stores; some may have been freed since.
     pending: Vec<SlotId>,
-    /// Ended sessions of which the checkpoint topic still holds a record.
+    /// Ended sessions whose record is still in the checkpoint topic.
     forgotten: Vec<SessionId>,
     counters: Counters,
 }
 
-/// A session id as the index looks for it.
+/// A session id and its hash.
 #[derive(Debug)]
 struct Key {
     id: SessionId,
@@ -127,8 +126,7 @@ struct Key {
 }
 
 impl SessionTable {
-    /// An empty table whose watermark is `watermark`: [`Timestamp::MIN`] if nothing
-    /// is known of what has been read.
+    /// Creates an empty table with this watermark; [`Timestamp::MIN`] if it is unknown.
     #[must_use]
     pub fn new(config: TableConfig, policies: Arc<PolicySet>, watermark: Timestamp) -> Self {
         Self {
@@ -148,31 +146,31 @@ impl SessionTable {
         }
     }
 
-    /// How many sessions live.
+    /// Returns the number of live sessions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether no session lives.
+    /// Returns whether no session is live.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The latest time that [`SessionTable::advance`] was told of.
+    /// Returns the latest watermark given to [`SessionTable::advance`].
     #[must_use]
     pub fn watermark(&self) -> Timestamp {
         self.watermark
     }
 
-    /// The policies in force, the most important first, each with how many sessions
-    /// live under it. Counted as they come and go: asking costs nothing per session.
+    /// Iterates over the active policies in order of precedence, each with its number of live
+    /// sessions. The counts are kept up to date: the call costs nothing per session.
     pub fn sessions_by_policy(&self) -> impl Iterator<Item = (&Arc<Policy>, usize)> {
         self.policies.iter().zip(self.counts.counts())
     }
 
-    /// What happened since the last call.
+    /// Returns and resets the counters.
     pub fn take_counters(&mut self) -> Counters {
         core::mem::take(&mut self.counters)
     }
@@ -188,7 +186,7 @@ impl SessionTable {
             .copied()
     }
 
-    /// Takes a slot for a session that is not in the table yet.
+    /// Allocates a slot for a session that is not in the table yet.
     fn occupy(&mut self, key: &Key, user: UserId) -> SlotId {
         let slot = self.slots.insert(key.id.clone(), user);
         self.counts.enter(PolicyIndex::default());
@@ -198,7 +196,7 @@ impl SessionTable {
         slot
     }
 
-    /// Takes the session of `slot` out of every list.
+    /// Removes the session of `slot` from the index and from every list.
     fn vacate(&mut self, slot: SlotId) -> (Slot, Details) {
         let hash = self.slots[slot].id.keyed_hash(self.config.hash_key);
         if let Ok(entry) = self.index.find_entry(hash, |&found| found == slot) {

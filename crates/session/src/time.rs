@@ -6,36 +6,36 @@ use core::ops::{Add, Sub};
 /// A point in time: milliseconds since the Unix epoch, UTC.
 ///
 /// Arithmetic saturates at [`Timestamp::MIN`] and [`Timestamp::MAX`], so that
-/// no input, however absurd, can wrap a deadline around.
+/// no input can wrap a deadline around.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Before everything: a watermark that nothing has moved yet.
+    /// The earliest time: a watermark that has not advanced yet.
     pub const MIN: Self = Self(i64::MIN);
-    /// After everything: the deadline of a session that never expires.
+    /// The latest time: the deadline of a session that never times out.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// The point `millis` milliseconds after the epoch (before it, if negative).
+    /// Returns the time `millis` milliseconds after the epoch (before it, if negative).
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the epoch.
+    /// Returns the milliseconds since the epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the span from `earlier` to this time; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Span {
         let millis = self.0.saturating_sub(earlier.0);
         Span(if millis > 0 { millis } else { 0 })
     }
 
-    /// How far apart the two are, whichever comes first.
+    /// Returns the span between two times in either order.
     #[must_use]
     pub fn distance(self, other: Self) -> Span {
         self.since(other).max(other.since(self))
@@ -63,22 +63,22 @@ impl Sub<Span> for Timestamp {
 pub struct Span(i64);
 
 impl Span {
-    /// No time at all.
+    /// The empty span.
     pub const ZERO: Self = Self(0);
 
-    /// A span of `millis` milliseconds; negative values become zero.
+    /// Returns a span of `millis` milliseconds; negative values become zero.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(if millis > 0 { millis } else { 0 })
     }
 
-    /// A span of `secs` seconds; negative values become zero.
+    /// Returns a span of `secs` seconds; negative values become zero.
     #[must_use]
     pub const fn from_secs(secs: i64) -> Self {
         Self::from_millis(secs.saturating_mul(1_000))
     }
 
-    /// Whole milliseconds.
+    /// Returns whole milliseconds.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -93,7 +93,7 @@ impl Add for Span {
     }
 }
 
-/// Written as Kubernetes writes durations: `1h30m`, `90s`, `250ms`.
+/// Formats like a Kubernetes duration: `1h30m`, `90s`, `250ms`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 {

@@ -21,11 +21,11 @@ const LEVEL_BITS: u32 = 8;
 const BUCKETS: usize = 1 << LEVEL_BITS;
 /// Five levels of 256 buckets reach 2,229 years ahead.
 const LEVELS: usize = 5;
-/// The bucket for what lies farther ahead than the levels reach.
+/// The bucket of timers beyond the reach of the levels.
 const OVERFLOW: usize = LEVELS * BUCKETS;
-/// In no bucket.
+/// Not armed.
 const DISARMED: u16 = u16::MAX;
-/// In no bucket either: it has fallen due, and the caller keeps it.
+/// Not armed: the timer has fired, and the caller holds the session.
 const HELD: u16 = u16::MAX - 1;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Wheel {
         }
     }
 
-    /// Arms the timer of `slot` for `due`, wherever it was before. A timer due at
+    /// Arms or re-arms the timer of `slot` for `due`. A timer due at
     /// [`Timestamp::MAX`] never fires.
     pub(super) fn arm(&mut self, slots: &mut Slots, slot: SlotId, due: Timestamp) {
         self.disarm(slots, slot);
@@ -56,13 +56,12 @@ impl Wheel {
         }
     }
 
-    /// Notes that `slot`, which has been drained, waits with the caller.
+    /// Marks a drained slot as held by the caller.
     pub(super) fn hold(slots: &mut Slots, slot: SlotId) {
         slots[slot].bucket = HELD;
     }
 
-    /// Whether `slot` still waits with the caller: it does not if it has been armed or
-    /// disarmed since. From now on it does not.
+    /// Releases a held slot. Returns whether it was still held: arming or disarming also releases it.
     pub(super) fn release(slots: &mut Slots, slot: SlotId) -> bool {
         let held = slots[slot].bucket == HELD;
         if held {
@@ -71,7 +70,7 @@ impl Wheel {
         held
     }
 
-    /// Disarms the timer of `slot`, if it is armed.
+    /// Disarms the timer of `slot`.
     pub(super) fn disarm(&mut self, slots: &mut Slots, slot: SlotId) {
         let bucket = core::mem::replace(&mut slots[slot].bucket, DISARMED);
         if bucket != DISARMED && bucket != HELD {
@@ -79,9 +78,8 @@ impl Wheel {
         }
     }
 
-    /// Moves on to `now` and disarms every timer that may be due by then, appending
-    /// their slots to `drained`. Some of them are not due yet, and the deadlines of
-    /// others have moved: the caller fires or arms each again.
+    /// Advances to `now` and disarms every timer that may be due by then, appending their slots to
+    /// `drained`. Some are not due yet or have moved: the caller fires or re-arms each.
     pub(super) fn drain(&mut self, slots: &mut Slots, now: Timestamp, drained: &mut Vec<SlotId>) {
         let from = self.tick;
         let to = tick_of(now).max(from);
@@ -112,7 +110,7 @@ impl Wheel {
         }
     }
 
-    /// The bucket on the lowest level whose present turn still reaches `due`.
+    /// Returns the bucket on the lowest level whose present turn reaches `due`.
     fn bucket_of(&self, due: Timestamp) -> usize {
         let tick = tick_of(due).max(self.tick);
         let level = (0..LEVELS).find(|&level| turn(tick, level) == turn(self.tick, level));
@@ -124,12 +122,12 @@ fn tick_of(at: Timestamp) -> i64 {
     at.as_millis() >> TICK_BITS
 }
 
-/// How often the wheel of `level` has gone round by `tick`.
+/// Returns the number of complete turns of the wheel of `level` by `tick`.
 fn turn(tick: i64, level: usize) -> i64 {
     tick >> (LEVEL_BITS as usize * (level + 1))
 }
 
-/// Where on the wheel of `level` the tick lies.
+/// Returns the bucket of the tick on the wheel of `level`.
 fn position(tick: i64, level: usize) -> usize {
     let position = tick >> (LEVEL_BITS as usize * level) & (BUCKETS as i64 - 1);
     // Masked to 0..256.

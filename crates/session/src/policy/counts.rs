@@ -1,4 +1,4 @@
-//! How many sessions live under each policy, kept by counting moves.
+//! Counts of live sessions by policy, updated as sessions enter and leave.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,7 +10,7 @@ use super::{PolicyIndex, PolicySet};
 pub(crate) struct PolicyCounts(Vec<usize>);
 
 impl PolicyCounts {
-    /// Nobody under any policy of `set`.
+    /// Returns zero for each policy of `set`.
     pub(crate) fn new(set: &PolicySet) -> Self {
         Self(vec![0; set.0.len()])
     }
@@ -23,7 +23,7 @@ impl PolicyCounts {
         self.0[usize::from(policy.0)] -= 1;
     }
 
-    /// In the order of the set.
+    /// Iterates over the counts in the order of the set.
     pub(crate) fn counts(&self) -> impl Iterator<Item = usize> {
         self.0.iter().copied()
     }

@@ -1,4 +1,4 @@
-//! How a burst of events waits for memory once instead of once each.
+//! Bursts of events, which wait for memory once instead of once per event.
 //!
 //! In a table that is larger than the processor's caches, nearly all of what an event
 //! costs is waiting for memory: for the index, and through it for the session's slot.
@@ -15,14 +15,14 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::slots::Flags;
 
-/// How many sessions are looked up at once: enough to keep all memory requests that a
-/// core can have under way busy, few enough to stay in its nearest cache.
+/// The number of sessions looked up at once: enough to use all outstanding memory requests of a
+/// core, few enough to stay in its first-level cache.
 const GROUP: usize = 32;
 
-/// An event, and what the log says of the record that carries it.
+/// An event with the offset and timestamp of its record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoggedEvent<'a> {
-    /// The event.
+    /// The event that the record carries.
     pub event: Event<'a>,
     /// The record's offset.
     pub offset: i64,
@@ -34,7 +34,7 @@ impl SessionTable {
     /// Applies events one after the other, as [`apply`](SessionTable::apply) does, but
     /// several times as fast where the table is large.
     ///
-    /// Tells `outcome` what became of each, by its place in `events`.
+    /// Calls `outcome` with the outcome of each event and its place in `events`.
     pub fn apply_all(
         &mut self,
         events: &[LoggedEvent<'_>],
@@ -53,9 +53,9 @@ impl SessionTable {
         }
     }
 
-    /// Brings the session, if it lives, into the processor's caches.
+    /// Prefetches the live session of `key` into the processor's caches.
     fn fetch(&self, key: &Key) {
-        // Reads the slot without comparing ids: one branch less to wait for.
+        // Reads the slot without comparing ids, which saves a branch.
         let is_live = |&slot: &u32| self.slots[slot].flags.has(Flags::LIVE);
         black_box(self.index.find(key.hash, is_live));
     }

@@ -3,7 +3,7 @@
 use crate::slots::SlotId;
 use crate::time::Timestamp;
 
-/// A session whose timer has gone off, in the order in which effects are written.
+/// A session whose timer has fired, in the order of its effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
     pub(super) at: Timestamp,

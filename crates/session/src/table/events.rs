@@ -1,4 +1,4 @@
-//! What an event does to a session.
+//! Application of events.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,12 +13,12 @@ use crate::reason::Reason;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
-/// An event about one session, its time being what it counts for.
+/// An event of one session, its time clamped.
 #[derive(Clone, Copy)]
 struct SessionEventAt<'a> {
     user: Option<UserRef<'a>>,
     at: Timestamp,
-    /// Whether it cannot have happened before that.
+    /// Whether `at` is the event's own time rather than a clamped one.
     exact: bool,
     kind: EventKind,
     attributes: Option<&'a Attributes>,
@@ -26,7 +26,7 @@ struct SessionEventAt<'a> {
 }
 
 impl SessionTable {
-    /// Applies the event that the record at `offset` carries.
+    /// Applies the event of the record at `offset`.
     ///
     /// `record_timestamp` is the record's own Kafka timestamp, capped at the present:
     /// an event's time counts only up to
@@ -47,8 +47,7 @@ impl SessionTable {
         self.apply_keyed(&logged, &key, out)
     }
 
-    /// The key of the session that an event is about; one that is about many needs none,
-    /// and gets any.
+    /// Returns the key of the event's session; an arbitrary one for an event of many sessions.
     pub(super) fn key_of(&self, subject: Subject<'_>) -> Key {
         match subject {
             Subject::Session { id, .. } => self.key(id.into()),
@@ -65,12 +64,12 @@ impl SessionTable {
     ) -> Applied {
         let event = &logged.event;
         let at = self.clamp(event.at, logged.record_timestamp);
-        // A clamped time is the latest that is possible. While the tracker is behind, that
-        // may be long after the event: no proof that a session was idle until then.
+        // A clamped time is an upper bound. While the tracker is behind, it may be long after the event,
+        // so it does not prove that the session was idle until then.
         let exact = at == event.at;
         match event.subject {
             Subject::Session { user, .. } => {
-                let happening = SessionEventAt {
+                let event_at = SessionEventAt {
                     user,
                     at,
                     exact,
@@ -79,8 +78,8 @@ impl SessionTable {
                     offset: logged.offset,
                 };
                 match self.find(key) {
-                    Some(slot) => self.apply_to_live(slot, key, happening, out),
-                    None => self.apply_to_unknown(key, happening, out),
+                    Some(slot) => self.apply_to_live(slot, key, event_at, out),
+                    None => self.apply_to_unknown(key, event_at, out),
                 }
             }
             Subject::AllSessionsOf(user) => {
@@ -90,8 +89,8 @@ impl SessionTable {
         }
     }
 
-    /// No client's clock can make a session immortal: a time too far ahead of the
-    /// record's becomes the record's.
+    /// Replaces a time that is too far ahead of the record's by the record's, so that a client's clock
+    /// cannot make a session immortal.
     pub(super) fn clamp(&mut self, at: Timestamp, record_timestamp: Timestamp) -> Timestamp {
         if at > record_timestamp + self.config.max_future_skew {
             self.counters.clamped += 1;
@@ -124,7 +123,7 @@ impl SessionTable {
         Applied::Accepted
     }
 
-    /// Whether the event says nothing of the session that was not known.
+    /// Returns whether the event leaves the session's attributes as they are.
     fn has_attributes_of(&self, slot: SlotId, event: SessionEventAt<'_>) -> bool {
         event.attributes.is_none_or(|attributes| {
             let known = self.slots.details(slot).attributes.as_deref();
@@ -132,8 +131,8 @@ impl SessionTable {
         })
     }
 
-    /// Activity: the one thing that happens all the time. One write to the slot;
-    /// the timer stays where it is.
+    /// Applies activity, the most frequent event: one write to the slot, and the timer stays
+    /// where it is.
     pub(super) fn touch(&mut self, slot: SlotId, at: Timestamp, offset: i64) {
         if self.slots[slot].flags.has(Flags::WARNED) {
             let (before, _) = self.deadline(slot);
@@ -144,7 +143,7 @@ impl SessionTable {
         }
     }
 
-    /// Nothing but the session's last activity, which its record need not tell at once.
+    /// Raises only the last activity, which is not stored at once.
     pub(super) fn raise_activity(&mut self, slot: SlotId, at: Timestamp, offset: i64) {
         let session = &mut self.slots[slot];
         if at > session.last_activity {
@@ -153,7 +152,7 @@ impl SessionTable {
         }
     }
 
-    /// A login, which restarts both clocks, or activity with other attributes.
+    /// Applies a login, which restarts both clocks, or activity with other attributes.
     fn update(&mut self, slot: SlotId, event: SessionEventAt<'_>) {
         let (before, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
@@ -192,7 +191,7 @@ impl SessionTable {
             EventKind::Logout => Reason::Logout,
             EventKind::Revoke => Reason::Revoked,
         };
-        // A token may exist that no event told of: end it all the same.
+        // A token of the session may exist: end it all the same.
         out.push(Effect::Ended(Box::new(Ending {
             session: key.id.clone(),
             user: event.user.map(UserRef::to_owned),
@@ -229,7 +228,7 @@ impl SessionTable {
         Applied::Accepted
     }
 
-    /// Every live session of `user` ends; a scan, for it is rare.
+    /// Ends every live session of `user` by a scan, because the event is rare.
     fn end_every_session_of(
         &mut self,
         user: UserRef<'_>,
@@ -260,7 +259,7 @@ impl SessionTable {
         }
     }
 
-    /// The session of `slot` is over.
+    /// Ends the session of `slot`.
     pub(super) fn end(
         &mut self,
         slot: SlotId,

@@ -1,4 +1,4 @@
-//! What the passing of time does to sessions.
+//! Timeouts and warnings.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -12,14 +12,13 @@ use crate::slots::{Flags, SlotId};
 use crate::wheel::Wheel;
 
 impl SessionTable {
-    /// Everything that was appended before `watermark` has been read: ends each
-    /// session whose deadline lies [`allowed_lateness`](super::TableConfig::allowed_lateness)
-    /// or more before it, and warns of those that are near theirs. In the order in
-    /// which all that fell due.
+    /// Ends each session whose deadline is [`allowed_lateness`](super::TableConfig::allowed_lateness)
+    /// or more before `watermark`, and emits warnings, in the order in which they fell due. The
+    /// watermark is a time up to which all appended records have been applied.
     ///
-    /// At most `limit` sessions are dealt with (more than zero). Returns whether some
-    /// are left; then call again with the same watermark, after their effects have
-    /// been taken care of. A watermark never goes back: an earlier one changes nothing.
+    /// Handles at most `limit` sessions (more than zero). Returns whether due sessions remain; then
+    /// call again with the same watermark once the effects have been processed. An earlier watermark
+    /// changes nothing.
     pub fn advance(&mut self, watermark: Timestamp, limit: usize, out: &mut Vec<Effect>) -> bool {
         self.watermark = self.watermark.max(watermark);
         self.collect_due();
@@ -27,7 +26,7 @@ impl SessionTable {
         while batch.len() < limit
             && let Some(due) = self.overdue.pop_front()
         {
-            // It may have ended since it fell due, or been active.
+            // It may have ended or been active since it fell due.
             if Wheel::release(&mut self.slots, due.slot) {
                 batch.extend(self.due_or_armed(due.slot));
             }
@@ -39,7 +38,7 @@ impl SessionTable {
         !self.overdue.is_empty()
     }
 
-    /// Puts what has fallen due since the last time behind what is left from then.
+    /// Appends the sessions that have fallen due since the last call to those that remain from it.
     fn collect_due(&mut self) {
         let mut drained = Vec::new();
         self.wheel
@@ -55,7 +54,7 @@ impl SessionTable {
         self.overdue.extend(due);
     }
 
-    /// The session if its time has come; otherwise its timer is set.
+    /// Returns the session if it is due; otherwise arms its timer.
     fn due_or_armed(&mut self, slot: SlotId) -> Option<Due> {
         let at = self.timer(slot);
         if at > self.watermark {
@@ -70,10 +69,10 @@ impl SessionTable {
         })
     }
 
-    /// Puts other policies into force, for running sessions as for new ones: each is
-    /// matched anew and its timer set, sooner or later than it stood.
+    /// Replaces the active policies, for live sessions as for new ones: each is matched again, and
+    /// its timer moves in either direction.
     ///
-    /// Ends nothing by itself; the next [`advance`](SessionTable::advance) does.
+    /// Ends no session by itself; the next [`advance`](SessionTable::advance) does.
     pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
         if Arc::ptr_eq(&self.policies, &policies) {
             return;
@@ -86,7 +85,7 @@ impl SessionTable {
         self.counts = PolicyCounts::new(&policies);
         self.policies = policies;
         for (slot, before) in slots {
-            // Where it stood counts no more.
+            // The old index is of the old set.
             self.slots[slot].policy = PolicyIndex::default();
             self.counts.enter(PolicyIndex::default());
             self.resolve_policy(slot);
@@ -94,11 +93,11 @@ impl SessionTable {
         }
     }
 
-    /// Makes the session's warning void if its deadline has moved on from `before`: the
-    /// new one is warned of anew.
+    /// Withdraws the session's warning if its deadline has moved on from `before`, so that the new
+    /// deadline gets its own.
     ///
-    /// That is stored at once, as a warning is. Otherwise a restore would have to find
-    /// out by replay, under policies that may have changed since.
+    /// The withdrawal is stored at once, as a warning is. Otherwise a restore would depend on
+    /// replay, under policies that may have changed since.
     pub(super) fn withdraw_warning(&mut self, slot: SlotId, before: Timestamp) {
         if self.slots[slot].flags.has(Flags::WARNED) && self.deadline(slot).0 > before {
             self.slots[slot].flags.set(Flags::WARNED, false);
@@ -107,7 +106,7 @@ impl SessionTable {
         }
     }
 
-    /// Finds the policy of the session anew, and sets its timer by it.
+    /// Matches the session's policy again, and arms its timer.
     pub(super) fn resolve_policy(&mut self, slot: SlotId) {
         let details = self.slots.details(slot);
         let mut buffer = [0; 36];
@@ -120,13 +119,13 @@ impl SessionTable {
         self.arm(slot);
     }
 
-    /// Sets the timer of the session to its next warning or ending.
+    /// Arms the session's timer for its next warning or ending.
     pub(super) fn arm(&mut self, slot: SlotId) {
         let at = self.timer(slot);
         self.wheel.arm(&mut self.slots, slot, at);
     }
 
-    /// When something is to be done about the session, if nothing happens to it.
+    /// Returns when the session is next due for a warning or its ending.
     fn timer(&self, slot: SlotId) -> Timestamp {
         let (deadline, _) = self.deadline(slot);
         if deadline == Timestamp::MAX {
@@ -140,7 +139,7 @@ impl SessionTable {
         end - ahead
     }
 
-    /// Ends the session, or warns of its end if there is time left.
+    /// Ends the session, or emits a warning if its deadline has not passed.
     fn fire(&mut self, slot: SlotId, out: &mut Vec<Effect>) {
         let (deadline, reason) = self.deadline(slot);
         if deadline + self.config.allowed_lateness <= self.watermark {
@@ -159,7 +158,7 @@ impl SessionTable {
             attributes: details.attributes.as_deref().cloned(),
         })));
         self.slots[slot].flags.set(Flags::WARNED, true);
-        // Stored with the warning, so that a restore does not repeat it.
+        // Stored with the warning, so that it is not repeated after a restore.
         self.mark_pending(slot);
         self.arm(slot);
     }

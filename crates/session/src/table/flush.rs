@@ -1,11 +1,10 @@
-//! What goes to the checkpoint topic, and when.
+//! Checkpoint records.
 //!
-//! The input log is the write-ahead log; the checkpoint topic only shortens its
-//! replay. A session's start, its end and each change that its policy may depend on
-//! are stored with the transaction in which they happen. Activity is not: a session
-//! whose last activity moved is *dirty*, and it is stored anew once it has been so
-//! for the slack. Until then, a restore replays the source from the oldest dirty
-//! offset and finds that activity there.
+//! The input log is the write-ahead log; the checkpoint topic shortens its replay. A session's
+//! start, its end and each change that its policy may depend on are stored in the transaction in
+//! which they happen. Activity is not: a session whose last activity moved is *dirty*, and it is
+//! stored once it has been dirty for the slack. Until then, a restore replays the source from the
+//! oldest dirty offset.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -17,12 +16,12 @@ use crate::effect::Effect;
 use crate::slots::{Flags, SlotId};
 
 impl SessionTable {
-    /// Appends what has to be written to the checkpoint topic in the transaction that
-    /// commits `position` (one past the last offset applied) at the time `now`.
+    /// Appends the checkpoint records of the transaction that commits `position` (one past the last
+    /// offset applied) at the time `now`.
     ///
-    /// Of each session only the last state is written, and of one that started and
-    /// ended since the last flush nothing at all. At most `limit` sessions are written
-    /// for being dirty; any others wait for the next flush. Returns how many were.
+    /// Only the last state of each session is written, and nothing for a session that started and
+    /// ended since the last flush. At most `limit` dirty sessions are written; the others wait for
+    /// the next flush. Returns the number of dirty sessions written.
     pub fn flush(
         &mut self,
         position: i64,
@@ -36,8 +35,7 @@ impl SessionTable {
             }
         }
         for session in core::mem::take(&mut self.forgotten) {
-            // An id that is live again has just been stored above, its record being
-            // the new session's.
+            // If the id is live again, the new session has just been stored above.
             let key = self.key(session);
             if self.find(&key).is_none() {
                 out.push(Effect::Forget(key.id));
@@ -55,15 +53,15 @@ impl SessionTable {
         rewritten
     }
 
-    /// How many sessions the next flush stores whatever its limit: those that have started, or
-    /// changed in what has to be stored at once, some of which may have ended since.
+    /// Returns how many sessions the next flush stores regardless of its limit, those that have ended
+    /// since included.
     #[must_use]
     pub fn pending_stores(&self) -> usize {
         self.pending.len()
     }
 
-    /// Where a restore has to begin its replay if `position` is committed now: the
-    /// oldest offset whose effect is in no checkpoint record.
+    /// Returns where a restore starts its replay if `position` is committed now: the oldest offset
+    /// whose effect is in no checkpoint record.
     #[must_use]
     pub fn replay_from(&self, position: i64) -> i64 {
         self.dirty
@@ -71,7 +69,7 @@ impl SessionTable {
             .map_or(position, |slot| self.slots[slot].dirty_offset.min(position))
     }
 
-    /// The session's record is out of date from `offset` on.
+    /// Marks the session's record as out of date from `offset` on.
     pub(super) fn mark_dirty(&mut self, slot: SlotId, offset: i64) {
         let session = &mut self.slots[slot];
         if session.flags.has(Flags::DIRTY) || session.flags.has(Flags::PENDING) {
@@ -82,7 +80,7 @@ impl SessionTable {
         self.dirty.push_back(&mut self.slots, slot);
     }
 
-    /// The next flush stores the session.
+    /// Has the next flush store the session.
     pub(super) fn mark_pending(&mut self, slot: SlotId) {
         let session = &mut self.slots[slot];
         if !session.flags.has(Flags::PENDING) {
@@ -91,7 +89,7 @@ impl SessionTable {
         }
     }
 
-    /// The session is not dirty any more, or not there any more.
+    /// Removes the session from the dirty list.
     pub(super) fn mark_clean(&mut self, slot: SlotId) {
         let session = &mut self.slots[slot];
         if session.flags.has(Flags::DIRTY) {
@@ -118,7 +116,7 @@ impl SessionTable {
         })));
     }
 
-    /// The offset below which everything was applied a slack ago or longer.
+    /// Returns the offset below which all records were applied a slack ago or earlier.
     fn offset_at(&mut self, now: Timestamp, position: i64) -> i64 {
         let cutoff = now - self.config.slack;
         if self
@@ -134,7 +132,7 @@ impl SessionTable {
             if self.marks.len() == 1 {
                 break;
             }
-            // Kept while it is the latest one past the cutoff: the next flush needs it.
+            // The latest mark past the cutoff stays: the next flush needs it.
             if self.marks[1].at > cutoff {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Looking at live sessions without touching them.
+//! Queries of live sessions.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,40 +11,38 @@ use crate::reason::Reason;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
-/// A live session as it is now.
+/// The present state of a live session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LiveSession {
-    /// Which session.
+    /// The session id.
     pub session: SessionId,
-    /// Whose.
+    /// The user of the session.
     pub user: UserId,
-    /// The rule that it runs under.
+    /// The policy that applies.
     pub policy: Arc<Policy>,
-    /// The time of its first event, or of its last login.
+    /// The time of the first event, or of the last login.
     pub started_at: Timestamp,
     /// The latest event time seen.
     pub last_activity: Timestamp,
-    /// When it ends if nothing more happens, and what will have ended it; none while its
-    /// policy is suspended.
+    /// When and why it ends without further activity; `None` while its policy is suspended.
     pub end: Option<(Timestamp, Reason)>,
-    /// What events said of it.
+    /// The attributes of the session.
     pub attributes: Option<Attributes>,
 }
 
 impl SessionTable {
-    /// The live session of this id.
+    /// Returns the live session of this id.
     #[must_use]
     pub fn look_up(&self, id: &str) -> Option<LiveSession> {
         let slot = self.find(&self.key(id.into()))?;
         Some(self.live_session(slot))
     }
 
-    /// Goes through up to `slots` places from `start` on and adds the sessions of `user`
-    /// to `found`, which is to hold no more than `room`. Returns where to go on; none if
-    /// that was all.
+    /// Scans up to `slots` slots from `start` on and appends the sessions of `user` to `found`, up to
+    /// a length of `room`. Returns where to resume; `None` at the end of the table.
     ///
-    /// A million sessions are gone through in steps, between which the table may change:
-    /// sessions never move, so whichever lives all the while is found, once.
+    /// The table may change between the steps of a scan: sessions never move, so a session that is
+    /// live throughout is found exactly once.
     pub fn search(
         &self,
         user: &UserId,
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_found_by_its_id_with_what_will_end_it() {
+    fn a_session_is_found_by_its_id_with_its_next_ending() {
         let table = table(&[("a", JOE)]);
         assert_eq!(table.look_up("b"), None);
         let found = table.look_up("a").unwrap();
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_sessions_are_found_step_by_step_and_no_others() {
+    fn a_scan_in_steps_finds_exactly_the_sessions_of_a_user() {
         let ids: Vec<String> = (0..1_500).map(|number| number.to_string()).collect();
         // The number 7 and the string "7" are different users.
         let text = UserRef {
@@ -148,10 +146,10 @@ mod tests {
         let sessions: Vec<_> = sessions.map(|(id, user)| (id.as_str(), *user)).collect();
         let table = table(&sessions);
         for (slots, room) in [(7, 10_000), (100_000, 10_000), (64, 3)] {
-            let (mut found, mut place) = (Vec::new(), Some(0));
-            while let Some(start) = place {
+            let (mut found, mut position) = (Vec::new(), Some(0));
+            while let Some(start) = position {
                 let mut step = Vec::new();
-                place = table.search(&JOE.to_owned(), start, slots, room, &mut step);
+                position = table.search(&JOE.to_owned(), start, slots, room, &mut step);
                 assert!(step.len() <= room);
                 found.extend(step);
             }

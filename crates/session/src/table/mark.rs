@@ -1,8 +1,8 @@
-//! Offsets reached over time.
+//! Positions over time.
 
 use crate::time::Timestamp;
 
-/// At this time, everything below this offset had been applied.
+/// A time by which all records below a position had been applied.
 #[derive(Debug)]
 pub(super) struct Mark {
     pub(super) at: Timestamp,

@@ -1,11 +1,11 @@
-//! How a table is built again from the checkpoint topic and the source.
+//! Restore of a table from the checkpoint topic and the source.
 //!
-//! In this order: [`restore`](SessionTable::restore) or
+//! Call in this order: [`restore`](SessionTable::restore) or
 //! [`discard`](SessionTable::discard) for each checkpoint record,
 //! [`replay`](SessionTable::replay) for each source record from `replay_from` up to
 //! the committed offset (or [`assume_active`](SessionTable::assume_active) if those
-//! are gone), then live events. Nothing of it has an effect on the outside: whatever
-//! it could emit was emitted by the transactions that are being replayed.
+//! are gone), then live events. A restore emits nothing: the transactions that are being replayed
+//! have emitted it already.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -17,8 +17,7 @@ use crate::id::SessionId;
 use crate::slots::{Flags, SlotId};
 
 impl SessionTable {
-    /// Takes over a session from its checkpoint record, in place of an older record
-    /// of the same session.
+    /// Restores a session from its checkpoint record, which replaces an older record of the session.
     pub fn restore(&mut self, checkpoint: Checkpoint) {
         let key = self.key(checkpoint.session);
         if let Some(slot) = self.find(&key) {
@@ -33,8 +32,7 @@ impl SessionTable {
         details.start_offset = checkpoint.start_offset;
         details.attributes = checkpoint.attributes.map(Box::new);
         self.resolve_policy(slot);
-        // Policies may have changed since: a deadline that moved on by that needs a
-        // warning of its own.
+        // Policies may have changed since: a deadline that moved on needs its own warning.
         let (deadline, _) = self.deadline(slot);
         if checkpoint
             .warned_of
@@ -45,28 +43,27 @@ impl SessionTable {
         }
     }
 
-    /// Drops a session whose checkpoint record has been removed: it is over.
+    /// Removes a session that has a tombstone in the checkpoint topic.
     pub fn discard(&mut self, session: &SessionId) {
         if let Some(slot) = self.find(&self.key(session.clone())) {
             self.vacate(slot);
         }
     }
 
-    /// Whether the session lives.
+    /// Returns whether the session is live.
     #[must_use]
     pub fn contains(&self, session: &SessionId) -> bool {
         self.find(&self.key(session.clone())).is_some()
     }
 
-    /// The offset of the record that the session started with, if it lives.
+    /// Returns the offset of the record that started the session, if it is live.
     #[must_use]
     pub fn start_offset(&self, session: &SessionId) -> Option<i64> {
         let slot = self.find(&self.key(session.clone()))?;
         Some(self.slots.details(slot).start_offset)
     }
 
-    /// Has the next flush write what is so of the session, in place of a record that is
-    /// wrong: its state, or that it is not there.
+    /// Has the next flush replace a wrong record of the session, by its state or a tombstone.
     pub fn rewrite(&mut self, session: SessionId) {
         let key = self.key(session);
         match self.find(&key) {
@@ -75,8 +72,8 @@ impl SessionTable {
         }
     }
 
-    /// Replays an event that had been applied before the restore. All that can be
-    /// missing from the checkpoint records is activity, so that is all it brings back.
+    /// Replays an event that was applied before the restore. Only activity can be missing from the
+    /// checkpoint records, so only activity is restored.
     pub fn replay(&mut self, event: &Event<'_>, offset: i64, record_timestamp: Timestamp) {
         let Subject::Session { id, .. } = event.subject else {
             return;
@@ -88,17 +85,16 @@ impl SessionTable {
         if let Some(slot) = self.find(&self.key(id.into()))
             && self.slots.details(slot).start_offset <= offset
         {
-            // Warnings and their withdrawal are stored at once: nothing to bring back.
+            // Warnings and their withdrawal are stored at once, so they are not replayed.
             self.raise_activity(slot, at, offset);
         }
     }
 
-    /// Takes every session as active at `at`, because the source records that would
-    /// tell are gone: rather a late logout than a wrong one.
+    /// Treats every session as active at `at`, because the source records to replay were deleted: a late
+    /// ending is acceptable, a wrong one is not.
     ///
-    /// `lost_from` is the offset that the replay should have begun at. Sessions stay
-    /// dirty from there until they have been stored, so that a restore before that
-    /// finds the same gap and comes to the same conclusion.
+    /// `lost_from` is the offset at which the replay should have started. Sessions stay dirty from
+    /// there until they have been stored, so that a restore before that treats them the same way.
     pub fn assume_active(&mut self, at: Timestamp, lost_from: i64) {
         let slots: Vec<SlotId> = self.slots.live().collect();
         for slot in slots {

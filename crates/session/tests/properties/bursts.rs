@@ -15,15 +15,15 @@ const HOUR: i64 = 3_600_000;
 
 proptest! {
     #[test]
-    fn a_burst_of_events_does_what_they_do_one_by_one(scenario in scenarios()) {
+    fn a_burst_has_the_outcome_of_its_events_one_by_one(scenario in scenarios()) {
         let mut one_by_one = Tracker::new(&scenario);
         let mut at_once = Tracker::new(&scenario);
         let are_events = |a: &Act, b: &Act| matches!((a, b), (Act::Event(_), Act::Event(_)));
         for run in scenario.acts.chunk_by(are_events) {
             let outcomes: Vec<_> = run.iter().map(|act| one_by_one.act(act)).collect();
-            let (fates, outputs) = at_once.act_at_once(run);
-            let expected = outcomes.iter().filter_map(|outcome| outcome.fate);
-            prop_assert!(expected.eq(fates));
+            let (verdicts, outputs) = at_once.act_at_once(run);
+            let expected = outcomes.iter().filter_map(|outcome| outcome.verdict);
+            prop_assert!(expected.eq(verdicts));
             let expected: Vec<_> = outcomes.into_iter().flat_map(|outcome| outcome.outputs).collect();
             prop_assert_eq!(expected, outputs);
         }
@@ -32,7 +32,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_over_the_limit_ends_later_unless_something_happens_to_it() {
+fn due_sessions_beyond_the_limit_end_in_later_calls_unless_events_arrive() {
     let mut table = table();
     let mut effects = Vec::new();
     for (offset, session) in (0..).zip(["a", "b", "c", "d", "e"]) {

@@ -1,9 +1,7 @@
-//! What may happen to a table, at random: events in any order, time that stalls and
-//! jumps, policies that change, transactions.
+//! Random scenarios: events in any order, time that stalls and jumps, policy edits, transactions.
 //!
-//! Spans are small numbers of a unit that each scenario chooses, so that deadlines,
-//! events and watermarks meet often, and in the same tick of the wheel as well as turns
-//! apart.
+//! Spans are small multiples of a unit that each scenario chooses, so that deadlines,
+//! events and watermarks meet often, both within a tick of the wheel and turns apart.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +10,7 @@ use sundown_session::EventKind;
 
 use crate::model::{Attributes, Event, Rule, Settings, User};
 
-/// Something that happens, everything about it settled.
+/// A step of a scenario, with absolute times.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Event(Record),
@@ -39,7 +37,7 @@ pub(crate) struct Record {
     pub(crate) timestamp: i64,
 }
 
-/// A table's whole life.
+/// The whole input of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) settings: Settings,
@@ -49,22 +47,22 @@ pub(crate) struct Scenario {
     pub(crate) acts: Vec<Act>,
 }
 
-/// The most that happens in a scenario.
+/// The bound on the steps of a scenario.
 pub(crate) const MAX_ACTS: usize = 120;
 
-/// The same with times in units of a scenario's own, and still relative to a clock.
+/// A step with times in the scenario's unit, relative to its clock.
 #[derive(Clone, Debug)]
 struct Step {
     /// How far the clock moves before it.
     wait: i64,
-    what: What,
+    action: Action,
 }
 
 #[derive(Clone, Debug)]
-enum What {
+enum Action {
     Event {
         event: Event,
-        at: When,
+        at: EventTime,
         record_delay: i64,
         gap: i64,
     },
@@ -80,7 +78,7 @@ enum What {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum When {
+enum EventTime {
     Ago(i64),
     Absurd(i64),
 }
@@ -137,7 +135,7 @@ fn scenarios_of(
         .prop_map(
             |((start, unit, hash_key), (settings, max_sessions), (rules, fallback), steps)| {
                 let (mut steps, policies_change) = steps;
-                steps.retain(|step| policies_change || !matches!(step.what, What::Policies(_)));
+                steps.retain(|step| policies_change || !matches!(step.action, Action::Policies(_)));
                 Scenario {
                     settings: Settings {
                         allowed_lateness: settings.allowed_lateness * unit,
@@ -148,28 +146,28 @@ fn scenarios_of(
                     rules: rules.iter().map(|rule| scaled(rule, unit)).collect(),
                     fallback: scaled(&fallback, unit),
                     hash_key,
-                    acts: settle(start, unit, steps),
+                    acts: schedule(start, unit, steps),
                 }
             },
         )
 }
 
-/// Gives every step its absolute time and its offset.
-fn settle(start: i64, unit: i64, steps: Vec<Step>) -> Vec<Act> {
+/// Assigns each step its absolute time and its offset.
+fn schedule(start: i64, unit: i64, steps: Vec<Step>) -> Vec<Act> {
     let mut now = start;
     let mut position = 0;
-    let settle_one = |step: Step| {
+    let schedule_one = |step: Step| {
         now += step.wait * unit;
-        match step.what {
-            What::Event {
+        match step.action {
+            Action::Event {
                 mut event,
                 at,
                 record_delay,
                 gap,
             } => {
                 event.at = match at {
-                    When::Ago(delay) => now - delay * unit,
-                    When::Absurd(at) => at,
+                    EventTime::Ago(delay) => now - delay * unit,
+                    EventTime::Absurd(at) => at,
                 };
                 let offset = position + gap;
                 position = offset + 1;
@@ -179,14 +177,14 @@ fn settle(start: i64, unit: i64, steps: Vec<Step>) -> Vec<Act> {
                     timestamp: now - record_delay * unit,
                 })
             }
-            What::Advance { delay, limit } => Act::Advance {
+            Action::Advance { delay, limit } => Act::Advance {
                 watermark: now - delay * unit,
                 limit,
             },
-            What::Policies(rules) => {
+            Action::Policies(rules) => {
                 Act::Policies(rules.iter().map(|rule| scaled(rule, unit)).collect())
             }
-            What::Commit { limit, crash } => Act::Commit {
+            Action::Commit { limit, crash } => Act::Commit {
                 position,
                 now,
                 limit,
@@ -194,7 +192,7 @@ fn settle(start: i64, unit: i64, steps: Vec<Step>) -> Vec<Act> {
             },
         }
     };
-    steps.into_iter().map(settle_one).collect()
+    steps.into_iter().map(schedule_one).collect()
 }
 
 fn scaled(rule: &Rule, unit: i64) -> Rule {
@@ -295,18 +293,18 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => -10..0_i64,
         1 => 0..40_000_000_i64,
     ];
-    let what = prop_oneof![
+    let action = prop_oneof![
         20 => events(),
-        8 => (delays(), 1..4_usize).prop_map(|(delay, limit)| What::Advance { delay, limit }),
-        2 => rules().prop_map(What::Policies),
+        8 => (delays(), 1..4_usize).prop_map(|(delay, limit)| Action::Advance { delay, limit }),
+        2 => rules().prop_map(Action::Policies),
         6 => commits(),
     ];
-    (wait, what).prop_map(|(wait, what)| Step { wait, what })
+    (wait, action).prop_map(|(wait, action)| Step { wait, action })
 }
 
-fn commits() -> impl Strategy<Value = What> {
+fn commits() -> impl Strategy<Value = Action> {
     let limit = prop_oneof![Just(0), 1..3_usize, Just(usize::MAX)];
-    (limit, prop::bool::weighted(0.3)).prop_map(|(limit, crash)| What::Commit { limit, crash })
+    (limit, prop::bool::weighted(0.3)).prop_map(|(limit, crash)| Action::Commit { limit, crash })
 }
 
 /// How far behind the clock something is.
@@ -314,23 +312,25 @@ fn delays() -> impl Strategy<Value = i64> {
     prop_oneof![4 => Just(0_i64), 4 => 0..6_i64, 2 => 0..40_i64, 1 => -30..0_i64]
 }
 
-fn events() -> impl Strategy<Value = What> {
+fn events() -> impl Strategy<Value = Action> {
     let at = prop_oneof![
-        20 => delays().prop_map(When::Ago),
-        1 => select(&[YEAR_1, -1, 0, YEAR_9999][..]).prop_map(When::Absurd),
+        20 => delays().prop_map(EventTime::Ago),
+        1 => select(&[YEAR_1, -1, 0, YEAR_9999][..]).prop_map(EventTime::Absurd),
     ];
     let record_delay = prop_oneof![3 => Just(0_i64), 1 => 0..10_i64];
     let gap = prop_oneof![4 => Just(0_i64), 1 => 1..4_i64];
-    (happenings(), at, record_delay, gap).prop_map(|(event, at, record_delay, gap)| What::Event {
-        event,
-        at,
-        record_delay,
-        gap,
+    (unscheduled_events(), at, record_delay, gap).prop_map(|(event, at, record_delay, gap)| {
+        Action::Event {
+            event,
+            at,
+            record_delay,
+            gap,
+        }
     })
 }
 
-/// Events whose time is not settled yet.
-fn happenings() -> impl Strategy<Value = Event> {
+/// Events without a time.
+fn unscheduled_events() -> impl Strategy<Value = Event> {
     let kind = prop_oneof![
         12 => Just(EventKind::Activity),
         3 => Just(EventKind::Login),

@@ -1,6 +1,5 @@
-//! Properties of the session core: whatever happens, in whatever order, a table does
-//! what a slow and obvious model of the design does, and being lost and restored in
-//! between makes no difference.
+//! Properties of the session core: on any input a table behaves like a slow and obvious model, and a
+//! restore at any commit makes no difference.
 //!
 //! `PROPTEST_CASES=20000 cargo test --release -p sundown-session` tries more cases.
 
@@ -24,7 +23,7 @@ use sundown_session::{Checkpoint, Packed, Reason};
 use generate::{
     Act, MAX_ACTS, Scenario, crowded_scenarios, scenarios, scenarios_under_one_policy_set,
 };
-use model::{Fate, Model, Output};
+use model::{Model, Output, Verdict};
 use subject::{Outcome, Tracker};
 
 /// Later than any deadline that a scenario may have.
@@ -46,7 +45,7 @@ proptest! {
             }
             prop_assert_eq!(outcome, expected, "{:?}", act);
             prop_assert_eq!(tracker.table.len(), model.sessions().count());
-            prop_assert_eq!(tracker.census(), model.census(), "{:?}", act);
+            prop_assert_eq!(tracker.policy_counts(), model.policy_counts(), "{:?}", act);
             if let Act::Commit { .. } = act {
                 let stored = tracker.checkpoints.keys().map(String::as_str);
                 prop_assert!(stored.eq(model.sessions()), "a record for each live session");
@@ -79,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn a_restored_table_goes_on_as_if_nothing_had_happened(scenario in scenarios()) {
+    fn a_restore_changes_no_output(scenario in scenarios()) {
         let mut whole = Tracker::new(&scenario);
         let mut cut = Tracker::new(&scenario);
         for act in with_the_end(&scenario) {
@@ -87,7 +86,7 @@ proptest! {
             if let Act::Commit { crash: true, .. } = act {
                 cut.restore();
                 prop_assert_eq!(cut.table.len(), whole.table.len());
-                prop_assert_eq!(cut.census(), whole.census());
+                prop_assert_eq!(cut.policy_counts(), whole.policy_counts());
                 prop_assert_eq!(cut.table.watermark(), whole.table.watermark());
             }
         }
@@ -114,7 +113,7 @@ proptest! {
         }
     }
 
-    /// Rather a late logout than a wrong one, where the log is gone.
+    /// A late logout is acceptable where the log is gone, a wrong one is not.
     #[test]
     fn sessions_assumed_active_end_no_sooner_than_they_would_have(scenario in scenarios()) {
         let mut whole = Tracker::new(&scenario);
@@ -155,7 +154,7 @@ proptest! {
         for act in with_the_end(&scenario) {
             let outcome = full.act(&act);
             prop_assert!(full.table.len() <= scenario.settings.max_sessions);
-            if outcome.fate == Some(Fate::Refused) {
+            if outcome.verdict == Some(Verdict::Refused) {
                 prop_assert_eq!(full.table.len(), scenario.settings.max_sessions);
                 prop_assert_eq!(outcome.outputs, vec![]);
             } else {
@@ -212,17 +211,17 @@ fn model_of(scenario: &Scenario) -> Model {
 fn expected(model: &mut Model, act: &Act) -> Outcome {
     match act {
         Act::Event(record) => {
-            let (fate, mut outputs) = model.apply(record);
+            let (verdict, mut outputs) = model.apply(record);
             if record.event.session.is_none() {
                 outputs.sort();
             }
             Outcome {
-                fate: Some(fate),
+                verdict: Some(verdict),
                 outputs,
             }
         }
         Act::Advance { watermark, .. } => Outcome {
-            fate: None,
+            verdict: None,
             outputs: model.advance(*watermark),
         },
         Act::Policies(rules) => {

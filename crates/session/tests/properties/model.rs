@@ -1,7 +1,5 @@
-//! What a session table has to do, the slow and obvious way.
-//!
-//! A plain map of sessions. No wheel, no packed ids, no cached policies: whatever is
-//! asked is worked out anew by looking at everything.
+//! A slow and obvious model of a session table: a plain map of sessions without wheel, packed ids or
+//! cached policies.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +13,7 @@ pub(crate) type Attributes = BTreeMap<String, String>;
 /// Text, and whether it was a number.
 pub(crate) type User = (String, bool);
 
-/// What the table is told once and for all; in milliseconds.
+/// Settings of the table, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) allowed_lateness: i64,
@@ -48,7 +46,7 @@ pub(crate) struct Event {
     pub(crate) attributes: Option<Attributes>,
 }
 
-/// What the table tells the world.
+/// An output of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Output {
     Ended {
@@ -74,9 +72,9 @@ pub(crate) enum Output {
     },
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Verdict {
     Accepted,
     Late,
     Refused,
@@ -89,7 +87,7 @@ struct Session {
     last_activity: i64,
     start_offset: i64,
     attributes: Attributes,
-    /// Its users have been told of a deadline that is still true, or was too late.
+    /// Whether a warning of the present deadline, or a later one, has been emitted.
     warned: bool,
 }
 
@@ -118,7 +116,7 @@ impl Model {
     }
 
     /// How many sessions live under each rule, by its name; none is not mentioned.
-    pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
+    pub(crate) fn policy_counts(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for session in self.live.values() {
             let rule = self.rule(&session.user.0, &session.attributes);
@@ -137,20 +135,20 @@ impl Model {
         }
     }
 
-    pub(crate) fn apply(&mut self, record: &Record) -> (Fate, Vec<Output>) {
+    pub(crate) fn apply(&mut self, record: &Record) -> (Verdict, Vec<Output>) {
         let at = self.clamp(record);
         let event = &record.event;
         let mut outputs = Vec::new();
         let Some(id) = &event.session else {
             self.end_all_of(event, at, &mut outputs);
-            return (Fate::Accepted, outputs);
+            return (Verdict::Accepted, outputs);
         };
         if let Some(session) = self.live.get(id) {
             let (deadline, reason) = self.deadline(session);
             // A time that had to be clamped proves nothing.
             if at < deadline || at < event.at {
                 self.apply_to_live(id, event, at, &mut outputs);
-                return (Fate::Accepted, outputs);
+                return (Verdict::Accepted, outputs);
             }
             self.end(id, reason, deadline, &mut outputs);
         }
@@ -223,7 +221,7 @@ impl Model {
         at: i64,
         offset: i64,
         outputs: &mut Vec<Output>,
-    ) -> Fate {
+    ) -> Verdict {
         let session = Session {
             user: event.user.clone().unwrap_or_default(),
             started_at: at,
@@ -235,13 +233,13 @@ impl Model {
         let (deadline, _) = self.deadline(&session);
         let over = deadline.saturating_add(self.settings.allowed_lateness) <= self.watermark;
         let reason = match event.kind {
-            _ if over => return Fate::Late,
+            _ if over => return Verdict::Late,
             EventKind::Activity | EventKind::Login => {
                 if self.live.len() >= self.settings.max_sessions {
-                    return Fate::Refused;
+                    return Verdict::Refused;
                 }
                 self.live.insert(id.to_owned(), session);
-                return Fate::Accepted;
+                return Verdict::Accepted;
             }
             EventKind::Logout => Reason::Logout,
             EventKind::Revoke => Reason::Revoked,
@@ -258,7 +256,7 @@ impl Model {
             start_offset: offset,
             attributes: session.attributes,
         });
-        Fate::Accepted
+        Verdict::Accepted
     }
 
     fn end_all_of(&mut self, event: &Event, at: i64, outputs: &mut Vec<Output>) {

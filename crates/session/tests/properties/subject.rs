@@ -10,12 +10,12 @@ use sundown_session::{
 };
 
 use crate::generate::{Act, Record, Scenario};
-use crate::model::{self, Fate, Output, Rule, Settings, User};
+use crate::model::{self, Output, Rule, Settings, User, Verdict};
 
-/// What one act led to.
+/// The outputs of one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
-    pub(crate) fate: Option<Fate>,
+    pub(crate) verdict: Option<Verdict>,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Committed {
     pub(crate) watermark: Timestamp,
 }
 
-/// A table with its io.
+/// A table with its log and checkpoint topic.
 pub(crate) struct Tracker {
     settings: Settings,
     hash_key: (u64, u64),
@@ -90,10 +90,10 @@ impl Tracker {
     }
 
     /// The same for acts that are all events or only one: events come in one burst.
-    pub(crate) fn act_at_once(&mut self, acts: &[Act]) -> (Vec<Fate>, Vec<Output>) {
+    pub(crate) fn act_at_once(&mut self, acts: &[Act]) -> (Vec<Verdict>, Vec<Output>) {
         if let [act] = acts {
-            let Outcome { fate, outputs } = self.act(act);
-            return (fate.into_iter().collect(), outputs);
+            let Outcome { verdict, outputs } = self.act(act);
+            return (verdict.into_iter().collect(), outputs);
         }
         let record = |act| match act {
             Act::Event(record) => record,
@@ -110,18 +110,18 @@ impl Tracker {
                 record_timestamp: Timestamp::from_millis(record.timestamp),
             })
             .collect();
-        let (mut effects, mut fates) = (Vec::new(), Vec::new());
+        let (mut effects, mut verdicts) = (Vec::new(), Vec::new());
         self.table
             .apply_all(&events, &mut effects, |place, applied| {
-                assert_eq!(place, fates.len());
-                fates.push(fate(applied));
+                assert_eq!(place, verdicts.len());
+                verdicts.push(verdict(applied));
             });
         self.log.extend(records);
-        (fates, effects.into_iter().map(output).collect())
+        (verdicts, effects.into_iter().map(output).collect())
     }
 
     /// How many sessions live under each policy, by its name; none is not mentioned.
-    pub(crate) fn census(&self) -> BTreeMap<&str, usize> {
+    pub(crate) fn policy_counts(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
         for (policy, sessions) in self.table.sessions_by_policy() {
             if sessions > 0 {
@@ -183,7 +183,7 @@ impl Tracker {
             &mut effects,
         );
         Outcome {
-            fate: Some(fate(applied)),
+            verdict: Some(verdict(applied)),
             outputs: effects.into_iter().map(output).collect(),
         }
     }
@@ -201,7 +201,7 @@ impl Tracker {
             assert!(effects.len() > before, "it gets somewhere");
         }
         Outcome {
-            fate: None,
+            verdict: None,
             outputs: effects.into_iter().map(output).collect(),
         }
     }
@@ -299,11 +299,11 @@ fn checkpoint_record(effect: Effect) -> (String, Option<Vec<u8>>) {
     }
 }
 
-fn fate(applied: Applied) -> Fate {
+fn verdict(applied: Applied) -> Verdict {
     match applied {
-        Applied::Accepted => Fate::Accepted,
-        Applied::Late => Fate::Late,
-        Applied::Refused => Fate::Refused,
+        Applied::Accepted => Verdict::Accepted,
+        Applied::Late => Verdict::Late,
+        Applied::Refused => Verdict::Refused,
     }
 }
 
