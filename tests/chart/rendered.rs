@@ -104,11 +104,11 @@ fn refuses_connections_that_contradict_themselves() {
         ),
         (
             &[BROKERS, "kafka.sasl.mechanism=PLAIN"],
-            "kafka.sasl.username and kafka.sasl.passwordSecret have to be, too",
+            "requires kafka.sasl.username and kafka.sasl.passwordSecret",
         ),
         (
             &[STRIMZI, "kafka.tls.enabled=true"],
-            "kafka.tls and kafka.sasl do not go with kafka.strimzi.cluster",
+            "kafka.tls and kafka.sasl conflict with kafka.strimzi.cluster",
         ),
         (
             &[STRIMZI, "kafka.strimzi.encrypted=false"],
@@ -130,7 +130,7 @@ fn refuses_autoscaling_by_what_nobody_measures() {
                 "autoscaling.handler.mode=hpa",
                 "controller.enabled=false",
             ],
-            "autoscaling.handler goes by the lag in seconds, which the controller measures",
+            "autoscaling.handler uses the lag in seconds, which the controller measures",
         ),
         (
             &[
@@ -139,7 +139,7 @@ fn refuses_autoscaling_by_what_nobody_measures() {
                 "autoscaling.tracker.trigger=prometheus",
                 "controller.enabled=false",
             ],
-            "autoscaling.tracker goes by the lag in seconds, which the controller measures",
+            "autoscaling.tracker uses the lag in seconds, which the controller measures",
         ),
         (
             &[
@@ -147,7 +147,7 @@ fn refuses_autoscaling_by_what_nobody_measures() {
                 "autoscaling.tracker.mode=keda",
                 "autoscaling.tracker.maxReplicas=1",
             ],
-            "autoscaling.tracker.maxReplicas is 1, and tracker.replicas, the fewest, is 2",
+            "autoscaling.tracker.maxReplicas (1) is below tracker.replicas (2)",
         ),
     ]);
 }
@@ -165,7 +165,7 @@ fn refuses_other_contradictions() {
         ),
         (
             &[BROKERS, "handler.jwks.enabled=true"],
-            "the list of keys would be empty",
+            "handler.jwks.enabled requires a signing action",
         ),
         (
             &[BROKERS, "console.anonymousRead=true"],
@@ -176,7 +176,7 @@ fn refuses_other_contradictions() {
                 "kafka.bootstrapServers=kafka:9092\\,other:9094",
                 "networkPolicy.enabled=true",
             ],
-            "networkPolicy.kafkaPorts has no 9094, the port of other:9094",
+            "networkPolicy.kafkaPorts lacks 9094, the port of other:9094",
         ),
         (
             &[

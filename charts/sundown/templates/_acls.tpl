@@ -53,22 +53,22 @@ operations; removing any single one makes the role fail.
   operations: [Read]
 {{- end }}
 {{- if eq .role "handler" }}
-# Warnings are read by a group of their own.
+# Warnings are consumed by a separate group.
 - resource: {type: group, name: {{ printf "%ssundown-handler-warnings" $prefix | quote }}, patternType: literal}
   operations: [Read]
 {{- end }}
 {{- if eq .role "tracker" }}
-# One id a process, drawn at its start.
+# One id per process, chosen at start.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-tracker-" $prefix | quote }}, patternType: prefix}
   operations: [Write]
 {{- end }}
 {{- if and (eq .role "console") .root.Values.console.authTokenSecret }}
-# A dead letter and its marker commit together.
+# A dead letter and its marker are committed together.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-dlq" $prefix | quote }}, patternType: literal}
   operations: [Write]
 {{- end }}
 {{- if has .role (list "controller" "console") }}
-# For the lag of both groups.
+# Lag measurement of both groups.
 - resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Describe]
 - resource: {type: group, name: {{ printf "%ssundown-handler" $prefix | quote }}, patternType: literal}

@@ -1,4 +1,4 @@
-{{/* The most replicas that have anything to do: one a partition. Takes root, role. */}}
+{{/* Maximum replicas, capped at one per partition. Takes root, role. */}}
 {{- define "sundown.maxReplicas" -}}
 {{- $asked := (index .root.Values.autoscaling .role).maxReplicas -}}
 {{- $strimzi := .root.Values.kafka.strimzi -}}
@@ -6,12 +6,12 @@
 {{- min (int $asked) (int (ternary $strimzi.topics.partitions .root.Values.autoscaling.partitions (not (empty $own)))) -}}
 {{- end -}}
 
-{{/* The fewest: what `replicas` says, at least one. Takes root, role. */}}
+{{/* Minimum replicas: `replicas`, at least one. Takes root, role. */}}
 {{- define "sundown.minReplicas" -}}
 {{- min (max 1 (int (index .root.Values .role).replicas)) (int (include "sundown.maxReplicas" .)) -}}
 {{- end -}}
 
-{{/* Each step rebalances the group: quick up, slow down, one at a time. Takes root. */}}
+{{/* Each step rebalances the group: scale up fast, scale down slowly, one replica at a time. Takes root. */}}
 {{- define "sundown.scalingBehavior" -}}
 scaleUp:
   stabilizationWindowSeconds: 0

@@ -67,7 +67,7 @@ spec:
             {{- include "sundown.kafkaEnv" . | nindent 12 }}
             - name: SUNDOWN_ADMIN_LISTEN
               value: "0.0.0.0:{{ .root.Values.admin.port }}"
-            # Where others, such as the console, find it.
+            # The address that other processes, such as the console, use.
             - name: SUNDOWN_ADMIN_HOST
               valueFrom: {fieldRef: {fieldPath: status.podIP}}
             - name: SUNDOWN_LOG
@@ -80,8 +80,8 @@ spec:
             {{- with .ports }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
-          # No brokers, no readiness; but to restart a process that waits for its brokers
-          # would help nobody, so liveness asks whether its loops move.
+          # Readiness depends on the brokers. Liveness does not: restarting a process that waits for
+          # its brokers would not help.
           startupProbe:
             httpGet: {path: /livez, port: admin}
             periodSeconds: 1
@@ -110,7 +110,7 @@ spec:
       volumes:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      # Spread as far as there is room; a role on one node is better than none.
+      # Best effort: replicas on one node are better than none.
       topologySpreadConstraints:
         {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
         - topologyKey: {{ . }}
@@ -152,7 +152,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* The token of trackers' admin ports, for those who want it and those who have to give it. */}}
+{{/* The token of the trackers' admin ports, for trackers and consoles. */}}
 {{- define "sundown.adminToken" -}}
 {{- with .Values.tracker.adminTokenSecret -}}
 env:

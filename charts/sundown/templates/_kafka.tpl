@@ -1,9 +1,9 @@
 {{/*
-How pods reach Kafka. Secrets are mounted as files and named by path: what is in them shows
-neither in the pod's specification nor in the process list.
+Kafka connection of the pods. Secrets are mounted as files and passed by path, so that their contents
+appear neither in the pod specification nor in the process list.
 */}}
 
-{{/* Brokers to ask for the rest of the cluster. */}}
+{{/* Bootstrap servers. */}}
 {{- define "sundown.bootstrap" -}}
 {{- with .Values.kafka -}}
 {{- if .strimzi.cluster -}}
@@ -16,7 +16,7 @@ neither in the pod's specification nor in the process list.
 
 {{/*
 The secrets to mount, as JSON: ca {secret, key}, client {secret, cert, key} and
-password {secret, key, mechanism, username}, each only where there is one. Takes root, role.
+password {secret, key, mechanism, username}; absent entries are omitted. Takes root, role.
 */}}
 {{- define "sundown.credentials" -}}
 {{- $kafka := .root.Values.kafka -}}

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Name of the release's objects; at most 50 characters, so that a role fits behind it. */}}
+{{/* Name of the release's objects; at most 50 characters, which leaves room for the role. */}}
 {{- define "sundown.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
@@ -21,14 +21,14 @@
 {{- printf "%s-%s" (include "sundown.fullname" .root) .role -}}
 {{- end -}}
 
-{{/* What selects a role's pods. Takes root, role. */}}
+{{/* Selector labels of a role's pods. Takes root, role. */}}
 {{- define "sundown.selector" -}}
 app.kubernetes.io/name: {{ include "sundown.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .role }}
 {{- end -}}
 
-{{/* Labels of an object that belongs to no role. */}}
+{{/* Labels of an object without a role. */}}
 {{- define "sundown.commonLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/name: {{ include "sundown.name" . }}

@@ -1,17 +1,17 @@
-{{/* Contradictions between values, which the schema would only report as a rule that failed. */}}
+{{/* Contradictory values, with a clearer message than the schema could give. */}}
 {{- define "sundown.validate" -}}
 {{- with .Values.kafka -}}
 {{- if and .strimzi.cluster .bootstrapServers -}}
-{{- fail "kafka.bootstrapServers and kafka.strimzi.cluster are both set: the chart finds the brokers of a Strimzi cluster by itself; empty one of them" -}}
+{{- fail "kafka.bootstrapServers and kafka.strimzi.cluster are both set; the chart derives the brokers from the Strimzi cluster, so clear one of them" -}}
 {{- end -}}
 {{- if and .strimzi.cluster (or .tls.enabled .tls.caSecret .tls.clientSecret .sasl.mechanism) -}}
-{{- fail "kafka.tls and kafka.sasl do not go with kafka.strimzi.cluster: Strimzi's secrets are mounted by themselves; choose with kafka.strimzi.authentication" -}}
+{{- fail "kafka.tls and kafka.sasl conflict with kafka.strimzi.cluster, whose secrets are mounted automatically; use kafka.strimzi.authentication" -}}
 {{- end -}}
 {{- if and .strimzi.cluster (eq .strimzi.authentication "tls") (not .strimzi.encrypted) -}}
 {{- fail "kafka.strimzi.authentication is tls, but kafka.strimzi.encrypted is false: mutual TLS needs an encrypted listener" -}}
 {{- end -}}
 {{- if and .sasl.mechanism (not (and .sasl.username .sasl.passwordSecret)) -}}
-{{- fail "kafka.sasl.mechanism is set: kafka.sasl.username and kafka.sasl.passwordSecret have to be, too" -}}
+{{- fail "kafka.sasl.mechanism requires kafka.sasl.username and kafka.sasl.passwordSecret; set both" -}}
 {{- end -}}
 {{- if and (or .sasl.username .sasl.passwordSecret) (not .sasl.mechanism) -}}
 {{- fail "kafka.sasl.username or kafka.sasl.passwordSecret is set, but kafka.sasl.mechanism is not: set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512" -}}
@@ -21,16 +21,16 @@
 {{- fail "handler.actions and handler.actionsConfigMap are both set: choose one" -}}
 {{- end -}}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled -}}
-{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled are both set: every process would be scraped, and counted, twice; choose one" -}}
+{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled are both set; every process would be scraped twice, so choose one" -}}
 {{- end -}}
 {{- if and .Values.handler.jwks.enabled (not (or .Values.handler.actions .Values.handler.actionsConfigMap)) -}}
-{{- fail "handler.jwks.enabled is set, but there is no action that signs: the list of keys would be empty; set handler.actions or handler.actionsConfigMap" -}}
+{{- fail "handler.jwks.enabled requires a signing action; set handler.actions or handler.actionsConfigMap" -}}
 {{- end -}}
 {{- if and .Values.controller.allNamespaces .Values.controller.namespaces -}}
 {{- fail "controller.allNamespaces and controller.namespaces are both set: choose one" -}}
 {{- end -}}
 {{- if and .Values.console.anonymousRead (not .Values.console.authTokenSecret) -}}
-{{- fail "console.anonymousRead is set, but console.authTokenSecret is not: a console without a token listens on its pod's loopback only, whoever reads; name a Secret with a token" -}}
+{{- fail "console.anonymousRead requires console.authTokenSecret, because a console without a token listens on its pod's loopback only; name a Secret with a token" -}}
 {{- end -}}
 {{- include "sundown.validateAutoscaling" . -}}
 {{- include "sundown.validateNetworkPolicy" . -}}
@@ -41,11 +41,11 @@
 {{- if ne $scaling.mode "none" -}}
 {{- $bySeconds := or (eq $scaling.mode "hpa") (eq $scaling.trigger "prometheus") -}}
 {{- if and $bySeconds (not $.Values.controller.enabled) -}}
-{{- fail (printf "autoscaling.%s goes by the lag in seconds, which the controller measures, and controller.enabled is false: run the controller, or set autoscaling.%s.mode to keda and its trigger to kafka" $role $role) -}}
+{{- fail (printf "autoscaling.%s uses the lag in seconds, which the controller measures, but controller.enabled is false; enable the controller, or set autoscaling.%s.mode to keda and its trigger to kafka" $role $role) -}}
 {{- end -}}
-{{- $fewest := int (index $.Values $role).replicas -}}
-{{- if lt (int $scaling.maxReplicas) $fewest -}}
-{{- fail (printf "autoscaling.%s.maxReplicas is %d, and %s.replicas, the fewest, is %d: raise the one or lower the other" $role (int $scaling.maxReplicas) $role $fewest) -}}
+{{- $minimum := int (index $.Values $role).replicas -}}
+{{- if lt (int $scaling.maxReplicas) $minimum -}}
+{{- fail (printf "autoscaling.%s.maxReplicas (%d) is below %s.replicas (%d), the minimum; raise the former or lower the latter" $role (int $scaling.maxReplicas) $role $minimum) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -60,7 +60,7 @@
 {{- range splitList "," (include "sundown.bootstrap" .) -}}
 {{- $port := splitList ":" . | last -}}
 {{- if not (has $port $open) -}}
-{{- fail (printf "networkPolicy.kafkaPorts has no %s, the port of %s: nobody would reach Kafka; add every port that the brokers advertise" $port .) -}}
+{{- fail (printf "networkPolicy.kafkaPorts lacks %s, the port of %s, so that Kafka would be unreachable; add every port that the brokers advertise" $port .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
