@@ -1,12 +1,13 @@
-//! The admin port that every role serves: `/livez`, `/readyz` and `/metrics`.
+//! The admin port of every role: `/livez`, `/readyz` and `/metrics`.
 //!
-//! A role makes a [`Health`] and a registry, tells the health what it still waits for,
-//! starts the server, and from then on reports from whichever thread knows:
+//! A role creates a [`Health`] and a registry, sets the conditions that are not met yet, starts
+//! the server, and updates the health from any thread:
 //!
 //! ```no_run
 //! # async fn role(args: sundown::admin::AdminArgs) -> anyhow::Result<()> {
 //! use std::time::Duration;
-//! use sundown::admin::{Health, start};
+//! use sundown::admin::start;
+//! use sundown::health::Health;
 //!
 //! let health = Health::default();
 //! health.set_not_ready("group", "waiting for partitions");
@@ -14,10 +15,10 @@
 //! let _server = start(&args, health.clone(), registry).await?;
 //!
 //! std::thread::spawn(move || {
-//!     let pulse = health.heartbeat("consumer", Duration::from_secs(30));
+//!     let heartbeat = health.heartbeat("consumer", Duration::from_secs(30));
 //!     loop {
-//!         pulse.beat();
-//!         // … poll, and once in the group:
+//!         heartbeat.beat();
+//!         // … poll, and once the group has assigned partitions:
 //!         health.set_ready("group");
 //!     }
 //! });
@@ -37,11 +38,9 @@ use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 
 use crate::health::{Health, Problems};
+use crate::http::server::{HttpServer, ListenError, listen};
 
-pub use crate::http::server::Server;
-pub(crate) use crate::http::server::listen;
-
-/// Where the admin port is.
+/// Address of the admin port.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Admin")]
 pub struct AdminArgs {
@@ -84,28 +83,20 @@ impl AdminArgs {
     }
 }
 
-/// The admin port cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on '{listen}': {reason}; give --admin-listen a free address as HOST:PORT")]
-pub struct ListenError {
-    listen: String,
-    reason: std::io::Error,
-}
-
-/// Opens the admin port and serves it until the returned server is dropped: best at the
-/// very end, so that a process that is stopping can still be asked what keeps it.
+/// Serves the admin port until the returned server is dropped. Drop it last, so that probes
+/// still answer while the process stops.
 ///
 /// # Errors
-/// [`ListenError`] if the address is taken or is none of this machine's.
+/// [`ListenError`] if the address is in use or does not belong to this machine.
 pub async fn start(
     args: &AdminArgs,
     health: Health,
     registry: Registry,
-) -> Result<Server, ListenError> {
+) -> Result<HttpServer, ListenError> {
     start_with(args, health, registry, |_| Router::new()).await
 }
 
-/// Like [`start`], and serves what `more` makes for the address besides.
+/// Like [`start`], and also serves the routes that `more_routes` returns for the bound address.
 ///
 /// # Errors
 /// As [`start`].
@@ -113,16 +104,12 @@ pub async fn start_with(
     args: &AdminArgs,
     health: Health,
     registry: Registry,
-    more: impl FnOnce(SocketAddr) -> Router,
-) -> Result<Server, ListenError> {
-    let bound = listen(&args.admin_listen).await;
-    let (listener, address) = bound.map_err(|reason| ListenError {
-        listen: args.admin_listen.clone(),
-        reason,
-    })?;
+    more_routes: impl FnOnce(SocketAddr) -> Router,
+) -> Result<HttpServer, ListenError> {
+    let (listener, address) = listen(&args.admin_listen, "--admin-listen").await?;
     tracing::info!(admin = %address, "serving /livez, /readyz and /metrics");
-    let router = router(health, registry).merge(more(address));
-    Ok(Server::start(listener, address, router))
+    let router = router(health, registry).merge(more_routes(address));
+    Ok(HttpServer::start(listener, address, router))
 }
 
 fn router(health: Health, registry: Registry) -> Router {
@@ -134,18 +121,18 @@ fn router(health: Health, registry: Registry) -> Router {
 }
 
 async fn livez(State(health): State<Health>) -> Response {
-    verdict(health.stalled(), health.notes())
+    probe_response(health.stalled(), health.notes())
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    verdict(health.not_ready(), health.notes())
+    probe_response(health.not_ready(), health.notes())
 }
 
-/// The answer to a probe: `{"ok": …, "reasons": {what: why}}`, and `notes` in the same form
-/// where there are any.
-fn verdict(reasons: Problems, notes: Problems) -> Response {
+/// The response to a probe: `{"ok": …, "reasons": {NAME: REASON}}`, with `notes` of the same
+/// form if there are any.
+fn probe_response(reasons: Problems, notes: Problems) -> Response {
     #[derive(Serialize)]
-    struct Verdict {
+    struct ProbeResponse {
         ok: bool,
         reasons: Problems,
         #[serde(skip_serializing_if = "Problems::is_empty")]
@@ -157,7 +144,7 @@ fn verdict(reasons: Problems, notes: Problems) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, axum::Json(Verdict { ok, reasons, notes })).into_response()
+    (status, axum::Json(ProbeResponse { ok, reasons, notes })).into_response()
 }
 
 async fn metrics(State(registry): State<Registry>) -> Response {
@@ -165,7 +152,7 @@ async fn metrics(State(registry): State<Registry>) -> Response {
     match TextEncoder::new().encode_to_string(&registry.gather()) {
         Ok(text) => (content_type, text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "metrics cannot be written");
+            tracing::error!(%error, "cannot encode the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -189,7 +176,7 @@ mod tests {
         answer
     }
 
-    async fn started(health: &Health) -> Server {
+    async fn started(health: &Health) -> HttpServer {
         let args = AdminArgs {
             admin_listen: "127.0.0.1:0".to_owned(),
             admin_host: None,
@@ -199,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn probes_answer_as_the_health_is_and_say_why() {
+    async fn probes_return_the_health_and_its_reasons() {
         let health = Health::default();
         let server = started(&health).await;
         let ready = get(server.address(), "/readyz").await;
@@ -218,11 +205,11 @@ mod tests {
         }
         let live = get(server.address(), "/livez").await;
         assert!(live.starts_with("HTTP/1.1 503"), "{live}");
-        assert!(live.contains(r#""consumer":"has not moved"#), "{live}");
+        assert!(live.contains(r#""consumer":"no heartbeat for"#), "{live}");
     }
 
     #[tokio::test]
-    async fn a_pause_is_told_and_fails_no_probe() {
+    async fn a_pause_is_noted_and_fails_no_probe() {
         let health = Health::default();
         let server = started(&health).await;
         health.note_paused(&[3, 5]);
@@ -237,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_name_the_build() {
+    async fn metrics_contain_the_build() {
         let server = started(&Health::default()).await;
         let answer = get(server.address(), "/metrics").await;
         assert!(answer.contains("content-type: text/plain"), "{answer}");
@@ -248,13 +235,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_role_that_starts_over_finds_its_address_free() {
+    async fn a_role_that_restarts_in_the_process_gets_its_address_back() {
         let server = started(&Health::default()).await;
         let args = AdminArgs {
             admin_listen: server.address().to_string(),
             admin_host: None,
         };
-        // On this runtime's one thread, nothing ends the former server before something waits.
+        // On a single-threaded runtime, the dropped server keeps its address until a task yields.
         drop(server);
         let health = Health::default();
         let registry = crate::metrics::registry("handler", &health).unwrap();
@@ -264,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_address_is_named_with_its_flag() {
+    async fn an_address_in_use_is_reported_with_its_flag() {
         let server = started(&Health::default()).await;
         let args = AdminArgs {
             admin_listen: server.address().to_string(),

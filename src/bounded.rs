@@ -1,45 +1,45 @@
-//! Reading what others have written, no more of it than is sensible.
+//! Reads of files and streams with a limit on their size.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The most bytes that a file of policies or actions may have.
-pub const MAX_DOCUMENTS: u64 = 4 << 20;
-/// The most bytes that a file with a secret may have.
-pub const MAX_SECRET: u64 = 1 << 20;
+/// Limit on a file of policies or actions, in bytes.
+pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
+/// Limit on a file with a secret, in bytes.
+pub const MAX_SECRET_BYTES: u64 = 1 << 20;
 
-/// The content of a file of at most `most` bytes. Devices and pipes, which do not tell their
-/// size, are read no farther than that.
+/// Reads a file of at most `max` bytes. Devices and pipes, whose size is unknown, are read up to
+/// the limit only.
 ///
 /// # Errors
-/// What keeps it from being read; [`io::ErrorKind::FileTooLarge`] if it has more.
-pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    read(File::open(path)?, most)
+/// The error of the read; [`io::ErrorKind::FileTooLarge`] beyond the limit.
+pub fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read(File::open(path)?, max)
 }
 
-/// The same of a text in UTF-8.
+/// Reads a UTF-8 file of at most `max` bytes.
 ///
 /// # Errors
-/// As [`read_file`]; [`io::ErrorKind::InvalidData`] if it is none.
-pub fn read_text_file(path: &Path, most: u64) -> io::Result<String> {
-    read_text(File::open(path)?, most)
+/// As [`read_file`]; [`io::ErrorKind::InvalidData`] for anything but UTF-8.
+pub fn read_text_file(path: &Path, max: u64) -> io::Result<String> {
+    read_text(File::open(path)?, max)
 }
 
-/// The text in UTF-8 that comes from `input`.
+/// Reads `input` to its end as UTF-8, at most `max` bytes.
 ///
 /// # Errors
 /// As [`read_text_file`].
-pub fn read_text(input: impl Read, most: u64) -> io::Result<String> {
-    String::from_utf8(read(input, most)?)
+pub fn read_text(input: impl Read, max: u64) -> io::Result<String> {
+    String::from_utf8(read(input, max)?)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
-fn read(input: impl Read, most: u64) -> io::Result<Vec<u8>> {
+fn read(input: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    input.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        let problem = format!("it has more than {most} bytes");
+    input.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        let problem = format!("it has more than {max} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
     }
     Ok(bytes)
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_read_beyond_the_bound() {
+    fn nothing_is_read_beyond_the_limit() {
         assert_eq!(read_text(&b"four"[..], 4).unwrap(), "four");
         let error = read_text(io::repeat(b'x'), 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused() {
+    fn bytes_other_than_utf_8_are_refused() {
         let error = read_text(&b"\xff"[..], 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }

@@ -27,10 +27,8 @@ pub mod redrive;
 pub mod revocation;
 pub mod routes;
 pub mod security;
-pub mod server;
 pub mod state;
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -41,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::http::server::{ConnectionLimits, ListenError, bind, serve};
 use crate::http::token::Token;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
@@ -59,7 +58,7 @@ use redrive::Redriver;
 use revocation::Revoker;
 use security::Security;
 use security::logins::Logins;
-use state::{App, AppState};
+use state::AppState;
 
 /// Pages that update themselves at once; further ones stand still.
 const MAX_STREAMS: usize = 100;
@@ -72,14 +71,6 @@ pub struct Console {
     listener: TcpListener,
     address: SocketAddr,
     security: Security,
-}
-
-/// The pages cannot be served.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on '{listen}': {reason}; give --listen a free address as HOST:PORT")]
-pub struct ListenError {
-    listen: String,
-    reason: std::io::Error,
 }
 
 /// `sundown console`: runs until `stop`.
@@ -103,12 +94,7 @@ impl Console {
     /// [`ListenError`] if the address is taken; or [`security::SecurityError`] if it would
     /// be open to everyone.
     pub async fn bind(args: &ConsoleArgs) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(&args.listen).await;
-        let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|reason| ListenError {
-            listen: args.listen.clone(),
-            reason,
-        })?;
+        let (listener, address) = bind(&args.listen, "--listen").await?;
         Ok(Self {
             security: Security::new(args, address)?,
             listener,
@@ -126,7 +112,7 @@ impl Console {
             bound => return bound,
         };
         let taken = error.downcast_ref::<ListenError>();
-        if taken.is_some_and(|error| error.reason.kind() == ErrorKind::AddrInUse) {
+        if taken.is_some_and(ListenError::is_in_use) {
             tracing::warn!(
                 listen = args.listen,
                 "taken; the console takes any free port"
@@ -200,13 +186,14 @@ impl Console {
         if app.security.logins.is_some() {
             tokio::spawn(connect(Arc::clone(&app)));
         }
-        server::serve(self.listener, routes::router(app), stop).await;
+        let limits = ConnectionLimits::LONG_LIVED;
+        serve(self.listener, routes::router(app), limits, stop).await;
         Ok(reporting.await?)
     }
 }
 
 /// Whoever ends the first session need not wait for connections.
-async fn connect(app: App) {
+async fn connect(app: Arc<AppState>) {
     if let Err(problem) = app.revoker.connect().await {
         tracing::debug!(%problem, "events cannot be written yet");
     }

@@ -1,4 +1,4 @@
-//! How a process is doing, as its threads report it.
+//! Readiness and liveness of a process, reported by its threads.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,51 +8,50 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
-/// What is wrong, by name, each with a reason for people.
+/// Problems by name, each with a human-readable reason.
 pub type Problems = BTreeMap<Cow<'static, str>, String>;
 
-/// How a process is doing. Clones share one state; every method can be called from any
-/// thread and takes well under a microsecond.
+/// Readiness and liveness of a process. Clones share one state; every method can be called
+/// from any thread and takes well under a microsecond.
 ///
-/// *Readiness* is a set of named conditions. A condition that was never mentioned
-/// counts as met, so name what has to be waited for before the server starts.
-/// *Liveness* is a set of loops that have to move: see [`Health::heartbeat`].
+/// *Readiness* is a set of named conditions. A condition that was never set counts as met, so
+/// set those to wait for before the server starts.
+/// *Liveness* is a set of loops that have to keep beating: see [`Health::heartbeat`].
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    shared: Arc<Shared>,
+    inner: Arc<HealthInner>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct HealthInner {
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<HealthState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     unmet: Problems,
     notes: Problems,
-    loops: Vec<Weak<Loop>>,
+    loops: Vec<Weak<MonitoredLoop>>,
 }
 
 #[derive(Debug)]
-struct Loop {
+struct MonitoredLoop {
     name: Cow<'static, str>,
-    max_age: Duration,
-    /// Milliseconds on the health's clock.
+    timeout: Duration,
+    /// Milliseconds on the clock of [`HealthInner`].
     last_beat: AtomicU64,
 }
 
-/// One loop's sign of life. Dropping it takes the loop off the books: the loop is over,
-/// not stuck.
+/// The heartbeat of a loop. Dropping it ends the monitoring of the loop.
 #[derive(Debug)]
 pub struct Heartbeat {
-    this: Arc<Loop>,
+    monitored: Arc<MonitoredLoop>,
     clock: Clock,
 }
 
 impl Health {
-    /// Declares condition `name` unmet: the process should get no work, because of `reason`.
+    /// Declares condition `name` unmet because of `reason`: the process is not ready.
     pub fn set_not_ready(&self, name: impl Into<Cow<'static, str>>, reason: impl Into<String>) {
         self.state().unmet.insert(name.into(), reason.into());
     }
@@ -62,8 +61,8 @@ impl Health {
         self.state().unmet.remove(name);
     }
 
-    /// Tells of something that whoever asks for readiness should know though it keeps the
-    /// process from nothing: partitions that somebody has paused.
+    /// Adds a note on the partitions that an operator has paused, which leaves readiness and
+    /// liveness as they are. Without any, removes the note.
     pub fn note_paused(&self, partitions: &[i32]) {
         const NAME: &str = "paused";
         let notes = &mut self.state().notes;
@@ -73,44 +72,44 @@ impl Health {
         }
         let numbers: Vec<_> = partitions.iter().map(ToString::to_string).collect();
         let note = format!(
-            "partitions {} are paused by an operator: `sundown partitions list` says why",
+            "partitions {} are paused by an operator; `sundown partitions list` shows the reason",
             numbers.join(", ")
         );
         notes.insert(NAME.into(), note);
     }
 
-    /// What is to be known though it keeps the process from nothing.
+    /// Information that affects neither readiness nor liveness.
     #[must_use]
     pub fn notes(&self) -> Problems {
         self.state().notes.clone()
     }
 
-    /// Registers a loop that beats at least once every `max_age`, or else makes the process
-    /// count as dead. Starts with a beat. Several loops may share a name.
+    /// Registers a loop, beginning with a beat. The process is not live once the loop has not
+    /// beaten for longer than `timeout`. Several loops may share a name.
     #[must_use]
-    pub fn heartbeat(&self, name: impl Into<Cow<'static, str>>, max_age: Duration) -> Heartbeat {
-        let this = Arc::new(Loop {
+    pub fn heartbeat(&self, name: impl Into<Cow<'static, str>>, timeout: Duration) -> Heartbeat {
+        let monitored = Arc::new(MonitoredLoop {
             name: name.into(),
-            max_age,
+            timeout,
             last_beat: AtomicU64::new(0),
         });
-        self.state().loops.push(Arc::downgrade(&this));
-        let clock = self.shared.clock;
-        let heartbeat = Heartbeat { this, clock };
+        self.state().loops.push(Arc::downgrade(&monitored));
+        let clock = self.inner.clock;
+        let heartbeat = Heartbeat { monitored, clock };
         heartbeat.beat();
         heartbeat
     }
 
-    /// The conditions that are not met; none if the process is ready.
+    /// The unmet conditions; empty if the process is ready.
     #[must_use]
     pub fn not_ready(&self) -> Problems {
         self.state().unmet.clone()
     }
 
-    /// The loops that do not move; none if the process is live.
+    /// The loops without a recent heartbeat; empty if the process is live.
     #[must_use]
     pub fn stalled(&self) -> Problems {
-        self.stalled_at(self.shared.clock.elapsed())
+        self.stalled_at(self.inner.clock.elapsed())
     }
 
     fn stalled_at(&self, now: Duration) -> Problems {
@@ -120,31 +119,31 @@ impl Health {
         loops.filter_map(|entry| entry.problem(now)).collect()
     }
 
-    /// No change of the state can be left half done, so a poisoned lock is as good as any.
-    fn state(&self) -> MutexGuard<'_, State> {
-        let lock = self.shared.state.lock();
+    /// A panic cannot leave a change half done, so a poisoned lock is safe to use.
+    fn state(&self) -> MutexGuard<'_, HealthState> {
+        let lock = self.inner.state.lock();
         lock.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Heartbeat {
-    /// The loop has come round.
+    /// Records a heartbeat.
     pub fn beat(&self) {
         let now = millis(self.clock.elapsed());
-        self.this.last_beat.store(now, Ordering::Relaxed);
+        self.monitored.last_beat.store(now, Ordering::Relaxed);
     }
 }
 
-impl Loop {
+impl MonitoredLoop {
     fn problem(&self, now: Duration) -> Option<(Cow<'static, str>, String)> {
         let last_beat = Duration::from_millis(self.last_beat.load(Ordering::Relaxed));
         let age = now.saturating_sub(last_beat);
         let secs = |duration: Duration| duration.as_secs_f64();
-        (age > self.max_age).then(|| {
+        (age > self.timeout).then(|| {
             let reason = format!(
-                "has not moved for {:.1} s; {:.1} s are allowed",
+                "no heartbeat for {:.1} s; the limit is {:.1} s",
                 secs(age),
-                secs(self.max_age)
+                secs(self.timeout)
             );
             (self.name.clone(), reason)
         })
@@ -159,10 +158,10 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const ALLOWED: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_condition_counts_from_when_it_is_named_until_it_is_met() {
+    fn a_condition_is_unmet_until_it_is_set_ready() {
         let health = Health::default();
         assert!(health.not_ready().is_empty());
         health.set_not_ready("clock", "differs by 11 s");
@@ -172,7 +171,7 @@ mod tests {
         assert_eq!(health.not_ready().len(), 2);
         assert_eq!(health.not_ready()["clock"], "differs by 12 s");
         health.set_ready("clock");
-        health.set_ready("never mentioned");
+        health.set_ready("never set");
         assert_eq!(
             health.not_ready().into_keys().collect::<Vec<_>>(),
             ["restore"]
@@ -180,31 +179,31 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_is_stuck_once_its_last_beat_is_too_old() {
+    fn a_loop_is_stalled_once_its_last_beat_is_older_than_the_timeout() {
         let health = Health::default();
-        let pulse = health.heartbeat("consumer", ALLOWED);
-        let _other = health.heartbeat("clock check", 3 * ALLOWED);
-        let start = health.shared.clock.elapsed();
-        assert!(health.stalled_at(start + ALLOWED / 2).is_empty());
-        let stalled = health.stalled_at(start + 2 * ALLOWED);
+        let heartbeat = health.heartbeat("consumer", TIMEOUT);
+        let _other = health.heartbeat("clock check", 3 * TIMEOUT);
+        let start = health.inner.clock.elapsed();
+        assert!(health.stalled_at(start + TIMEOUT / 2).is_empty());
+        let stalled = health.stalled_at(start + 2 * TIMEOUT);
         assert_eq!(stalled.keys().collect::<Vec<_>>(), ["consumer"]);
-        assert!(stalled["consumer"].contains("has not moved for"));
-        drop(pulse);
-        assert!(health.stalled_at(start + 2 * ALLOWED).is_empty());
+        assert!(stalled["consumer"].contains("no heartbeat for"));
+        drop(heartbeat);
+        assert!(health.stalled_at(start + 2 * TIMEOUT).is_empty());
     }
 
     #[test]
-    fn one_stuck_loop_of_several_by_the_same_name_is_enough() {
+    fn one_stalled_loop_of_several_with_one_name_is_enough() {
         let health = Health::default();
-        let stuck = health.heartbeat("partition", ALLOWED);
-        let active = health.heartbeat("partition", ALLOWED);
-        let later = health.shared.clock.elapsed() + 2 * ALLOWED;
+        let stalled = health.heartbeat("partition", TIMEOUT);
+        let active = health.heartbeat("partition", TIMEOUT);
+        let later = health.inner.clock.elapsed() + 2 * TIMEOUT;
         active
-            .this
+            .monitored
             .last_beat
             .store(millis(later), Ordering::Relaxed);
         assert_eq!(health.stalled_at(later).len(), 1);
-        drop(stuck);
+        drop(stalled);
         assert!(health.stalled_at(later).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP clients and servers.
+//! HTTP clients and servers, and the tokens that they authenticate with.
 
 pub mod client;
 pub mod server;

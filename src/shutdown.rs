@@ -1,14 +1,13 @@
-//! How the process is asked to stop: the first signal drains, the second aborts.
+//! Signal handling: the first signal stops the process gracefully, the second aborts it.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The exit code of a process that a second signal cut short, as a shell would
-/// report SIGTERM.
+/// Exit code after a second signal, the one that shells report for SIGTERM.
 const ABORTED: i32 = 143;
 
-/// A token that the first SIGTERM or SIGINT cancels. The second signal ends the
-/// process on the spot; whatever was not committed will be done again.
+/// Returns a token that the first SIGTERM or SIGINT cancels. The second signal ends the process
+/// immediately; uncommitted work is redone later.
 ///
 /// # Errors
 /// If the signal handlers cannot be installed.

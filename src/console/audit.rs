@@ -2,20 +2,20 @@
 //! with the target `audit`.
 
 use super::security::Caller;
-use super::server::Peer;
+use crate::http::server::PeerAddr;
 
 /// A change that was asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Audit {
     action: &'static str,
     by: &'static str,
-    peer: Peer,
+    peer: PeerAddr,
 }
 
 impl Audit {
     /// `action` was asked for by `caller`.
     #[must_use]
-    pub fn new(action: &'static str, caller: &Caller, peer: Peer) -> Self {
+    pub fn new(action: &'static str, caller: &Caller, peer: PeerAddr) -> Self {
         Self {
             action,
             by: caller.kind(),

@@ -7,11 +7,15 @@ pub mod dead_letters;
 pub mod endings;
 pub mod errors;
 pub mod health;
+pub mod login;
 pub mod pausing;
 pub mod policies;
 pub mod sessions;
 pub mod stream;
+pub mod theme;
 pub mod topics;
+
+use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
@@ -26,7 +30,7 @@ use super::live;
 use super::problem::Problem;
 use super::security::Caller;
 use super::security::guard::cookie;
-use super::state::{App, AppState};
+use super::state::AppState;
 use crate::session::Timestamp;
 
 /// The pages in the order of the menu: path and title.
@@ -101,7 +105,7 @@ impl RequestContext {
 
 /// Answers with the page, or, asked for `text/event-stream`, with one after the other.
 pub async fn page<V: View>(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
@@ -117,7 +121,10 @@ pub async fn page<V: View>(
 }
 
 /// Answers with what the page shows, as JSON.
-pub async fn api<V: View>(State(app): State<App>, Query(query): Query<V::Query>) -> Response {
+pub async fn api<V: View>(
+    State(app): State<Arc<AppState>>,
+    Query(query): Query<V::Query>,
+) -> Response {
     let now = app.live.now();
     let view = V::build(&app, &app.live.state(), now, &query);
     Json(view).into_response()

@@ -14,7 +14,7 @@ use axum::http::HeaderMap;
 
 use super::args::ConsoleArgs;
 use super::problem::Problem;
-use crate::http::token::{Token, TokenError, same};
+use crate::http::token::{Token, TokenError, constant_time_eq};
 use logins::Logins;
 
 /// The rules of a console.
@@ -110,7 +110,9 @@ impl Caller {
         match self {
             Self::Anonymous => false,
             Self::Program => true,
-            Self::Browser { csrf: expected } => same(expected.as_bytes(), csrf.as_bytes()),
+            Self::Browser { csrf: expected } => {
+                constant_time_eq(expected.as_bytes(), csrf.as_bytes())
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State shared by all requests.
 
 use std::sync::Arc;
 
@@ -14,32 +14,21 @@ use crate::kafka::Topics;
 use crate::policy::pauses::PauseWriter;
 use crate::session_lookup::search::Searcher;
 
-/// What all requests share.
-pub type App = Arc<AppState>;
-
-/// What all requests share.
+/// State shared by all requests; handlers extract it as `State<Arc<AppState>>`.
 #[derive(Debug)]
 pub struct AppState {
-    /// What is known.
+    /// The current state of the installation.
     pub live: Live,
-    /// Who may see and change what.
     pub security: Security,
-    /// Whether ids are shown.
     pub redactor: Redactor,
-    /// The topics' names.
     pub topics: Topics,
-    /// Reads records.
     pub explorer: Explorer,
-    /// Ends sessions.
     pub revoker: Revoker,
-    /// Deals with dead letters.
     pub redriver: Redriver,
-    /// Pauses and resumes partitions.
     pub pauses: PauseWriter,
-    /// Asks trackers for sessions.
     pub searcher: Searcher,
-    /// Places for questions to trackers.
+    /// Limits concurrent session lookups.
     pub lookups: Semaphore,
-    /// Places for pages that update themselves.
+    /// Limits pages with an open event stream.
     pub streams: Arc<Semaphore>,
 }

@@ -7,7 +7,7 @@ use prometheus::{
     register_int_gauge_vec_with_registry as gauges, register_int_gauge_with_registry as gauge,
 };
 
-use crate::metrics::shown::Shown;
+use crate::metrics::series::SeriesSet;
 
 /// The controller's metrics. Clones share them. All but the counters are the leader's to
 /// show: another controller shows none, so that sums over replicas are right.
@@ -27,14 +27,14 @@ struct PolicyMetrics {
     sessions: IntGaugeVec,
     trackers: IntGaugeVec,
     ready: IntGaugeVec,
-    shown: Shown,
+    shown: SeriesSet,
 }
 
 #[derive(Clone, Debug)]
 struct LagMetrics {
     records: IntGaugeVec,
     seconds: GaugeVec,
-    shown: Shown,
+    shown: SeriesSet,
 }
 
 /// What is shown of a policy.
@@ -175,7 +175,7 @@ impl PolicyMetrics {
                 &["policy"],
                 registry
             )?,
-            shown: Shown::default(),
+            shown: SeriesSet::default(),
         })
     }
 
@@ -227,7 +227,7 @@ impl LagMetrics {
                 &labels,
                 registry
             )?,
-            shown: Shown::default(),
+            shown: SeriesSet::default(),
         })
     }
 

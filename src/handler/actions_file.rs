@@ -13,7 +13,7 @@ use super::action::named::NamedAction;
 use super::event::Triggers;
 use super::fields::{ActionConfigError, ActionName};
 use super::retry::RetryPolicy;
-use crate::bounded::{self, MAX_DOCUMENTS};
+use crate::bounded::{self, MAX_DOCUMENT_BYTES};
 use parse::{ActionConfig, File};
 
 /// What the handler does, and how wait_for_topics.
@@ -60,7 +60,7 @@ impl Actions {
     /// # Errors
     /// [`ConfigError`] naming the file, and the line and field where they are known.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = bounded::read_text_file(path, MAX_DOCUMENTS);
+        let text = bounded::read_text_file(path, MAX_DOCUMENT_BYTES);
         let text = text.map_err(|reason| ConfigError::Unreadable {
             path: path.to_owned(),
             reason,

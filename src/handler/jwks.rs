@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 
-use crate::admin::{self, Server};
+use crate::http::server::{HttpServer, ListenError, listen};
 
 /// Where the keys are, as OpenID Connect providers have it.
 pub const PATH: &str = "/.well-known/jwks.json";
@@ -18,28 +18,16 @@ pub const PATH: &str = "/.well-known/jwks.json";
 /// before it signs.
 const MAX_AGE: &str = "public, max-age=300";
 
-/// The address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on '{listen}': {reason}; give --jwks-listen a free address as HOST:PORT")]
-pub struct ListenError {
-    listen: String,
-    reason: std::io::Error,
-}
-
-/// Serves `keys` until the completions server is dropped.
+/// Serves `keys` on `address` until the returned server is dropped.
 ///
 /// # Errors
-/// [`ListenError`] if the address is taken or is none of this machine's.
-pub async fn start(listen: &str, keys: Vec<Jwk>) -> Result<Server, ListenError> {
-    let bound = admin::listen(listen).await;
-    let (listener, address) = bound.map_err(|reason| ListenError {
-        listen: listen.to_owned(),
-        reason,
-    })?;
+/// [`ListenError`] if the address is in use or does not belong to this machine.
+pub async fn start(address: &str, keys: Vec<Jwk>) -> Result<HttpServer, ListenError> {
+    let (listener, address) = listen(address, "--jwks-listen").await?;
     tracing::info!(jwks = %address, keys = keys.len(), "serving {PATH}");
     let keys = Arc::new(JwkSet { keys });
     let router = Router::new().route(PATH, get(serve)).with_state(keys);
-    Ok(Server::start(listener, address, router))
+    Ok(HttpServer::start(listener, address, router))
 }
 
 async fn serve(State(keys): State<Arc<JwkSet>>) -> Response {

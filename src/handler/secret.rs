@@ -6,7 +6,7 @@ use std::{env, fmt};
 use serde::Deserialize;
 
 use super::fields::{ActionConfigError, ActionName};
-use crate::bounded::{self, MAX_SECRET};
+use crate::bounded::{self, MAX_SECRET_BYTES};
 
 /// A secret's bytes; not to be seen in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl SecretRef {
                 )
             }
             Place::File(path) => {
-                let bytes = bounded::read_file(path, MAX_SECRET);
+                let bytes = bounded::read_file(path, MAX_SECRET_BYTES);
                 let mut bytes = bytes.map_err(|reason| SecretError::Unreadable {
                     path: path.clone(),
                     reason,

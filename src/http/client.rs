@@ -1,4 +1,4 @@
-//! HTTP calls to others: the one place where clients are made.
+//! Construction of HTTP clients.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
 
-/// A client that gives each call `timeout` in all, of which at most half to connect, so
-/// that a target that cannot be reached can be told from one that is slow. It trusts the
-/// authorities in the PEM file `authorities`, or else those that the system trusts.
+/// Builds a client with `timeout` per request, at most half of it for connecting, so that an
+/// unreachable target differs from a slow one. It trusts the certificate authorities in the PEM
+/// file `authorities`, by default those of the system.
 ///
-/// It does not follow redirects: they would carry credentials and the details of sessions
-/// to wherever the target, or somebody in its place, points.
+/// The client follows no redirects: they would send credentials and session data to any
+/// address that the target names.
 ///
 /// # Errors
-/// If the certificates of the authorities to trust cannot be loaded.
+/// If the certificate authorities cannot be loaded.
 pub fn client(timeout: Duration, authorities: Option<&Path>) -> anyhow::Result<Client> {
     let mut builder = builder(timeout);
     if let Some(path) = authorities {
@@ -25,16 +25,16 @@ pub fn client(timeout: Duration, authorities: Option<&Path>) -> anyhow::Result<C
     Ok(builder.build()?)
 }
 
-/// The same for other processes of this installation: they are reached without a proxy.
+/// Builds a client for other processes of the installation, which bypasses HTTP proxies.
 ///
 /// # Errors
-/// If the client cannot be made.
-pub fn direct_client(timeout: Duration) -> anyhow::Result<Client> {
+/// If the client cannot be built.
+pub fn client_without_proxy(timeout: Duration) -> anyhow::Result<Client> {
     Ok(builder(timeout).no_proxy().build()?)
 }
 
 fn builder(timeout: Duration) -> ClientBuilder {
-    provide_tls();
+    install_crypto_provider();
     Client::builder()
         .user_agent(concat!("sundown/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -42,14 +42,14 @@ fn builder(timeout: Duration) -> ClientBuilder {
         .connect_timeout(timeout / 2)
 }
 
-/// Gives the process its cryptography; every TLS client needs that before it is made.
-pub fn provide_tls() {
-    // Fails if there is a provider already, which is just as well.
+/// Installs the process-wide cryptography provider of rustls, which TLS clients require.
+pub fn install_crypto_provider() {
+    // Fails if a provider is installed already, which is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// What went wrong in a call, with all its causes; the URL is left out, because what is
-/// in its path or query may be a secret.
+/// Describes a failed request with all its causes. The URL is omitted, because its path or
+/// query may contain a secret.
 #[must_use]
 pub fn describe(error: reqwest::Error) -> String {
     let error = anyhow::Error::new(error.without_url());

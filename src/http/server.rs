@@ -1,110 +1,201 @@
-//! A small HTTP server whose every resource has a bound.
+//! HTTP/1 servers with bounds on connections, request heads and connection lifetimes.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Connections served at once; further ones wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 64;
-/// A connection's whole life. There is one request to a connection, so that a client that
-/// is slow, silent or gone holds its place no longer than this.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest request line and headers, in bytes.
-const MAX_REQUEST_BYTES: usize = 16 * 1024;
-/// After a failed accept (out of file descriptors, say): trying again at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long an address may be taken. The runtime ends a server that is dropped when it comes to it:
-/// a role that starts over in the process, with new credentials, may be there before.
-const TAKEN_WITHIN: Duration = Duration::from_secs(1);
-/// How long to wait before trying again to listen.
-const LISTEN_PAUSE: Duration = Duration::from_millis(10);
+/// Limit on the time that a client takes to send the head of a request.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit on the request line and headers, in bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Delay after a failed accept. Without it, a process out of file descriptors would spin.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long [`listen`] waits for an address in use. A role that restarts within the process
+/// may listen again before the runtime has dropped the previous server.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(1);
+const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// A server that runs until it is dropped.
+/// Bounds on the connections of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections served at once; further ones wait in the kernel's backlog.
+    max_connections: usize,
+    /// Lifetime of a connection, which serves a single request. Connections without one are
+    /// kept alive.
+    lifetime: Option<Duration>,
+}
+
+impl ConnectionLimits {
+    /// Limits for probes and scrapes. A slow, silent or vanished client occupies a connection
+    /// for 10 s at most.
+    pub const SHORT_LIVED: Self = Self {
+        max_connections: 64,
+        lifetime: Some(Duration::from_secs(10)),
+    };
+    /// Limits for browsers: keep-alive connections and server-sent events without an end.
+    pub const LONG_LIVED: Self = Self {
+        max_connections: 256,
+        lifetime: None,
+    };
+}
+
+/// Address of the client, an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// A server that accepts connections until it is dropped.
 #[derive(Debug)]
-pub struct Server {
+pub struct HttpServer {
     address: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Server {
+impl HttpServer {
+    /// Serves `router` on `listener`, bound to `address`, with
+    /// [`ConnectionLimits::SHORT_LIVED`].
     pub(crate) fn start(listener: TcpListener, address: SocketAddr, router: Router) -> Self {
-        let task = tokio::spawn(accept(listener, router));
+        let never = CancellationToken::new();
+        let task = tokio::spawn(serve(
+            listener,
+            router,
+            ConnectionLimits::SHORT_LIVED,
+            never,
+        ));
         Self {
             address,
             _task: AbortOnDropHandle::new(task),
         }
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// Listens; where exactly comes with it.
+/// The address of a server cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on '{address}': {reason}; give {flag} a free address as HOST:PORT")]
+pub struct ListenError {
+    address: String,
+    reason: io::Error,
+    flag: &'static str,
+}
+
+impl ListenError {
+    /// Whether another listener has the address.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.reason.kind() == ErrorKind::AddrInUse
+    }
+}
+
+/// Binds `address`, the value of `flag`; returns the listener and the bound address.
 ///
 /// # Errors
-/// If the address is taken and stays so, or is none of this machine's.
-pub(crate) async fn listen(address: &str) -> io::Result<(TcpListener, SocketAddr)> {
-    let free = async {
+/// [`ListenError`] if the address is in use or does not belong to this machine.
+pub(crate) async fn bind(
+    address: &str,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let bound = TcpListener::bind(address).await;
+    let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    match bound {
+        Ok((bound, listener)) => Ok((listener, bound)),
+        Err(reason) => Err(ListenError {
+            address: address.to_owned(),
+            reason,
+            flag,
+        }),
+    }
+}
+
+/// Like [`bind`], but waits for an address in use, for [`LISTEN_TIMEOUT`] at most.
+///
+/// # Errors
+/// As [`bind`].
+pub(crate) async fn listen(
+    address: &str,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let retry = async {
         loop {
-            match TcpListener::bind(address).await {
-                Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                    tokio::time::sleep(LISTEN_PAUSE).await;
+            match bind(address, flag).await {
+                Err(error) if error.is_in_use() => {
+                    tokio::time::sleep(LISTEN_RETRY_DELAY).await;
                 }
                 bound => return bound,
             }
         }
     };
-    let bound = tokio::time::timeout(TAKEN_WITHIN, free).await;
-    let listener = match bound {
-        Ok(bound) => bound?,
-        // Says so in the system's words.
-        Err(_) => TcpListener::bind(address).await?,
-    };
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    match tokio::time::timeout(LISTEN_TIMEOUT, retry).await {
+        Ok(bound) => bound,
+        // A last attempt returns the operating system's error instead of the timeout.
+        Err(_) => bind(address, flag).await,
+    }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// Serves `router` on `listener` until `stop`, which also closes open connections.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
     loop {
         // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let router = router.clone().layer(Extension(PeerAddr(peer)));
+                let stop = stop.clone();
                 tokio::spawn(async move {
-                    let served = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, router));
-                    // However it ended, it is over; the client knows.
-                    let _ = served.await;
-                    drop(place);
+                    tokio::select! {
+                        () = serve_connection(stream, router, limits.lifetime) => {}
+                        () = stop.cancelled() => {}
+                    }
+                    drop(permit);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, router: Router) -> hyper::Result<()> {
-    http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(MAX_REQUEST_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
+/// Serves one connection. Its errors concern the client alone, which sees them.
+async fn serve_connection(stream: TcpStream, router: Router, lifetime: Option<Duration>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .keep_alive(lifetime.is_none())
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match lifetime {
+        Some(lifetime) => {
+            let _ = tokio::time::timeout(lifetime, connection).await;
+        }
+        None => {
+            let _ = connection.await;
+        }
+    }
 }

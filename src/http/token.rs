@@ -1,72 +1,69 @@
-//! Secrets that callers have to give: read from files, compared in constant time.
+//! Bearer tokens: read from files, compared in constant time.
 
 use std::path::{Path, PathBuf};
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
-use crate::bounded::{self, MAX_SECRET};
+use crate::bounded::{self, MAX_SECRET_BYTES};
 
-/// A shorter token could be guessed.
-const MIN_CHARACTERS: usize = 16;
+/// Minimum length of a token; a shorter one could be guessed.
+const MIN_TOKEN_CHARS: usize = 16;
 
-/// What whoever asks has to know.
+/// A secret that authenticates clients.
 #[derive(Clone)]
 pub struct Token(String);
 
 /// A token that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The file cannot be read.
     #[error("cannot read {}: {reason}; check {flag}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         reason: std::io::Error,
-        /// The flag that names it.
         flag: &'static str,
     },
-    /// It could be guessed.
     #[error(
-        "the token in {} has fewer than {MIN_CHARACTERS} characters: make one with `openssl rand -hex 32`", .0.display()
+        "the token in {} has fewer than {MIN_TOKEN_CHARS} characters; generate one with `openssl rand -hex 32`", .0.display()
     )]
-    Short(PathBuf),
+    TooShort(PathBuf),
 }
 
 impl Token {
-    /// Reads the token from the file that `flag` names; white space around it does not
-    /// belong to it.
+    /// Reads the token from the file at `path`, the value of `flag`, without surrounding white
+    /// space.
     ///
     /// # Errors
     /// [`TokenError`]
     pub fn read(path: &Path, flag: &'static str) -> Result<Self, TokenError> {
-        let text =
-            bounded::read_text_file(path, MAX_SECRET).map_err(|reason| TokenError::Unreadable {
+        let text = bounded::read_text_file(path, MAX_SECRET_BYTES).map_err(|reason| {
+            TokenError::Unreadable {
                 path: path.to_owned(),
                 reason,
                 flag,
-            })?;
+            }
+        })?;
         let token = text.trim();
-        if token.chars().count() < MIN_CHARACTERS {
-            return Err(TokenError::Short(path.to_owned()));
+        if token.chars().count() < MIN_TOKEN_CHARS {
+            return Err(TokenError::TooShort(path.to_owned()));
         }
         Ok(Self(token.to_owned()))
     }
 
-    /// A token that nobody has had before: 80 random bits.
+    /// Generates a token of 80 random bits.
     #[must_use]
     pub fn random() -> Self {
         Self(hex::encode(rand::random::<[u8; 10]>()))
     }
 
-    /// Whether this is the token, in a time that does not tell how much of it is right.
+    /// Returns whether `candidate` is the token, in constant time.
     #[must_use]
-    pub fn is(&self, given: &[u8]) -> bool {
-        same(self.0.as_bytes(), given)
+    pub fn matches(&self, candidate: &[u8]) -> bool {
+        constant_time_eq(self.0.as_bytes(), candidate)
     }
 
-    /// The token itself, to be sent to whoever asks for it.
+    /// The token in clear text, to be sent to a server that requires it.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.0
@@ -79,21 +76,16 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Whether two texts are the same, in a time that tells nothing of where they differ.
+/// Compares two byte strings in a time that depends on their lengths alone.
 #[must_use]
-pub fn same(left: &[u8], right: &[u8]) -> bool {
-    let key: [u8; 32] = rand::random();
-    let mut expected = keyed(&key);
-    expected.update(left);
-    let mut given = keyed(&key);
-    given.update(right);
-    expected.verify(&given.finalize().into_bytes()).is_ok()
+pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
+    left.ct_eq(right).into()
 }
 
 /// HMAC-SHA256 under `key`.
 #[must_use]
-pub fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+pub fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC accepts keys of any length")]
     Hmac::new_from_slice(key).expect("a key")
 }
 
@@ -114,10 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_it_does_not_count() {
+    fn surrounding_white_space_is_ignored() {
         let token = read(" 0123456789abcdef\n").unwrap();
-        assert!(token.is(b"0123456789abcdef"));
-        assert!(!token.is(b"0123456789abcdeg") && !token.is(b"") && !token.is(b"0123456789abcde"));
+        assert!(token.matches(b"0123456789abcdef"));
+        for other in ["0123456789abcdeg", "0123456789abcde", ""] {
+            assert!(!token.matches(other.as_bytes()), "{other}");
+        }
         assert!(!format!("{token:?}").contains("0123"));
     }
 }

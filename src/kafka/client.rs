@@ -6,7 +6,7 @@ use clap::Args;
 use rdkafka::ClientConfig;
 
 use super::credentials::CredentialFiles;
-use crate::bounded::{self, MAX_SECRET};
+use crate::bounded::{self, MAX_SECRET_BYTES};
 
 /// Where a broker listens that was set up without further thought.
 const LOCAL_BROKER: &str = "127.0.0.1:9092";
@@ -192,7 +192,7 @@ impl ConnectionArgs {
 
     fn sasl_password(&self) -> Result<String, ConnectionError> {
         if let Some(path) = &self.sasl_password_file {
-            let text = bounded::read_text_file(path, MAX_SECRET);
+            let text = bounded::read_text_file(path, MAX_SECRET_BYTES);
             let text = text.map_err(|source| ConnectionError::PasswordFile {
                 path: path.clone(),
                 source,

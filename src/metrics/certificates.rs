@@ -1,28 +1,27 @@
-//! When the certificates run out that a process shows to the brokers and trusts.
+//! Expiry of the certificates that a process presents to the brokers or trusts.
 //!
-//! Files that change have the role start over, which registers anew: what is read once
-//! stays right.
+//! A role restarts when the files change and registers the metric again, so reading them once
+//! is enough.
 
 use prometheus::{Error, IntGaugeVec, Opts, Registry};
 
 use crate::kafka::ConnectionArgs;
 
-/// Shows when the certificates of the connection run out. Of a file with several, the first
-/// that does.
+/// Registers the expiry of the connection's certificates, the earliest one of each file.
 ///
 /// # Errors
-/// If the registry has the metric already.
+/// If the registry already has the metric.
 pub fn register(registry: &Registry, connection: &ConnectionArgs) -> Result<(), Error> {
-    let about = Opts::new(
+    let opts = Opts::new(
         "sundown_certificate_expiry_timestamp_seconds",
-        "When the client's certificate or that of a trusted authority runs out, in seconds since 1970.",
+        "Expiry of the client certificate and of the trusted certificate authorities, in seconds since 1970.",
     );
-    let expiry = IntGaugeVec::new(about, &["certificate"])?;
+    let expiry = IntGaugeVec::new(opts, &["certificate"])?;
     for (certificate, file) in [
         ("client", &connection.tls_cert_file),
         ("authority", &connection.tls_ca_file),
     ] {
-        // What cannot be read, librdkafka will complain of.
+        // librdkafka reports files that cannot be read.
         let pem = file.as_ref().and_then(|file| std::fs::read(file).ok());
         if let Some(seconds) = pem.and_then(|pem| first_expiry(&pem)) {
             expiry.with_label_values(&[certificate]).set(seconds);
@@ -45,7 +44,6 @@ fn first_expiry(pem: &[u8]) -> Option<i64> {
     expiries.min()
 }
 
-/// Without TLS there is nothing that runs out.
 #[cfg(not(feature = "tls"))]
 fn first_expiry(_pem: &[u8]) -> Option<i64> {
     None

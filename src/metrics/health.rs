@@ -1,4 +1,4 @@
-//! What a process says of its own health, read when somebody asks.
+//! Readiness as a metric, read on each scrape.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -6,13 +6,13 @@ use prometheus::{Error, IntGaugeVec, Opts};
 
 use crate::health::Health;
 
-/// Shows a [`Health`] as `sundown_ready` and `sundown_not_ready`.
+/// Exports a [`Health`] as `sundown_ready` and `sundown_not_ready`.
 pub(super) struct HealthMetrics {
     role: String,
     health: Health,
-    /// They describe; what is collected is made anew each time, so that two scrapes at
-    /// once do not see each other's halves.
-    vectors: [IntGaugeVec; 2],
+    /// Descriptors only. Each scrape collects new vectors, so that concurrent scrapes do not see
+    /// each other's partial results.
+    descriptors: [IntGaugeVec; 2],
 }
 
 impl HealthMetrics {
@@ -20,7 +20,7 @@ impl HealthMetrics {
         Ok(Self {
             role: role.to_owned(),
             health,
-            vectors: [ready()?, not_ready()?],
+            descriptors: [ready()?, not_ready()?],
         })
     }
 
@@ -44,27 +44,27 @@ impl HealthMetrics {
 
 impl Collector for HealthMetrics {
     fn desc(&self) -> Vec<&Desc> {
-        self.vectors.iter().flat_map(Collector::desc).collect()
+        self.descriptors.iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // The same names and labels were accepted when this was made.
+        // `new` has accepted the same names and labels.
         self.read().unwrap_or_default()
     }
 }
 
 fn ready() -> Result<IntGaugeVec, Error> {
-    let about = Opts::new(
+    let opts = Opts::new(
         "sundown_ready",
-        "1 while the process is ready, as /readyz says.",
+        "1 while the process is ready, as in /readyz.",
     );
-    IntGaugeVec::new(about, &["role"])
+    IntGaugeVec::new(opts, &["role"])
 }
 
 fn not_ready() -> Result<IntGaugeVec, Error> {
-    let about = Opts::new(
+    let opts = Opts::new(
         "sundown_not_ready",
-        "1 for each condition that keeps the process from being ready; /readyz gives the reason.",
+        "1 for each unmet readiness condition; /readyz has the reason.",
     );
-    IntGaugeVec::new(about, &["role", "condition"])
+    IntGaugeVec::new(opts, &["role", "condition"])
 }

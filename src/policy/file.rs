@@ -8,7 +8,7 @@ use std::{io, thread};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::bounded::{self, MAX_DOCUMENTS};
+use crate::bounded::{self, MAX_DOCUMENT_BYTES};
 use crate::policy::yaml::{DocumentError, parse};
 use crate::session::policy::TooManyPolicies;
 use crate::session::{Policy, PolicySet};
@@ -134,7 +134,7 @@ impl PolicyFile {
             path: self.path.clone(),
             source,
         };
-        bounded::read_text_file(&self.path, MAX_DOCUMENTS).map_err(unreadable)
+        bounded::read_text_file(&self.path, MAX_DOCUMENT_BYTES).map_err(unreadable)
     }
 
     fn load(&mut self, text: &str) -> Result<Arc<PolicySet>, PolicyFileError> {

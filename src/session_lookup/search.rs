@@ -90,7 +90,7 @@ impl Searcher {
     /// If the HTTP client cannot be made.
     pub fn new(token: Option<Token>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: client::direct_client(PATIENCE)?,
+            client: client::client_without_proxy(PATIENCE)?,
             token,
         })
     }

@@ -9,8 +9,8 @@ use prometheus::core::{Collector, Metric};
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use crate::metrics::register::Register;
-use crate::metrics::shown::Shown;
+use crate::metrics::factory::MetricFactory;
+use crate::metrics::series::SeriesSet;
 use crate::processes::{ActivePolicy, LatenessBucket, Totals};
 use crate::session::{Effect, Reason, Span, Timestamp};
 use crate::tracker::clocks::ClockHold;
@@ -61,7 +61,7 @@ pub struct TrackerMetrics {
     clocks: ClockMetrics,
     refused_policies: IntCounter,
     policy_generations: IntGaugeVec,
-    policies_shown: Shown,
+    policies_shown: SeriesSet,
 }
 
 impl TrackerMetrics {
@@ -70,7 +70,7 @@ impl TrackerMetrics {
     /// # Errors
     /// If they are in it already.
     pub fn new(registry: &Registry) -> Result<Self, Error> {
-        let register = Register(registry);
+        let register = MetricFactory(registry);
         let metrics = Self {
             events: register.counter("sundown_tracker_events_total", "Records read from the session event topic.")?,
             started: register.counter("sundown_tracker_sessions_started_total", "Sessions started.")?,
@@ -96,7 +96,7 @@ impl TrackerMetrics {
             clocks: ClockMetrics::new(&register)?,
             refused_policies: register.counter("sundown_tracker_refused_policies_total", "Records of the policy topic that could not be used; what was in force before stayed so.")?,
             policy_generations: register.gauges("sundown_tracker_policy_generation", "The generation of the policy that the tracker goes by; 0 for the built-in one.", "policy")?,
-            policies_shown: Shown::default(),
+            policies_shown: SeriesSet::default(),
         };
         for reason in Reason::ALL {
             metrics.endings.with_label_values(&[reason.as_str()]);

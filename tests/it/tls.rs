@@ -50,7 +50,7 @@ impl Identity {
 
     /// For servers.
     pub fn server(&self) -> Arc<ServerConfig> {
-        sundown::http::client::provide_tls();
+        sundown::http::client::install_crypto_provider();
         let certificate = CertificateDer::from_pem_file(self.certificate()).unwrap();
         let key = PrivateKeyDer::from_pem_file(self.key()).unwrap();
         let config = ServerConfig::builder().with_no_client_auth();

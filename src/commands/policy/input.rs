@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::bounded::{self, MAX_DOCUMENTS};
+use crate::bounded::{self, MAX_DOCUMENT_BYTES};
 use crate::output;
 use crate::policy::yaml::{Checked, parse};
 
@@ -75,9 +75,9 @@ pub(super) fn read_valid(files: &[PathBuf]) -> anyhow::Result<Vec<Checked>> {
 fn text(path: &Path) -> anyhow::Result<String> {
     let cannot = || format!("cannot read policies from {}: check -f", path.display());
     let text = if path == Path::new("-") {
-        bounded::read_text(stdin(), MAX_DOCUMENTS)
+        bounded::read_text(stdin(), MAX_DOCUMENT_BYTES)
     } else {
-        bounded::read_text_file(path, MAX_DOCUMENTS)
+        bounded::read_text_file(path, MAX_DOCUMENT_BYTES)
     };
     match text {
         Err(error) if error.kind() == ErrorKind::FileTooLarge => {

@@ -1,5 +1,6 @@
 //! Pausing and resuming partitions from a page or a script.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Form, State};
@@ -14,8 +15,8 @@ use crate::console::audit::Audit;
 use crate::console::live::pauses::{Row, rows};
 use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_of};
-use crate::console::server::Peer;
-use crate::console::state::{App, AppState};
+use crate::console::state::AppState;
+use crate::http::server::PeerAddr;
 use crate::policy::pauses::{PausableRole, Pause, PauseError, Place};
 
 /// How long the page waits to hear of the pause itself, so as to show it.
@@ -52,9 +53,9 @@ struct List {
 
 /// `POST /health/pauses`
 pub async fn page(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     Form(order): Form<FormBody>,
 ) -> Response {
     let place = Place {
@@ -78,7 +79,7 @@ pub async fn page(
 }
 
 /// `GET /api/v1/pauses`
-pub async fn list_api(State(app): State<App>) -> Response {
+pub async fn list_api(State(app): State<Arc<AppState>>) -> Response {
     let now = app.live.now();
     let pauses = rows(&app.live.state(), now);
     Json(List { pauses }).into_response()
@@ -86,9 +87,9 @@ pub async fn list_api(State(app): State<App>) -> Response {
 
 /// `POST /api/v1/pauses`
 pub async fn pause_api(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     headers: HeaderMap,
     Json(wish): Json<ApiBody>,
 ) -> Response {
@@ -98,9 +99,9 @@ pub async fn pause_api(
 
 /// `DELETE /api/v1/pauses`
 pub async fn resume_api(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     headers: HeaderMap,
     Json(wish): Json<ApiBody>,
 ) -> Response {
@@ -109,7 +110,7 @@ pub async fn resume_api(
 
 async fn answer(
     app: &AppState,
-    (caller, peer, headers): (Caller, Peer, &HeaderMap),
+    (caller, peer, headers): (Caller, PeerAddr, &HeaderMap),
     wish: &ApiBody,
     pause: Option<&str>,
 ) -> Response {
@@ -127,7 +128,7 @@ async fn answer(
 /// Writes it if the caller may, and says who did, whether it worked or not.
 async fn write(
     app: &AppState,
-    (caller, peer, csrf): (&Caller, Peer, &str),
+    (caller, peer, csrf): (&Caller, PeerAddr, &str),
     place: Place,
     pause: Option<&str>,
 ) -> Result<(), Problem> {

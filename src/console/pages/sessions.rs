@@ -2,6 +2,8 @@
 
 pub mod end;
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Uri};
@@ -16,14 +18,16 @@ use crate::console::format::{self, Moment};
 use crate::console::problem::Problem;
 use crate::console::redact::Redactor;
 use crate::console::security::Caller;
-use crate::console::state::{App, AppState};
+use crate::console::state::AppState;
 use crate::session::Timestamp;
 use crate::session_lookup::search::Findings;
 use crate::session_lookup::{self, FoundSession, owners};
 use crate::wire::terminal::EndReason;
 use crate::wire::time;
 
-const PLACE: (&str, &str) = ("/sessions", "Sessions");
+const TITLE: &str = "Sessions";
+/// Path of the page, and of the endpoint below `/api/v1`.
+pub const PATH: &str = "/sessions";
 
 /// What stands after the question mark.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -85,7 +89,7 @@ struct Row {
 
 /// `GET /sessions`
 pub async fn page(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
@@ -103,11 +107,11 @@ pub async fn page(
         question: &question,
         found,
     };
-    answer(&app, &visit, PLACE, Ok(view))
+    answer(&app, &visit, (PATH, TITLE), Ok(view))
 }
 
 /// `GET /api/v1/sessions`
-pub async fn api(State(app): State<App>, Query(question): Query<Question>) -> Response {
+pub async fn api(State(app): State<Arc<AppState>>, Query(question): Query<Question>) -> Response {
     match find(&app, &question).await {
         Ok(found) => Json(found).into_response(),
         Err(problem) => problem.into_json(),

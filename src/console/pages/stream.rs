@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::console::problem::Problem;
-use crate::console::state::{App, AppState};
+use crate::console::state::AppState;
 
 /// The least time between two bodies: changes within it go out together.
 const COALESCE: Duration = Duration::from_millis(300);
@@ -18,7 +18,10 @@ const COALESCE: Duration = Duration::from_millis(300);
 const REFRESH: Duration = Duration::from_secs(5);
 
 /// A stream of what `render` makes of the state, for as long as somebody reads it.
-pub fn answer(app: &App, render: impl Fn(&AppState) -> String + Send + Sync + 'static) -> Response {
+pub fn answer(
+    app: &Arc<AppState>,
+    render: impl Fn(&AppState) -> String + Send + Sync + 'static,
+) -> Response {
     let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
         return Problem::Busy.into_response();
     };
@@ -39,7 +42,7 @@ pub fn answer(app: &App, render: impl Fn(&AppState) -> String + Send + Sync + 's
 }
 
 struct Reader<R> {
-    app: App,
+    app: Arc<AppState>,
     changes: watch::Receiver<()>,
     render: R,
     last: String,

@@ -1,5 +1,7 @@
 //! The topics: what they hold, record by record.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::Extension;
 use axum::Json;
@@ -14,13 +16,15 @@ use crate::console::explorer::{MAX_RECORDS, Start};
 use crate::console::format;
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
-use crate::console::state::{App, AppState};
+use crate::console::state::AppState;
 use crate::kafka::topics::TopicError;
 use crate::wire::time;
 
 /// How many records a page has unless told otherwise.
 const USUAL: usize = 25;
-const PLACE: (&str, &str) = ("/topics", "Topics");
+const TITLE: &str = "Topics";
+/// Path of the page, and of the endpoint below `/api/v1`.
+pub const PATH: &str = "/topics";
 
 /// Where to begin reading.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -88,23 +92,23 @@ pub struct Records {
 
 /// `GET /topics`
 pub async fn list_page(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let visit = RequestContext::new(caller, &headers, &uri);
-    answer(&app, &visit, PLACE, list(&app).await)
+    answer(&app, &visit, (PATH, TITLE), list(&app).await)
 }
 
 /// `GET /api/v1/topics`
-pub async fn list_api(State(app): State<App>) -> Response {
+pub async fn list_api(State(app): State<Arc<AppState>>) -> Response {
     json(list(&app).await)
 }
 
 /// `GET /topics/{topic}/{partition}`
 pub async fn records_page(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     Path((topic, partition)): Path<(String, i32)>,
     uri: Uri,
@@ -115,14 +119,14 @@ pub async fn records_page(
     answer(
         &app,
         &visit,
-        PLACE,
+        (PATH, TITLE),
         records(&app, topic, partition, question).await,
     )
 }
 
 /// `GET /api/v1/topics/{topic}/{partition}`
 pub async fn records_api(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Path((topic, partition)): Path<(String, i32)>,
     Query(question): Query<Question>,
 ) -> Response {

@@ -1,5 +1,7 @@
 //! What every request has to get past, and what every answer says.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::{Caller, Security};
 use crate::console::problem::Problem;
-use crate::console::state::App;
+use crate::console::state::AppState;
 
 /// The cookie of a browser that is logged in.
 pub const COOKIE: &str = "sundown_console";
@@ -38,7 +40,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
 ];
 
 /// Lets a request through if it may pass, telling the handlers who it comes from.
-pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
     let caller = caller(&app.security, headers);
     let path = request.uri().path();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hmac::Mac;
 
 use crate::clock::Clock;
-use crate::http::token::{Token, keyed};
+use crate::http::token::{Token, hmac_sha256};
 
 /// How long a browser stays logged in.
 pub const LOGIN_LASTS: Duration = Duration::from_hours(12);
@@ -40,7 +40,7 @@ impl Logins {
     /// Whether this is the token.
     #[must_use]
     pub fn is_token(&self, given: &[u8]) -> bool {
-        self.token.is(given)
+        self.token.matches(given)
     }
 
     /// Logs a browser in; the cookie that shows it.
@@ -74,7 +74,7 @@ impl Logins {
     }
 
     fn derive(&self, what: &str, cookie: &str) -> Vec<u8> {
-        let mut mac = keyed(&self.key);
+        let mut mac = hmac_sha256(&self.key);
         mac.update(what.as_bytes());
         mac.update(&[0]);
         mac.update(cookie.as_bytes());

@@ -108,7 +108,7 @@ impl Redis {
             let problem = "needs exactly one server, or with cluster: true one or more";
             return Err(ActionConfigError::field(name, "servers", problem));
         }
-        client::provide_tls();
+        client::install_crypto_provider();
         let target = target(&config)?;
         let target =
             target.map_err(|error| ActionConfigError::field(name, "servers", error.to_string()))?;

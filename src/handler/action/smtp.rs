@@ -98,7 +98,7 @@ impl Smtp {
     /// [`ActionConfigError`] if the password or the certificates cannot be read, or the password
     /// would travel in the clear.
     pub fn new(config: Config) -> Result<Self, ActionConfigError> {
-        client::provide_tls();
+        client::install_crypto_provider();
         let name = &config.name;
         let mut server =
             AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.server.host)

@@ -2,7 +2,7 @@
 
 use prometheus::{Error, GaugeVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::register::Register;
+use crate::metrics::factory::MetricFactory;
 use crate::tracker::clocks::ClockHold;
 
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) struct ClockMetrics {
 }
 
 impl ClockMetrics {
-    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+    pub(super) fn new(register: &MetricFactory<'_>) -> Result<Self, Error> {
         let metrics = Self {
             agree: register.gauge(
                 "sundown_tracker_clocks_agree",
@@ -25,7 +25,7 @@ impl ClockMetrics {
                 "1 for the reason why no session may end by the clocks, if there is one.",
                 "reason",
             )?,
-            skew: register.fractions(
+            skew: register.float_gauges(
                 "sundown_tracker_clock_skew_seconds",
                 "How far this machine's clock is ahead of the brokers'; not shown as long as theirs is not known.",
                 &[],

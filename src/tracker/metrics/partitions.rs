@@ -2,8 +2,8 @@
 
 use prometheus::{Error, GaugeVec, IntGauge, IntGaugeVec};
 
-use crate::metrics::register::Register;
-use crate::metrics::shown::Shown;
+use crate::metrics::factory::MetricFactory;
+use crate::metrics::series::SeriesSet;
 use crate::session::Timestamp;
 
 /// A partition that the tracker has.
@@ -36,11 +36,11 @@ pub(super) struct PartitionMetrics {
     sessions: IntGaugeVec,
     unread: IntGaugeVec,
     watermarks: GaugeVec,
-    shown: Shown,
+    shown: SeriesSet,
 }
 
 impl PartitionMetrics {
-    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+    pub(super) fn new(register: &MetricFactory<'_>) -> Result<Self, Error> {
         Ok(Self {
             of_topic: register.gauge(
                 "sundown_tracker_topic_partitions",
@@ -57,12 +57,12 @@ impl PartitionMetrics {
                 "Records of the session event topic not yet read when the brokers were last asked.",
                 "partition",
             )?,
-            watermarks: register.fractions(
+            watermarks: register.float_gauges(
                 "sundown_tracker_watermark_timestamp_seconds",
                 "The time up to which everything appended has been read, in seconds since 1970.",
                 &["partition"],
             )?,
-            shown: Shown::default(),
+            shown: SeriesSet::default(),
         })
     }
 

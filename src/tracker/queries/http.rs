@@ -64,7 +64,7 @@ impl Gate {
         };
         let given = headers.get(header::AUTHORIZATION);
         let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| token.is(given)) {
+        if given.is_some_and(|given| token.matches(given)) {
             Ok(())
         } else {
             Err(Refusal::Token)

@@ -1,5 +1,7 @@
 //! Trying dead letters again, or letting go of them, from a page or a script.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, Uri};
@@ -13,8 +15,6 @@ use crate::console::pages::{RequestContext, answer};
 use crate::console::problem::Problem;
 use crate::console::redrive::MAX_LETTERS;
 use crate::console::security::{Caller, csrf_of};
-use crate::console::server::Peer;
-use crate::console::state::App;
 use crate::console::state::AppState;
 use crate::dead_letters::Disposition;
 use crate::dead_letters::filter::FilterArgs;
@@ -22,6 +22,7 @@ use crate::dead_letters::kind::Kind;
 use crate::dead_letters::letter::Summary;
 use crate::dead_letters::redrive::Outcome;
 use crate::dead_letters::selection::SelectionArgs;
+use crate::http::server::PeerAddr;
 use crate::wire::duration;
 
 const PLACE: (&str, &str) = ("/dead-letters", "Dead letters");
@@ -98,9 +99,9 @@ struct Confirm<'a> {
 
 /// `POST /dead-letters/redrive`
 pub async fn page(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     uri: Uri,
     headers: HeaderMap,
     Form(order): Form<FormBody>,
@@ -138,9 +139,9 @@ pub async fn page(
 
 /// `POST /api/v1/dead-letters/{how}`
 pub async fn api(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     Path(how): Path<String>,
     headers: HeaderMap,
     Json(wish): Json<ApiBody>,
@@ -159,7 +160,7 @@ pub async fn api(
 /// Does it if the caller may, and says who did, whether it worked or not.
 async fn redrive(
     app: &AppState,
-    (caller, peer, csrf): (&Caller, Peer, &str),
+    (caller, peer, csrf): (&Caller, PeerAddr, &str),
     treatment: Disposition,
     selection: SelectionArgs,
 ) -> Result<Treated, Problem> {

@@ -1,5 +1,6 @@
 //! Ending sessions from a page or a script.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Form, State};
@@ -12,8 +13,8 @@ use crate::console::audit::Audit;
 use crate::console::problem::Problem;
 use crate::console::revocation::Whom;
 use crate::console::security::{Caller, csrf_of};
-use crate::console::server::Peer;
-use crate::console::state::{App, AppState};
+use crate::console::state::AppState;
+use crate::http::server::PeerAddr;
 use crate::wire::terminal::EndReason;
 
 /// How long the page waits for the ending, so as to show it.
@@ -43,9 +44,9 @@ pub struct Revocation {
 
 /// `POST /sessions/end`
 pub async fn page(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     Form(order): Form<FormBody>,
 ) -> Response {
     let (parameter, whom) = match order.what.as_str() {
@@ -82,9 +83,9 @@ pub async fn page(
 
 /// `POST /api/v1/revocations`
 pub async fn api(
-    State(app): State<App>,
+    State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<Peer>,
+    Extension(peer): Extension<PeerAddr>,
     headers: HeaderMap,
     Json(order): Json<Revocation>,
 ) -> Response {
@@ -113,7 +114,7 @@ pub async fn api(
 async fn revoke(
     app: &AppState,
     caller: &Caller,
-    peer: Peer,
+    peer: PeerAddr,
     csrf: &str,
     whom: &Whom,
 ) -> Result<(), Problem> {

@@ -1,14 +1,14 @@
-//! Making metrics and registering them.
+//! Creation and registration of metrics in one step.
 
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry,
 };
 
-/// Makes metrics and registers them.
-pub(crate) struct Register<'a>(pub(crate) &'a Registry);
+/// Creates metrics and registers them.
+pub(crate) struct MetricFactory<'a>(pub(crate) &'a Registry);
 
-impl Register<'_> {
+impl MetricFactory<'_> {
     pub(crate) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
         let metric = IntCounter::new(name, help)?;
         self.0.register(Box::new(metric.clone()))?;
@@ -38,7 +38,7 @@ impl Register<'_> {
         Ok(metric)
     }
 
-    pub(crate) fn fractions(
+    pub(crate) fn float_gauges(
         &self,
         name: &str,
         help: &str,

@@ -1,0 +1,107 @@
+//! Login and logout with the console's token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Form, State};
+use axum::http::Uri;
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::{RequestContext, frame, render};
+use crate::console::problem::Problem;
+use crate::console::security::Caller;
+use crate::console::security::guard::{COOKIE, cookie};
+use crate::console::security::logins::LOGIN_LASTS;
+use crate::console::state::AppState;
+use crate::http::server::PeerAddr;
+
+/// Delay of the response to a wrong token, which slows guessing down.
+const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
+
+#[derive(Template)]
+#[template(path = "console/login.html")]
+struct LoginPage {
+    wrong: bool,
+    readonly: bool,
+}
+
+/// The body of `POST /login`.
+#[derive(Debug, Deserialize)]
+pub struct LoginForm {
+    #[serde(default)]
+    token: String,
+}
+
+/// The body of `POST /logout`.
+#[derive(Debug, Deserialize)]
+pub struct LogoutForm {
+    #[serde(default)]
+    csrf: String,
+}
+
+/// `GET /login`
+pub async fn page(
+    State(app): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let context = RequestContext::new(caller, &headers, &uri);
+    let login = LoginPage {
+        wrong: uri.query() == Some("wrong"),
+        readonly: app.security.logins.is_none(),
+    };
+    frame(&app, &context, ("/login", "Log in"), &render(&login), false)
+}
+
+/// `POST /login`
+pub async fn log_in(
+    State(app): State<Arc<AppState>>,
+    Extension(peer): Extension<PeerAddr>,
+    Form(form): Form<LoginForm>,
+) -> Response {
+    let Some(logins) = &app.security.logins else {
+        return Problem::ReadOnly.into_response();
+    };
+    let accepted = logins.is_token(form.token.trim().as_bytes());
+    let outcome = if accepted { "done" } else { "refused" };
+    tracing::info!(target: "audit", action = "login", from = %peer.0.ip(), outcome, "login requested");
+    if !accepted {
+        tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+        return Redirect::to("/login?wrong").into_response();
+    }
+    let (value, max_age) = (logins.log_in(), LOGIN_LASTS.as_secs());
+    let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict");
+    with_cookie(Redirect::to("/dashboard"), &cookie)
+}
+
+/// `POST /logout`
+pub async fn log_out(
+    State(app): State<Arc<AppState>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Form(form): Form<LogoutForm>,
+) -> Response {
+    if !caller.may_change(&form.csrf) {
+        return Problem::StaleForm.into_response();
+    }
+    if let (Some(logins), Some(cookie)) = (&app.security.logins, cookie(&headers, COOKIE)) {
+        logins.log_out(&cookie);
+    }
+    let cookie = format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+    with_cookie(Redirect::to("/dashboard"), &cookie)
+}
+
+/// Adds a `Set-Cookie` header to a response.
+pub(super) fn with_cookie(response: impl IntoResponse, cookie: &str) -> Response {
+    let mut response = response.into_response();
+    // Cookies consist of hexadecimal digits and constants, so they are valid header values.
+    if let Ok(value) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    response
+}
