@@ -47,7 +47,7 @@ use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use apply::Applier;
 use args::ControllerArgs;
-use lag::{LagMeter, Subject};
+use lag::{LagMeter, MeasuredGroup};
 use lease::{Candidate, Election};
 use reconcile::{Inputs, Reconciler};
 use records::{EndOffsetProbe, PolicyWriter, Records};
@@ -119,8 +119,8 @@ pub async fn run(
         views.records,
         metrics.clone(),
     );
-    let subjects = subjects(global, args);
-    let meter = LagMeter::new(&config, subjects, clock, metrics, leadership)?;
+    let measured_groups = measured_groups(global, args);
+    let meter = LagMeter::new(&config, measured_groups, clock, metrics, leadership)?;
     let pulse = health.heartbeat("lag", STUCK);
     meter.start(args.lag_interval, stop.clone(), pulse)?;
     let reporting = tokio::spawn(reports.run(stop.clone()));
@@ -174,13 +174,13 @@ impl Views {
 }
 
 /// Whose lag is measured.
-fn subjects(global: &GlobalArgs, args: &ControllerArgs) -> [Subject; 2] {
+fn measured_groups(global: &GlobalArgs, args: &ControllerArgs) -> [MeasuredGroup; 2] {
     let topics = global.topics.topics();
     [
         (&args.tracker_group, topics.session_logs),
         (&args.handler_group, topics.expired_sessions),
     ]
-    .map(|(group, topic)| Subject {
+    .map(|(group, topic)| MeasuredGroup {
         group: global.topics.prefixed(group),
         topic,
     })

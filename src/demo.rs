@@ -249,7 +249,7 @@ fn users(
         }
         writer.wait(wait.min(NAP));
     }
-    writer.finish()?;
+    writer.flush()?;
     Ok(())
 }
 

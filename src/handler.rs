@@ -264,7 +264,7 @@ fn reader(
     };
     // The last stable offset, as readers of committed records see the end.
     let every = Duration::from_secs(1);
-    let ends = EndOffsetWatch::start_slowly(
+    let ends = EndOffsetWatch::start_with_interval(
         settings.client.clone(),
         topic.clone(),
         every,

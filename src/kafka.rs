@@ -1,4 +1,4 @@
-//! Everything that speaks Kafka.
+//! Kafka clients: readers, group members, producers and topic administration.
 
 pub mod args;
 pub mod client;

@@ -71,7 +71,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         let value = event.to_json()?;
         writer.send(&Target::of(&value)?, &value)?;
     }
-    writer.finish()?;
+    writer.flush()?;
 
     let written = clock.elapsed();
     let timeout = u64::try_from(args.timeout.as_millis()).unwrap_or_default();

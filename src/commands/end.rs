@@ -55,7 +55,7 @@ pub fn run(kind: EventKind, args: &LogoutArgs, global: &GlobalArgs) -> anyhow::R
     let partitions = existing[&topic].partition_count();
     let writer = EventWriter::new(config, &topic, partitions)?;
     writer.send(&target, &value)?;
-    writer.finish()?;
+    writer.flush()?;
     output::line(match target {
         Target::EveryPartition(_) => format!("written to all {partitions} partitions of {topic}"),
         _ => format!("written to {topic}"),

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{
-    Action, ExistingTopics, Layout, Step, TopicAdmin, TopicState, catalogue, plan,
+    ExistingTopics, Layout, PlannedTopic, TopicAction, TopicAdmin, TopicState, catalogue, plan,
 };
 use crate::output::{self, OutputArgs, table};
 use report::Tense;
@@ -117,13 +117,19 @@ async fn show_plan(admin: &TopicAdmin, topics: &Topics, args: &LayoutArgs) -> an
     report::print(&steps(topics, &existing, args), Tense::Planned, args.output)
 }
 
-fn steps(topics: &Topics, existing: &ExistingTopics, args: &LayoutArgs) -> Vec<Step> {
+fn steps(topics: &Topics, existing: &ExistingTopics, args: &LayoutArgs) -> Vec<PlannedTopic> {
     let layout = Layout::beside(existing, topics, args.partitions);
     plan(catalogue(topics, layout), existing, args.replication_factor)
 }
 
-async fn carry_out(admin: &TopicAdmin, steps: &[Step], args: &LayoutArgs) -> anyhow::Result<()> {
-    let missing = steps.iter().filter(|step| step.action == Action::Create);
+async fn carry_out(
+    admin: &TopicAdmin,
+    steps: &[PlannedTopic],
+    args: &LayoutArgs,
+) -> anyhow::Result<()> {
+    let missing = steps
+        .iter()
+        .filter(|step| step.action == TopicAction::Create);
     let missing: Vec<_> = missing.map(|step| &step.spec).collect();
     let replication = args.replication_factor.unwrap_or(-1);
     Ok(admin.create(&missing, replication).await?)

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
-use crate::kafka::topics::{ExistingTopics, Offsets, TopicAdmin};
+use crate::kafka::topics::{ExistingTopics, OffsetRange, TopicAdmin};
 use crate::session::Timestamp;
 
 /// Bounds the records of one excerpt.
@@ -53,7 +53,7 @@ pub struct Excerpt {
     /// The records, in order.
     pub records: Vec<TailRecord>,
     /// The partition's first and last stable offset.
-    pub offsets: Offsets,
+    pub offsets: OffsetRange,
 }
 
 /// Reads excerpts of topics, a few at a time.
@@ -89,7 +89,7 @@ impl Explorer {
     ///
     /// # Errors
     /// [`Problem::Kafka`] if no broker responds.
-    pub async fn offsets(&self, topic: &str, partitions: i32) -> Result<Vec<Offsets>, Problem> {
+    pub async fn offsets(&self, topic: &str, partitions: i32) -> Result<Vec<OffsetRange>, Problem> {
         let offsets = self.admin.offsets(topic, partitions).await;
         offsets.map_err(|error| Problem::Kafka(error.to_string()))
     }
@@ -133,7 +133,7 @@ fn read(
 ) -> KafkaResult<Excerpt> {
     let reader = TopicReader::new(config, &OPTIONS)?;
     let offsets = reader.partition_offsets(topic, partition)?;
-    let Offsets { first, end } = offsets;
+    let OffsetRange { first, end } = offsets;
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
     let start = match start {
         Start::Offset(offset) => offset,

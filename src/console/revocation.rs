@@ -77,7 +77,7 @@ impl Revoker {
         let target = Target::of(&value).map_err(|error| invalid(&error))?;
         self.written(move |writer| {
             writer.send(&target, &value)?;
-            writer.finish().map(|_count| ())
+            writer.flush().map(|_count| ())
         })
         .await
     }

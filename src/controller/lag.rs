@@ -1,15 +1,10 @@
-//! How far the consumer groups are behind, per partition, in records and in seconds.
+//! Consumer group lag per partition, in records and in seconds.
 //!
-//! A group's lag runs from what it has committed to the last stable offset: what a reader
-//! of committed records could have read. Offsets alone cannot tell whether there is
-//! anything to read in between, for transaction markers and aborted records have offsets
-//! too. So where the two differ, the first committed record is looked for, and its
-//! timestamp is the age of the lag. Where there is none, the lag is 0.
-//!
-//! | part | file |
-//! |---|---|
-//! | offsets of all partitions, in three questions | `kafka/group_offsets.rs` |
-//! | the first unread records | `lag/oldest.rs` |
+//! A group's lag extends from its committed offset to the last stable offset. Transaction
+//! markers and aborted records have offsets too, so a difference of offsets does not imply
+//! unread records. Where the two offsets differ, the meter searches for the first committed
+//! record between them (`lag/oldest.rs`): its timestamp is the age of the lag. Without such a
+//! record, the lag is 0.
 
 mod oldest;
 
@@ -30,19 +25,17 @@ use crate::session::Timestamp;
 use oldest::Range;
 use oldest::{OldestUnread, Unread};
 
-/// How often a thread that waits looks whether to stop.
-const STEP: Duration = Duration::from_millis(100);
+/// Interval at which the thread checks for cancellation.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A group and the topic that it reads.
+/// A group and the topic that it reads, by their full names.
 #[derive(Clone, Debug)]
-pub struct Subject {
-    /// The group, prefix included.
+pub struct MeasuredGroup {
     pub group: String,
-    /// The topic.
     pub topic: String,
 }
 
-/// Measures the lag.
+/// Measures the lag of groups, on a thread.
 pub struct LagMeter {
     gauges: Vec<Gauge>,
     clock: Clock,
@@ -50,12 +43,12 @@ pub struct LagMeter {
     leadership: Leadership,
 }
 
-/// Measures one group's.
+/// Measures the lag of one group.
 struct Gauge {
-    subject: Subject,
+    measured: MeasuredGroup,
     offsets: GroupOffsets,
     oldest: OldestUnread,
-    /// Whether the last round failed, so that it is not said over and over.
+    /// Whether the last measurement failed, which is logged once.
     failing: bool,
 }
 
@@ -68,57 +61,54 @@ struct Lag {
 }
 
 impl LagMeter {
-    /// A meter of these groups.
-    ///
     /// # Errors
-    /// If a client cannot be made.
+    /// If a client cannot be created.
     pub fn new(
         config: &ClientConfig,
-        subjects: impl IntoIterator<Item = Subject>,
+        groups: impl IntoIterator<Item = MeasuredGroup>,
         clock: Clock,
         metrics: ControllerMetrics,
         leadership: Leadership,
     ) -> anyhow::Result<Self> {
-        let gauge = |subject: Subject| -> anyhow::Result<Gauge> {
+        let gauge = |measured: MeasuredGroup| -> anyhow::Result<Gauge> {
             Ok(Gauge {
-                offsets: GroupOffsets::new(config, &subject.group, &subject.topic)?,
+                offsets: GroupOffsets::new(config, &measured.group, &measured.topic)?,
                 oldest: OldestUnread::new(
-                    &with_group_id(config, &subject.group),
-                    &subject.topic,
+                    &with_group_id(config, &measured.group),
+                    &measured.topic,
                     clock,
                 )?,
-                subject,
+                measured,
                 failing: false,
             })
         };
         Ok(Self {
-            gauges: subjects.into_iter().map(gauge).collect::<Result<_, _>>()?,
+            gauges: groups.into_iter().map(gauge).collect::<Result<_, _>>()?,
             clock,
             metrics,
             leadership,
         })
     }
 
-    /// Measures every `interval`, while this process leads, on a thread of its own, until
-    /// `stop`.
+    /// Measures the lag every `interval` while this process leads, until `stop` is cancelled.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// If the thread cannot be started.
     pub fn start(
         mut self,
         interval: Duration,
         stop: CancellationToken,
-        pulse: Heartbeat,
+        heartbeat: Heartbeat,
     ) -> std::io::Result<()> {
         let run = move || {
             let mut next = Duration::ZERO;
             while !stop.is_cancelled() {
-                pulse.beat();
+                heartbeat.beat();
                 if self.clock.elapsed() >= next && self.leadership.remaining().is_some() {
                     next = self.clock.elapsed() + interval;
                     self.measure();
                 }
-                thread::sleep(STEP);
+                thread::sleep(POLL_INTERVAL);
             }
         };
         thread::Builder::new().name("lag".to_owned()).spawn(run)?;
@@ -132,26 +122,26 @@ impl LagMeter {
             .iter_mut()
             .map(|gauge| gauge.measure(now))
             .collect();
-        let shown = self.gauges.iter().zip(&lags).flat_map(|(gauge, lags)| {
+        let exported = self.gauges.iter().zip(&lags).flat_map(|(gauge, lags)| {
             lags.iter().map(|lag| PartitionLag {
-                group: &gauge.subject.group,
-                topic: &gauge.subject.topic,
+                group: &gauge.measured.group,
+                topic: &gauge.measured.topic,
                 partition: lag.partition,
                 records: lag.records,
                 seconds: lag.seconds,
             })
         });
         if self.leadership.remaining().is_some() {
-            self.metrics.lag(&shown.collect::<Vec<_>>());
+            self.metrics.lag(&exported.collect::<Vec<_>>());
         }
     }
 }
 
 impl Gauge {
-    /// The lag of each partition; none while the brokers do not tell: rather no lag than
-    /// an old one.
+    /// The lag of each partition; empty if it cannot be measured, so that no stale lag is
+    /// exported.
     fn measure(&mut self, now: Timestamp) -> Vec<Lag> {
-        let ranges = self.offsets.ask();
+        let ranges = self.offsets.fetch();
         let lags = ranges.and_then(|ranges| {
             let ranges: Vec<Range> = ranges.into_iter().map(Range::from).collect();
             let found = self.oldest.find(&ranges)?;
@@ -167,8 +157,8 @@ impl Gauge {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
-                    let Subject { group, topic } = &self.subject;
-                    tracing::warn!(error = %WithHint(&error), group, topic, "the lag cannot be measured; trying again");
+                    let MeasuredGroup { group, topic } = &self.measured;
+                    tracing::warn!(error = %WithHint(&error), group, topic, "cannot measure the lag; retrying");
                 }
                 Vec::new()
             }
@@ -220,7 +210,7 @@ mod tests {
             };
             assert_eq!(lag(&range, unread, now), expected);
         }
-        // Of a machine whose clock is ahead.
+        // A producer whose clock is ahead.
         let unread = Unread::From {
             offset: 12,
             at: Timestamp::from_millis(11_000),

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
 use crate::kafka::topic_reader::pending_ends::PendingEnds;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
-use crate::kafka::topics::Offsets;
+use crate::kafka::topics::OffsetRange;
 use crate::wire::dead_letter::PROCESSED;
 
 /// Bounds one request to the brokers.
@@ -35,7 +35,7 @@ pub(crate) struct Scan {
     config: ClientConfig,
     topic: String,
     /// The offsets of each partition that is not empty, up to its high watermark.
-    offsets: BTreeMap<i32, Offsets>,
+    offsets: BTreeMap<i32, OffsetRange>,
     processed: BTreeSet<(i32, i64)>,
     clock: Clock,
 }
@@ -130,7 +130,7 @@ impl Scan {
 }
 
 /// The offsets of each partition that is not empty, up to its high watermark.
-fn offsets(config: &ClientConfig, topic: &str) -> anyhow::Result<BTreeMap<i32, Offsets>> {
+fn offsets(config: &ClientConfig, topic: &str) -> anyhow::Result<BTreeMap<i32, OffsetRange>> {
     let reader = TopicReader::read_uncommitted(config, &OPTIONS)?;
     let partitions =
         reader

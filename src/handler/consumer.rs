@@ -157,7 +157,7 @@ impl<D: Fn(Work)> Reader<D> {
     /// Tells how far it has come.
     fn tell(&mut self) {
         self.ends.watch(self.partitions.owned());
-        if let Some(answer) = self.ends.answer() {
+        if let Some(answer) = self.ends.poll() {
             self.last_ends = answer.ends.into_iter().collect();
         }
         let positions = self.positions();

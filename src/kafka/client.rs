@@ -1,4 +1,4 @@
-//! How clients of Kafka are configured: the one place.
+//! Configuration of Kafka clients.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use rdkafka::ClientConfig;
 use super::credentials::CredentialFiles;
 use crate::bounded::{self, MAX_SECRET_BYTES};
 
-/// Where a broker listens that was set up without further thought.
+/// The default listener of a broker.
 const LOCAL_BROKER: &str = "127.0.0.1:9092";
 
-/// How to reach Kafka.
+/// Flags that configure the connection to Kafka.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kafka")]
 pub struct ConnectionArgs {
@@ -96,45 +96,41 @@ pub struct ConnectionArgs {
     pub sasl_password_file: Option<PathBuf>,
 }
 
-/// Connection flags that contradict each other or name something that is not there.
+/// Connection flags that are inconsistent or name an unreadable file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// `--sasl-mechanism` without a password.
     #[error(
-        "--sasl-mechanism is set but there is no password: set --sasl-password-file or SUNDOWN_SASL_PASSWORD"
+        "--sasl-mechanism requires a password; set --sasl-password-file or SUNDOWN_SASL_PASSWORD"
     )]
     NoPassword,
-    /// A file that cannot be read.
-    #[error("cannot read {}: {source}: check --sasl-password-file", path.display())]
+    #[error("cannot read {}: {source}; check --sasl-password-file", path.display())]
     PasswordFile {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         source: std::io::Error,
     },
 }
 
 impl ConnectionArgs {
-    /// Brokers to ask for the rest of the cluster.
+    /// The bootstrap brokers, comma-separated.
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         self.bootstrap_servers.as_deref().unwrap_or(LOCAL_BROKER)
     }
 
-    /// The configuration that every producer of this process starts from.
+    /// The base configuration of producers.
     ///
     /// # Errors
     /// [`ConnectionError`] if the flags contradict each other.
     pub fn producer_config(&self) -> Result<ClientConfig, ConnectionError> {
         let mut config = self.client_config()?;
         if !self.properties.iter().any(|(key, _)| key == "partitioner") {
-            // What the Java client does, so that all writers agree on partitions.
+            // The Java client's partitioner, so that all producers choose the same partitions.
             config.set("partitioner", "murmur2_random");
         }
         Ok(config)
     }
 
-    /// The configuration that every other client of this process starts from.
+    /// The base configuration of consumers and admin clients.
     ///
     /// # Errors
     /// [`ConnectionError`] if the flags contradict each other.
@@ -143,7 +139,7 @@ impl ConnectionArgs {
         config
             .set("bootstrap.servers", self.bootstrap_servers())
             .set("client.id", "sundown")
-            // librdkafka's own reconnect bound of 10 s is too patient for a restart.
+            // librdkafka's default of 10 s delays the recovery from broker restarts.
             .set("reconnect.backoff.max.ms", "2000");
         let tls_files = [
             ("ssl.ca.location", &self.tls_ca_file),
@@ -178,7 +174,7 @@ impl ConnectionArgs {
         Ok(config)
     }
 
-    /// The files that these flags name.
+    /// The files of certificates, keys and passwords.
     #[must_use]
     pub fn credential_files(&self) -> CredentialFiles {
         let files = [
@@ -207,7 +203,7 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!(
-            "'{text}' is not of the form key=value, as in -X linger.ms=5"
+            "'{text}' is not of the form KEY=VALUE; for example -X linger.ms=5"
         )),
     }
 }

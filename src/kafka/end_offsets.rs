@@ -1,7 +1,7 @@
-//! Asks the brokers where partitions end, on a thread of its own.
+//! Lists end offsets periodically on a thread.
 //!
-//! The moment is noted before the question. Whoever has then read up to the answer
-//! has read everything that was appended before that moment.
+//! The time is taken before each request. A consumer that has read up to the listed end has
+//! read everything that was appended before that time.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,90 +18,86 @@ use super::list_offsets::list_offsets;
 use crate::clock::Clock;
 use crate::clock::Reading;
 
-/// How often to ask. TransactionLimits how late an ending is noticed.
+/// Interval between requests; bounds how late the tracker detects that it has caught up.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long to wait for an answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long requests may fail before the client is recreated: librdkafka may have lost a
+/// partition for good (see [`recreating_producer`](super::recreating_producer)).
+const RECREATE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long brokers may fail to answer a client before another one asks: librdkafka may have
-/// lost its way to a partition for good ([`renewing`](super::recreating_producer)).
-const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The thread that asks.
+/// A thread that lists end offsets.
 #[derive(Debug)]
 pub struct EndOffsetWatch {
     partitions: Arc<Mutex<Vec<i32>>>,
-    answers: Receiver<EndOffsets>,
+    latest: Receiver<EndOffsets>,
 }
 
 impl EndOffsetWatch {
-    /// Starts asking for partitions of `topic`, ten times a second, until `stop`.
+    /// Lists the high watermarks of watched partitions of `topic`, ten times a second, until
+    /// `stop` is cancelled.
     ///
     /// # Errors
-    /// If the client cannot be made.
+    /// If the client cannot be created or the thread cannot be started.
     pub fn start(
         mut config: ClientConfig,
         topic: String,
         clock: Clock,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        // The high watermark, not the last stable offset: activity in an upstream
-        // transaction that is still open has been appended and is not read.
+        // Activity in an upstream transaction that is still open has been appended and counts
+        // as unread: the last stable offset would hide it.
         config.set("isolation.level", "read_uncommitted");
-        Self::asking(&config, topic, INTERVAL, clock, stop)
+        Self::spawn(&config, topic, INTERVAL, clock, stop)
     }
 
-    /// Starts asking where what is committed ends, this often: to be shown, not to be gone
-    /// by.
+    /// Lists the last stable offsets at this interval, for display only.
     ///
     /// # Errors
-    /// If the client cannot be made.
-    pub fn start_slowly(
+    /// If the client cannot be created or the thread cannot be started.
+    pub fn start_with_interval(
         mut config: ClientConfig,
         topic: String,
-        every: Duration,
+        interval: Duration,
         clock: Clock,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         config.set("isolation.level", "read_committed");
-        Self::asking(&config, topic, every, clock, stop)
+        Self::spawn(&config, topic, interval, clock, stop)
     }
 
-    fn asking(
+    fn spawn(
         config: &ClientConfig,
         topic: String,
-        every: Duration,
+        interval: Duration,
         clock: Clock,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let client = config.create()?;
         let config = config.clone();
         let partitions = Arc::new(Mutex::new(Vec::new()));
-        // One answer may wait; a loop that is behind needs no more of them.
-        let (sender, answers) = sync_channel(1);
-        let asked = Arc::clone(&partitions);
+        // A consumer that is behind needs no more than one response.
+        let (sender, latest) = sync_channel(1);
+        let watched = Arc::clone(&partitions);
         thread::Builder::new()
             .name("end-offsets".to_owned())
             .spawn(move || {
-                Asker {
+                Lister {
                     config,
                     client,
                     topic,
-                    every,
+                    interval,
                     clock,
-                    partitions: asked,
+                    partitions: watched,
                     sender,
                     failing_since: None,
                 }
                 .run(&stop);
             })?;
-        Ok(Self {
-            partitions,
-            answers,
-        })
+        Ok(Self { partitions, latest })
     }
 
-    /// Which partitions to ask for.
+    /// Sets the partitions to list.
     pub fn watch(&self, partitions: Vec<i32>) {
         *self
             .partitions
@@ -109,28 +105,28 @@ impl EndOffsetWatch {
             .unwrap_or_else(PoisonError::into_inner) = partitions;
     }
 
-    /// The latest answer, if there is one that has not been taken.
-    pub fn answer(&self) -> Option<EndOffsets> {
-        self.answers.try_recv().ok()
+    /// Takes the next response, if one has arrived.
+    pub fn poll(&self) -> Option<EndOffsets> {
+        self.latest.try_recv().ok()
     }
 }
 
-struct Asker {
+struct Lister {
     config: ClientConfig,
     client: BaseConsumer,
     topic: String,
-    every: Duration,
+    interval: Duration,
     clock: Clock,
     partitions: Arc<Mutex<Vec<i32>>>,
     sender: SyncSender<EndOffsets>,
-    /// When the client there is now was first left without an answer.
+    /// When requests of the current client began to fail.
     failing_since: Option<Duration>,
 }
 
-impl Asker {
+impl Lister {
     fn run(mut self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            thread::sleep(self.every);
+            thread::sleep(self.interval);
             let partitions = self
                 .partitions
                 .lock()
@@ -139,56 +135,59 @@ impl Asker {
             if partitions.is_empty() {
                 continue;
             }
-            match self.ask(&partitions) {
-                Ok(answer) => {
+            match self.list(&partitions) {
+                Ok(ends) => {
                     if self.failing_since.take().is_some() {
-                        tracing::info!(
-                            topic = self.topic,
-                            "brokers tell again where partitions end"
-                        );
+                        tracing::info!(topic = self.topic, "end offsets can be listed again");
                     }
-                    let _full_or_gone = self.sender.try_send(answer);
+                    let _full_or_gone = self.sender.try_send(ends);
                 }
-                Err(error) => self.failed(&error),
+                Err(error) => self.on_failure(&error),
             }
         }
     }
 
-    fn failed(&mut self, error: &KafkaError) {
+    fn on_failure(&mut self, error: &KafkaError) {
         let now = self.clock.elapsed();
         let Some(since) = self.failing_since else {
             self.failing_since = Some(now);
-            tracing::warn!(topic = self.topic, error = %WithHint(error), "brokers do not tell where partitions end; no tracker ends anything until they do");
+            tracing::warn!(topic = self.topic, error = %WithHint(error), "cannot list end offsets; no session ends until that succeeds");
             return;
         };
-        if now.saturating_sub(since) < CLIENT_PATIENCE {
+        if now.saturating_sub(since) < RECREATE_TIMEOUT {
             return;
         }
         self.failing_since = Some(now);
         match self.config.create() {
-            Ok(another) => self.client = another,
-            Err(error) => tracing::error!(%error, "there is no other client"),
+            Ok(client) => self.client = client,
+            Err(error) => tracing::error!(%error, "cannot recreate the client"),
         }
     }
 
-    fn ask(&self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
-        let asked_at = Reading {
+    fn list(&self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
+        let requested_at = Reading {
             wall: self.clock.wall(),
             elapsed: self.clock.elapsed(),
         };
-        let ends = list_offsets(&self.client, &self.topic, partitions, Offset::End, TIMEOUT)?;
+        let ends = list_offsets(
+            &self.client,
+            &self.topic,
+            partitions,
+            Offset::End,
+            REQUEST_TIMEOUT,
+        )?;
         Ok(EndOffsets {
-            asked_at,
+            requested_at,
             ends: ends.into_iter().collect(),
         })
     }
 }
 
-/// Where the end of a partition was, asked at a known moment.
+/// The end offsets of partitions at a known time.
 #[derive(Clone, Debug)]
 pub struct EndOffsets {
-    /// Taken before the brokers were asked.
-    pub asked_at: Reading,
-    /// The high watermark of each partition.
+    /// Taken before the request was sent.
+    pub requested_at: Reading,
+    /// The end offset of each partition.
     pub ends: Vec<(i32, i64)>,
 }

@@ -1,4 +1,4 @@
-//! What keeps this process from Kafka, in words, with the remedy.
+//! Kafka errors with hints on how to fix them.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,145 +12,146 @@ use rdkafka::{ClientConfig, Message};
 
 use super::reader_config::reader_config;
 
-/// How long a connection may take to fail once more.
-const FAILS_WITHIN: Duration = Duration::from_secs(3);
-/// How long what was logged about it may take to get here.
-const TOLD_WITHIN: Duration = Duration::from_millis(100);
-/// What to do when nothing is known but that nobody answers.
-const NOBODY: &str = "start it, or name its address with -b HOST:PORT (SUNDOWN_BOOTSTRAP_SERVERS), and check the --tls and --sasl flags";
+/// Bounds the connection attempt that reproduces an error.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bounds the wait for librdkafka's log messages about it.
+const LOG_TIMEOUT: Duration = Duration::from_millis(100);
+/// The hint for a connection that fails without a known cause.
+const UNREACHABLE_HINT: &str = "check that Kafka runs, its address -b HOST:PORT (SUNDOWN_BOOTSTRAP_SERVERS), and the --tls and --sasl flags";
 
-/// What librdkafka says of a connection, in parts, and what to do about it. The numbers are
-/// those of TLS alerts (RFC 8446, section 6.2), which is how brokers refuse.
-const REMEDIES: [(&str, &str); 9] = [
+/// Parts of librdkafka's messages about connections, and hints. Numbers are those of TLS
+/// alerts (RFC 8446, section 6.2), with which brokers reject clients.
+const CONNECTION_HINTS: [(&str, &str); 9] = [
     (
         "certificate verify failed",
-        "the broker's certificate is not from an authority that this process trusts: name the right one with --tls-ca-file",
+        "the broker's certificate was not issued by a trusted CA; set --tls-ca-file",
     ),
     (
         "certificate required",
-        "the broker wants a certificate of its clients: give --tls-cert-file and --tls-key-file",
+        "the broker requires client certificates; set --tls-cert-file and --tls-key-file",
     ),
     (
         "alert number 116",
-        "the broker wants a certificate of its clients: give --tls-cert-file and --tls-key-file",
+        "the broker requires client certificates; set --tls-cert-file and --tls-key-file",
     ),
     (
         "alert number 42",
-        "the broker does not accept this client's certificate: check --tls-cert-file, how long it is valid, and who the broker trusts",
+        "the broker rejects this client certificate; check --tls-cert-file, its expiry and the broker's trust store",
     ),
     (
         "alert number 46",
-        "the broker does not accept this client's certificate: check --tls-cert-file, how long it is valid, and who the broker trusts",
+        "the broker rejects this client certificate; check --tls-cert-file, its expiry and the broker's trust store",
     ),
     (
         "alert number 48",
-        "the broker does not know the authority of this client's certificate: check --tls-cert-file",
+        "the broker does not trust the CA of this client certificate; check --tls-cert-file",
     ),
     (
         "SASL authentication error",
-        "the broker does not know this user by this password: check --sasl-username and --sasl-password-file",
+        "the broker rejects this user and password; check --sasl-username and --sasl-password-file",
     ),
     (
         "Unsupported SASL mechanism",
-        "the broker does not take this way to authenticate: check --sasl-mechanism",
+        "the broker does not support this SASL mechanism; check --sasl-mechanism",
     ),
     (
         "during SSL handshake",
-        "the broker does not speak TLS there, or wants a certificate of its clients: check the port in -b, and --tls-cert-file",
+        "the listener does not use TLS or requires client certificates; check the port in -b and --tls-cert-file",
     ),
 ];
 
-/// An error of Kafka and, if one is known, its remedy.
+/// Displays an error of Kafka with a hint, if there is one.
 #[derive(Debug)]
 pub struct WithHint<'a>(pub &'a KafkaError);
 
 impl fmt::Display for WithHint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)?;
-        match self.0.rdkafka_error_code().and_then(remedy) {
-            Some(remedy) => write!(f, ": {remedy}"),
+        match self.0.rdkafka_error_code().and_then(hint) {
+            Some(hint) => write!(f, ": {hint}"),
             None => Ok(()),
         }
     }
 }
 
-/// What to do about an answer of the brokers, if it is about permissions.
+/// The hint for an error code that concerns permissions.
 #[must_use]
-pub const fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
+pub const fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
     Some(match code {
         RDKafkaErrorCode::TopicAuthorizationFailed => {
-            "this user lacks a permission on the topic: grant it Read to read, Write to write, DescribeConfigs to see how it is set up"
+            "this user lacks a permission on the topic; grant it Read to read, Write to write, or DescribeConfigs to read the configuration"
         }
         RDKafkaErrorCode::GroupAuthorizationFailed => {
-            "this user lacks a permission on the consumer group: grant it Read to be a member, Describe to look at it"
+            "this user lacks a permission on the consumer group; grant it Read to join or Describe to read offsets"
         }
         RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
-            "this user lacks a permission on the transactional id: grant it Write on it; trackers' ids begin with the name of their group"
+            "this user lacks a permission on the transactional id; grant it Write (the ids of trackers start with the name of their group)"
         }
         RDKafkaErrorCode::ClusterAuthorizationFailed => {
-            "this user may write to no topic at all: grant it Write on those that it writes to"
+            "this user may not write to any topic; grant it Write on the topics that it writes to"
         }
-        // What is left in the queue when the brokers refuse a transaction; librdkafka logs for
-        // which topic.
+        // Reported for queued records when the brokers refuse a transaction; librdkafka logs
+        // the topic.
         RDKafkaErrorCode::PurgeQueue => {
-            "the brokers refused the transaction: if this user lacks Write on the topic, or on another that librdkafka names, grant it"
+            "the brokers refused the transaction; if this user lacks Write on the topic, or on another one in librdkafka's log, grant it"
         }
         _ => return None,
     })
 }
 
-/// Why no broker can be asked, and the remedy. Connects once more to find out, which may take
-/// some seconds.
+/// Connects once more to find out why no broker can be reached; returns the reason and a
+/// hint. Blocks for a few seconds.
 #[must_use]
 pub fn connection_failure(config: &ClientConfig) -> String {
     let Some(last_connection_error) = last_connection_error(config) else {
-        return NOBODY.to_owned();
+        return UNREACHABLE_HINT.to_owned();
     };
-    let known = REMEDIES
+    let known = CONNECTION_HINTS
         .iter()
         .find(|(part, _)| last_connection_error.contains(part));
-    let remedy = known.map_or(NOBODY, |(_, remedy)| remedy);
-    format!("{last_connection_error}; {remedy}")
+    let hint = known.map_or(UNREACHABLE_HINT, |(_, hint)| hint);
+    format!("{last_connection_error}; {hint}")
 }
 
-/// The last that librdkafka says about connections that fail.
+/// The last message that librdkafka logs about a failed connection.
 fn last_connection_error(config: &ClientConfig) -> Option<String> {
     let config = reader_config(config, "sundown");
-    let consumer: BaseConsumer<Listener> = config.create_with_context(Listener::default()).ok()?;
-    if consumer.fetch_metadata(None, FAILS_WITHIN).is_ok() {
+    let consumer: BaseConsumer<ConnectionLog> =
+        config.create_with_context(ConnectionLog::default()).ok()?;
+    if consumer.fetch_metadata(None, CONNECT_TIMEOUT).is_ok() {
         return None;
     }
-    // It tells only whoever polls. There is nothing to be read.
-    let _nothing = consumer
-        .poll(TOLD_WITHIN)
+    // Delivers the messages; no partition is assigned.
+    let _no_record = consumer
+        .poll(LOG_TIMEOUT)
         .map(|read| read.map(|record| record.offset()));
     consumer.context().last()
 }
 
-/// Hears what librdkafka logs about connections.
+/// Keeps the last message that librdkafka logs about connections.
 #[derive(Debug, Default)]
-struct Listener {
+struct ConnectionLog {
     last: Mutex<Option<String>>,
 }
 
-impl Listener {
+impl ConnectionLog {
     fn last(&self) -> Option<String> {
         let last = self.last.lock();
         last.unwrap_or_else(sync::PoisonError::into_inner).clone()
     }
 }
 
-impl ClientContext for Listener {
+impl ClientContext for ConnectionLog {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
-            // Before it stand the thread and the broker, as often as it likes.
-            let said = message.rsplit("]: ").next().unwrap_or(message);
+            // librdkafka repeats the thread and the broker in front of the message.
+            let text = message.rsplit("]: ").next().unwrap_or(message);
             let last = self.last.lock();
-            *last.unwrap_or_else(sync::PoisonError::into_inner) = Some(said.to_owned());
+            *last.unwrap_or_else(sync::PoisonError::into_inner) = Some(text.to_owned());
         }
     }
 
     fn error(&self, _error: KafkaError, _reason: &str) {}
 }
 
-impl ConsumerContext for Listener {}
+impl ConsumerContext for ConnectionLog {}

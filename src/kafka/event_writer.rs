@@ -1,4 +1,4 @@
-//! Writing session events to their topic.
+//! Writes session events to their topic.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::errors::WithHint;
 use crate::session::Subject;
 use crate::wire::event::decode::{DecodeError, decode};
 
-/// How long a record may take to be written, retries included. Longer than a broker's
-/// restart or a partition's move.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
-/// How long connecting may take.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
-/// The most records on their way.
+/// Bounds the delivery of a record, retries included. Longer than a broker restart or a
+/// leader election.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bounds the first metadata request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bounds the records in flight.
 const MAX_IN_FLIGHT: u32 = 100_000;
-/// The most memory that they take, in KiB.
+/// Bounds the memory of the records in flight, in KiB.
 const MAX_IN_FLIGHT_KIB: u32 = 64 * 1024;
-/// How long to wait for room among them before looking again.
-const ROOM: Duration = Duration::from_millis(5);
+/// Interval at which a full queue is checked for capacity.
+const QUEUE_FULL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Writes session events: each once and in order, waited for until they are safe.
+/// An idempotent producer of session events that waits for all acknowledgements.
 pub struct EventWriter {
     producer: BaseProducer<Deliveries>,
     topic: String,
@@ -32,23 +32,23 @@ pub struct EventWriter {
     partitions: i32,
 }
 
-/// Where an event goes.
+/// The partitions that an event is written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// To the partition of this key, as the Java client would choose it.
+    /// The partition that the Java client would choose for this key.
     Key(String),
-    /// To every partition, under this key: it is for every session of a user, and those
-    /// may be anywhere.
+    /// Every partition, under this key: the event concerns all sessions of a user, which may
+    /// be on any of them.
     EveryPartition(String),
-    /// To any partition, without a key.
+    /// Any partition, without a key.
     Anywhere,
 }
 
 impl Target {
-    /// Where the session event with this value belongs.
+    /// The target of the session event with this value.
     ///
     /// # Errors
-    /// [`DecodeError`] if it is no session event: trackers would not understand it.
+    /// [`DecodeError`] if trackers could not decode it.
     pub fn of(value: &[u8]) -> Result<Self, DecodeError> {
         let decoded = decode(Some(value))?;
         Ok(match decoded.event().subject {
@@ -61,34 +61,33 @@ impl Target {
 /// Why events were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The client's configuration is not one that librdkafka accepts.
-    #[error("the Kafka client cannot be set up: {0}; check -X and the --tls and --sasl flags")]
+    /// librdkafka rejects the configuration.
+    #[error("cannot create a Kafka client: {0}; check -X and the --tls and --sasl flags")]
     Client(KafkaError),
-    /// This one is larger than a record may be.
-    #[error("it has {0} bytes, more than the client sends; raise it with -X message.max.bytes=N")]
-    TooLarge(usize),
-    /// Kafka did not take them.
+    /// The event exceeds the maximum record size.
     #[error(
-        "{count} events were not written to {topic} at {bootstrap}: {}; check that the brokers are up and that this user may write there, then repeat them",
+        "the event has {0} bytes, more than the client's limit; raise it with -X message.max.bytes=N"
+    )]
+    TooLarge(usize),
+    /// Kafka did not acknowledge events.
+    #[error(
+        "{count} events were not written to {topic} at {bootstrap}: {}; check that the brokers are up and that this user may write to the topic, then retry",
         WithHint(reason)
     )]
     NotWritten {
-        /// How many.
         count: u64,
-        /// Where they should have gone.
         topic: String,
-        /// On which cluster.
         bootstrap: String,
-        /// What became of the first.
+        /// The error of the first event.
         reason: Box<KafkaError>,
     },
 }
 
 impl EventWriter {
-    /// A writer to `topic`, which has that many `partitions`.
+    /// Creates a writer to `topic`, which has `partitions` partitions.
     ///
     /// # Errors
-    /// [`WriteError::Client`] if librdkafka does not accept the configuration.
+    /// [`WriteError::Client`] if librdkafka rejects the configuration.
     pub fn new(mut config: ClientConfig, topic: &str, partitions: i32) -> Result<Self, WriteError> {
         let bootstrap = config
             .get("bootstrap.servers")
@@ -97,7 +96,10 @@ impl EventWriter {
         for (key, value) in [
             ("enable.idempotence", "true".to_owned()),
             ("acks", "all".to_owned()),
-            ("message.timeout.ms", WRITTEN_WITHIN.as_millis().to_string()),
+            (
+                "message.timeout.ms",
+                DELIVERY_TIMEOUT.as_millis().to_string(),
+            ),
             ("queue.buffering.max.messages", MAX_IN_FLIGHT.to_string()),
             ("queue.buffering.max.kbytes", MAX_IN_FLIGHT_KIB.to_string()),
         ] {
@@ -115,53 +117,52 @@ impl EventWriter {
         })
     }
 
-    /// Connects and learns where the partitions are, so that the first event need not wait
-    /// for it.
+    /// Connects and fetches metadata, so that the first event does not wait for it.
     ///
     /// # Errors
-    /// [`WriteError::NotWritten`], of no event, if the brokers do not answer.
+    /// [`WriteError::NotWritten`] with a count of 0 if the brokers do not respond.
     pub fn connect(&self) -> Result<(), WriteError> {
         let client = self.producer.client();
-        match client.fetch_metadata(Some(&self.topic), CONNECTED_WITHIN) {
+        match client.fetch_metadata(Some(&self.topic), CONNECT_TIMEOUT) {
             Ok(_metadata) => Ok(()),
             Err(reason) => Err(self.not_written(0, reason)),
         }
     }
 
-    /// Puts an event on its way; waits while too many are.
+    /// Enqueues an event; blocks while the queue is full.
     ///
     /// # Errors
-    /// [`WriteError::TooLarge`] for an event that cannot be sent;
-    /// [`WriteError::NotWritten`] if an earlier one could not be written.
+    /// [`WriteError::TooLarge`] if the event exceeds the maximum record size;
+    /// [`WriteError::NotWritten`] if an earlier one was not acknowledged.
     pub fn send(&self, target: &Target, value: &[u8]) -> Result<(), WriteError> {
         let record = BaseRecord::<str, [u8]>::to(&self.topic).payload(value);
         match target {
-            Target::Key(key) => self.put(record.key(key)),
-            Target::Anywhere => self.put(record),
+            Target::Key(key) => self.enqueue(record.key(key)),
+            Target::Anywhere => self.enqueue(record),
             Target::EveryPartition(key) => (0..self.partitions).try_for_each(|partition| {
                 let record = BaseRecord::<str, [u8]>::to(&self.topic).payload(value);
-                self.put(record.key(key).partition(partition))
+                self.enqueue(record.key(key).partition(partition))
             }),
         }
     }
 
-    /// Waits, and takes note of what has been written meanwhile.
+    /// Handles acknowledgements for this long.
     pub fn wait(&self, time: Duration) {
         self.producer.poll(time);
     }
 
-    /// How many records have been written so far.
+    /// The number of acknowledged records.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.producer.context().tally().written
+        self.producer.context().counts().written
     }
 
-    /// Waits until everything is written; how many records that were.
+    /// Waits until all records are acknowledged; returns their number.
     ///
     /// # Errors
-    /// [`WriteError::NotWritten`] if some could not be written in time.
-    pub fn finish(&self) -> Result<u64, WriteError> {
-        let flushed = self.producer.flush(WRITTEN_WITHIN);
+    /// [`WriteError::NotWritten`] if a record is not acknowledged in time.
+    pub fn flush(&self) -> Result<u64, WriteError> {
+        let flushed = self.producer.flush(DELIVERY_TIMEOUT);
         self.check()?;
         flushed.map_err(|reason| {
             let count = self.producer.in_flight_count();
@@ -170,14 +171,14 @@ impl EventWriter {
         Ok(self.written())
     }
 
-    fn put(&self, mut record: BaseRecord<'_, str, [u8]>) -> Result<(), WriteError> {
+    fn enqueue(&self, mut record: BaseRecord<'_, str, [u8]>) -> Result<(), WriteError> {
         loop {
             self.check()?;
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
                     record = refused;
-                    self.producer.poll(ROOM);
+                    self.producer.poll(QUEUE_FULL_INTERVAL);
                 }
                 Err((
                     KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge),
@@ -192,7 +193,7 @@ impl EventWriter {
     }
 
     fn check(&self) -> Result<(), WriteError> {
-        match self.producer.context().tally().failed.clone() {
+        match self.producer.context().counts().failed.clone() {
             Some((count, reason)) => Err(self.not_written(count, reason)),
             None => Ok(()),
         }
@@ -208,19 +209,19 @@ impl EventWriter {
     }
 }
 
-/// What became of the records.
+/// Counts deliveries.
 #[derive(Default)]
-struct Deliveries(Mutex<Tally>);
+struct Deliveries(Mutex<DeliveryCounts>);
 
 #[derive(Clone, Debug, Default)]
-struct Tally {
+struct DeliveryCounts {
     written: u64,
-    /// How many were not, and why the first of them.
+    /// The number of failed deliveries and the error of the first.
     failed: Option<(u64, KafkaError)>,
 }
 
 impl Deliveries {
-    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
+    fn counts(&self) -> std::sync::MutexGuard<'_, DeliveryCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -231,11 +232,11 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let mut tally = self.tally();
+        let mut counts = self.counts();
         match result {
-            Ok(_) => tally.written += 1,
+            Ok(_) => counts.written += 1,
             Err((reason, _)) => {
-                let (count, _) = tally.failed.get_or_insert_with(|| (0, reason.clone()));
+                let (count, _) = counts.failed.get_or_insert_with(|| (0, reason.clone()));
                 *count += 1;
             }
         }

@@ -1,63 +1,60 @@
-//! What a group has committed, and where partitions begin and end: three questions for all
-//! partitions together.
+//! A group's committed offsets and the offsets of its topic, in three requests for all
+//! partitions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::list_offsets::list_offsets;
+use super::list_offsets::{list_offsets, partitions};
 use super::reader_config::reader_config;
 
-/// How long one question may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a group has of a partition.
+/// The offsets of a partition and of a group in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionOffsets {
-    /// The partition.
     pub partition: i32,
-    /// The first offset that is still there.
+    /// The first offset that retention has not deleted.
     pub beginning: i64,
-    /// Where the group will go on; none if it has committed nothing.
+    /// The offset that the group resumes from; `None` if it has committed none.
     pub committed: Option<i64>,
     /// The last stable offset.
     pub end: i64,
 }
 
 impl PartitionOffsets {
-    /// Offsets that a group which begins at the beginning has not finished. Transaction
-    /// markers have offsets too.
+    /// Uncommitted offsets of a group that starts at the beginning, transaction markers
+    /// included.
     #[must_use]
-    pub fn unfinished(self) -> i64 {
+    pub fn uncommitted(self) -> i64 {
         (self.end - self.committed.unwrap_or(self.beginning)).max(0)
     }
 
-    /// Offsets that the group has not finished; none if it has committed nothing.
-    /// Transaction markers have offsets too.
+    /// Uncommitted offsets, transaction markers included; `None` if the group has committed
+    /// none.
     #[must_use]
     pub fn lag(self) -> Option<i64> {
         Some((self.end - self.committed?).max(0))
     }
 }
 
-/// Asks for one group and the topic that it reads.
+/// Fetches the offsets of a group and of the topic that it reads, without joining it.
 pub struct GroupOffsets {
-    /// Speaks for the group, without joining it. Not a reader of committed records: its
-    /// question would wait for offsets that a transaction is about to commit.
+    /// Fetches the group's offsets. At `read_committed`, the request would wait for offsets
+    /// that a transaction is about to commit.
     group: BaseConsumer,
-    /// Sees the last stable offset as the end.
+    /// Lists last stable offsets.
     ends: BaseConsumer,
     topic: String,
 }
 
 impl GroupOffsets {
-    /// Does not join the group.
-    ///
     /// # Errors
-    /// If the client's configuration is not one that librdkafka accepts.
+    /// If librdkafka rejects the configuration.
     pub fn new(config: &ClientConfig, group: &str, topic: &str) -> KafkaResult<Self> {
         let mut config = reader_config(config, group);
         let ends = config.create()?;
@@ -69,20 +66,20 @@ impl GroupOffsets {
         })
     }
 
-    /// What the group has of each partition, in order.
+    /// The offsets of each partition, in order of their numbers.
     ///
     /// # Errors
-    /// If the brokers do not answer in time, or the topic is missing.
-    pub fn ask(&self) -> KafkaResult<Vec<PartitionOffsets>> {
-        let partitions = self.partitions()?;
-        let mut question = TopicPartitionList::new();
+    /// If the brokers do not respond in time, or the topic does not exist.
+    pub fn fetch(&self) -> KafkaResult<Vec<PartitionOffsets>> {
+        let partitions = partitions(self.ends.client(), &self.topic, REQUEST_TIMEOUT)?;
+        let mut request = TopicPartitionList::new();
         for &partition in &partitions {
-            question.add_partition(&self.topic, partition);
+            request.add_partition(&self.topic, partition);
         }
-        let committed = offsets(&self.group.committed_offsets(question, TIMEOUT)?)?;
-        // The ends last: what is committed meanwhile must not make the lag look smaller
-        // than nothing.
-        let list_offsets = |edge| list_offsets(&self.ends, &self.topic, &partitions, edge, TIMEOUT);
+        let committed = offsets(&self.group.committed_offsets(request, REQUEST_TIMEOUT)?)?;
+        // Ends are listed last: a commit in between must not make the lag negative.
+        let list_offsets =
+            |edge| list_offsets(&self.ends, &self.topic, &partitions, edge, REQUEST_TIMEOUT);
         let beginnings = list_offsets(Offset::Beginning)?;
         let ends = list_offsets(Offset::End)?;
         let known = |partition| {
@@ -95,25 +92,11 @@ impl GroupOffsets {
         };
         Ok(partitions.into_iter().filter_map(known).collect())
     }
-
-    fn partitions(&self) -> KafkaResult<Vec<i32>> {
-        let metadata = self.ends.fetch_metadata(Some(&self.topic), TIMEOUT)?;
-        let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
-        let topic = metadata.topics().first().ok_or(unknown)?;
-        if let Some(error) = topic.error() {
-            return Err(KafkaError::MetadataFetch(error.into()));
-        }
-        Ok(topic
-            .partitions()
-            .iter()
-            .map(|partition| partition.id())
-            .collect())
-    }
 }
 
-fn offsets(answer: &TopicPartitionList) -> KafkaResult<BTreeMap<i32, i64>> {
+fn offsets(response: &TopicPartitionList) -> KafkaResult<BTreeMap<i32, i64>> {
     let mut offsets = BTreeMap::new();
-    for element in answer.elements() {
+    for element in response.elements() {
         element.error()?;
         if let Offset::Offset(offset) = element.offset() {
             offsets.insert(element.partition(), offset);

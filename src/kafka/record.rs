@@ -1,4 +1,4 @@
-//! librdkafka's messages as records of the source topic.
+//! librdkafka messages as source records.
 
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
@@ -14,7 +14,7 @@ impl SourceRecord for BorrowedMessage<'_> {
         let (millis, kind) = match Message::timestamp(self) {
             rdkafka::Timestamp::LogAppendTime(millis) => (millis, TimestampKind::LogAppendTime),
             rdkafka::Timestamp::CreateTime(millis) => (millis, TimestampKind::CreateTime),
-            // Formats before Kafka 0.10 have none; nothing can be clamped to it then.
+            // Message formats before Kafka 0.10 have no timestamp, so nothing is clamped to it.
             rdkafka::Timestamp::NotAvailable => (i64::MAX, TimestampKind::CreateTime),
         };
         (Timestamp::from_millis(millis), kind)

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// How this installation's topics are called.
+/// Flags that name the installation's topics.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Topics")]
 pub struct TopicArgs {
@@ -78,18 +78,18 @@ pub struct TopicArgs {
     pub processes_topic: String,
 }
 
-/// The names in full, prefix included.
+/// The full names of the topics, prefix included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
     /// Session events, from applications.
     pub session_logs: String,
-    /// Session events that could not be used.
+    /// Session events that trackers could not process.
     pub session_logs_dlq: String,
     /// Terminal events.
     pub expired_sessions: String,
-    /// Terminal events that could not be acted on.
+    /// Terminal events that handlers could not process.
     pub expired_sessions_dlq: String,
-    /// Warnings.
+    /// Expiry warnings.
     pub expiring_sessions: String,
     /// The tracker's checkpoint records.
     pub checkpoint: String,
@@ -100,7 +100,7 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// All of them, `session_logs` first.
+    /// All topics, `session_logs` first.
     #[must_use]
     pub fn all(&self) -> [&str; 8] {
         [
@@ -117,7 +117,7 @@ impl Topics {
 }
 
 impl TopicArgs {
-    /// The names in full.
+    /// The full names of the topics.
     #[must_use]
     pub fn topics(&self) -> Topics {
         let name = |name: &str| format!("{}{name}", self.topic_prefix);
@@ -133,7 +133,7 @@ impl TopicArgs {
         }
     }
 
-    /// The name of a consumer group or a transactional id, prefix included.
+    /// The full name of a consumer group or transactional id.
     #[must_use]
     pub fn prefixed(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)

@@ -6,7 +6,7 @@
 mod context;
 pub mod pending_ends;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -16,7 +16,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::list_offsets::{list_offsets, offset_for_time, partitions, watermarks};
 use super::reader_config::reader_config;
-use super::topics::Offsets;
+use super::topics::OffsetRange;
 use crate::session::Timestamp;
 use context::ReaderContext;
 
@@ -106,22 +106,26 @@ impl TopicReader {
     ///
     /// # Errors
     /// If its leader does not respond.
-    pub fn partition_offsets(&self, topic: &str, partition: i32) -> KafkaResult<Offsets> {
+    pub fn partition_offsets(&self, topic: &str, partition: i32) -> KafkaResult<OffsetRange> {
         let client = self.consumer.client();
         let (first, end) = watermarks(client, topic, partition, self.request_timeout)?;
-        Ok(Offsets { first, end })
+        Ok(OffsetRange { first, end })
     }
 
     /// The first offset and the end offset of each partition.
     ///
     /// # Errors
     /// If a leader does not respond.
-    pub fn offsets(&self, topic: &str, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, Offsets>> {
+    pub fn offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> KafkaResult<BTreeMap<i32, OffsetRange>> {
         let first = self.list_offsets(topic, partitions, Offset::Beginning)?;
         let ends = self.list_offsets(topic, partitions, Offset::End)?;
         let offsets = ends.into_iter().filter_map(|(partition, end)| {
             let first = *first.get(&partition)?;
-            Some((partition, Offsets { first, end }))
+            Some((partition, OffsetRange { first, end }))
         });
         Ok(offsets.collect())
     }
@@ -188,9 +192,12 @@ impl TopicReader {
         positions: impl IntoIterator<Item = (&'t str, i32, Offset)>,
     ) -> KafkaResult<()> {
         let mut assignment = TopicPartitionList::new();
+        let mut topics = BTreeSet::new();
         for (topic, partition, offset) in positions {
             assignment.add_partition_offset(topic, partition, offset)?;
+            topics.insert(topic);
         }
+        self.consumer.context().set_topics(&topics);
         self.consumer.assign(&assignment)
     }
 
@@ -240,7 +247,7 @@ impl TopicReader {
 
     /// The next record or end of a partition; `None` if there is none within `timeout`.
     ///
-    /// Errors are logged once until reading succeeds again. librdkafka recovers from most of
+    /// Each error code is logged once until reading succeeds again. librdkafka recovers from most of
     /// them: the caller decides which are final. It also looks up the coordinator of the
     /// `group.id`, and reports that the user is not authorized to; that is no error of a
     /// reader that joins no group.

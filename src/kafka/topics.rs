@@ -1,5 +1,5 @@
-//! The topics of an installation: what they have to be like ([`catalogue`]), what there
-//! is ([`TopicAdmin`]), and what lies between ([`plan`]).
+//! The topics of an installation: their specification ([`catalogue`]), their administration
+//! ([`TopicAdmin`]), and the difference between specification and cluster ([`plan`]).
 
 mod admin;
 mod catalogue;
@@ -11,7 +11,7 @@ mod state;
 pub use admin::TopicAdmin;
 pub use catalogue::{ConfigSpec, Layout, Setting, TopicSpec, catalogue};
 pub use error::TopicError;
-pub use plan::{Action, Difference, Step, plan};
+pub use plan::{PlannedTopic, TopicAction, TopicDifference, plan};
 pub use require::{SourceTopic, require, require_for_tracker, wait_for_topics};
 pub use state::ExistingTopics;
-pub use state::{ConfigValue, Offsets, PartitionState, TimestampType, TopicState};
+pub use state::{ConfigValue, OffsetRange, PartitionState, TimestampType, TopicState};

@@ -182,7 +182,7 @@ impl Engine {
     /// # Errors
     /// [`ClockHold`] while nothing may end because the clocks cannot be trusted.
     pub fn on_end_offsets(&mut self, answer: &EndOffsets) -> Result<(), ClockHold> {
-        let asked_at = self.clocks.lower(answer.asked_at)?;
+        let asked_at = self.clocks.lower(answer.requested_at)?;
         for &(number, end) in &answer.ends {
             let paused = self.is_paused(number);
             if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) {

@@ -196,7 +196,7 @@ fn refusals_and_silence_are_told_with_a_remedy() {
     let (success, _, error) = topics(kafka, &prefix, &nobody);
     assert!(!success);
     assert!(
-        error.contains("Kafka at 127.0.0.1:1 cannot be asked"),
+        error.contains("cannot reach Kafka at 127.0.0.1:1"),
         "{error}"
     );
     assert!(error.contains("-b HOST:PORT"), "{error}");

@@ -147,14 +147,14 @@ impl Simulated {
     /// End offsets: the time is noted, the brokers answer, the answer arrives.
     pub(crate) fn step_ends(&mut self) {
         let elapsed = self.elapsed();
-        let asked_at = self.reading();
+        let requested_at = self.reading();
         let cluster = self.cluster.borrow();
         match self.question.take() {
             None if elapsed - self.asked >= ASK_EVERY && !self.consumer.held().is_empty() => {
                 self.asked = elapsed;
                 let partitions = self.consumer.held().into_iter();
                 let ends = partitions.map(|partition| (partition, 0)).collect();
-                self.question = Some((EndOffsets { asked_at, ends }, false));
+                self.question = Some((EndOffsets { requested_at, ends }, false));
             }
             Some((mut question, false)) if cluster.up => {
                 for (partition, end) in &mut question.ends {
@@ -166,7 +166,7 @@ impl Simulated {
                 self.answer.get_or_insert(answer);
             }
             // Given up in time.
-            Some((question, false)) if elapsed - millis(question.asked_at.elapsed) < 5_000 => {
+            Some((question, false)) if elapsed - millis(question.requested_at.elapsed) < 5_000 => {
                 self.question = Some((question, false));
             }
             Some(_) | None => {}

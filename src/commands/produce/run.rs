@@ -80,7 +80,7 @@ impl Run {
                 Next::End => break,
             }
         }
-        self.writer.finish()?;
+        self.writer.flush()?;
         bar.finish_and_clear();
         summary.sessions = source.sessions();
         summary.elapsed = self.clock.elapsed();

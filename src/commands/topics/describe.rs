@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::kafka::Topics;
-use crate::kafka::topics::{Offsets, TopicAdmin, TopicState};
+use crate::kafka::topics::{OffsetRange, TopicAdmin, TopicState};
 use crate::output::{self, OutputArgs, table};
 
 #[derive(Serialize)]
@@ -50,9 +50,9 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn topic(name: &str, state: &TopicState, offsets: &[Offsets]) -> Topic {
+fn topic(name: &str, state: &TopicState, offsets: &[OffsetRange]) -> Topic {
     let configs = state.configs.as_ref().map(|configs| {
-        let own = configs.iter().filter(|(_, config)| config.own);
+        let own = configs.iter().filter(|(_, config)| config.is_override);
         own.map(|(key, config)| (key.clone(), config.value.clone()))
             .collect()
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::kafka::topics::{Action, Step};
+use crate::kafka::topics::{PlannedTopic, TopicAction};
 use crate::output::{self, OutputArgs, table};
 
 /// Whether the steps have been taken.
@@ -27,12 +27,16 @@ struct Line {
 }
 
 /// Prints the steps, and a hint where topics differ.
-pub(super) fn print(steps: &[Step], tense: Tense, output: OutputArgs) -> anyhow::Result<()> {
+pub(super) fn print(
+    steps: &[PlannedTopic],
+    tense: Tense,
+    output: OutputArgs,
+) -> anyhow::Result<()> {
     let lines: Vec<_> = steps.iter().map(|step| line(step, tense)).collect();
     output::line(output.render(lines.as_slice(), human)?);
     if steps
         .iter()
-        .any(|step| matches!(step.action, Action::Differs(_)))
+        .any(|step| matches!(step.action, TopicAction::Differs(_)))
     {
         output::note(
             "Existing topics are never changed. Change what differs with kafka-configs, with \
@@ -42,19 +46,19 @@ pub(super) fn print(steps: &[Step], tense: Tense, output: OutputArgs) -> anyhow:
     Ok(())
 }
 
-fn line(step: &Step, tense: Tense) -> Line {
+fn line(step: &PlannedTopic, tense: Tense) -> Line {
     let action = match (&step.action, tense) {
-        (Action::Create, Tense::Planned) => "create",
-        (Action::Create, Tense::Done) => "created",
-        (Action::Keep, _) => "keep",
-        (Action::Differs(_), _) => "differs",
+        (TopicAction::Create, Tense::Planned) => "create",
+        (TopicAction::Create, Tense::Done) => "created",
+        (TopicAction::Keep, _) => "keep",
+        (TopicAction::Differs(_), _) => "differs",
     };
     let configs = match step.action {
-        Action::Create => step.spec.configs.as_slice(),
+        TopicAction::Create => step.spec.configs.as_slice(),
         _ => &[],
     };
     let differences = match &step.action {
-        Action::Differs(list) => list.iter().map(ToString::to_string).collect(),
+        TopicAction::Differs(list) => list.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     };
     Line {

@@ -14,11 +14,11 @@ pub struct GroupLag {
 }
 
 impl GroupLag {
-    /// What is unfinished on all partitions together, by a group that begins at the
+    /// Uncommitted offsets of all partitions, of a group that starts at the
     /// beginning.
     #[must_use]
-    pub fn unfinished(&self) -> i64 {
-        let lags = self.partitions.iter().map(|one| one.unfinished());
+    pub fn uncommitted(&self) -> i64 {
+        let lags = self.partitions.iter().map(|one| one.uncommitted());
         lags.sum()
     }
 }

@@ -58,7 +58,7 @@ pub fn start(
 
 /// A topic that is not there yet has no partitions.
 fn ask(offsets: &GroupOffsets) -> KafkaResult<Vec<PartitionOffsets>> {
-    match offsets.ask() {
+    match offsets.fetch() {
         Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(Vec::new()),
         answer => answer,
     }

@@ -97,7 +97,7 @@ impl View for Dashboard {
                 .iter()
                 .map(|process| report_lag(&process.report))
                 .sum(),
-            handler_lag: state.lags.get(1).map(|lag| lag.unfinished()),
+            handler_lag: state.lags.get(1).map(|lag| lag.uncommitted()),
             trackers_ready: ready,
             trackers: trackers.len(),
             partitions_owned: assignments().count(),

@@ -221,7 +221,7 @@ fn group(lag: &GroupLag, state: &State, now: Timestamp) -> Group {
     Group {
         group: lag.group.clone(),
         topic: lag.topic.clone(),
-        total: lag.unfinished(),
+        total: lag.uncommitted(),
         partitions: lag
             .partitions
             .iter()
@@ -234,7 +234,7 @@ fn handler_partition(
     known: PartitionOffsets,
     owned: Option<(&str, &Assignment)>,
 ) -> HandlerPartition {
-    let lag = known.unfinished();
+    let lag = known.uncommitted();
     let (condition, severity) = match owned {
         None => ("no handler", "bad"),
         Some((_, one)) if one.paused => ("paused", "warn"),

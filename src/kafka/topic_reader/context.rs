@@ -1,5 +1,6 @@
 //! Logging of a reader's errors.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,34 +10,47 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::kafka::errors::WithHint;
 
-/// Logs each cause of failure once until reading succeeds again.
+/// Logs each error code once until reading succeeds again.
 pub(super) struct ReaderContext {
-    name: String,
-    /// Whether `logged` has any: what each record checks.
+    reader: String,
+    /// Whether any error has been logged since reading last succeeded; checked for each record.
     failing: AtomicBool,
-    logged: Mutex<Vec<RDKafkaErrorCode>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The topics of the current assignment, joined by commas.
+    topics: String,
+    logged: Vec<RDKafkaErrorCode>,
 }
 
 impl ReaderContext {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(reader: &str) -> Self {
         Self {
-            name: name.to_owned(),
+            reader: reader.to_owned(),
             failing: AtomicBool::new(false),
-            logged: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    /// Reading has succeeded: further errors are logged again.
+    /// Sets the topics that later errors are logged with.
+    pub(super) fn set_topics(&self, topics: &BTreeSet<&str>) {
+        let topics: Vec<_> = topics.iter().copied().collect();
+        self.state().topics = topics.join(", ");
+    }
+
+    /// Reading has succeeded: later errors are logged again.
     pub(super) fn clear_errors(&self) {
         if self.failing.load(Ordering::Relaxed) {
-            self.logged().clear();
+            self.state().logged.clear();
             self.failing.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Whether the cause has not been logged since reading last succeeded.
+    /// Whether the code has not been logged since reading last succeeded.
     fn is_new(&self, code: RDKafkaErrorCode) -> bool {
-        let mut logged = self.logged();
+        let logged = &mut self.state().logged;
         if logged.contains(&code) {
             return false;
         }
@@ -45,20 +59,21 @@ impl ReaderContext {
         true
     }
 
-    fn logged(&self) -> MutexGuard<'_, Vec<RDKafkaErrorCode>> {
-        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientContext for ReaderContext {
     fn error(&self, error: KafkaError, reason: &str) {
-        let reader = self.name.as_str();
+        let reader = self.reader.as_str();
         match error.rdkafka_error_code() {
             // The first is the end of a partition; the second concerns a group that the
             // reader does not join.
             Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::GroupAuthorizationFailed) => {}
             Some(code) if self.is_new(code) => {
-                tracing::warn!(reader, error = %WithHint(&error), reason, "reading failed; retrying");
+                let topics = self.state().topics.clone();
+                tracing::warn!(reader, topics, error = %WithHint(&error), reason, "reading failed; retrying");
             }
             _ => tracing::debug!(reader, %error, reason, "reading failed; retrying"),
         }
@@ -72,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_new_once_until_reading_succeeds() {
+    fn a_code_is_new_once_until_reading_succeeds() {
         let context = ReaderContext::new("test");
         let (down, failed) = (
             RDKafkaErrorCode::AllBrokersDown,

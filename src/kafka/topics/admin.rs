@@ -1,4 +1,4 @@
-//! Looking at topics, making and deleting them.
+//! Describes, creates and deletes topics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use rdkafka::metadata::{Metadata, MetadataBroker};
 use super::catalogue::TopicSpec;
 use super::error::TopicError;
 use super::state::ExistingTopics;
-use super::state::{self, ConfigValue, Offsets, TopicState};
+use super::state::{self, ConfigValue, OffsetRange, TopicState};
 use crate::kafka::errors::connection_failure;
 use crate::kafka::list_offsets::watermarks;
 
-/// How long one question may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How long the cluster may take to create or delete topics.
-const SETTLE_WITHIN: Duration = Duration::from_secs(60);
-/// How often to look whether it has: nothing announces it.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How many brokers are asked one after the other what any of them knows.
-const MOST_ASKED: usize = 3;
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bounds the creation or deletion of topics.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Interval at which the progress of a change is polled.
+const CHANGE_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Bounds the brokers that are tried for a request that any of them can serve.
+const MAX_BROKERS_TRIED: usize = 3;
 
-/// Asks and tells a cluster about its topics.
+/// Administers the topics of a cluster.
 #[derive(Clone)]
 pub struct TopicAdmin {
     client: Arc<AdminClient<DefaultClientContext>>,
@@ -37,10 +37,10 @@ pub struct TopicAdmin {
 }
 
 impl TopicAdmin {
-    /// A client of the cluster that `config` names; connects when it is first used.
+    /// Creates a client, which connects when it is first used.
     ///
     /// # Errors
-    /// [`TopicError::Client`] if librdkafka does not accept the configuration.
+    /// [`TopicError::Client`] if librdkafka rejects the configuration.
     pub fn new(config: &ClientConfig) -> Result<Self, TopicError> {
         let client: AdminClient<_> = config.create().map_err(TopicError::Client)?;
         Ok(Self {
@@ -49,15 +49,15 @@ impl TopicAdmin {
         })
     }
 
-    /// Those of `names` that exist, and what they are like.
+    /// Describes those of `names` that exist.
     ///
     /// # Errors
-    /// [`TopicError::Unreachable`] if no broker answers in time.
+    /// [`TopicError::Unreachable`] if no broker responds in time.
     pub async fn existing(&self, names: &[&str]) -> Result<ExistingTopics, TopicError> {
         let metadata = self.metadata().await?;
         let mut found = select(&metadata, names);
-        let asked: Vec<_> = found.keys().cloned().collect();
-        for (name, configs) in self.configs(&asked, &someone(&metadata)).await? {
+        let found_names: Vec<_> = found.keys().cloned().collect();
+        for (name, configs) in self.configs(&found_names, &brokers(&metadata)).await? {
             if let Some(topic) = found.get_mut(&name) {
                 topic.configs = Some(configs);
             }
@@ -65,37 +65,41 @@ impl TopicAdmin {
         Ok(found)
     }
 
-    /// The offsets of every partition of a topic, in order.
+    /// The offsets of every partition of a topic, in order of their numbers.
     ///
     /// # Errors
-    /// [`TopicError::Unreachable`] if a partition's leader does not answer in time.
-    pub async fn offsets(&self, name: &str, partitions: i32) -> Result<Vec<Offsets>, TopicError> {
-        self.offsets_within(ANSWER_WITHIN, name, partitions).await
-    }
-
-    /// The same, asked again for `within` while a partition moves.
-    async fn offsets_within(
+    /// [`TopicError::Unreachable`] if a partition's leader does not respond in time.
+    pub async fn offsets(
         &self,
-        within: Duration,
         name: &str,
         partitions: i32,
-    ) -> Result<Vec<Offsets>, TopicError> {
+    ) -> Result<Vec<OffsetRange>, TopicError> {
+        self.offsets_within(REQUEST_TIMEOUT, name, partitions).await
+    }
+
+    /// The same, retried for `timeout` while a partition has no known leader.
+    async fn offsets_within(
+        &self,
+        timeout: Duration,
+        name: &str,
+        partitions: i32,
+    ) -> Result<Vec<OffsetRange>, TopicError> {
         let (client, name) = (Arc::clone(&self.client), name.to_owned());
-        let ask = move |partition| {
-            let ask = || watermarks(client.inner(), &name, partition, ANSWER_WITHIN);
-            let (first, end) = ask
-                .retry(patience(within))
+        let list = move |partition| {
+            let request = || watermarks(client.inner(), &name, partition, REQUEST_TIMEOUT);
+            let (first, end) = request
+                .retry(retries(timeout))
                 .sleep(std::thread::sleep)
-                .when(active)
+                .when(is_electing)
                 .call()?;
-            Ok(Offsets { first, end })
+            Ok(OffsetRange { first, end })
         };
-        self.blocking(move || (0..partitions).map(ask).collect())
+        self.blocking(move || (0..partitions).map(list).collect())
             .await
     }
 
-    /// Sees whether there are brokers for that many replicas. They would say so themselves,
-    /// but not before a topic is to be created.
+    /// Checks that there are enough brokers for that many replicas, before any topic is
+    /// created.
     ///
     /// # Errors
     /// [`TopicError::TooFewBrokers`] or [`TopicError::Unreachable`].
@@ -107,11 +111,11 @@ impl TopicAdmin {
         Ok(())
     }
 
-    /// Creates topics and waits until they can be used. One that exists by now is left
-    /// as it is. `replication` is the number of replicas, -1 for the brokers' default.
+    /// Creates topics and waits until they are ready. A topic that exists already is left
+    /// unchanged. `replication` is the number of replicas, -1 for the brokers' default.
     ///
     /// # Errors
-    /// [`TopicError::Refused`], [`TopicError::NotSettled`] or [`TopicError::Unreachable`].
+    /// [`TopicError::Refused`], [`TopicError::TimedOut`] or [`TopicError::Unreachable`].
     pub async fn create(&self, specs: &[&TopicSpec], replication: i32) -> Result<(), TopicError> {
         if specs.is_empty() {
             return Ok(());
@@ -133,54 +137,62 @@ impl TopicAdmin {
                 .fold(topic, |topic, (key, value)| topic.set(key, value))
         });
         let topics: Vec<_> = topics.collect();
-        let answer = self.client.create_topics(&topics, &options()).await;
-        self.triage(answer, "created", RDKafkaErrorCode::TopicAlreadyExists)
+        let response = self.client.create_topics(&topics, &options()).await;
+        self.check_results(response, "created", RDKafkaErrorCode::TopicAlreadyExists)
             .await?;
         let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        self.settle(&names, "created", |topic| {
+        self.wait_until_changed(&names, "created", |topic| {
             topic.is_some_and(TopicState::is_ready)
         })
         .await?;
-        // The metadata names a partition's leader before that broker knows it is the one: with
-        // many partitions and little else to spare, long before. One that somebody else has
-        // created meanwhile may have another number of partitions.
+        // Metadata names a leader before that broker has taken over: on a busy cluster with
+        // many partitions, long before. A topic that another client has created in the
+        // meantime may have another number of partitions.
         for (name, topic) in select(&self.metadata().await?, &names) {
-            self.offsets_within(SETTLE_WITHIN, &name, topic.partition_count())
+            self.offsets_within(CHANGE_TIMEOUT, &name, topic.partition_count())
                 .await?;
         }
         Ok(())
     }
 
-    /// Deletes topics and waits until they are gone. One that is not there is fine.
+    /// Deletes topics and waits until they are gone. Topics that do not exist are skipped.
     ///
     /// # Errors
-    /// [`TopicError::Refused`], [`TopicError::NotSettled`] or [`TopicError::Unreachable`].
+    /// [`TopicError::Refused`], [`TopicError::TimedOut`] or [`TopicError::Unreachable`].
     pub async fn delete(&self, names: &[&str]) -> Result<(), TopicError> {
         if names.is_empty() {
             return Ok(());
         }
-        let answer = self.client.delete_topics(names, &options()).await;
-        self.triage(answer, "deleted", RDKafkaErrorCode::UnknownTopicOrPartition)
-            .await?;
-        self.settle(names, "deleted", |topic| topic.is_none()).await
+        let response = self.client.delete_topics(names, &options()).await;
+        self.check_results(
+            response,
+            "deleted",
+            RDKafkaErrorCode::UnknownTopicOrPartition,
+        )
+        .await?;
+        self.wait_until_changed(names, "deleted", |topic| topic.is_none())
+            .await
     }
 
-    /// RoundRobin the answer to a change into an error, unless every topic was changed or
-    /// `accepted`.
-    async fn triage(
+    /// Fails unless every topic was changed or failed with the code `accepted`.
+    async fn check_results(
         &self,
-        answer: Result<Vec<TopicResult>, KafkaError>,
-        what: &'static str,
+        response: Result<Vec<TopicResult>, KafkaError>,
+        change: &'static str,
         accepted: RDKafkaErrorCode,
     ) -> Result<(), TopicError> {
-        let results = match answer {
+        let results = match response {
             Ok(results) => results,
             Err(reason) => return Err(self.unreachable(reason).await),
         };
         for result in results {
             match result {
                 Err((topic, code)) if code != accepted => {
-                    return Err(TopicError::Refused { topic, what, code });
+                    return Err(TopicError::Refused {
+                        topic,
+                        change,
+                        code,
+                    });
                 }
                 _ => {}
             }
@@ -188,73 +200,73 @@ impl TopicAdmin {
         Ok(())
     }
 
-    /// Waits until all topics are as they should be after a change.
-    async fn settle(
+    /// Waits until all topics are `done` after a change.
+    async fn wait_until_changed(
         &self,
         names: &[&str],
-        what: &'static str,
+        change: &'static str,
         done: impl Fn(Option<&TopicState>) -> bool,
     ) -> Result<(), TopicError> {
-        let mut waiting = names.to_vec();
-        let settled = async {
+        let mut pending = names.to_vec();
+        let changed = async {
             loop {
                 let existing = select(&self.metadata().await?, names);
-                waiting = names
+                pending = names
                     .iter()
                     .copied()
                     .filter(|name| !done(existing.get(*name)))
                     .collect();
-                if waiting.is_empty() {
+                if pending.is_empty() {
                     return Ok(());
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(CHANGE_POLL_INTERVAL).await;
             }
         };
-        if let Ok(result) = tokio::time::timeout(SETTLE_WITHIN, settled).await {
+        if let Ok(result) = tokio::time::timeout(CHANGE_TIMEOUT, changed).await {
             return result;
         }
-        Err(TopicError::NotSettled {
-            names: waiting.into_iter().map(str::to_owned).collect(),
-            what,
-            seconds: SETTLE_WITHIN.as_secs(),
+        Err(TopicError::TimedOut {
+            names: pending.into_iter().map(str::to_owned).collect(),
+            change,
+            seconds: CHANGE_TIMEOUT.as_secs(),
         })
     }
 
-    /// All topics: to ask for one that is missing may create it.
+    /// The metadata of all topics: a request for a missing topic may create it.
     async fn metadata(&self) -> Result<Metadata, TopicError> {
         let client = Arc::clone(&self.client);
-        self.blocking(move || client.inner().fetch_metadata(None, ANSWER_WITHIN))
+        self.blocking(move || client.inner().fetch_metadata(None, REQUEST_TIMEOUT))
             .await
     }
 
-    /// The configuration of topics; of those only that the brokers tell about.
+    /// The properties of topics, without those that the user may not describe.
     async fn configs(
         &self,
         names: &[String],
         brokers: &[i32],
     ) -> Result<Vec<(String, BTreeMap<String, ConfigValue>)>, TopicError> {
-        let asked: Vec<_> = names
+        let resources: Vec<_> = names
             .iter()
             .map(|name| ResourceSpecifier::Topic(name))
             .collect();
-        let mut trouble = None;
-        for broker in brokers.iter().copied().filter(|_| !asked.is_empty()) {
+        let mut last_error = None;
+        for broker in brokers.iter().copied().filter(|_| !resources.is_empty()) {
             let options = AdminOptions::new()
-                .request_timeout(Some(ANSWER_WITHIN))
+                .request_timeout(Some(REQUEST_TIMEOUT))
                 .broker_id(broker);
-            match self.client.describe_configs(&asked, &options).await {
-                Ok(answers) => {
-                    // A user without the right gets an empty answer.
-                    let mut told = answers.into_iter().flatten().collect::<Vec<_>>();
-                    told.retain(|answer| !answer.entries.is_empty());
-                    return Ok(told.into_iter().filter_map(state::configs).collect());
+            match self.client.describe_configs(&resources, &options).await {
+                Ok(results) => {
+                    // Without the permission, the entries are empty.
+                    let mut described = results.into_iter().flatten().collect::<Vec<_>>();
+                    described.retain(|resource| !resource.entries.is_empty());
+                    return Ok(described.into_iter().filter_map(state::configs).collect());
                 }
-                // Not every Kafka-compatible service knows the request.
+                // Some Kafka-compatible services do not support the request.
                 Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => break,
-                Err(reason) => trouble = Some(reason),
+                Err(reason) => last_error = Some(reason),
             }
         }
-        match trouble {
+        match last_error {
             Some(reason) => Err(self.unreachable(reason).await),
             None => Ok(Vec::new()),
         }
@@ -264,17 +276,17 @@ impl TopicAdmin {
         &self,
         call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, TopicError> {
-        let answer = tokio::task::spawn_blocking(call).await;
-        match answer.unwrap_or(Err(KafkaError::Canceled)) {
-            Ok(answer) => Ok(answer),
+        let result = tokio::task::spawn_blocking(call).await;
+        match result.unwrap_or(Err(KafkaError::Canceled)) {
+            Ok(value) => Ok(value),
             Err(reason) => Err(self.unreachable(reason).await),
         }
     }
 
-    /// Finds out why, which blocks.
+    /// Connects once more to find the reason.
     async fn unreachable(&self, reason: KafkaError) -> TopicError {
         let config = self.config.clone();
-        let why = tokio::task::spawn_blocking(move || connection_failure(&config)).await;
+        let hint = tokio::task::spawn_blocking(move || connection_failure(&config)).await;
         TopicError::Unreachable {
             bootstrap: self
                 .config
@@ -282,28 +294,28 @@ impl TopicAdmin {
                 .unwrap_or_default()
                 .into(),
             reason,
-            why: why.unwrap_or_default().into(),
+            hint: hint.unwrap_or_default().into(),
         }
     }
 }
 
-/// How often to ask again, for so long.
-fn patience(within: Duration) -> ConstantBuilder {
-    let times = within.as_millis() / LOOK_EVERY.as_millis();
+/// Retries at a constant interval for this long.
+fn retries(timeout: Duration) -> ConstantBuilder {
+    let times = timeout.as_millis() / CHANGE_POLL_INTERVAL.as_millis();
     ConstantBuilder::default()
-        .with_delay(LOOK_EVERY)
+        .with_delay(CHANGE_POLL_INTERVAL)
         .with_max_times(usize::try_from(times).unwrap_or(usize::MAX))
 }
 
-/// Whether the error is of a partition that is new or on its way to another broker.
-fn active(error: &KafkaError) -> bool {
+/// Whether the error is of a new partition or of one whose leader changes.
+fn is_electing(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
             RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::UnknownTopicOrPartition
-                // What librdkafka itself says of a partition that it has not heard of.
+                // librdkafka's own code for a partition that its metadata does not have.
                 | RDKafkaErrorCode::UnknownPartition
         )
     )
@@ -311,24 +323,28 @@ fn active(error: &KafkaError) -> bool {
 
 /// Those of `names` that exist, without their configuration.
 fn select(metadata: &Metadata, names: &[&str]) -> ExistingTopics {
-    let wanted = metadata.topics().iter().filter(|topic| {
+    let existing = metadata.topics().iter().filter(|topic| {
         names.contains(&topic.name()) && topic.error().is_none() && !topic.partitions().is_empty()
     });
-    wanted
+    existing
         .map(|topic| (topic.name().to_owned(), TopicState::from(topic)))
         .collect()
 }
 
-/// Whom to ask what any broker knows: first the one that has just answered. Without a
-/// name, the question would go to the controller, and not every service has one.
-fn someone(metadata: &Metadata) -> Vec<i32> {
+/// Brokers for a request that any of them can serve, the one that has just responded first.
+/// Without a broker id, librdkafka sends the request to the controller, which some services do
+/// not have.
+fn brokers(metadata: &Metadata) -> Vec<i32> {
     let others = metadata.brokers().iter().map(MetadataBroker::id);
-    let named = std::iter::once(metadata.orig_broker_id()).chain(others);
-    named.filter(|id| *id >= 0).take(MOST_ASKED).collect()
+    let known = std::iter::once(metadata.orig_broker_id()).chain(others);
+    known
+        .filter(|id| *id >= 0)
+        .take(MAX_BROKERS_TRIED)
+        .collect()
 }
 
 fn options() -> AdminOptions {
     AdminOptions::new()
-        .request_timeout(Some(SETTLE_WITHIN))
-        .operation_timeout(Some(ANSWER_WITHIN))
+        .request_timeout(Some(CHANGE_TIMEOUT))
+        .operation_timeout(Some(REQUEST_TIMEOUT))
 }

@@ -1,4 +1,4 @@
-//! What each topic has to be like.
+//! The specification of each topic.
 
 use super::state::ExistingTopics;
 use super::state::TopicState;
@@ -9,86 +9,80 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const MIB: i64 = 1024 * 1024;
 
-/// Partitions of a new installation, unless its operator says otherwise.
+/// Partitions of a new installation if `--partitions` is not set.
 const DEFAULT_PARTITIONS: i32 = 3;
 
-/// A topic as it has to be.
+/// The specification of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// Its name, prefix included.
+    /// The full name, prefix included.
     pub name: String,
-    /// How many partitions it has; at least 1.
+    /// The number of partitions; at least 1.
     pub partitions: i32,
-    /// Its configuration; what is not listed is the broker's default.
+    /// The properties that differ from the brokers' defaults.
     pub configs: Vec<ConfigSpec>,
 }
 
-/// One property of a topic.
+/// The specification of a topic's property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConfigSpec {
-    /// Kafka's name for it, as in `retention.ms`.
+    /// The name, such as `retention.ms`.
     pub key: &'static str,
-    /// What it has to be.
     pub setting: Setting,
 }
 
-/// What a property has to be.
+/// Required and default values of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// This and nothing else.
+    /// This value is required.
     Exactly(&'static str),
-    /// Made `value`; anything from `least` on will do, and so will -1, Kafka's word for
-    /// "without limit".
-    AtLeast {
-        /// What a new topic gets.
-        value: i64,
-        /// The smallest that will do.
-        least: i64,
-    },
-    /// What a new topic gets; operators are free to tune it.
-    Usually(&'static str),
+    /// `value` is the default; any value from `least` on is accepted, and so is -1, which
+    /// means unlimited.
+    AtLeast { value: i64, least: i64 },
+    /// The default; operators may tune it.
+    Default(&'static str),
 }
 
 impl Setting {
-    /// What a new topic gets.
+    /// The value for a new topic.
     #[must_use]
     pub fn value(self) -> String {
         match self {
-            Self::Exactly(value) | Self::Usually(value) => value.to_owned(),
+            Self::Exactly(value) | Self::Default(value) => value.to_owned(),
             Self::AtLeast { value, .. } => value.to_string(),
         }
     }
 }
 
-/// How many partitions the topics have that have more than one.
+/// The numbers of partitions of the partitioned topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Those of all topics but the next.
+    /// Partitions of every topic but the checkpoint topic.
     pub partitions: i32,
-    /// As many as `session_logs` has or will have: a session's checkpoint records are on
-    /// the partition of its events.
+    /// Partitions of the checkpoint topic, as many as `session_logs` has or will have: a
+    /// session's checkpoint records are on the partition of its events.
     pub checkpoint: i32,
 }
 
 impl Layout {
-    /// The layout of a new installation; three partitions if nothing else is `asked` for.
+    /// The layout of a new installation; three partitions unless `requested` is set.
     #[must_use]
-    pub fn new(asked: Option<i32>) -> Self {
-        let partitions = asked.unwrap_or(DEFAULT_PARTITIONS);
+    pub fn new(requested: Option<i32>) -> Self {
+        let partitions = requested.unwrap_or(DEFAULT_PARTITIONS);
         Self {
             partitions,
             checkpoint: partitions,
         }
     }
 
-    /// The layout that goes with what exists: if nothing is `asked` for, all topics get
-    /// as many partitions as `session_logs` has.
+    /// The layout that matches existing topics: as many partitions as `session_logs` has
+    /// unless `requested` is set.
     #[must_use]
-    pub fn beside(existing: &ExistingTopics, topics: &Topics, asked: Option<i32>) -> Self {
+    pub fn beside(existing: &ExistingTopics, topics: &Topics, requested: Option<i32>) -> Self {
         let source = existing
             .get(&topics.session_logs)
             .map(TopicState::partition_count);
-        let new = Self::new(asked.or(source));
+        let new = Self::new(requested.or(source));
         Self {
             checkpoint: source.unwrap_or(new.checkpoint),
             ..new
@@ -104,15 +98,15 @@ pub fn catalogue(topics: &Topics, layout: Layout) -> Vec<TopicSpec> {
         partitions,
         configs,
     };
-    let many = layout.partitions;
+    let partitions = layout.partitions;
     vec![
-        topic(&topics.session_logs, many, session_logs()),
-        topic(&topics.session_logs_dlq, many, dead_letters()),
-        topic(&topics.expired_sessions, many, deleted_after(7 * DAY)),
-        topic(&topics.expired_sessions_dlq, many, dead_letters()),
-        topic(&topics.expiring_sessions, many, deleted_after(DAY)),
+        topic(&topics.session_logs, partitions, session_logs()),
+        topic(&topics.session_logs_dlq, partitions, dead_letters()),
+        topic(&topics.expired_sessions, partitions, retained(7 * DAY)),
+        topic(&topics.expired_sessions_dlq, partitions, dead_letters()),
+        topic(&topics.expiring_sessions, partitions, retained(DAY)),
         topic(&topics.checkpoint, layout.checkpoint, checkpoint()),
-        // One partition: policies are few, and readers want them all, in one order.
+        // One partition: policies are few, and readers need all of them in one order.
         topic(&topics.policies, 1, vec![COMPACTED]),
         topic(&topics.processes, 1, processes()),
     ]
@@ -124,10 +118,10 @@ const LOG_APPEND_TIME: ConfigSpec = exactly("message.timestamp.type", "LogAppend
 fn session_logs() -> Vec<ConfigSpec> {
     vec![
         exactly("cleanup.policy", "delete"),
-        // Events deleted before a tracker read them are activity that was never seen:
-        // enough for a weekend of trackers that are down.
+        // Events that are deleted before a tracker reads them are lost activity: the default
+        // covers trackers that are down for a weekend.
         at_least("retention.ms", 3 * DAY, DAY),
-        // Brokers' clocks, not applications': a tracker that is behind may go by them.
+        // Brokers' clocks, which a tracker that is behind can rely on, unlike applications'.
         LOG_APPEND_TIME,
     ]
 }
@@ -135,27 +129,27 @@ fn session_logs() -> Vec<ConfigSpec> {
 fn checkpoint() -> Vec<ConfigSpec> {
     vec![
         COMPACTED,
-        // A restore reads everything that compaction has not got to yet. It never gets
-        // to the newest segment, and to the others only from a share of garbage on;
-        // Kafka's own 1 GiB and one half would make restores long.
-        usually("segment.bytes", "67108864"),
-        usually("min.cleanable.dirty.ratio", "0.1"),
-        // How long a tombstone stays after compaction, hence how long a restore may take
-        // without missing one; in Kafka's own day, millions would pile up.
-        usually("delete.retention.ms", "600000"),
+        // A restore reads everything that is not compacted yet. Compaction skips the active
+        // segment, and the others below a ratio of garbage; Kafka's defaults of 1 GiB and
+        // one half would make restores slow.
+        default("segment.bytes", "67108864"),
+        default("min.cleanable.dirty.ratio", "0.1"),
+        // Tombstones stay this long after compaction, which bounds the duration of a restore
+        // that misses none; with Kafka's default of a day, millions would accumulate.
+        default("delete.retention.ms", "600000"),
     ]
 }
 
 fn processes() -> Vec<ConfigSpec> {
     vec![
         exactly("cleanup.policy", "compact,delete"),
-        // What a process reported last goes a day after its end.
+        // The last report of a process is deleted a day after the process has ended.
         at_least("retention.ms", DAY, HOUR),
-        // Both need closed segments; this topic would take weeks to fill Kafka's own.
-        usually("segment.ms", "600000"),
-        // Charts of the last hour need more than the last report.
-        usually("min.compaction.lag.ms", "3600000"),
-        // Reports come back with the brokers' time, to hold the machine's clock against.
+        // Compaction and deletion need closed segments, which would take weeks to fill.
+        default("segment.ms", "600000"),
+        // Charts show the reports of the last hour.
+        default("min.compaction.lag.ms", "3600000"),
+        // Acknowledgements carry the brokers' time, which processes compare with their clock.
         LOG_APPEND_TIME,
     ]
 }
@@ -164,13 +158,12 @@ fn dead_letters() -> Vec<ConfigSpec> {
     vec![
         exactly("cleanup.policy", "delete"),
         at_least("retention.ms", 14 * DAY, 14 * DAY),
-        // A record as large as brokers take by default (1 MiB), and the headers that say
-        // why it is here.
+        // A record of the default maximum size (1 MiB) and the headers of a dead letter.
         at_least("max.message.bytes", 2 * MIB, MIB + MIB / 16),
     ]
 }
 
-fn deleted_after(retention: i64) -> Vec<ConfigSpec> {
+fn retained(retention: i64) -> Vec<ConfigSpec> {
     vec![
         exactly("cleanup.policy", "delete"),
         at_least("retention.ms", retention, retention),
@@ -187,7 +180,7 @@ const fn at_least(key: &'static str, value: i64, least: i64) -> ConfigSpec {
     ConfigSpec { key, setting }
 }
 
-const fn usually(key: &'static str, value: &'static str) -> ConfigSpec {
-    let setting = Setting::Usually(value);
+const fn default(key: &'static str, value: &'static str) -> ConfigSpec {
+    let setting = Setting::Default(value);
     ConfigSpec { key, setting }
 }

@@ -1,4 +1,4 @@
-//! What has to be done so that topics are as they should be.
+//! Compares existing topics with their specification.
 
 use std::fmt;
 
@@ -6,88 +6,88 @@ use super::catalogue::{Setting, TopicSpec};
 use super::state::ExistingTopics;
 use super::state::TopicState;
 
-/// What is to be done about one topic.
+/// What a topic needs to match its specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The topic as it should be.
+pub struct PlannedTopic {
     pub spec: TopicSpec,
-    /// What that takes.
-    pub action: Action,
+    pub action: TopicAction,
 }
 
-/// What it takes for a topic to be as it should be.
+/// What to do with a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// It is not there: create it.
+pub enum TopicAction {
+    /// Create the topic, which does not exist.
     Create,
-    /// It is as it should be.
+    /// Keep the topic, which matches its specification.
     Keep,
-    /// It is there, but not as it should be. Changing it is for its owner: Kafka cannot
-    /// take partitions back, and more of them send keys elsewhere.
-    Differs(Vec<Difference>),
+    /// Leave the topic to its owner: Kafka cannot remove partitions, and adding some moves
+    /// keys to other partitions.
+    Differs(Vec<TopicDifference>),
 }
 
-/// One way in which a topic is not as it should be.
+/// A property of a topic that does not match the specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// `partitions`, `replication` or the property's name.
-    pub what: String,
-    /// How it is.
+pub struct TopicDifference {
+    /// `partitions`, `replication` or the name of a property.
+    pub property: String,
     pub actual: String,
-    /// How it should be.
-    pub wanted: String,
+    pub expected: String,
 }
 
 /// `retention.ms is 1000, should be at least 86400000`
-impl fmt::Display for Difference {
+impl fmt::Display for TopicDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            what,
+            property,
             actual,
-            wanted,
+            expected,
         } = self;
-        write!(f, "{what} is {actual}, should be {wanted}")
+        write!(f, "{property} is {actual}, should be {expected}")
     }
 }
 
-/// What has to be done so that `existing` topics become as the catalogue wants them.
-/// `replication` is the number of replicas asked for; without it, any will do.
+/// What `existing` topics need to match the catalogue. Any number of replicas matches unless
+/// `replication` is set.
 #[must_use]
 pub fn plan(
     catalogue: Vec<TopicSpec>,
     existing: &ExistingTopics,
     replication: Option<i32>,
-) -> Vec<Step> {
-    let step = |spec: TopicSpec| {
+) -> Vec<PlannedTopic> {
+    let planned = |spec: TopicSpec| {
         let action = match existing.get(&spec.name) {
-            None => Action::Create,
+            None => TopicAction::Create,
             Some(state) => match differences(&spec, state, replication) {
-                list if list.is_empty() => Action::Keep,
-                list => Action::Differs(list),
+                list if list.is_empty() => TopicAction::Keep,
+                list => TopicAction::Differs(list),
             },
         };
-        Step { spec, action }
+        PlannedTopic { spec, action }
     };
-    catalogue.into_iter().map(step).collect()
+    catalogue.into_iter().map(planned).collect()
 }
 
-fn differences(spec: &TopicSpec, state: &TopicState, replication: Option<i32>) -> Vec<Difference> {
+fn differences(
+    spec: &TopicSpec,
+    state: &TopicState,
+    replication: Option<i32>,
+) -> Vec<TopicDifference> {
     let partitions = difference(
         "partitions",
         state.partition_count().to_string(),
         spec.partitions.to_string(),
     );
-    let replication = replication.and_then(|wanted| {
+    let replication = replication.and_then(|expected| {
         difference(
             "replication",
             state.replication().to_string(),
-            wanted.to_string(),
+            expected.to_string(),
         )
     });
     let configs = spec.configs.iter().filter_map(|config| {
         let actual = state.config(config.key)?;
-        let wanted = violated(config.setting, actual)?;
-        difference(config.key, actual.to_owned(), wanted)
+        let expected = violated(config.setting, actual)?;
+        difference(config.key, actual.to_owned(), expected)
     });
     partitions
         .into_iter()
@@ -96,34 +96,34 @@ fn differences(spec: &TopicSpec, state: &TopicState, replication: Option<i32>) -
         .collect()
 }
 
-fn difference(what: &str, actual: String, wanted: String) -> Option<Difference> {
-    (actual != wanted).then(|| Difference {
-        what: what.to_owned(),
+fn difference(property: &str, actual: String, expected: String) -> Option<TopicDifference> {
+    (actual != expected).then(|| TopicDifference {
+        property: property.to_owned(),
         actual,
-        wanted,
+        expected,
     })
 }
 
-/// What the setting asks for, if `actual` is not it.
+/// What the setting requires, if `actual` violates it.
 fn violated(setting: Setting, actual: &str) -> Option<String> {
     match setting {
-        Setting::Exactly(wanted) => (!same_list(actual, wanted)).then(|| wanted.to_owned()),
+        Setting::Exactly(value) => (!same_list(actual, value)).then(|| value.to_owned()),
         Setting::AtLeast { least, .. } => {
             let enough = actual
                 .parse::<i64>()
                 .is_ok_and(|actual| actual == -1 || actual >= least);
             (!enough).then(|| format!("at least {least}"))
         }
-        Setting::Usually(_) => None,
+        Setting::Default(_) => None,
     }
 }
 
-/// Kafka keeps lists in the order in which they were written.
-fn same_list(actual: &str, wanted: &str) -> bool {
+/// Compares lists regardless of their order, which Kafka preserves.
+fn same_list(actual: &str, expected: &str) -> bool {
     let sorted = |list: &str| {
         let mut items: Vec<_> = list.split(',').map(|item| item.trim().to_owned()).collect();
         items.sort_unstable();
         items
     };
-    sorted(actual) == sorted(wanted)
+    sorted(actual) == sorted(expected)
 }

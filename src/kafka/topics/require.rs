@@ -1,4 +1,4 @@
-//! What has to be there before a role starts.
+//! Checks the topics that a role needs before it starts.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use super::state::{TimestampType, TopicState};
 use crate::health::Health;
 use crate::kafka::topic_names::Topics;
 
-/// How long to wait before asking again.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Interval between checks while topics are missing.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What the tracker has to know of the topic that it reads.
+/// The topic of session events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceTopic {
-    /// How many partitions it has, and the checkpoint topic with it.
+    /// The number of partitions, which is also that of the checkpoint topic.
     pub partitions: i32,
-    /// Whose clock its record timestamps show.
+    /// The clock of its record timestamps.
     pub timestamps: TimestampType,
 }
 
-/// The topics of these names.
+/// Returns the topics of these names.
 ///
 /// # Errors
-/// [`TopicError::Missing`] unless all of them exist; [`TopicError::Unreachable`] if there
-/// is nobody to ask.
+/// [`TopicError::Missing`] unless all of them exist; [`TopicError::Unreachable`] if no broker
+/// responds.
 pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<ExistingTopics, TopicError> {
     let existing = admin.existing(names).await?;
     let missing: Vec<_> = names
@@ -42,52 +42,52 @@ pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<ExistingTopic
     }
 }
 
-/// What `ask` finds, once there is somebody to ask and the topics are there: whoever sets up an
-/// installation makes topics and permissions while its processes start. Until then `health` says
-/// what is wrong. `None` if told to stop before.
+/// Repeats `check` until brokers respond and its topics exist: topics and permissions may be
+/// created while processes start. Until then `health` is not ready. Returns `None` if `stop`
+/// is cancelled.
 ///
 /// # Errors
-/// [`TopicError::PartitionMismatch`], and whatever else waiting would not mend.
-pub async fn wait_for_topics<T, Answer>(
+/// [`TopicError::PartitionMismatch`], and others that do not resolve by waiting.
+pub async fn wait_for_topics<T, Check>(
     health: &Health,
     stop: &CancellationToken,
-    ask: impl Fn() -> Answer,
+    check: impl Fn() -> Check,
 ) -> Result<Option<T>, TopicError>
 where
-    Answer: Future<Output = Result<T, TopicError>>,
+    Check: Future<Output = Result<T, TopicError>>,
 {
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
-        match ask().await {
+        match check().await {
             Err(error @ (TopicError::Unreachable { .. } | TopicError::Missing { .. })) => {
                 let reason = error.to_string();
-                health.set_not_ready("kafka", format!("looking for the topics: {reason}"));
-                if reason != told {
-                    tracing::warn!(error = reason, "trying again");
-                    told = reason;
+                health.set_not_ready("kafka", format!("waiting for topics: {reason}"));
+                if reason != logged {
+                    tracing::warn!(error = reason, "cannot find the topics; retrying");
+                    logged = reason;
                 }
             }
-            answer => {
+            result => {
                 health.set_ready("kafka");
-                return answer.map(Some);
+                return result.map(Some);
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(ASK_AGAIN) => {}
+            () = tokio::time::sleep(RETRY_INTERVAL) => {}
             () = stop.cancelled() => return Ok(None),
         }
     }
 }
 
-/// Checks that the topics of a tracker exist, `more` among them, and that the checkpoint
-/// topic fits the source topic.
+/// Checks that the topics of a tracker and `additional` exist, and that the source topic and
+/// the checkpoint topic have equally many partitions.
 ///
 /// # Errors
-/// As of [`require`]; [`TopicError::PartitionMismatch`] if the two differ in partitions.
+/// Those of [`require`]; [`TopicError::PartitionMismatch`] if the numbers differ.
 pub async fn require_for_tracker(
     admin: &TopicAdmin,
     topics: &Topics,
-    more: Option<&str>,
+    additional: Option<&str>,
 ) -> Result<SourceTopic, TopicError> {
     let names: [&str; 6] = [
         &topics.session_logs,
@@ -97,14 +97,14 @@ pub async fn require_for_tracker(
         &topics.checkpoint,
         &topics.processes,
     ];
-    let names: Vec<&str> = names.into_iter().chain(more).collect();
+    let names: Vec<&str> = names.into_iter().chain(additional).collect();
     let existing = require(admin, &names).await?;
     let source = &existing[&topics.session_logs];
     if source.configs.is_none() {
         tracing::warn!(
             topic = topics.session_logs,
-            "the brokers do not tell whose clock the topic's timestamps show, so that nothing idle ends while \
-             the tracker catches up: if this user lacks DescribeConfigs on it, grant it"
+            "cannot read the topic's message.timestamp.type; no idle session ends while the tracker \
+             catches up: if this user lacks DescribeConfigs on the topic, grant it"
         );
     }
     let partitions = source.partition_count();

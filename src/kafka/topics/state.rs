@@ -1,66 +1,63 @@
-//! What a topic is like.
+//! The state of existing topics.
 
 use std::collections::BTreeMap;
 
 use rdkafka::admin::{ConfigResource, ConfigSource, OwnedResourceSpecifier};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 
-/// A topic that exists.
+/// An existing topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicState {
-    /// Its partitions, in order.
+    /// The partitions, in order of their numbers.
     pub partitions: Vec<PartitionState>,
-    /// Its configuration by Kafka's names. `None` if the broker does not tell: it knows
-    /// no such request, or the user lacks the right `DescribeConfigs`.
+    /// The properties by name. `None` if the service does not support the request or the
+    /// user lacks `DescribeConfigs`.
     pub configs: Option<BTreeMap<String, ConfigValue>>,
 }
 
-/// Where a partition is kept.
+/// The brokers of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionState {
-    /// The broker that takes writes; `None` while there is none.
+    /// `None` while the partition has no leader.
     pub leader: Option<i32>,
-    /// The brokers that keep it.
     pub replicas: Vec<i32>,
-    /// Those of them that have everything.
     pub in_sync: Vec<i32>,
 }
 
 /// The value of a topic's property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigValue {
-    /// The value in force.
     pub value: String,
-    /// Whether it was set for this topic; or else it is the brokers' default.
-    pub own: bool,
+    /// Whether it is set on the topic rather than on the brokers.
+    pub is_override: bool,
 }
 
-/// The records that a partition has.
+/// The range of a partition's offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offsets {
-    /// The offset of the first record that is still there.
+pub struct OffsetRange {
+    /// The first offset that retention has not deleted.
     pub first: i64,
-    /// The offset that the next record will get.
+    /// The offset of the next record.
     pub end: i64,
 }
 
-/// Whose clock a topic's record timestamps show (`message.timestamp.type`).
+/// The clock of a topic's record timestamps (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
-    /// The brokers'.
+    /// The brokers' clocks.
     LogAppendTime,
-    /// That of whoever wrote the record: may be anything.
+    /// The producers' clocks, which may show any time.
     CreateTime,
 }
 
 impl TopicState {
-    /// How many partitions it has.
+    /// The number of partitions.
     #[must_use]
     pub fn partition_count(&self) -> i32 {
         i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
     }
 
-    /// On how many brokers each partition is kept.
+    /// The smallest number of replicas of a partition.
     #[must_use]
     pub fn replication(&self) -> usize {
         self.partitions
@@ -70,14 +67,13 @@ impl TopicState {
             .unwrap_or_default()
     }
 
-    /// The value of a property, if the broker tells.
+    /// The value of a property, if known.
     #[must_use]
     pub fn config(&self, key: &str) -> Option<&str> {
         Some(&self.configs.as_ref()?.get(key)?.value)
     }
 
-    /// Whose clock its timestamps show; where the broker does not tell, the one that
-    /// promises less.
+    /// The clock of the record timestamps; if unknown, the less reliable one.
     #[must_use]
     pub fn timestamps(&self) -> TimestampType {
         match self.config("message.timestamp.type") {
@@ -86,7 +82,7 @@ impl TopicState {
         }
     }
 
-    /// Whether every partition can be written to.
+    /// Whether every partition has a leader.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.partitions
@@ -95,7 +91,7 @@ impl TopicState {
     }
 }
 
-/// The topic as metadata shows it: without its configuration.
+/// Metadata does not include the configuration.
 impl From<&MetadataTopic> for TopicState {
     fn from(topic: &MetadataTopic) -> Self {
         let mut partitions: Vec<_> = topic.partitions().iter().collect();
@@ -117,18 +113,18 @@ impl From<&MetadataPartition> for PartitionState {
     }
 }
 
-/// A topic's name and configuration.
+/// The name and the properties of a topic.
 pub(super) fn configs(resource: ConfigResource) -> Option<(String, BTreeMap<String, ConfigValue>)> {
     let OwnedResourceSpecifier::Topic(name) = resource.specifier else {
         return None;
     };
     let entries = resource.entries.into_iter().filter_map(|entry| {
-        let own = entry.source == ConfigSource::DynamicTopic;
+        let is_override = entry.source == ConfigSource::DynamicTopic;
         let value = entry.value?;
-        Some((entry.name, ConfigValue { value, own }))
+        Some((entry.name, ConfigValue { value, is_override }))
     });
     Some((name, entries.collect()))
 }
 
-/// The topics that exist, by name.
+/// Existing topics by name.
 pub type ExistingTopics = BTreeMap<String, TopicState>;

@@ -64,7 +64,7 @@ fn read_to(engine: &mut Engine, end: i64) {
 
 fn on_end_offset(engine: &mut Engine, end: i64) {
     let answer = EndOffsets {
-        asked_at: reading(0),
+        requested_at: reading(0),
         ends: vec![(0, end)],
     };
     engine.on_end_offsets(&answer).unwrap();
@@ -108,7 +108,7 @@ fn on_a_paused_partition_time_stands_still_and_then_everything_due_ends() {
     let before = watermark(&engine);
     // The session's hour is over long since, and nothing is left to be read.
     let later = EndOffsets {
-        asked_at: Reading {
+        requested_at: Reading {
             wall: START + Span::from_secs(100_000),
             elapsed: Duration::from_secs(10),
         },

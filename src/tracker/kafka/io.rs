@@ -122,7 +122,7 @@ impl Io for KafkaIo {
     }
 
     fn ends(&mut self) -> Option<EndOffsets> {
-        let answer = self.parts.ends.answer()?;
+        let answer = self.parts.ends.poll()?;
         self.last_ends.clone_from(&answer.ends);
         Some(answer)
     }

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
 use crate::kafka::errors::WithHint;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
-use crate::kafka::topics::Offsets;
+use crate::kafka::topics::OffsetRange;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::outbox::POSITION;
 use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
@@ -67,16 +67,16 @@ impl KafkaLog {
         })
     }
 
-    fn source_offsets(&self) -> Result<Offsets, RestoreError> {
+    fn source_offsets(&self) -> Result<OffsetRange, RestoreError> {
         self.offsets(&self.uncommitted, &self.topics.session_logs)
     }
 
     /// The checkpoint partition's offsets at the isolation level of `reader`.
-    fn checkpoint_offsets(&self, reader: &TopicReader) -> Result<Offsets, RestoreError> {
+    fn checkpoint_offsets(&self, reader: &TopicReader) -> Result<OffsetRange, RestoreError> {
         self.offsets(reader, &self.topics.checkpoint)
     }
 
-    fn offsets(&self, reader: &TopicReader, topic: &str) -> Result<Offsets, RestoreError> {
+    fn offsets(&self, reader: &TopicReader, topic: &str) -> Result<OffsetRange, RestoreError> {
         let offsets = reader.partition_offsets(topic, self.partition);
         offsets.map_err(|source| RestoreError::Kafka {
             topic: topic.to_owned(),
@@ -191,7 +191,7 @@ impl RestoreLog for KafkaLog {
         &mut self,
         mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), RestoreError> {
-        let Offsets { first, end } = self.checkpoint_offsets(&self.reader)?;
+        let OffsetRange { first, end } = self.checkpoint_offsets(&self.reader)?;
         if first == end {
             return Ok(());
         }

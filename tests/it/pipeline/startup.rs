@@ -64,7 +64,7 @@ fn a_checkpoint_topic_of_another_size_is_refused() {
 fn a_tracker_waits_for_brokers_says_so_and_stops_when_asked() {
     let tracker = Tracker::start(Launch::sundown().arg("tracker").args(NOWHERE));
     tracker.await_unready("kafka", "topics");
-    tracker.await_message("trying again");
+    tracker.await_message("retrying");
     tracker.stop();
 }
 

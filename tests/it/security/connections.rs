@@ -13,8 +13,8 @@ fn is_told(launch: Launch, words: &[&str]) {
     for word in words {
         running.await_unready("kafka", word);
     }
-    running.await_message("trying again");
-    let times = running.log().matches("trying again").count();
+    running.await_message("retrying");
+    let times = running.log().matches("retrying").count();
     assert!(times < 5, "{}", running.log());
     running.stop();
 }

@@ -138,7 +138,7 @@ fn partitions_share_the_endings_of_a_transaction() {
     let mut engine = engine();
     take(&mut engine);
     let later = EndOffsets {
-        asked_at: Reading {
+        requested_at: Reading {
             wall: START + Span::from_secs(100_000),
             elapsed: Duration::from_secs(10),
         },
