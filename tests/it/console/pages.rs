@@ -93,7 +93,7 @@ fn pages_show_what_goes_on_and_nothing_of_it_runs() {
     tracker.stop();
     console.await_json("/api/v1/consumers", "the tracker's last word", |body| {
         let processes = body["processes"].as_array()?.iter();
-        let mut stopped = processes.filter(|one| one["standing"] == "stopped");
+        let mut stopped = processes.filter(|one| one["status"] == "stopped");
         stopped.next().map(|one| assert_eq!(one["id"], owner))
     });
 }
