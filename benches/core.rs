@@ -1,8 +1,7 @@
 //! How fast the session core is, on one core: `cargo bench --bench core`.
 //!
-//! Each benchmark works on a million sessions with UUIDs for ids and reports events or
-//! sessions a second. What is not the core's work, building the input and dropping the
-//! output, is not timed.
+//! Each benchmark uses a million sessions with UUIDs as ids and reports events or sessions per
+//! second. Building the input and dropping the output are not timed.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -10,7 +9,7 @@
 #![allow(
     clippy::expect_used,
     unreachable_pub,
-    reason = "a benchmark that cannot go on panics"
+    reason = "a benchmark that cannot continue panics"
 )]
 
 #[path = "support/letters.rs"]
@@ -32,7 +31,7 @@ use sundown::session::{
 use sessions::{Ids, commit, empty_table, policy_set, start_all, touch_all, usual_policies};
 
 const SESSIONS: usize = 1_000_000;
-/// The most sessions that are ended at once.
+/// The bound on sessions ended by one call.
 const BURST: usize = 20_000;
 
 criterion_group! {
@@ -45,7 +44,7 @@ criterion_main!(core);
 fn benchmark_a_million_sessions(criterion: &mut Criterion) {
     let ids = Ids::new(SESSIONS);
     let mut group = criterion.benchmark_group("a million sessions");
-    // An iteration is a million sessions, and some prepare as many anew: one a sample.
+    // An iteration is a million sessions, and some prepare as many first: one per sample.
     group.sampling_mode(SamplingMode::Flat);
     group.warm_up_time(Duration::from_millis(1));
     group.throughput(Throughput::Elements(SESSIONS as u64));
@@ -60,8 +59,7 @@ fn benchmark_a_million_sessions(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Who chooses ids must not be able to slow a tracker down: the second is to be as fast as
-/// the first.
+/// Chosen ids must not slow a tracker down: the second benchmark should be as fast as the first.
 fn benchmark_hostile_ids(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ids of 36 letters");
     group.sampling_mode(SamplingMode::Flat);
@@ -80,8 +78,7 @@ fn start(bencher: &mut Bencher<'_>, ids: &Ids) {
 }
 
 /// Activity in each session once, in random order. The first activity after the session
-/// has been stored also puts it into the list of the dirty; `stored` says whether that
-/// is included.
+/// has been stored also puts it into the dirty list; `stored` includes that.
 fn activity(bencher: &mut Bencher<'_>, ids: &Ids, stored: bool) {
     let mut shuffled = ids.clone();
     shuffled.0.shuffle(&mut ChaCha8Rng::seed_from_u64(2));
@@ -104,8 +101,8 @@ fn activity(bencher: &mut Bencher<'_>, ids: &Ids, stored: bool) {
     });
 }
 
-/// Deadlines that are spread over an hour have passed, as after a long downtime. They
-/// are ended in bursts, as transactions are bounded.
+/// Deadlines spread over an hour have passed, as after a long downtime. Sessions end in bursts,
+/// because transactions are bounded.
 fn fall_due(bencher: &mut Bencher<'_>, ids: &Ids) {
     let end_all = |table: &mut SessionTable| {
         let mut effects = Vec::new();
@@ -152,7 +149,7 @@ fn set_policies(bencher: &mut Bencher<'_>, ids: &Ids) {
     timed(bencher, next_set, |set| table.set_policies(set.clone()));
 }
 
-/// Checkpoint records are decoded and their sessions taken over.
+/// Checkpoint records are decoded and their sessions restored.
 fn restore(bencher: &mut Bencher<'_>, ids: &Ids) {
     let effects = commit(&mut full_table(ids), 0);
     let records: Vec<(String, Vec<u8>)> = effects.iter().filter_map(checkpoint_record).collect();
@@ -180,7 +177,7 @@ fn checkpoint_record(effect: &Effect) -> Option<(String, Vec<u8>)> {
     Some((checkpoint.session.to_string(), value))
 }
 
-/// Measures `work` on what `prepare` makes, each time anew, and nothing else.
+/// Measures only `work`, each time on a new result of `prepare`.
 fn timed<T>(
     bencher: &mut Bencher<'_>,
     mut prepare: impl FnMut() -> T,

@@ -1,11 +1,11 @@
-//! How much memory a live session takes: `cargo bench --bench memory`.
+//! Memory per live session: `cargo bench --bench memory`.
 //!
-//! Counts what the table has allocated, index and lists included, by a counting
-//! allocator. Fails if a session takes more than it may.
+//! A counting allocator measures what the table has allocated, index and lists included. Fails if a
+//! session exceeds its bound.
 #![allow(
     clippy::expect_used,
     unreachable_pub,
-    reason = "a benchmark that cannot go on panics"
+    reason = "a benchmark that cannot continue panics"
 )]
 
 #[path = "support/sessions.rs"]
@@ -21,8 +21,8 @@ use sessions::{Ids, commit, empty_table, start_all, touch_all};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The most bytes that a live session may take.
-const BAR: usize = 128;
+/// The bound on the bytes of a live session.
+const BYTES_PER_SESSION: usize = 128;
 
 /// The index doubles when it is seven eighths full: the counts just before and just
 /// behind that are the best and the worst ones.
@@ -34,7 +34,7 @@ const COUNTS: [usize; 4] = [
 ];
 
 fn main() -> ExitCode {
-    line("bytes a live session, UUID ids, counted at the allocator");
+    line("bytes per live session, UUID ids, counted by the allocator");
     line(" sessions | after a commit | all dirty | before the first commit | peak while starting");
     let mut most = 0;
     for count in COUNTS {
@@ -55,8 +55,8 @@ fn main() -> ExitCode {
         ));
         most = most.max(committed).max(dirty);
     }
-    line(format_args!("at most {BAR} are allowed"));
-    if most <= BAR {
+    line(format_args!("the limit is {BYTES_PER_SESSION}"));
+    if most <= BYTES_PER_SESSION {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

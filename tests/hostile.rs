@@ -1,8 +1,8 @@
-//! Input that somebody made to do harm: every decoder gives a value or an error, in time
-//! and memory that its input's size bounds.
+//! Hostile input: every decoder returns a value or an error, in time and memory bounded by the size of
+//! its input.
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a test that cannot continue panics with what it found"
 )]
 
 use std::fs;
@@ -24,18 +24,17 @@ const ACTIONS: &str = "actions:
 ";
 /// Deeper than any stack.
 const DEEP: usize = 200_000;
-/// The same for files, which operators write: YAML's scanner takes more than a minute for
-/// what is as deep as that.
+/// Less for files, which operators write: YAML's scanner takes more than a minute at the full depth.
 const DEEP_FILE: usize = 2_000;
 
 proptest! {
     #[test]
-    fn a_policy_file_of_any_text_is_read_or_refused(text in texts(POLICY)) {
+    fn arbitrary_text_as_a_policy_file_is_read_or_refused(text in texts(POLICY)) {
         let _read_or_refused = read_policies(&text);
     }
 
     #[test]
-    fn an_actions_file_of_any_text_is_read_or_refused(text in texts(ACTIONS)) {
+    fn arbitrary_text_as_an_actions_file_is_read_or_refused(text in texts(ACTIONS)) {
         let _read_or_refused = read_actions(&text);
     }
 
@@ -52,7 +51,7 @@ proptest! {
 }
 
 #[test]
-fn nesting_without_end_is_refused_and_takes_no_stack() {
+fn deep_nesting_is_refused_without_stack_overflow() {
     let event = |field: &str, open: &str, close: &str| {
         let nested = format!("{}{}", open.repeat(DEEP), close.repeat(DEEP));
         format!(r#"{{"session_id":"s","user_id":1,"activity_timestamp":0,"{field}":{nested}}}"#)
@@ -75,7 +74,7 @@ fn nesting_without_end_is_refused_and_takes_no_stack() {
 }
 
 #[test]
-fn a_file_that_is_nested_without_end_is_refused() {
+fn a_deeply_nested_file_is_refused() {
     for open in ["[", "{a: ", "- "] {
         let text = open.repeat(DEEP_FILE);
         assert!(read_policies(&text).is_err());
@@ -95,7 +94,7 @@ fn aliases_of_aliases_are_refused() {
 }
 
 #[test]
-fn a_count_of_attributes_that_no_record_holds_asks_for_no_memory() {
+fn a_false_count_of_attributes_allocates_no_memory() {
     let mut value = checkpoint();
     // The last byte is the number of attributes: none. Instead, 2^61 of them.
     value.pop();
@@ -104,13 +103,13 @@ fn a_count_of_attributes_that_no_record_holds_asks_for_no_memory() {
     assert!(Checkpoint::decode(Packed::new("s"), &value).is_err());
 }
 
-/// Anything, and what is nearly right.
-fn texts(right: &'static str) -> impl Strategy<Value = String> {
+/// Arbitrary text, and valid text with a part replaced.
+fn texts(valid: &'static str) -> impl Strategy<Value = String> {
     let cut = (any::<prop::sample::Index>(), ".{0,20}", 0..30_usize).prop_map(
         move |(at, text, removed)| {
-            let at = at.index(right.len());
-            let rest = (at + removed).min(right.len());
-            format!("{}{text}{}", &right[..at], &right[rest..])
+            let at = at.index(valid.len());
+            let rest = (at + removed).min(valid.len());
+            format!("{}{text}{}", &valid[..at], &valid[rest..])
         },
     );
     prop_oneof![1 => ".{0,200}", 4 => cut]

@@ -1,7 +1,7 @@
-//! Rules about the source that no compiler checks.
+//! Rules about the source that the compiler does not check.
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a test that cannot continue panics with what it found"
 )]
 
 mod floors;
@@ -11,10 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The longest file that still reads well, in lines.
+/// The bound on the length of a source file, in lines.
 const MAX_LINES: usize = 400;
 
-/// What says that something is unfinished; put together so as not to be found here.
+/// Marks of unfinished code, assembled so that this file does not contain them.
 const UNFINISHED: [&str; 4] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -28,7 +28,7 @@ fn files_are_short() {
         let lines = read(&file).lines().count();
         assert!(
             lines <= MAX_LINES,
-            "{}: {lines} lines: split it by what its parts are about",
+            "{}: {lines} lines: split it by topic",
             file.display()
         );
     }
@@ -50,10 +50,10 @@ fn the_mistakes_for_the_simulation_can_still_be_made() {
         let mut git = Command::new("git");
         git.current_dir(root()).args(arguments).output()
     };
-    // Where the sources lie in another repository, git would pass over all of them.
-    let is_checkout = git(&["rev-parse"]).is_ok_and(|said| said.status.success());
+    // In a folder of another repository, git would skip all patches.
+    let is_checkout = git(&["rev-parse"]).is_ok_and(|output| output.status.success());
     if !root().join(".git").exists() || !is_checkout {
-        eprintln!("skipped: whether patches apply is asked in a git checkout, of git");
+        eprintln!("skipped: patches are checked in a git checkout only");
         return;
     }
     let patches = files("tests/simulation/mistakes", "patch");
@@ -63,7 +63,7 @@ fn the_mistakes_for_the_simulation_can_still_be_made() {
         let error = String::from_utf8_lossy(&checked.stderr);
         assert!(
             checked.status.success(),
-            "{}: {error}make the same mistake in the code as it is now",
+            "{}: {error}renew the patch for the present code",
             patch.display()
         );
     }

@@ -5,7 +5,7 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a test that cannot continue panics with what it found"
 )]
 
 mod bursts;
