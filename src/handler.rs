@@ -1,11 +1,26 @@
-//! `sundown handler`: acts on sessions that are over.
+//! `sundown handler`: runs actions for sessions that have ended or are about to end.
 //!
-//! One thread ([`consumer`]) reads terminal events, tasks ([`worker`]) run the actions, and
-//! the thread commits what is finished without a gap. An event is finished once each of
-//! its actions has succeeded or it is in the dead-letter topic; until then it is delivered
-//! again after a crash, so actions happen at least once, under one idempotency key.
+//! One thread per topic reads events and commits offsets; tasks run the actions in between. An
+//! event is finished once all its actions have succeeded or the event is in the dead-letter
+//! topic. Until then it is redelivered after a crash, so actions run at least once, under one
+//! idempotency key.
+//!
+//! The path of a terminal event to its webhook and back:
+//!
+//! | step | type | file |
+//! |---|---|---|
+//! | poll the record, apply backpressure | [`EventConsumer`](consumer::EventConsumer) | `consumer.rs` |
+//! | track its offset, hand out the partition's lease | [`Partitions`](partitions::Partitions), [`PartitionLease`](partition_lease::PartitionLease) | `partitions.rs`, `partition_lease.rs` |
+//! | decode the event | [`InFlight`](in_flight::InFlight) | `in_flight.rs` |
+//! | queue it behind earlier events of its user | [`Lanes`](lanes::Lanes) | `lanes.rs` |
+//! | select its actions, run them, dead-letter failures | [`EventHandler`](event_handler::EventHandler) | `event_handler.rs` |
+//! | attempt and retry one action, guarded by its circuit breaker | [`ActionRunner`](action_runner::ActionRunner), [`CircuitBreaker`](circuit_breaker::CircuitBreaker) | `action_runner.rs`, `circuit_breaker.rs` |
+//! | render, sign and send the request | [`Webhook`](action::webhook::Webhook) | `action/webhook.rs` |
+//! | report the end to the consumer, which commits the offset | [`Completion`](in_flight::Completion) | `in_flight.rs`, `consumer.rs` |
 
 pub mod action;
+pub mod action_context;
+pub mod action_runner;
 pub mod actions_file;
 pub mod args;
 pub mod assignments;
@@ -13,7 +28,9 @@ pub mod circuit_breaker;
 pub mod consumer;
 pub mod dead_letters;
 pub mod event;
+pub mod event_handler;
 pub mod fields;
+pub mod in_flight;
 pub mod jwks;
 pub mod lanes;
 pub mod ledger;
@@ -25,17 +42,12 @@ pub mod retry;
 pub mod secret;
 pub mod selection;
 pub mod template;
-pub mod work;
-pub mod worker;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use prometheus::Registry;
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -45,38 +57,25 @@ use crate::handler::metrics::HandlerMetrics;
 use crate::handler::policies::PolicyActions;
 use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::Member;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
 use crate::metrics::certificates;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
-use action::named::NamedAction;
+use action_context::ActionContext;
 use args::{HandlerArgs, Settings};
 use assignments::Assignments;
-use circuit_breaker::CircuitBreaker;
-use consumer::Reader;
-use dead_letters::{DeadLetters, Reason};
-use event::Trigger;
-use lanes::Lanes;
-use partitions::{Limits, Partitions};
-use selection::ActionsOfPolicy;
-use work::{Completion, Work};
-use worker::{ActionRunner, Worker};
+use consumer::EventConsumer;
+use dead_letters::FailureReason;
+use in_flight::InFlight;
 
-/// How many events may be in flight for each attempt that may be under way: enough to keep
-/// all places busy while some users' events wait for each other or for a retry.
-const EVENTS_PER_PLACE: usize = 16;
-/// The memory that records in flight may take.
-const MAX_IN_FLIGHT_BYTES: usize = 32 * 1024 * 1024;
-/// From the signal to the end of the process, whatever the brokers do.
-const EXIT_LIMIT: Duration = Duration::from_secs(4);
+/// The time from the stop signal to the end of the process, even if brokers do not respond.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// `sundown handler`: runs until `stop`.
+/// Runs `sundown handler` until `stop`.
 ///
 /// # Errors
-/// What keeps it from starting, or from going on, with the remedy.
+/// If the handler cannot start or continue; with the remedy.
 pub async fn run(
     global: &GlobalArgs,
     args: &HandlerArgs,
@@ -84,7 +83,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let settings = Settings::new(args, global)?;
     let health = Health::default();
-    health.set_not_ready("kafka", "looking for the topics");
+    health.set_not_ready("kafka", "checking that the topics exist");
     let registry = crate::metrics::registry("handler", &health)?;
     certificates::register(&registry, &global.connection)?;
     let server = admin::start(&args.admin, health.clone(), registry.clone()).await?;
@@ -97,23 +96,23 @@ pub async fn run(
     }
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
-    let policies = follow_policies(&settings, &stop)?;
-    let (in_force, assignments) = (policies.clone(), Assignments::default());
-    let told = assignments.clone();
+    let policies = read_policies(&settings, &stop)?;
+    let (active, assignments) = (policies.clone(), Assignments::default());
+    let reported = assignments.clone();
     let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
     let reports = Reports::new(identity, health.clone(), producer, topic, Clock::default())?
-        .with_policies(move || in_force.in_force())
-        .with_assignments(move || told.assignments());
-    let over = stop.child_token();
-    let reporting = tokio::spawn(reports.run(over.clone()));
-    let outcome = serve(settings, policies, (&health, &registry, assignments), stop).await;
-    over.cancel();
+        .with_policies(move || active.active())
+        .with_assignments(move || reported.all());
+    let ended = stop.child_token();
+    let reporting = tokio::spawn(reports.run(ended.clone()));
+    let result = serve(settings, policies, (&health, &registry, assignments), stop).await;
+    ended.cancel();
     reporting.await?;
-    outcome
+    result
 }
 
-/// Acts on terminal events, and on warnings if there is an action for them, until `stop`;
-/// the topics have to exist.
+/// Handles terminal events, and warnings if an action is triggered by them, until `stop`. The
+/// topics have to exist.
 async fn serve(
     settings: Settings,
     policies: PolicyActions,
@@ -122,24 +121,24 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let names = settings.actions.list.iter();
     let names = names.map(|named| named.name.as_str());
-    let metrics = HandlerMetrics::new(registry, names, &Reason::ALL)?;
+    let metrics = HandlerMetrics::new(registry, names, &FailureReason::ALL)?;
     let _keys = match &settings.jwks_listen {
         Some(listen) => Some(jwks::start(listen, settings.actions.public_keys()).await?),
         None => None,
     };
     let stop = stop.child_token();
-    if !known(&policies, health, &stop).await {
+    if !wait_for_policies(&policies, health, &stop).await {
         return Ok(());
     }
     let context = ActionContext::new(&settings, policies, assignments, health, &metrics);
-    let mut readers = JoinSet::new();
+    let mut consumers = JoinSet::new();
     for trigger in settings.triggers() {
-        let reader = reader(trigger, &settings, &context, stop.clone())?;
-        readers.spawn(read(reader));
+        let consumer = context.consumer(trigger, &settings, stop.clone())?;
+        consumers.spawn(run_on_thread(consumer));
     }
     let end = async {
-        // The first that fails ends the rest.
-        while let Some(ended) = readers.join_next().await {
+        // The first failure stops the other consumer.
+        while let Some(ended) = consumers.join_next().await {
             if let failed @ Err(_) = ended? {
                 stop.cancel();
                 return failed;
@@ -152,172 +151,44 @@ async fn serve(
         result = &mut end => return result,
         () = stop.cancelled() => {}
     }
-    if let Ok(result) = tokio::time::timeout(EXIT_LIMIT, end).await {
+    if let Ok(result) = tokio::time::timeout(EXIT_TIMEOUT, end).await {
         return result;
     }
-    tracing::warn!("leaving without the brokers' word; some events may be done again");
+    tracing::warn!("shutting down before offsets were committed; some events will be redelivered");
     Ok(())
 }
 
-fn follow_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
+fn read_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
     let config = with_group_id(&settings.client, &settings.group);
     let topic = &settings.topics.policies;
-    let refused = || tracing::warn!("a policy that cannot be read was passed over");
-    PolicyActions::start(&config, topic, stop.clone(), refused)
+    let on_rejected = || tracing::warn!("invalid policy record skipped");
+    PolicyActions::start(&config, topic, stop.clone(), on_rejected)
 }
 
-/// Waits until the policies are known; they are not if told to stop before.
-async fn known(policies: &PolicyActions, health: &Health, stop: &CancellationToken) -> bool {
+/// Waits until the policies are loaded. Returns false if `stop` comes first.
+async fn wait_for_policies(
+    policies: &PolicyActions,
+    health: &Health,
+    stop: &CancellationToken,
+) -> bool {
     health.set_not_ready("policies", "reading the policies");
-    let known = tokio::select! {
-        known = policies.known() => known,
+    let loaded = tokio::select! {
+        loaded = policies.wait_until_loaded() => loaded,
         () = stop.cancelled() => false,
     };
     health.set_ready("policies");
-    known
+    loaded
 }
 
-/// What the readers share: actions and their circuits, places, counters.
-struct ActionContext {
-    stations: Arc<[ActionRunner]>,
-    slots: Arc<Semaphore>,
-    actions_of: Arc<ActionsOfPolicy>,
-    paused: watch::Receiver<BTreeSet<i32>>,
-    assignments: Assignments,
-    health: Health,
-    metrics: HandlerMetrics,
-}
-
-impl ActionContext {
-    fn new(
-        settings: &Settings,
-        policies: PolicyActions,
-        assignments: Assignments,
-        health: &Health,
-        metrics: &HandlerMetrics,
-    ) -> Self {
-        let retry = settings.actions.retry;
-        let runner = |named: &NamedAction| ActionRunner {
-            circuit: CircuitBreaker::new(
-                named.name.clone(),
-                retry,
-                health.clone(),
-                metrics.clone(),
-            ),
-            named: named.clone(),
-        };
-        Self {
-            stations: settings.actions.list.iter().map(runner).collect(),
-            slots: Arc::new(Semaphore::new(settings.concurrency)),
-            paused: policies.paused(),
-            assignments,
-            actions_of: Arc::new(move |policy| policies.of(policy)),
-            health: health.clone(),
-            metrics: metrics.clone(),
-        }
-    }
-
-    fn worker(&self, trigger: Trigger, settings: &Settings) -> anyhow::Result<Worker> {
-        let dead_letters = || {
-            DeadLetters::new(
-                settings.client.clone(),
-                settings.topics.expired_sessions_dlq.clone(),
-                self.health.clone(),
-                self.metrics.clone(),
-            )
-        };
-        Ok(Worker {
-            stations: Arc::clone(&self.stations),
-            retry: settings.actions.retry,
-            slots: Arc::clone(&self.slots),
-            actions_of: Arc::clone(&self.actions_of),
-            dead_letters: match trigger {
-                Trigger::Ending => Some(dead_letters()?),
-                Trigger::Warning => None,
-            },
-            metrics: self.metrics.clone(),
-            clock: Clock::default(),
-        })
-    }
-}
-
-/// A reader of the events of one kind. Warnings have a group of their own, so that a mail
-/// server that is down holds up no logout.
-fn reader(
-    trigger: Trigger,
-    settings: &Settings,
-    context: &ActionContext,
-    stop: CancellationToken,
-) -> anyhow::Result<Reader<impl Fn(Work) + Send + use<>>> {
-    let (topic, group) = match trigger {
-        Trigger::Ending => (&settings.topics.expired_sessions, settings.group.clone()),
-        Trigger::Warning => (
-            &settings.topics.expiring_sessions,
-            format!("{}-warnings", settings.group),
-        ),
-    };
-    let member = Member::new(settings.member(&group), topic, Clock::default())?;
-    member.consumer().subscribe()?;
-    let limits = Limits {
-        events: settings.concurrency * EVENTS_PER_PLACE,
-        bytes: MAX_IN_FLIGHT_BYTES,
-    };
-    // The last stable offset, as readers of committed records see the end.
-    let every = Duration::from_secs(1);
-    let ends = EndOffsetWatch::start_with_interval(
-        settings.client.clone(),
-        topic.clone(),
-        every,
-        Clock::default(),
-        stop.clone(),
-    )?;
-    let (give_back, completions) = mpsc::channel();
-    let worker = context.worker(trigger, settings)?;
-    Ok(Reader {
-        member,
-        topic: topic.clone(),
-        trigger,
-        partitions: Partitions::new(limits),
-        // A pause is for endings: a warning that waits is worth nothing.
-        paused: (trigger == Trigger::Ending).then(|| context.paused.clone()),
-        ends,
-        last_ends: BTreeMap::new(),
-        assignments: context.assignments.clone(),
-        dispatch: dispatcher(worker, give_back),
-        completions,
-        stop,
-        health: context.health.clone(),
-        metrics: context.metrics.clone(),
-        clock: Clock::default(),
-    })
-}
-
-/// Runs a reader on a thread of its own.
-async fn read(reader: Reader<impl Fn(Work) + Send + 'static>) -> anyhow::Result<()> {
+/// Runs a consumer on its own thread.
+async fn run_on_thread(
+    consumer: EventConsumer<impl Fn(InFlight) + Send + 'static>,
+) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel();
-    // Nobody listens any more if the exit limit has passed.
-    let read = move || drop(ended.send(reader.run()));
+    // The receiver is gone if the exit timeout has passed.
+    let run = move || drop(ended.send(consumer.run()));
     thread::Builder::new()
         .name("handler".to_owned())
-        .spawn(read)?;
+        .spawn(run)?;
     end.await?
-}
-
-/// Work goes into its user's lane; its in_flight comes back when it is done.
-fn dispatcher(worker: Worker, give_back: mpsc::Sender<Completion>) -> impl Fn(Work) + Send + use<> {
-    let worker = Arc::new(worker);
-    let lanes = Lanes::new(Handle::current(), move |work: Work| {
-        let (worker, give_back) = (Arc::clone(&worker), give_back.clone());
-        async move {
-            let work = Arc::new(work);
-            let finished = worker.finish(&work).await;
-            let in_flight = work.in_flight;
-            // The reader is gone only when the process is going.
-            let _ = give_back.send(Completion {
-                in_flight,
-                finished,
-            });
-        }
-    });
-    move |work| lanes.accept(work.order_key(), work)
 }

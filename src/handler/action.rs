@@ -1,5 +1,4 @@
-//! What the handler does about a session: one small trait, one file for each kind of
-//! action.
+//! Actions: the [`Action`] trait, and one file for each type of action.
 
 pub mod error;
 pub mod http_client;
@@ -18,44 +17,42 @@ use std::pin::Pin;
 
 use jsonwebtoken::jwk::Jwk;
 
-use super::event::Event;
+use super::event::TriggerEvent;
 use super::template::TemplateContext;
 use error::ActionError;
 
 #[cfg(test)]
 pub(in crate::handler) mod testing;
 
-/// Something to do about a session.
+/// An action that runs for an event.
 ///
-/// An action may see an event more than once (a crash, a rebalance, a lost answer), always
-/// with the same id, and has to pass it on as the idempotency key where its target takes
-/// one. An attempt must end on its own within a bound.
+/// An action may receive an event more than once (after a crash, a rebalance or a lost
+/// response), always with the same id, which it passes on as the idempotency key if its target
+/// supports one. Each attempt must end within a timeout of its own.
 pub trait Action: Send + Sync {
-    /// Tries once.
-    fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a>;
+    /// Makes one attempt.
+    fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a>;
 
-    /// The public halves of the keys that it signs with, for its targets to fetch.
+    /// The public keys with which targets verify signatures.
     fn public_keys(&self) -> Vec<Jwk> {
         Vec::new()
     }
 }
 
-/// One attempt under way.
+/// An attempt under way.
 pub type Attempt<'a> = Pin<Box<dyn Future<Output = Result<(), ActionError>> + Send + 'a>>;
 
-/// An event as an action sees it.
+/// The input of an attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct Delivery<'a> {
-    /// What it says.
-    pub event: &'a Event,
-    /// Its exact bytes.
+pub struct ActionInput<'a> {
+    pub event: &'a TriggerEvent,
+    /// The bytes of the event's record value.
     pub body: &'a [u8],
 }
 
-impl Delivery<'_> {
-    /// What it has to fill templates with.
+impl ActionInput<'_> {
     #[must_use]
-    pub fn facts(&self) -> TemplateContext {
+    pub fn template_context(&self) -> TemplateContext {
         TemplateContext::of(self.event)
     }
 }

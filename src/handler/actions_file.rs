@@ -1,4 +1,4 @@
-//! The actions file: what the handler does about sessions that are over.
+//! The actions file: the configuration of actions and retries.
 
 mod parse;
 
@@ -14,71 +14,63 @@ use super::event::Triggers;
 use super::fields::{ActionConfigError, ActionName};
 use super::retry::RetryPolicy;
 use crate::bounded::{self, MAX_DOCUMENT_BYTES};
-use parse::{ActionConfig, File};
+use parse::{ActionConfig, ActionsFile};
 
-/// What the handler does, and how wait_for_topics.
+/// The actions of a handler.
 #[derive(Clone, Debug)]
 pub struct Actions {
     /// In the order of the file.
     pub list: Vec<NamedAction>,
-    /// For all of them.
+    /// Applies to all actions.
     pub retry: RetryPolicy,
 }
 
-/// An actions file that cannot be used.
+/// An actions file that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
+pub enum ActionsFileError {
     #[error("cannot read {}: {reason}; check --actions", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         reason: std::io::Error,
     },
-    /// It is not written as it should be; names line and field.
+    /// The file does not parse; the reason names line and field.
     #[error("{}: {reason}", path.display())]
     Malformed {
-        /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
         reason: serde_yaml::Error,
     },
-    /// What it says cannot be done.
     #[error("{}: {reason}", path.display())]
-    ActionConfigError {
-        /// The file.
+    Invalid {
         path: PathBuf,
-        /// Why not.
         reason: ActionConfigError,
     },
 }
 
 impl Actions {
-    /// Reads an actions file, and the secrets that it refers to.
+    /// Reads an actions file and the secrets that it references.
     ///
     /// # Errors
-    /// [`ConfigError`] naming the file, and the line and field where they are known.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    /// [`ActionsFileError`] naming the file and, if known, the line and field.
+    pub fn load(path: &Path) -> Result<Self, ActionsFileError> {
         let text = bounded::read_text_file(path, MAX_DOCUMENT_BYTES);
-        let text = text.map_err(|reason| ConfigError::Unreadable {
+        let text = text.map_err(|reason| ActionsFileError::Unreadable {
             path: path.to_owned(),
             reason,
         })?;
-        let file = File::parse(&text).map_err(|reason| ConfigError::Malformed {
+        let file = ActionsFile::parse(&text).map_err(|reason| ActionsFileError::Malformed {
             path: path.to_owned(),
             reason,
         })?;
-        Self::build(file).map_err(|reason| ConfigError::ActionConfigError {
+        Self::build(file).map_err(|reason| ActionsFileError::Invalid {
             path: path.to_owned(),
             reason,
         })
     }
 
-    /// One `log` action, for a handler that was told nothing.
+    /// Creates a single `log` action, the default without an actions file.
     #[must_use]
     pub fn only_log() -> Self {
-        let name = ActionName::of_kind("log");
+        let name = ActionName::of_type("log");
         let action = Arc::new(log::Log::new(name.clone()));
         Self {
             list: vec![NamedAction {
@@ -90,7 +82,7 @@ impl Actions {
         }
     }
 
-    /// The public keys of all actions, each once.
+    /// The distinct public keys of all actions.
     #[must_use]
     pub fn public_keys(&self) -> Vec<Jwk> {
         let keys = self
@@ -101,7 +93,7 @@ impl Actions {
         by_id.into_values().collect()
     }
 
-    fn build(file: File) -> Result<Self, ActionConfigError> {
+    fn build(file: ActionsFile) -> Result<Self, ActionConfigError> {
         if file.actions.is_empty() {
             return Err(ActionConfigError::NoActions);
         }

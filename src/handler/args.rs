@@ -13,7 +13,7 @@ use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::group::{GroupProtocol, Membership, member_config};
 
-/// How long the group waits for a silent member before it gives its partitions to others.
+/// The time without heartbeats after which the group evicts a member.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Flags of `sundown handler`.
@@ -63,30 +63,27 @@ pub struct HandlerArgs {
     pub admin: AdminArgs,
 }
 
-/// What a handler has to know.
+/// The handler's settings, from flags and files.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How to reach Kafka.
+    /// The connection to Kafka.
     pub client: ClientConfig,
-    /// The topics' names.
     pub topics: Topics,
     /// The consumer group, prefix included.
     pub group: String,
-    /// How it rebalances.
     pub group_protocol: GroupProtocol,
-    /// The most attempts under way at once.
+    /// Bounds the attempts under way.
     pub concurrency: usize,
-    /// What to do.
     pub actions: Actions,
-    /// Where to serve public keys, if anywhere.
+    /// The address that serves public keys.
     pub jwks_listen: Option<String>,
 }
 
 impl Settings {
-    /// What the flags say, and the files that they name.
+    /// Evaluates the flags and reads the files that they name.
     ///
     /// # Errors
-    /// Flags that contradict each other, or an actions file that cannot be used.
+    /// If flags contradict each other, or the actions file is not valid.
     pub fn new(args: &HandlerArgs, global: &GlobalArgs) -> anyhow::Result<Self> {
         let actions = args.actions.as_deref().map(Actions::load);
         Ok(Self {
@@ -100,18 +97,18 @@ impl Settings {
         })
     }
 
-    /// What there is an action for; endings in any case.
+    /// The events to consume: endings always, warnings if an action is triggered by them.
     #[must_use]
     pub fn triggers(&self) -> Vec<Trigger> {
         let mut list = self.actions.list.iter();
-        if list.any(|action| action.on.include(Trigger::Warning)) {
+        if list.any(|action| action.on.contains(Trigger::Warning)) {
             vec![Trigger::Ending, Trigger::Warning]
         } else {
             vec![Trigger::Ending]
         }
     }
 
-    /// The topics that have to exist.
+    /// The topics that must exist.
     #[must_use]
     pub fn required_topics(&self) -> Vec<&str> {
         let topics = &self.topics;
@@ -126,7 +123,7 @@ impl Settings {
         required
     }
 
-    /// The configuration of a member of the group.
+    /// The client configuration of a member of `group`.
     #[must_use]
     pub fn member(&self, group: &str) -> ClientConfig {
         let member = Membership {

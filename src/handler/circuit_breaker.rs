@@ -1,11 +1,11 @@
-//! A circuit for each action: while its target fails, events wait for it instead of using
-//! up their attempts.
+//! A circuit breaker for each action: while the action's target fails, events wait instead of
+//! using up their attempts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
-use tokio::sync::{MutexGuard as Turn, Notify};
+use tokio::sync::{MutexGuard as AsyncMutexGuard, Notify};
 
 use super::action::error::ActionError;
 use super::fields::ActionName;
@@ -14,70 +14,78 @@ use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::Health;
 
-/// This many failures in a row, of whichever events, are the target's. Fewer than the
-/// default of attempts: a target that fails for everybody must not use up anybody's.
-const FAILURES_TO_OPEN: u32 = 5;
-/// The longest time that a target's `Retry-After` keeps everybody away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Consecutive failures, of any events, that open the circuit. Below the default of attempts,
+/// so that a target that fails for all events uses up the attempts of none.
+const FAILURE_THRESHOLD: u32 = 5;
+/// The longest `Retry-After` of a target that keeps the circuit open.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Whether the target of one action works, as the attempts so far found it.
+/// Records whether the target of one action works.
 ///
-/// Closed, everybody may try. Open, nobody may until a pause is over; then the event that
-/// has waited longest tries alone. If that fails, it goes to the end of the line and the
-/// pause gets longer, up to the longest backoff: so an event that fails through a fault of
-/// its own does not keep the circuit open for longer than it takes until another's turn.
+/// A closed circuit lets every event try. An open one lets none try until a pause is over; then
+/// it is half-open, and the event that has waited longest tries alone, as the probe. If the
+/// probe fails, its event goes to the end of the queue, and the next pause is longer, up to the
+/// longest backoff. So an event that always fails keeps the circuit open only until the probe of
+/// another event succeeds.
 ///
-/// While it is open the process is not ready, and once enough events wait, nothing new is
-/// read. Nothing is dead-lettered.
+/// While the circuit is not closed, the process is not ready, and reading pauses once enough
+/// events wait. No event is dead-lettered.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     action: ActionName,
     condition: String,
-    patience: RetryPolicy,
-    state: Mutex<State>,
-    /// Those who wait while it is open, in the order in which they came.
-    line: tokio::sync::Mutex<()>,
+    retry: RetryPolicy,
+    circuit: Mutex<Circuit>,
+    /// Held by the probe. The queue for this lock is the order of the probes.
+    probe: tokio::sync::Mutex<()>,
     closed: Notify,
     health: Health,
     metrics: HandlerMetrics,
     clock: Clock,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// Since the last success.
-    failures: u32,
-    open: Option<Open>,
-}
-
 #[derive(Debug)]
-struct Open {
-    until: Duration,
+struct Circuit {
+    state: CircuitState,
+    /// Consecutive failures.
+    failures: u32,
+    /// The pauses to come, since the circuit has opened.
     backoffs: ExponentialBackoff,
 }
 
-/// Leave to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CircuitState {
+    Closed,
+    Open { until: Duration },
+    HalfOpen,
+}
+
+/// Permission to make an attempt.
 #[derive(Debug)]
 pub struct Permit<'a> {
-    /// Held by the one who tries while the circuit is open.
-    probe: Option<Turn<'a, ()>>,
+    /// Held by an attempt that probes a half-open circuit.
+    probe: Option<AsyncMutexGuard<'a, ()>>,
 }
 
 impl CircuitBreaker {
-    /// Of a target that nobody has tried yet. It opens for as long as `patience` says.
+    /// Creates a closed circuit. `retry` sets the pauses of an open one.
     #[must_use]
     pub fn new(
         action: ActionName,
-        patience: RetryPolicy,
+        retry: RetryPolicy,
         health: Health,
         metrics: HandlerMetrics,
     ) -> Self {
         Self {
             condition: format!("action {action}"),
             action,
-            patience,
-            state: Mutex::default(),
-            line: tokio::sync::Mutex::default(),
+            retry,
+            circuit: Mutex::new(Circuit {
+                state: CircuitState::Closed,
+                failures: 0,
+                backoffs: retry.backoffs(),
+            }),
+            probe: tokio::sync::Mutex::default(),
             closed: Notify::new(),
             health,
             metrics,
@@ -85,34 +93,40 @@ impl CircuitBreaker {
         }
     }
 
-    /// Waits until there is leave to try.
-    pub async fn admit(&self) -> Permit<'_> {
-        if self.pause().is_none() {
+    /// Waits until an attempt may be made.
+    pub async fn acquire(&self) -> Permit<'_> {
+        if self.is_closed() {
             return Permit { probe: None };
         }
-        let turn = self.line.lock().await;
+        let probe = self.probe.lock().await;
         loop {
-            match self.pause() {
-                None => return Permit { probe: None },
-                Some(Duration::ZERO) => return Permit { probe: Some(turn) },
-                Some(pause) => tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = self.closed.notified() => {}
-                },
+            let pause = match self.try_half_open() {
+                CircuitState::Closed => return Permit { probe: None },
+                CircuitState::HalfOpen => return Permit { probe: Some(probe) },
+                CircuitState::Open { until } => until.saturating_sub(self.clock.elapsed()),
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.closed.notified() => {}
             }
         }
     }
 
-    /// Whether `pass` still holds: it may have been given before the circuit opened.
-    pub fn is_valid(&self, pass: &Permit<'_>) -> bool {
-        pass.probe.is_some() || self.pause().is_none()
+    /// Returns whether `permit` is still valid: the circuit may have opened since.
+    pub fn is_valid(&self, permit: &Permit<'_>) -> bool {
+        permit.probe.is_some() || self.is_closed()
     }
 
-    /// An attempt went like this; whether a failure is the target's rather than the
-    /// event's. `jitter` is a fresh random number from 0 to 1.
-    pub fn note(&self, pass: &Permit<'_>, result: &Result<(), ActionError>, jitter: f64) -> bool {
-        let (what, reason, asked) = match result {
-            // A target that refuses works.
+    /// Records the result of an attempt. Returns whether the target rather than the event is at
+    /// fault. `jitter` is a random number from 0 to 1.
+    pub fn record(
+        &self,
+        permit: &Permit<'_>,
+        result: &Result<(), ActionError>,
+        jitter: f64,
+    ) -> bool {
+        let (problem, reason, retry_after) = match result {
+            // A target that refuses an event works.
             Ok(()) | Err(ActionError::Permanent { .. }) => {
                 self.close();
                 return false;
@@ -124,57 +138,67 @@ impl CircuitBreaker {
             }) => ("keeps failing", reason, *retry_after),
         };
         let reachable = !matches!(result, Err(ActionError::Unreachable { .. }));
-        let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
-        let was_open = state.open.is_some();
-        if !was_open && reachable && state.failures < FAILURES_TO_OPEN {
+        let mut circuit = self.circuit();
+        circuit.failures = circuit.failures.saturating_add(1);
+        let was_closed = circuit.state == CircuitState::Closed;
+        if was_closed && reachable && circuit.failures < FAILURE_THRESHOLD {
             return false;
         }
-        if !was_open || pass.probe.is_some() {
-            let open = state.open.get_or_insert_with(|| Open {
-                until: Duration::ZERO,
-                backoffs: self.patience.backoffs(),
-            });
-            // Never less than half: to come back at once is no pause.
-            let pause = self.patience.next(&mut open.backoffs);
-            let pause = pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-            let asked = asked.unwrap_or_default().min(LONGEST_PAUSE);
-            open.until = self.clock.elapsed() + pause.max(asked);
+        if was_closed {
+            circuit.backoffs = self.retry.backoffs();
         }
-        drop(state);
-        let reason = format!("its target {what}: {reason}");
+        if was_closed || permit.probe.is_some() {
+            // At least half of the backoff: retrying at once would be no pause.
+            let pause = self.retry.next(&mut circuit.backoffs);
+            let pause = pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
+            let retry_after = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            circuit.state = CircuitState::Open {
+                until: self.clock.elapsed() + pause.max(retry_after),
+            };
+        }
+        drop(circuit);
+        let reason = format!("its target {problem}: {reason}");
         self.health.set_not_ready(self.condition.clone(), &reason);
-        if !was_open {
-            self.metrics.circuit_open(self.action.as_str(), true);
+        if was_closed {
+            self.metrics.set_circuit_open(self.action.as_str(), true);
             tracing::warn!(action = %self.action, reason, "circuit open: events wait");
         }
         true
     }
 
-    /// The target works, or nobody here waits for it any more.
+    /// Closes the circuit: the target works, or the waiting events have been cancelled.
     pub fn close(&self) {
-        let was_open = {
-            let mut state = self.state();
-            state.failures = 0;
-            state.open.take().is_some()
+        let was_closed = {
+            let mut circuit = self.circuit();
+            circuit.failures = 0;
+            std::mem::replace(&mut circuit.state, CircuitState::Closed) == CircuitState::Closed
         };
-        if was_open {
+        if !was_closed {
             self.closed.notify_one();
             self.health.set_ready(&self.condition);
-            self.metrics.circuit_open(self.action.as_str(), false);
+            self.metrics.set_circuit_open(self.action.as_str(), false);
             tracing::info!(action = %self.action, "circuit closed: events no longer wait");
         }
     }
 
-    /// How long nobody may try, if it is open.
-    fn pause(&self) -> Option<Duration> {
-        let state = self.state();
-        let open = state.open.as_ref()?;
-        Some(open.until.saturating_sub(self.clock.elapsed()))
+    /// Half-opens an open circuit whose pause is over; for the holder of the probe lock. A
+    /// circuit that is half-open already has lost its probe: an attempt that panicked.
+    fn try_half_open(&self) -> CircuitState {
+        let mut circuit = self.circuit();
+        if let CircuitState::Open { until } = circuit.state
+            && until <= self.clock.elapsed()
+        {
+            circuit.state = CircuitState::HalfOpen;
+        }
+        circuit.state
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_closed(&self) -> bool {
+        self.circuit().state == CircuitState::Closed
+    }
+
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The thread that reads events, hands them out, and commits what is finished.
+//! The thread that reads events, dispatches them and commits the finished ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Receiver;
@@ -13,161 +13,157 @@ use tokio_util::sync::CancellationToken;
 
 use super::assignments::Assignments;
 use super::event::Trigger;
+use super::in_flight::{Completion, InFlight, record_bytes};
 use super::partitions::Partitions;
-use super::work::{Completion, Work};
 use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::{Health, Heartbeat};
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Member, Rebalance};
 
-/// How long to wait for a record: also how soon a stop is noticed.
-const POLL: Duration = Duration::from_millis(100);
-/// How long a full house is waited out before partitions are paused, which throws away
-/// what has been prefetched.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// Between two commits.
+/// The longest wait for a record, and so for noticing a stop.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long the limits may be reached before partitions are paused. A pause discards prefetched
+/// records.
+const PAUSE_DELAY: Duration = Duration::from_millis(500);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
-/// For what is under way to finish when its partition is wanted elsewhere.
-const REVOKE_LIMIT: Duration = Duration::from_secs(10);
-/// The same when the process stops.
-const STOP_LIMIT: Duration = Duration::from_secs(3);
-/// The loop comes round within [`REVOKE_LIMIT`] and a commit's session timeout.
-const MAX_SILENCE: Duration = Duration::from_secs(45);
-/// What an event takes beside its value: key, headers, the decoded form.
-const OVERHEAD_BYTES: usize = 1024;
-/// The thread's state.
-pub struct Reader<D> {
+/// The time that attempts under way have to finish when their partition is revoked.
+const REVOKE_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time that attempts under way have to finish when the process stops.
+const STOP_DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Above [`REVOKE_DRAIN_TIMEOUT`] plus the session timeout, which bounds a commit.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Reads the events of one topic as a member of a consumer group. `D` dispatches them to the
+/// tasks that run their actions.
+pub struct EventConsumer<D> {
     /// Subscribed to the topic.
     pub member: Member,
-    /// What is read.
     pub topic: String,
-    /// What its events are about.
+    /// The kind of event that the topic carries.
     pub trigger: Trigger,
-    /// What is owned.
     pub partitions: Partitions,
-    /// Those that somebody has paused; none where they cannot be.
-    pub paused: Option<watch::Receiver<BTreeSet<i32>>>,
-    /// Knows where they end.
+    /// The partitions that an operator has paused; `None` where pauses do not apply.
+    pub operator_paused: Option<watch::Receiver<BTreeSet<i32>>>,
     pub ends: EndOffsetWatch,
-    /// The latest of that.
+    /// The latest end offsets.
     pub last_ends: BTreeMap<i32, i64>,
-    /// Whom to tell how far they have come.
+    /// Receives the progress, for process reports.
     pub assignments: Assignments,
-    /// Where work goes.
     pub dispatch: D,
-    /// Where it comes back from.
+    /// One for each dispatched event.
     pub completions: Receiver<Completion>,
-    /// Whether to go on.
     pub stop: CancellationToken,
-    /// Whom to tell of the group.
     pub health: Health,
-    /// What is counted.
     pub metrics: HandlerMetrics,
-    /// Measures intervals.
     pub clock: Clock,
 }
 
-impl<D: Fn(Work)> Reader<D> {
-    /// Reads until it is told to stop, then waits a little for what is under way, commits,
-    /// and leaves the group.
+impl<D: Fn(InFlight)> EventConsumer<D> {
+    /// Reads until the stop signal, then drains what is in flight, commits, and leaves the
+    /// group.
     ///
     /// # Errors
     /// If the consumer fails for good, does not rejoin its group, or a partition stalls.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.health
-            .set_not_ready(condition(self.trigger), "waiting to be given partitions");
-        let pulse = self
+            .set_not_ready(condition(self.trigger), "waiting for an assignment");
+        let heartbeat = self
             .health
-            .heartbeat(format!("consumer of {}", self.topic), MAX_SILENCE);
-        let outcome = self.read(&pulse);
+            .heartbeat(format!("consumer of {}", self.topic), HEARTBEAT_TIMEOUT);
+        let result = self.poll_until_stopped(&heartbeat);
         self.health
-            .set_not_ready(condition(self.trigger), "leaving");
+            .set_not_ready(condition(self.trigger), "leaving the group");
         let owned = self.partitions.owned();
-        self.settle(&owned, STOP_LIMIT);
-        outcome
+        self.drain(&owned, STOP_DRAIN_TIMEOUT);
+        result
     }
 
-    fn read(&mut self, pulse: &Heartbeat) -> anyhow::Result<()> {
+    fn poll_until_stopped(&mut self, heartbeat: &Heartbeat) -> anyhow::Result<()> {
         let mut committed_at = self.clock.elapsed();
         while !self.stop.is_cancelled() {
-            pulse.beat();
-            self.make_room()?;
+            heartbeat.beat();
+            self.wait_for_capacity();
+            self.apply_pauses()?;
             let now = self.clock.elapsed();
             if now.saturating_sub(committed_at) >= COMMIT_INTERVAL {
                 committed_at = now;
                 self.commit(&self.partitions.owned(), CommitMode::Async);
-                self.tell();
+                self.report_progress();
             }
             let consumer = self.member.consumer();
-            let polled = consumer.poll(POLL);
+            let polled = consumer.poll(POLL_TIMEOUT);
             match polled.map(|record| record.map(|record| record.detach())) {
                 Some(Ok(record)) => self.deliver(record),
                 Some(Err(error)) => consumer.check(error)?,
                 None => {}
             }
             while let Some(rebalance) = self.member.next_rebalance() {
-                self.follow(rebalance)?;
+                self.handle_rebalance(rebalance)?;
             }
             self.check_member()?;
         }
         Ok(())
     }
 
-    /// Hands out a record. One of a partition given back in the meantime is dropped: it
-    /// has not been committed.
+    /// Dispatches a record. A record of a partition that has been revoked in the meantime is
+    /// dropped: its offset is not committed.
     fn deliver(&mut self, record: OwnedMessage) {
-        let bytes = record.payload().map_or(0, <[u8]>::len) + OVERHEAD_BYTES;
         let (partition, offset) = (record.partition(), record.offset());
-        if let Some((in_flight, lease)) = self.partitions.start(partition, offset, bytes) {
+        let bytes = record_bytes(&record);
+        if let Some(lease) = self.partitions.start(partition, offset, bytes) {
             self.metrics
-                .in_flight(self.trigger, self.partitions.in_flight());
-            (self.dispatch)(Work::new(self.trigger, in_flight, record, lease));
+                .set_in_flight(self.trigger, self.partitions.in_flight());
+            (self.dispatch)(InFlight::new(self.trigger, record, lease));
         }
     }
 
-    /// Takes back what is done. If too much is in flight, waits a moment, then pauses, so
-    /// that polling can go on: the group takes a consumer that does not poll for dead.
-    fn make_room(&mut self) -> Result<(), KafkaError> {
-        let deadline = self.clock.elapsed() + PATIENCE;
-        while let Ok(completions) = self.completions.try_recv() {
-            self.partitions.end(completions);
+    /// Collects completions. If the limits are reached, waits up to [`PAUSE_DELAY`] for more.
+    fn wait_for_capacity(&mut self) {
+        let deadline = self.clock.elapsed() + PAUSE_DELAY;
+        while let Ok(completion) = self.completions.try_recv() {
+            self.partitions.complete(&completion);
         }
-        while self.partitions.full() && self.take_back(deadline) {}
+        while self.partitions.is_full() && self.wait_for_completion(deadline) {}
         self.metrics
-            .in_flight(self.trigger, self.partitions.in_flight());
-        if let Some(paused) = &self.paused {
-            self.partitions.hold(&paused.borrow());
+            .set_in_flight(self.trigger, self.partitions.in_flight());
+    }
+
+    /// Pauses and resumes partitions, so that polling can continue under backpressure: the group
+    /// evicts a member that does not poll.
+    fn apply_pauses(&mut self) -> Result<(), KafkaError> {
+        if let Some(paused) = &self.operator_paused {
+            self.partitions.set_operator_paused(&paused.borrow());
         }
-        let change = self.partitions.repause();
-        self.metrics.paused(self.trigger, self.partitions.paused());
-        if !change.pause.is_empty() {
-            if self.partitions.paused() > 0 {
-                tracing::debug!(partitions = ?change.pause, "paused: too much is in flight");
+        let changes = self.partitions.update_pauses();
+        let backpressured = self.partitions.backpressured();
+        self.metrics.set_backpressured(self.trigger, backpressured);
+        if !changes.pause.is_empty() {
+            if backpressured > 0 {
+                tracing::debug!(partitions = ?changes.pause, "paused: too many events in flight");
             }
-            self.member.consumer().pause(&change.pause)?;
+            self.member.consumer().pause(&changes.pause)?;
         }
-        if !change.resume.is_empty() {
-            tracing::debug!(partitions = ?change.resume, "resumed");
-            self.member.consumer().resume(&change.resume)?;
+        if !changes.resume.is_empty() {
+            tracing::debug!(partitions = ?changes.resume, "resumed");
+            self.member.consumer().resume(&changes.resume)?;
         }
         Ok(())
     }
 
-    /// Tells how far it has come.
-    fn tell(&mut self) {
+    /// Publishes the consumer's progress to reports, metrics and health.
+    fn report_progress(&mut self) {
         self.ends.watch(self.partitions.owned());
         if let Some(answer) = self.ends.poll() {
             self.last_ends = answer.ends.into_iter().collect();
         }
         let positions = self.positions();
         self.assignments
-            .tell(&self.topic, &self.partitions, &positions, &self.last_ends);
-        if self.paused.is_some() {
-            let mut held = self.partitions.owned();
-            held.retain(|partition| self.partitions.is_held(*partition));
-            self.metrics.held(self.trigger, held.len());
-            self.health.note_paused(&held);
+            .update(&self.topic, &self.partitions, &positions, &self.last_ends);
+        if self.operator_paused.is_some() {
+            let paused = self.partitions.operator_paused();
+            self.metrics.set_operator_paused(self.trigger, paused.len());
+            self.health.note_paused(&paused);
         }
     }
 
@@ -175,7 +171,7 @@ impl<D: Fn(Work)> Reader<D> {
     fn check_member(&mut self) -> anyhow::Result<()> {
         let (partitions, ends) = (&self.partitions, &self.last_ends);
         self.member.check(|consumer| {
-            let active = partitions.read();
+            let active = partitions.unpaused();
             let mut unread = consumer.positions();
             unread.retain(|(partition, position)| {
                 let end = ends.get(partition);
@@ -185,25 +181,18 @@ impl<D: Fn(Work)> Reader<D> {
         })
     }
 
-    /// Waits for one in_flight; whether one came before the deadline.
-    fn take_back(&mut self, deadline: Duration) -> bool {
-        let left = deadline.saturating_sub(self.clock.elapsed());
-        let Ok(completions) = self.completions.recv_timeout(left) else {
+    /// Waits for one completion. Returns false if none arrives before the deadline.
+    fn wait_for_completion(&mut self, deadline: Duration) -> bool {
+        let timeout = deadline.saturating_sub(self.clock.elapsed());
+        let Ok(completion) = self.completions.recv_timeout(timeout) else {
             return false;
         };
-        self.partitions.end(completions);
+        self.partitions.complete(&completion);
         true
     }
 
-    fn follow(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
+    fn handle_rebalance(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
         let kind = rebalance.kind();
-        self.obey(rebalance)?;
-        let partitions = self.partitions.owned().len();
-        self.metrics.rebalanced(self.trigger, kind, partitions);
-        Ok(())
-    }
-
-    fn obey(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
         match rebalance {
             Rebalance::Assigned(ids) => {
                 tracing::info!(partitions = ?ids, "assigned");
@@ -213,16 +202,18 @@ impl<D: Fn(Work)> Reader<D> {
             }
             Rebalance::Revoked(ids) => {
                 tracing::info!(partitions = ?ids, "revoked");
-                self.settle(&ids, REVOKE_LIMIT);
+                self.drain(&ids, REVOKE_DRAIN_TIMEOUT);
                 self.release(&ids)?;
             }
             Rebalance::Lost(ids) => {
                 tracing::warn!(partitions = ?ids, "lost");
                 self.health
-                    .set_not_ready(condition(self.trigger), "expelled; joining again");
+                    .set_not_ready(condition(self.trigger), "evicted from the group; rejoining");
                 self.release(&ids)?;
             }
         }
+        let partitions = self.partitions.owned().len();
+        self.metrics.count_rebalance(self.trigger, kind, partitions);
         Ok(())
     }
 
@@ -231,20 +222,20 @@ impl<D: Fn(Work)> Reader<D> {
         self.member.consumer().unassign(ids)
     }
 
-    /// Lets partitions come to rest: nothing new is begun, what is under way may finish
-    /// within `limit`, and what is finished is committed.
-    fn settle(&mut self, partitions: &[i32], limit: Duration) {
+    /// Drains partitions: starts no further events, waits up to `timeout` for attempts under
+    /// way, and commits the finished events.
+    fn drain(&mut self, partitions: &[i32], timeout: Duration) {
         partitions
             .iter()
             .for_each(|&id| self.partitions.release(id));
-        let deadline = self.clock.elapsed() + limit;
-        while self.partitions.busy(partitions) {
-            if !self.take_back(deadline) {
-                tracing::warn!("actions under way did not finish in time; they will be repeated");
+        let deadline = self.clock.elapsed() + timeout;
+        while self.partitions.any_in_flight(partitions) {
+            if !self.wait_for_completion(deadline) {
+                tracing::warn!("attempts under way did not finish in time; they will be repeated");
                 break;
             }
         }
-        // Earlier commits may still be on their way, and may fail.
+        // Asynchronous commits may still be under way, and may fail.
         self.partitions.forget_commits();
         self.commit(partitions, CommitMode::Sync);
     }
@@ -254,12 +245,12 @@ impl<D: Fn(Work)> Reader<D> {
             self.partitions.forget_commits();
         }
         let positions = self.positions();
-        let progress = self.partitions.progress(partitions, &positions);
-        if progress.is_empty() {
+        let offsets = self.partitions.offsets_to_commit(partitions, &positions);
+        if offsets.is_empty() {
             return;
         }
-        if let Err(error) = self.member.consumer().commit_offsets(&progress, mode) {
-            tracing::warn!(%error, "a commit failed; what it covered may be done again");
+        if let Err(error) = self.member.consumer().commit_offsets(&offsets, mode) {
+            tracing::warn!(%error, "commit failed; some events may be redelivered");
             self.partitions.forget_commits();
         }
     }
@@ -269,10 +260,10 @@ impl<D: Fn(Work)> Reader<D> {
     }
 }
 
-/// What the process is not ready for until it has been told what is its own.
+/// The readiness condition that is met while the consumer has an assignment.
 fn condition(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::Ending => "group",
-        Trigger::Warning => "group of warnings",
+        Trigger::Warning => "warnings group",
     }
 }

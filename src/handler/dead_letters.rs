@@ -1,15 +1,15 @@
-//! The dead-letter topic of terminal events: nothing counts as written before the brokers
-//! have said so, and nothing is dropped because they do not.
+//! Writes the dead letters of terminal events. A dead letter counts as written once the brokers
+//! acknowledge it; until then the write is retried.
 
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::FutureRecord;
 
-use super::work::{Malformed, Work};
+use super::in_flight::{InFlight, MalformedEvent};
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::Health;
 use crate::kafka::errors::WithHint;
@@ -17,62 +17,59 @@ use crate::kafka::recreating_producer::RecreatingProducer;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{self, Cause, Origin};
 
-/// How long librdkafka tries to deliver before it reports back; this tries on for ever.
+/// The time that librdkafka tries to deliver before it reports an error. The write is then
+/// retried.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between two tries.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
-/// Larger than anything a broker would take: the source topic has judged the size already.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Above any broker limit: the source topic has already bounded the size.
 const MAX_MESSAGE_BYTES: &str = "100000000";
-/// What the process is not ready for while dead letters cannot be written.
+/// The readiness condition that fails while dead letters cannot be written.
 const CONDITION: &str = "dead letters";
 
-/// Why an event is a dead letter.
+/// The reason of a dead letter, as header and metric label. Of several reasons, the last in this
+/// order applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// It is no terminal event.
+pub enum FailureReason {
+    /// The record is not a terminal event.
     Malformed,
-    /// A target refused it.
+    /// A target refused the event.
     Refused,
-    /// Its attempts or its time were used up; it may work later.
+    /// Attempts or total time were used up; a redrive may succeed.
     Exhausted,
 }
 
-/// What a dead letter says.
+/// The failure of an event, as the headers of its dead letter describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedEvent {
-    reason: Reason,
+    reason: FailureReason,
     error: String,
     attempts: u32,
+    /// Names of the actions that have not succeeded, joined by commas.
     pending_actions: String,
 }
 
-/// An action that was given up.
+/// The failure of one action for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedAction {
-    /// Its name.
     pub action: String,
-    /// Why, for machines.
-    pub reason: Reason,
-    /// Why, for people.
+    pub reason: FailureReason,
     pub error: String,
-    /// How often it was tried.
     pub attempts: u32,
 }
 
 /// Writes dead letters.
-pub struct DeadLetters {
+pub struct DeadLetterWriter {
     topic: String,
     producer: RecreatingProducer,
     health: Health,
     metrics: HandlerMetrics,
 }
 
-/// The event was released before its dead letter was written.
+/// The partition was released before the event was finished.
 #[derive(Debug)]
 pub struct Cancelled;
 
-impl Reason {
-    /// All of them, as headers and metrics have them.
+impl FailureReason {
     pub const ALL: [&'static str; 3] = [
         Self::Malformed.as_str(),
         Self::Refused.as_str(),
@@ -89,21 +86,20 @@ impl Reason {
 }
 
 impl FailedEvent {
-    /// For a record that is not a terminal event: all of `actions` are pending.
+    /// The failure of a record that does not decode: all of `actions` are pending.
     #[must_use]
-    pub fn malformed<'a>(error: &Malformed, actions: impl Iterator<Item = &'a str>) -> Self {
+    pub fn malformed<'a>(error: &MalformedEvent, actions: impl Iterator<Item = &'a str>) -> Self {
         Self {
-            reason: Reason::Malformed,
+            reason: FailureReason::Malformed,
             error: error.to_string(),
             attempts: 0,
             pending_actions: join(actions, ","),
         }
     }
 
-    /// Of an event that some actions were given up on; none if there are none. Of several
-    /// reasons, the one that leaves the most hope counts.
+    /// The failure of an event with these failed actions; `None` if there are none.
     #[must_use]
-    pub fn given_up(actions: &[FailedAction]) -> Option<Self> {
+    pub fn of(actions: &[FailedAction]) -> Option<Self> {
         let errors = actions
             .iter()
             .map(|action| format!("{}: {}", action.action, action.error));
@@ -117,45 +113,45 @@ impl FailedEvent {
 }
 
 impl FailedAction {
-    /// Somebody, a policy or a redrive, asks for an action that there is not.
+    /// A policy or a redrive names an action that the actions file does not have.
     #[must_use]
     pub fn unknown(action: &str) -> Self {
         Self {
             action: action.to_owned(),
-            reason: Reason::Refused,
+            reason: FailureReason::Refused,
             error: "the actions file has no action of this name".to_owned(),
             attempts: 0,
         }
     }
 
-    /// What was to be warned of has happened.
+    /// The session of a warning has ended.
     #[must_use]
-    pub fn too_late(action: &str, attempts: u32) -> Self {
+    pub fn outdated(action: &str, attempts: u32) -> Self {
         Self {
             action: action.to_owned(),
-            reason: Reason::Exhausted,
-            error: "the session is over by now".to_owned(),
+            reason: FailureReason::Exhausted,
+            error: "the session has ended".to_owned(),
             attempts,
         }
     }
 
-    /// A panic is a defect, but no reason to lose the event or to stop at it for ever.
+    /// The action panicked. The defect neither loses the event nor blocks the partition.
     #[must_use]
     pub fn panicked(action: &str) -> Self {
         Self {
             action: action.to_owned(),
-            reason: Reason::Refused,
-            error: "the action panicked; please report this as a defect".to_owned(),
+            reason: FailureReason::Refused,
+            error: "the action panicked; please report this defect".to_owned(),
             attempts: 1,
         }
     }
 }
 
-impl DeadLetters {
-    /// A writer to `topic`. `config` says how to reach Kafka.
+impl DeadLetterWriter {
+    /// Creates a writer to `topic`.
     ///
     /// # Errors
-    /// If the configuration cannot be used.
+    /// If librdkafka does not accept the configuration.
     pub fn new(
         mut config: ClientConfig,
         topic: String,
@@ -178,75 +174,74 @@ impl DeadLetters {
         })
     }
 
-    /// Writes the dead letter of an event: its bytes and key untouched, the reasons behind
-    /// the headers that it had. Tries until the brokers confirm it.
+    /// Writes the dead letter of an event: key and value unchanged, the failure appended to the
+    /// headers. Retries until the brokers acknowledge it.
     ///
     /// # Errors
-    /// [`Cancelled`] if the event was, before they did.
-    pub async fn write(&self, work: &Work, letter: &FailedEvent) -> Result<(), Cancelled> {
-        let headers = self.headers(work, letter);
+    /// [`Cancelled`] if the partition is released first.
+    pub async fn write(&self, in_flight: &InFlight, failed: &FailedEvent) -> Result<(), Cancelled> {
+        let record = &in_flight.record;
+        let headers = headers(record, failed);
         loop {
-            let record = FutureRecord {
+            let letter = FutureRecord {
                 topic: &self.topic,
                 partition: None,
-                payload: work.record.payload(),
-                key: work.record.key(),
+                payload: record.payload(),
+                key: record.key(),
                 timestamp: None,
                 headers: Some(headers.clone()),
             };
-            match self.producer.send(record, DELIVERY_TIMEOUT).await {
+            match self.producer.send(letter, DELIVERY_TIMEOUT).await {
                 Ok(_) => break,
-                Err(error) => self.explain(&error),
+                Err(error) => self.report(&error),
             }
-            if !work.pause(RETRY_WAIT).await {
+            if !in_flight.sleep(RETRY_INTERVAL).await {
                 return Err(Cancelled);
             }
         }
         self.health.set_ready(CONDITION);
-        let reason = letter.reason.as_str();
-        self.metrics.dead_letter(reason);
-        let in_flight = work.in_flight;
+        let reason = failed.reason.as_str();
+        self.metrics.count_dead_letter(reason);
         tracing::warn!(
-            partition = in_flight.partition,
-            offset = in_flight.offset,
+            partition = record.partition(),
+            offset = record.offset(),
             reason,
-            pending_actions = letter.pending_actions,
+            pending_actions = failed.pending_actions,
             topic = self.topic,
             "event dead-lettered"
         );
         Ok(())
     }
 
-    fn headers(&self, work: &Work, letter: &FailedEvent) -> OwnedHeaders {
-        let record = &work.record;
-        let existing = record.headers().cloned().unwrap_or_else(OwnedHeaders::new);
-        let cause = Cause {
-            reason: letter.reason.as_str(),
-            error: letter.error.clone(),
-            attempts: letter.attempts,
-        };
-        let origin = Origin {
-            topic: record.topic(),
-            partition: record.partition(),
-            offset: record.offset(),
-            timestamp: Timestamp::from_millis(record.timestamp().to_millis().unwrap_or_default()),
-        };
-        dead_letter::headers(existing, &cause, origin).insert(Header {
-            key: dead_letter::PENDING_ACTIONS,
-            value: Some(&letter.pending_actions),
-        })
-    }
-
-    fn explain(&self, error: &KafkaError) {
+    fn report(&self, error: &KafkaError) {
         let topic = &self.topic;
         let reason = format!(
-            "cannot write to {topic}: {}; see that it exists, that this user may write to \
-             it and that its max.message.bytes is no smaller than the source topic's",
+            "cannot write to {topic}: {}; check that the topic exists, that this user may write \
+             to it and that its max.message.bytes is at least that of the source topic",
             WithHint(error)
         );
-        tracing::error!(reason, "a dead letter waits; trying again");
+        tracing::error!(reason, "dead letter not written; retrying");
         self.health.set_not_ready(CONDITION, reason);
     }
+}
+
+fn headers(record: &OwnedMessage, failed: &FailedEvent) -> OwnedHeaders {
+    let existing = record.headers().cloned().unwrap_or_else(OwnedHeaders::new);
+    let cause = Cause {
+        reason: failed.reason.as_str(),
+        error: failed.error.clone(),
+        attempts: failed.attempts,
+    };
+    let origin = Origin {
+        topic: record.topic(),
+        partition: record.partition(),
+        offset: record.offset(),
+        timestamp: Timestamp::from_millis(record.timestamp().to_millis().unwrap_or_default()),
+    };
+    dead_letter::headers(existing, &cause, origin).insert(Header {
+        key: dead_letter::PENDING_ACTIONS,
+        value: Some(&failed.pending_actions),
+    })
 }
 
 fn join(parts: impl Iterator<Item = impl AsRef<str>>, separator: &str) -> String {

@@ -1,4 +1,4 @@
-//! What the handler acts on: a session that is over, or one that will be soon.
+//! Events that trigger actions: endings and warnings.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,36 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::session::Timestamp;
 use crate::wire::terminal::{
     ENDED_TYPE, EXPIRING_TYPE, EndReason, PolicyRef, SessionEnded, SessionExpiring,
 };
+use crate::wire::time;
 
-/// An event as it was read.
+/// A decoded record of a topic that triggers actions.
 #[derive(Clone, Debug)]
-pub enum Event {
-    /// A terminal event.
+pub enum TriggerEvent {
+    /// A terminal event: the session has ended.
     Ended(SessionEnded),
-    /// A warning.
+    /// A warning: the session is about to end.
     Expiring(SessionExpiring),
 }
 
-/// What an event is about.
+/// The kind of an event that triggers actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
-    /// A session is over.
     Ending,
-    /// A session will be over soon.
     Warning,
 }
 
-/// On which triggers an action runs: `on` in the actions file.
+/// The triggers on which an action runs: `on` in the actions file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<Trigger>", expecting = "a list of ending and warning")]
 pub struct Triggers(Vec<Trigger>);
 
-impl Event {
-    /// The idempotency key: the same in every delivery.
+impl TriggerEvent {
+    /// The idempotency key, equal in all deliveries of the event.
     #[must_use]
     pub fn id(&self) -> Uuid {
         match self {
@@ -44,7 +44,6 @@ impl Event {
         }
     }
 
-    /// Which session.
     #[must_use]
     pub fn session_id(&self) -> &str {
         match self {
@@ -53,7 +52,7 @@ impl Event {
         }
     }
 
-    /// Whose, as a JSON literal.
+    /// The user id, as a JSON literal.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         let user = match self {
@@ -63,7 +62,6 @@ impl Event {
         user.as_deref().map(RawValue::get)
     }
 
-    /// Why it is over, or will be.
     #[must_use]
     pub fn reason(&self) -> EndReason {
         match self {
@@ -72,7 +70,7 @@ impl Event {
         }
     }
 
-    /// The policy that it ran under, or runs under.
+    /// The session's policy.
     #[must_use]
     pub fn policy(&self) -> &PolicyRef {
         match self {
@@ -81,7 +79,7 @@ impl Event {
         }
     }
 
-    /// When it was over, or will be; RFC 3339.
+    /// The time of the session's end, past or expected; RFC 3339.
     #[must_use]
     pub fn ends_at(&self) -> &str {
         match self {
@@ -90,7 +88,6 @@ impl Event {
         }
     }
 
-    /// What the session's own events said of it.
     #[must_use]
     pub fn attributes(&self) -> &BTreeMap<String, String> {
         match self {
@@ -99,7 +96,15 @@ impl Event {
         }
     }
 
-    /// What it is about.
+    /// Returns whether the event is a warning of an end that has passed at `now`.
+    #[must_use]
+    pub fn is_outdated(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Ended(_) => false,
+            Self::Expiring(event) => time::parse(&event.expires_at).is_some_and(|at| at <= now),
+        }
+    }
+
     #[must_use]
     pub fn trigger(&self) -> Trigger {
         match self {
@@ -110,18 +115,18 @@ impl Event {
 }
 
 impl Trigger {
-    /// Reads an event of this kind.
+    /// Decodes an event of this kind.
     ///
     /// # Errors
-    /// If it is none.
-    pub fn read(self, value: &[u8]) -> Result<Event, serde_json::Error> {
+    /// If `value` is not JSON, or fields are missing or have the wrong type.
+    pub fn decode(self, value: &[u8]) -> Result<TriggerEvent, serde_json::Error> {
         match self {
-            Self::Ending => serde_json::from_slice(value).map(Event::Ended),
-            Self::Warning => serde_json::from_slice(value).map(Event::Expiring),
+            Self::Ending => serde_json::from_slice(value).map(TriggerEvent::Ended),
+            Self::Warning => serde_json::from_slice(value).map(TriggerEvent::Expiring),
         }
     }
 
-    /// As it is written in the actions file.
+    /// The name in the actions file, in templates and in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -141,9 +146,8 @@ impl Trigger {
 }
 
 impl Triggers {
-    /// Whether `trigger` is one of them.
     #[must_use]
-    pub fn include(&self, trigger: Trigger) -> bool {
+    pub fn contains(&self, trigger: Trigger) -> bool {
         self.0.contains(&trigger)
     }
 }
@@ -159,7 +163,9 @@ impl TryFrom<Vec<Trigger>> for Triggers {
 
     fn try_from(list: Vec<Trigger>) -> Result<Self, Self::Error> {
         if list.is_empty() {
-            return Err("on: names no trigger, so the action would never run; leave it out");
+            return Err(
+                "on: is empty, so the action would never run; name a trigger or omit the field",
+            );
         }
         Ok(Self(list))
     }

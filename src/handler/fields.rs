@@ -1,4 +1,4 @@
-//! Fields that several kinds of action have.
+//! Field types that several actions share, and configuration errors.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,21 +12,20 @@ use crate::wire;
 
 pub use super::secret::{Secret, SecretError, SecretRef};
 
-/// The longest name of an action, in bytes; as of a DNS label.
+/// The limit of a DNS label.
 const MAX_NAME_BYTES: usize = 63;
 
-/// What an action is called: lower-case letters, digits and inner hyphens, so that it can
-/// stand in headers, metric labels and Kubernetes names as it is.
+/// The name of an action: lower-case letters, digits and inner hyphens, so that it is valid in
+/// headers, metric labels and Kubernetes names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ActionName(String);
 
 impl ActionName {
-    /// The name of the only action of its kind; kinds are named by the same rules.
-    pub(in crate::handler) fn of_kind(kind: &'static str) -> Self {
-        Self(kind.to_owned())
+    /// Names an action after its type. Type names are valid action names.
+    pub(in crate::handler) fn of_type(action_type: &'static str) -> Self {
+        Self(action_type.to_owned())
     }
 
-    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,15 +43,15 @@ impl FromStr for ActionName {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let fits = (1..=MAX_NAME_BYTES).contains(&name.len())
+        let valid = (1..=MAX_NAME_BYTES).contains(&name.len())
             && name.bytes().all(inner)
             && !name.starts_with('-')
             && !name.ends_with('-');
-        if fits {
+        if valid {
             Ok(Self(name.to_owned()))
         } else {
             Err(format!(
-                "'{name}' cannot be an action's name: use up to {MAX_NAME_BYTES} lower-case \
+                "'{name}' is not a valid action name: use up to {MAX_NAME_BYTES} lower-case \
                  letters, digits and inner hyphens"
             ))
         }
@@ -65,10 +64,10 @@ impl<'de> Deserialize<'de> for ActionName {
     }
 }
 
-/// A duration as in `90s`, longer than nothing.
+/// Deserializes a positive duration such as `90s`.
 ///
 /// # Errors
-/// The deserializer's, with what is wrong and how it is written.
+/// If it is not one; with an example.
 pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Error> {
     parsed(field, "a duration like 90s or 1h30m", |text| {
         let span = wire::duration::parse(text).map_err(|error| error.to_string())?;
@@ -79,21 +78,21 @@ pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Erro
     })
 }
 
-/// Where calls go: `http` or `https`, and no password in it.
+/// Deserializes an `http` or `https` URL without credentials.
 ///
 /// # Errors
-/// The deserializer's, with what is wrong.
+/// If it is not one; with an example.
 pub fn url<'de, D: Deserializer<'de>>(field: D) -> Result<Url, D::Error> {
     parsed(field, "a URL", |text| {
         url_without_credentials(text, ["https", "http"], "https://host/path")
     })
 }
 
-/// A URL with one of two schemes and no password in it. The text itself is left out of
-/// messages: there may be a password in it.
+/// Parses a URL with one of two schemes and without credentials. Errors do not contain the text,
+/// because it may contain a password.
 ///
 /// # Errors
-/// What is wrong, and how it is written.
+/// The problem; with `example`.
 pub fn url_without_credentials(
     text: &str,
     schemes: [&str; 2],
@@ -102,35 +101,35 @@ pub fn url_without_credentials(
     let url =
         Url::parse(text).map_err(|error| format!("not a URL: {error}; write it like {example}"))?;
     if !schemes.contains(&url.scheme()) {
-        let [one, other] = schemes;
+        let [first, second] = schemes;
         let scheme = url.scheme();
         return Err(format!(
-            "must start with {one}:// or {other}://, not {scheme}:"
+            "must start with {first}:// or {second}://, not {scheme}:"
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        let reason = "must not hold a user name or password: this file is no place for secrets";
+        let reason = "must not contain a user name or password; secrets do not belong in this file";
         return Err(reason.to_owned());
     }
     Ok(url)
 }
 
-/// Parses text while it is being read: an error that comes any later would no longer name
-/// the field and its line. `expected` completes "expected …" where there is no text at all.
+/// Parses text during deserialization, so that errors name the field and its line. `expected`
+/// completes "expected …" for values that are not text.
 ///
 /// # Errors
-/// The deserializer's, with what `parse` says.
+/// The error of `parse`, as the deserializer's.
 pub fn parsed<'de, T, D: Deserializer<'de>>(
     field: D,
     expected: &'static str,
     parse: fn(&str) -> Result<T, String>,
 ) -> Result<T, D::Error> {
-    field.deserialize_str(Parsed(expected, parse))
+    field.deserialize_str(ParsedVisitor(expected, parse))
 }
 
-struct Parsed<T>(&'static str, fn(&str) -> Result<T, String>);
+struct ParsedVisitor<T>(&'static str, fn(&str) -> Result<T, String>);
 
-impl<T> Visitor<'_> for Parsed<T> {
+impl<T> Visitor<'_> for ParsedVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,29 +141,24 @@ impl<T> Visitor<'_> for Parsed<T> {
     }
 }
 
-/// Why what an actions file says cannot be done.
+/// An actions file that is well-formed but not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum ActionConfigError {
-    /// There is nothing to do.
-    #[error("it names no actions; leave out --actions to only log what ends")]
+    #[error("the list of actions is empty; to only log endings, omit --actions")]
     NoActions,
-    /// Two actions by one name.
-    #[error("two actions are called '{0}'; rename one of them")]
+    #[error("two actions are named '{0}'; rename one of them")]
     Duplicate(ActionName),
-    /// An action that cannot be made ready.
     #[error("action '{action}', {field}: {problem}")]
     Field {
-        /// Which action.
         action: ActionName,
-        /// Which of its fields.
         field: &'static str,
-        /// What is wrong with it, and what to do.
+        /// The problem and the remedy.
         problem: String,
     },
 }
 
 impl ActionConfigError {
-    /// `field` of `action` is wrong in this way.
+    /// Creates [`ActionConfigError::Field`].
     pub fn field(action: &ActionName, field: &'static str, problem: impl Into<String>) -> Self {
         Self::Field {
             action: action.clone(),

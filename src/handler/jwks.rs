@@ -1,5 +1,5 @@
-//! The public keys of signing actions, on a listener that serves nothing else: relying
-//! parties have to reach it, and nothing but keys is for them to see.
+//! Serves the public keys of signing actions. Relying parties reach this listener, so it serves
+//! nothing else.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 
 use crate::http::server::{HttpServer, ListenError, listen};
 
-/// Where the keys are, as OpenID Connect providers have it.
+/// The path that OpenID Connect providers use.
 pub const PATH: &str = "/.well-known/jwks.json";
-/// How long others may keep them, in seconds: how long a new key has to be published
-/// before it signs.
-const MAX_AGE: &str = "public, max-age=300";
+/// Relying parties may cache the keys for this many seconds, so a new key has to be published for
+/// as long before it signs.
+const CACHE_CONTROL: &str = "public, max-age=300";
 
 /// Serves `keys` on `address` until the returned server is dropped.
 ///
@@ -31,6 +31,6 @@ pub async fn start(address: &str, keys: Vec<Jwk>) -> Result<HttpServer, ListenEr
 }
 
 async fn serve(State(keys): State<Arc<JwkSet>>) -> Response {
-    let cache = [(header::CACHE_CONTROL, MAX_AGE)];
+    let cache = [(header::CACHE_CONTROL, CACHE_CONTROL)];
     (cache, axum::Json(&*keys)).into_response()
 }

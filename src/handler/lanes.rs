@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 
-/// Runs items one after the other within a key, and side by side across keys. A key has a
-/// task only while it has items.
+/// Runs items sequentially within a key and concurrently across keys. A key has a task only
+/// while it has items.
 ///
-/// Whoever feeds it bounds how many items there are; this does not.
+/// The number of items is unbounded here; the caller bounds it.
 pub struct Lanes<K, T, F> {
     runtime: Handle,
-    shared: Arc<Shared<K, T, F>>,
+    queues: Arc<LaneQueues<K, T, F>>,
 }
 
-struct Shared<K, T, F> {
+struct LaneQueues<K, T, F> {
     run: F,
-    /// What waits behind the running item, for each key that has one.
-    waiting: Mutex<HashMap<K, VecDeque<T>>>,
+    /// For each key with a running item, the items queued behind it.
+    queued: Mutex<HashMap<K, VecDeque<T>>>,
 }
 
 impl<K, T, F, Fut> Lanes<K, T, F>
@@ -29,46 +29,46 @@ where
     F: Fn(T) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    /// Lanes that run items with `run`, which must not panic, on `runtime`.
+    /// Creates lanes that run items with `run` on `runtime`. `run` must not panic.
     pub fn new(runtime: Handle, run: F) -> Self {
-        let waiting = Mutex::default();
-        let shared = Arc::new(Shared { run, waiting });
-        Self { runtime, shared }
+        let queued = Mutex::default();
+        let queues = Arc::new(LaneQueues { run, queued });
+        Self { runtime, queues }
     }
 
-    /// Runs `item` once everything accepted before it under `key` has run.
-    pub fn accept(&self, key: K, item: T) {
-        let mut waiting = self.shared.waiting();
-        if let Some(behind) = waiting.get_mut(&key) {
+    /// Runs `item` after all items spawned before it under `key`.
+    pub fn spawn(&self, key: K, item: T) {
+        let mut queued = self.queues.lock();
+        if let Some(behind) = queued.get_mut(&key) {
             behind.push_back(item);
             return;
         }
-        waiting.insert(key.clone(), VecDeque::new());
-        let shared = Arc::clone(&self.shared);
+        queued.insert(key.clone(), VecDeque::new());
+        let queues = Arc::clone(&self.queues);
         self.runtime.spawn(async move {
             let mut next = Some(item);
             while let Some(item) = next {
-                (shared.run)(item).await;
-                next = shared.next(&key);
+                (queues.run)(item).await;
+                next = queues.next(&key);
             }
         });
     }
 }
 
-impl<K: Eq + Hash, T, F> Shared<K, T, F> {
-    /// The next item of a lane; a lane without one is closed under the same lock, so that
-    /// none can be left behind in it.
+impl<K: Eq + Hash, T, F> LaneQueues<K, T, F> {
+    /// Returns the next item of a lane. A lane without one is closed under the same lock, so no
+    /// item is left behind in it.
     fn next(&self, key: &K) -> Option<T> {
-        let mut waiting = self.waiting();
-        let next = waiting.get_mut(key).and_then(VecDeque::pop_front);
+        let mut queued = self.lock();
+        let next = queued.get_mut(key).and_then(VecDeque::pop_front);
         if next.is_none() {
-            waiting.remove(key);
+            queued.remove(key);
         }
         next
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<K, VecDeque<T>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, VecDeque<T>>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,8 +87,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn keys_run_side_by_side() {
-        // Nobody passes the barrier alone.
+    async fn keys_run_concurrently() {
+        // The barrier opens only for all three at once.
         let barrier = Arc::new(Barrier::new(3));
         let lanes = Lanes::new(Handle::current(), {
             let barrier = Arc::clone(&barrier);
@@ -99,8 +99,8 @@ mod tests {
                 }
             }
         });
-        lanes.accept("a", ());
-        lanes.accept("b", ());
+        lanes.spawn("a", ());
+        lanes.spawn("b", ());
         barrier.wait().await;
     }
 
@@ -117,9 +117,9 @@ mod tests {
         let (keys, items) = (7, 300);
         for item in 0..items {
             for key in 0..keys {
-                lanes.accept(key, (key, item));
+                lanes.spawn(key, (key, item));
             }
-            // Lets lanes run dry and close in between.
+            // Lets lanes drain and close in between.
             tokio::task::yield_now().await;
         }
         let mut next = vec![0; keys as usize];
@@ -129,7 +129,7 @@ mod tests {
             next[key as usize] += 1;
         }
         assert_eq!(next, vec![items; keys as usize]);
-        while !lanes.shared.waiting().is_empty() {
+        while !lanes.queues.lock().is_empty() {
             tokio::task::yield_now().await;
         }
     }

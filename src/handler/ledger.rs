@@ -1,45 +1,45 @@
-//! Which offsets of a partition are finished: events finish in any order, but only the
-//! contiguous prefix may be committed.
+//! The finished offsets of a partition. Events finish in any order; only a contiguous prefix is
+//! committed.
 
 use std::collections::BTreeSet;
 
-/// The books of one partition for as long as it is assigned.
+/// Tracks the offsets of one partition for the time of one assignment.
 ///
-/// Only what is *not* finished is kept, so its size is bounded by the work in flight,
-/// however far the finished events run ahead of a stuck one.
+/// It holds *unfinished* offsets only. The number of events in flight bounds its size, however
+/// far finished events run ahead of a stuck one.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     unfinished: BTreeSet<i64>,
-    /// One past the last offset handed out.
+    /// One past the last offset started.
     next: Option<i64>,
 }
 
 impl Ledger {
-    /// The event at `offset` has been handed out. Offsets rise, with gaps where
-    /// transaction markers and aborted records are.
+    /// Marks the event at `offset` as in flight. Offsets rise, with gaps for transaction markers
+    /// and aborted records.
     pub fn start(&mut self, offset: i64) {
         self.unfinished.insert(offset);
         self.next = Some(offset.saturating_add(1));
     }
 
-    /// The event at `offset` needs no more work.
+    /// Marks the event at `offset` as finished.
     pub fn finish(&mut self, offset: i64) {
         self.unfinished.remove(&offset);
     }
 
-    /// What may be committed: everything before it is finished.
+    /// The offset that may be committed: everything before it is finished.
     ///
-    /// `position` is the consumer's, in the same partition. It counts once nothing is
-    /// unfinished, because it alone steps past the transaction markers that follow the
-    /// last event; without it, a drained topic would show lag for ever.
+    /// `position` is the consumer's, in the same partition. It applies once all events are
+    /// finished: only the position moves past the transaction markers that follow the last
+    /// event. Without it, a drained topic would show lag forever.
     #[must_use]
     pub fn committable(&self, position: Option<i64>) -> Option<i64> {
         let oldest = self.unfinished.first().copied();
         oldest.or_else(|| position.max(self.next))
     }
 
-    /// How many offsets have been handed out from the oldest unfinished event on: what is
-    /// delivered again, at most, if the process dies now.
+    /// The number of offsets from the oldest unfinished event to the last one started. If the
+    /// process dies, at most these events are redelivered.
     #[must_use]
     pub fn span(&self) -> i64 {
         match (self.unfinished.first(), self.next) {
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Offsets with gaps, the order in which they finish, and how many of them do.
+    /// Offsets with gaps, the order in which they finish, and the number that finish.
     fn histories() -> impl Strategy<Value = (Vec<i64>, Vec<i64>, usize)> {
         proptest::collection::btree_set(0_i64..500, 1..50).prop_flat_map(|offsets| {
             let offsets: Vec<i64> = offsets.into_iter().collect();
@@ -67,7 +67,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_committed_leaves_nothing_unfinished_behind_and_no_finished_prefix_out(
+        fn the_committable_offset_is_the_oldest_unfinished_one_or_the_position(
             (offsets, order, count) in histories(), markers in 0_i64..3
         ) {
             let mut ledger = Ledger::default();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_only_had_markers_is_committed_past_them() {
+    fn a_partition_with_nothing_but_markers_is_committed_past_them() {
         assert_eq!(Ledger::default().committable(Some(2)), Some(2));
     }
 

@@ -1,4 +1,4 @@
-//! What the handler counts.
+//! Metrics of the handler.
 
 mod group;
 
@@ -11,15 +11,16 @@ use prometheus::{
     register_int_gauge_vec_with_registry as gauges,
 };
 
+use crate::handler::action::error::ActionError;
 use crate::handler::event::Trigger;
 use group::GroupMetrics;
 
-/// From a local call to the longest timeout that makes sense, in seconds.
+/// From a local call to the longest sensible timeout, in seconds.
 const DURATION_BUCKETS: [f64; 11] = [
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// From at once to an hour of retries, in seconds.
+/// From immediate success to an hour of retries, in seconds.
 const AGE_BUCKETS: [f64; 13] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
 ];
@@ -39,52 +40,47 @@ pub struct HandlerMetrics {
     group: GroupMetrics,
 }
 
-/// What became of an event.
+/// The `result` label of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventResult {
-    /// Every action has succeeded.
+    /// All actions have succeeded.
     Done,
-    /// It is in the dead-letter topic.
+    /// The event has been written to the dead-letter topic.
     DeadLettered,
-    /// A warning that came too late, or that could not be passed on: the session is over,
-    /// or soon will be, and nobody is helped by hearing of it later.
+    /// A warning was outdated, or its actions failed. A late warning helps no user.
     Dropped,
-    /// Its partition went away, or the process stops: it is delivered again elsewhere.
+    /// The partition was revoked, or the process stops: the event is redelivered.
     Cancelled,
 }
 
-/// How an action on an event ended.
+/// The `result` label of actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionResult {
-    /// It succeeded, perhaps after some attempts.
+    /// The action has succeeded, with or without retries.
     Done,
-    /// Its target refused.
+    /// The target refused the event.
     Refused,
-    /// Its attempts or its time were used up.
+    /// Attempts or total time were used up.
     Exhausted,
-    /// Its partition went away, or the process stops.
+    /// The partition was revoked, or the process stops.
     Cancelled,
 }
 
-/// How an attempt of an action went.
+/// The `result` label of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptResult {
-    /// It succeeded.
     Ok,
-    /// Later, perhaps.
     Retryable,
-    /// Never.
     Permanent,
-    /// Nobody was there.
     Unreachable,
 }
 
 impl HandlerMetrics {
-    /// Registers the metrics. Every series of the closed label sets exists from the start,
-    /// so that a rate over a counter does not miss its first step.
+    /// Registers the metrics. Every series of the closed label sets exists from the start, so
+    /// that a rate over a counter includes its first increment.
     ///
     /// # Errors
-    /// If the registry has metrics by these names already.
+    /// If the registry already has metrics of these names.
     pub fn new<'a>(
         registry: &Registry,
         actions: impl IntoIterator<Item = &'a str>,
@@ -93,45 +89,45 @@ impl HandlerMetrics {
         let metrics = Self {
             events: counters!(
                 "sundown_handler_events_total",
-                "Terminal events and warnings by what became of them.",
+                "Terminal events and warnings handled, by result.",
                 &["trigger", "result"],
                 registry
             )?,
             ages: histograms!(
                 "sundown_handler_event_age_seconds",
-                "From an event's Kafka timestamp until it was finished.",
+                "Time from an event's Kafka timestamp until it was finished.",
                 &["trigger"],
                 AGE_BUCKETS.to_vec(),
                 registry
             )?,
             actions: counters!(
                 "sundown_handler_actions_total",
-                "Actions on events by how they ended, retries and all.",
+                "Actions run for events, retries included, by result.",
                 &["action", "result"],
                 registry
             )?,
             attempts: counters!(
                 "sundown_handler_action_attempts_total",
-                "Attempts of actions by how they went.",
+                "Attempts of actions, by result.",
                 &["action", "result"],
                 registry
             )?,
             durations: histograms!(
                 "sundown_handler_action_duration_seconds",
-                "How long attempts of actions took.",
+                "Duration of attempts of actions.",
                 &["action"],
                 DURATION_BUCKETS.to_vec(),
                 registry
             )?,
             circuits: gauges!(
                 "sundown_handler_circuit_open",
-                "1 while the action's target fails and events wait for it.",
+                "1 while the circuit breaker of an action is open or half-open and its events wait.",
                 &["action"],
                 registry
             )?,
             dead_letters: counters!(
                 "sundown_handler_dead_letters_total",
-                "Terminal events written to the dead-letter topic by reason.",
+                "Terminal events written to the dead-letter topic, by reason.",
                 &["reason"],
                 registry
             )?,
@@ -143,23 +139,26 @@ impl HandlerMetrics {
             )?,
             paused: gauges!(
                 "sundown_handler_paused_partitions",
-                "Partitions that are not read because too much is in flight.",
+                "Partitions paused because too many events are in flight.",
                 &["trigger"],
                 registry
             )?,
             group: GroupMetrics::new(registry)?,
         };
-        metrics.fill(actions, dead_letter_reasons);
+        metrics.create_series(actions, dead_letter_reasons);
         Ok(metrics)
     }
 
-    /// Has every series shown.
-    fn fill<'a>(&self, actions: impl IntoIterator<Item = &'a str>, dead_letter_reasons: &[&str]) {
+    fn create_series<'a>(
+        &self,
+        actions: impl IntoIterator<Item = &'a str>,
+        dead_letter_reasons: &[&str],
+    ) {
         for trigger in [Trigger::Ending, Trigger::Warning].map(Trigger::as_str) {
             for result in EventResult::ALL {
                 self.events.with_label_values(&[trigger, result.as_str()]);
             }
-            self.group.fill(trigger);
+            self.group.create_series(trigger);
             self.ages.with_label_values(&[trigger]);
             self.in_flight.with_label_values(&[trigger]);
             self.paused.with_label_values(&[trigger]);
@@ -179,32 +178,29 @@ impl HandlerMetrics {
         }
     }
 
-    /// An event is finished.
-    pub fn event(&self, trigger: Trigger, result: EventResult) {
+    pub fn count_event(&self, trigger: Trigger, result: EventResult) {
         let labels = [trigger.as_str(), result.as_str()];
         self.events.with_label_values(&labels).inc();
     }
 
-    /// An event was finished so long after it had been written.
-    pub fn age(&self, trigger: Trigger, age: Duration) {
+    /// Records the age of an event at its end.
+    pub fn observe_event_age(&self, trigger: Trigger, age: Duration) {
         let histogram = self.ages.with_label_values(&[trigger.as_str()]);
         histogram.observe(age.as_secs_f64());
     }
 
-    /// An action on an event is over.
-    pub fn action(&self, action: &str, result: ActionResult) {
+    pub fn count_action(&self, action: &str, result: ActionResult) {
         let labels = [action, result.as_str()];
         self.actions.with_label_values(&labels).inc();
     }
 
-    /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions,
-    /// which left so many.
-    pub fn rebalanced(&self, trigger: Trigger, kind: &str, partitions: usize) {
-        self.group.rebalanced(trigger.as_str(), kind, partitions);
+    /// Counts a rebalance (`assigned`, `revoked` or `lost`) that leaves `partitions` assigned.
+    pub fn count_rebalance(&self, trigger: Trigger, kind: &str, partitions: usize) {
+        self.group
+            .count_rebalance(trigger.as_str(), kind, partitions);
     }
 
-    /// An attempt of an action is over.
-    pub fn attempt(&self, action: &str, result: AttemptResult, took: Duration) {
+    pub fn observe_attempt(&self, action: &str, result: AttemptResult, took: Duration) {
         let labels = [action, result.as_str()];
         self.attempts.with_label_values(&labels).inc();
         self.durations
@@ -212,30 +208,27 @@ impl HandlerMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Whether events wait for the target of an action.
-    pub fn circuit_open(&self, action: &str, open: bool) {
+    pub fn set_circuit_open(&self, action: &str, open: bool) {
         let gauge = self.circuits.with_label_values(&[action]);
         gauge.set(i64::from(open));
     }
 
-    /// A dead letter has been written.
-    pub fn dead_letter(&self, reason: &str) {
+    pub fn count_dead_letter(&self, reason: &str) {
         self.dead_letters.with_label_values(&[reason]).inc();
     }
 
-    /// How many events are being worked on.
-    pub fn in_flight(&self, trigger: Trigger, events: usize) {
+    pub fn set_in_flight(&self, trigger: Trigger, events: usize) {
         let gauge = self.in_flight.with_label_values(&[trigger.as_str()]);
         gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
-    /// How many partitions somebody has paused.
-    pub fn held(&self, trigger: Trigger, partitions: usize) {
-        self.group.held(trigger.as_str(), partitions);
+    /// Sets the number of partitions that an operator has paused.
+    pub fn set_operator_paused(&self, trigger: Trigger, partitions: usize) {
+        self.group.set_operator_paused(trigger.as_str(), partitions);
     }
 
-    /// How many partitions are paused because too much is in flight.
-    pub fn paused(&self, trigger: Trigger, partitions: usize) {
+    /// Sets the number of partitions that are paused because too many events are in flight.
+    pub fn set_backpressured(&self, trigger: Trigger, partitions: usize) {
         let gauge = self.paused.with_label_values(&[trigger.as_str()]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
@@ -254,7 +247,7 @@ impl EventResult {
             Self::Done => "done",
             Self::DeadLettered => "dead_lettered",
             Self::Dropped => "dropped",
-            Self::Cancelled => "released",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -267,7 +260,7 @@ impl ActionResult {
             Self::Done => "done",
             Self::Refused => "refused",
             Self::Exhausted => "exhausted",
-            Self::Cancelled => "released",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -286,6 +279,17 @@ impl AttemptResult {
             Self::Retryable => "retryable",
             Self::Permanent => "permanent",
             Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+impl From<&Result<(), ActionError>> for AttemptResult {
+    fn from(result: &Result<(), ActionError>) -> Self {
+        match result {
+            Ok(()) => Self::Ok,
+            Err(ActionError::Retryable { .. }) => Self::Retryable,
+            Err(ActionError::Permanent { .. }) => Self::Permanent,
+            Err(ActionError::Unreachable { .. }) => Self::Unreachable,
         }
     }
 }

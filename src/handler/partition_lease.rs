@@ -1,50 +1,65 @@
-//! This process's lease to a partition, as the events under way in it see it.
+//! This process's right to run actions for the records of a partition.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// Lasts from a partition's assignment to its release.
+/// Held from a partition's assignment until its release. Each assignment has its own lease.
 ///
-/// At the release, events that lie before one that has been begun may still begin: only
-/// without gaps can what is finished be committed, and what is not committed is done
-/// again by the partition's next owner.
-#[derive(Debug, Default)]
+/// After the release, only events at lower offsets than an event that has begun may still
+/// begin. Commits cover contiguous offsets only, so without these events the partition's next
+/// owner would repeat the later ones.
+#[derive(Debug)]
 pub struct PartitionLease {
+    partition: i32,
     released: CancellationToken,
-    /// The highest offset of an event that has been begun.
+    /// The highest offset of an event that has begun.
     furthest: Mutex<Option<i64>>,
 }
 
 impl PartitionLease {
-    /// Whether the event at `offset` may be begun; if so, it is.
-    pub fn begin(&self, offset: i64) -> bool {
-        let mut furthest = self.furthest();
-        let may = *furthest >= Some(offset) || !self.released.is_cancelled();
-        if may {
-            *furthest = (*furthest).max(Some(offset));
+    #[must_use]
+    pub fn new(partition: i32) -> Self {
+        Self {
+            partition,
+            released: CancellationToken::new(),
+            furthest: Mutex::default(),
         }
-        may
     }
 
-    /// Nothing further out is begun from now on.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// Begins the event at `offset`. Returns false if it may no longer begin.
+    pub fn begin(&self, offset: i64) -> bool {
+        let mut furthest = self.furthest();
+        let allowed = *furthest >= Some(offset) || !self.released.is_cancelled();
+        if allowed {
+            *furthest = (*furthest).max(Some(offset));
+        }
+        allowed
+    }
+
+    /// Releases the partition: no event beyond the furthest one begins after this call.
     pub fn release(&self) {
         let _frozen = self.furthest();
         self.released.cancel();
     }
 
-    /// Whether [`PartitionLease::release`] has been called.
+    /// Returns whether [`PartitionLease::release`] has been called.
     pub fn is_released(&self) -> bool {
         self.released.is_cancelled()
     }
 
-    /// Returns once the lease is released.
+    /// Completes when the lease is released.
     pub async fn released(&self) {
         self.released.cancelled().await;
     }
 
-    /// Returns once the event at `offset` may no longer be begun.
-    pub async fn lost(&self, offset: i64) {
+    /// Completes when the event at `offset` may no longer begin.
+    pub async fn expired(&self, offset: i64) {
         self.released.cancelled().await;
         if *self.furthest() >= Some(offset) {
             std::future::pending::<()>().await;
@@ -62,7 +77,7 @@ mod tests {
 
     #[test]
     fn after_the_release_only_gaps_are_filled() {
-        let lease = PartitionLease::default();
+        let lease = PartitionLease::new(0);
         assert!(lease.begin(3));
         assert!(lease.begin(7));
         lease.release();
@@ -73,21 +88,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begins_in_a_claim_that_was_released_untouched() {
-        let lease = PartitionLease::default();
+    fn no_event_begins_under_a_lease_that_was_released_untouched() {
+        let lease = PartitionLease::new(0);
         lease.release();
         assert!(!lease.begin(0));
     }
 
     #[tokio::test]
-    async fn who_waits_for_a_turn_hears_that_it_will_not_come() {
-        let lease = PartitionLease::default();
+    async fn a_waiting_event_is_notified_when_it_may_no_longer_begin() {
+        let lease = PartitionLease::new(0);
         assert!(lease.begin(5));
         lease.release();
         tokio::select! {
             biased;
-            () = lease.lost(4) => panic!("its turn will come"),
-            () = lease.lost(6) => {}
+            () = lease.expired(4) => panic!("the event may still begin"),
+            () = lease.expired(6) => {}
         }
     }
 }

@@ -1,43 +1,41 @@
-//! The partitions that this process owns: what is in flight, what may be committed, what
-//! has to pause. Pure books; the consumer acts on them.
+//! The assigned partitions: records in flight, offsets to commit, partitions to pause.
+//!
+//! Pure state; the consumer applies it to the Kafka client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::in_flight::Completion;
 use super::ledger::Ledger;
 use super::partition_lease::PartitionLease;
-use super::work::{Completion, InFlight};
 
-/// How far a partition may run ahead of its oldest unfinished event, in offsets: what is
-/// done a second time, at most, after a crash.
+/// How far a partition may run ahead of its oldest unfinished event, in offsets. A crash
+/// repeats at most this many events of a partition.
 const MAX_SPAN: i64 = 10_000;
 
-/// How much may be in flight before reading stops.
+/// How much may be in flight before reading pauses.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Events.
+pub struct InFlightLimits {
     pub events: usize,
-    /// Bytes of their records.
+    /// Memory of the records.
     pub bytes: usize,
 }
 
-/// The partitions that this process owns.
+/// The partitions assigned to this process.
 #[derive(Debug)]
 pub struct Partitions {
-    owned: BTreeMap<i32, Partition>,
-    limits: Limits,
-    /// Everything in flight, that of partitions gone in the meantime included.
+    owned: BTreeMap<i32, OwnedPartition>,
+    limits: InFlightLimits,
+    /// Everything in flight, partitions revoked in the meantime included.
     events: usize,
     bytes: usize,
-    assignments: u64,
     backpressured: bool,
-    /// Those that somebody has paused, owned or not.
-    held: BTreeSet<i32>,
+    /// Partitions that an operator has paused, owned or not.
+    operator_paused: BTreeSet<i32>,
 }
 
 #[derive(Debug)]
-struct Partition {
-    assignment: u64,
+struct OwnedPartition {
     ledger: Ledger,
     in_flight: usize,
     lease: Arc<PartitionLease>,
@@ -45,51 +43,46 @@ struct Partition {
     paused: bool,
 }
 
-/// Partitions whose reading has to change.
+/// Partitions to pause and to resume.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PauseChanges {
-    /// Those to pause.
     pub pause: Vec<i32>,
-    /// Those to resume.
     pub resume: Vec<i32>,
 }
 
 impl Partitions {
-    /// None owned yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: InFlightLimits) -> Self {
         Self {
             owned: BTreeMap::new(),
             limits,
             events: 0,
             bytes: 0,
-            assignments: 0,
             backpressured: false,
-            held: BTreeSet::new(),
+            operator_paused: BTreeSet::new(),
         }
     }
 
-    /// `partition` is this process's from now on.
+    /// Adds a partition under a new lease.
     pub fn assign(&mut self, partition: i32) {
-        self.assignments += 1;
-        let fresh = Partition {
-            assignment: self.assignments,
+        let assigned = OwnedPartition {
             ledger: Ledger::default(),
             in_flight: 0,
-            lease: Arc::default(),
+            lease: Arc::new(PartitionLease::new(partition)),
             committed: None,
             paused: false,
         };
-        self.owned.insert(partition, fresh);
+        self.owned.insert(partition, assigned);
     }
 
-    /// Hands out an event, unless its partition is not this process's (any more).
+    /// Puts a record in flight. Returns its lease, or `None` if the partition is not owned or
+    /// has been released.
     pub fn start(
         &mut self,
         partition: i32,
         offset: i64,
         bytes: usize,
-    ) -> Option<(InFlight, Arc<PartitionLease>)> {
+    ) -> Option<Arc<PartitionLease>> {
         let owned = self.owned.get_mut(&partition)?;
         if owned.lease.is_released() {
             return None;
@@ -98,111 +91,103 @@ impl Partitions {
         owned.in_flight += 1;
         self.events += 1;
         self.bytes += bytes;
-        let in_flight = InFlight {
-            partition,
-            assignment: owned.assignment,
-            offset,
-            bytes,
-        };
-        Some((in_flight, Arc::clone(&owned.lease)))
+        Some(Arc::clone(&owned.lease))
     }
 
-    /// Takes a in_flight back.
-    pub fn end(
-        &mut self,
-        Completion {
-            in_flight,
-            finished,
-        }: Completion,
-    ) {
+    /// Ends a record's time in flight.
+    pub fn complete(&mut self, completion: &Completion) {
         self.events -= 1;
-        self.bytes -= in_flight.bytes;
-        let owned = self.owned.get_mut(&in_flight.partition);
-        // Of an earlier assignment: whoever got the partition in between does it again.
-        let Some(owned) = owned.filter(|owned| owned.assignment == in_flight.assignment) else {
+        self.bytes -= completion.bytes;
+        let owned = self.owned.get_mut(&completion.lease.partition());
+        // A completion of an earlier assignment does not count: another owner may have
+        // handled the event in between.
+        let Some(owned) = owned.filter(|owned| Arc::ptr_eq(&owned.lease, &completion.lease)) else {
             return;
         };
         owned.in_flight -= 1;
-        if finished {
-            owned.ledger.finish(in_flight.offset);
+        if completion.finished {
+            owned.ledger.finish(completion.offset);
         }
     }
 
-    /// Nothing more of `partition` is to be begun or tried again; see [`PartitionLease::release`].
+    /// Releases a partition: no further events of it begin, and none is retried. See
+    /// [`PartitionLease::release`].
     pub fn release(&self, partition: i32) {
         if let Some(owned) = self.owned.get(&partition) {
             owned.lease.release();
         }
     }
 
-    /// `partition` is no longer this process's.
+    /// Releases and removes a partition.
     pub fn remove(&mut self, partition: i32) {
         self.release(partition);
         self.owned.remove(&partition);
     }
 
-    /// The partitions owned.
     #[must_use]
     pub fn owned(&self) -> Vec<i32> {
         self.owned.keys().copied().collect()
     }
 
-    /// The partitions owned that are being read: not paused, for whatever reason.
+    /// The owned partitions that are not paused, for whatever reason.
     #[must_use]
-    pub fn read(&self) -> Vec<i32> {
-        let read = self.owned.iter().filter(|(_, owned)| !owned.paused);
-        read.map(|(&id, _)| id).collect()
+    pub fn unpaused(&self) -> Vec<i32> {
+        let unpaused = self.owned.iter().filter(|(_, owned)| !owned.paused);
+        unpaused.map(|(&id, _)| id).collect()
     }
 
-    /// Whether anything of these partitions is in flight.
+    /// Returns whether any of these partitions has events in flight.
     #[must_use]
-    pub fn busy(&self, partitions: &[i32]) -> bool {
+    pub fn any_in_flight(&self, partitions: &[i32]) -> bool {
         let mut owned = partitions.iter().filter_map(|id| self.owned.get(id));
         owned.any(|owned| owned.in_flight > 0)
     }
 
-    /// How many events are in flight.
+    /// The number of events in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.events
     }
 
-    /// How many partitions are not read because too much is in flight.
+    /// The number of partitions that are paused because too much is in flight.
     #[must_use]
-    pub fn paused(&self) -> usize {
+    pub fn backpressured(&self) -> usize {
         let paused = self.owned.iter().filter(|(_, owned)| owned.paused);
-        paused.filter(|(id, _)| !self.is_held(**id)).count()
+        let backpressured = paused.filter(|(id, _)| !self.operator_paused.contains(id));
+        backpressured.count()
     }
 
-    /// These partitions are not to be read from now on, and no others: somebody has paused
-    /// them. What is in flight is finished all the same.
-    pub fn hold(&mut self, held: &BTreeSet<i32>) {
-        if self.held != *held {
-            tracing::info!(partitions = ?held, "paused by an operator");
-            self.held.clone_from(held);
+    /// Sets the partitions that an operator has paused. Events in flight still finish.
+    pub fn set_operator_paused(&mut self, partitions: &BTreeSet<i32>) {
+        if self.operator_paused != *partitions {
+            tracing::info!(?partitions, "partitions paused by an operator");
+            self.operator_paused.clone_from(partitions);
         }
     }
 
-    /// Whether somebody has paused a partition.
+    /// The owned partitions that an operator has paused.
     #[must_use]
-    pub fn is_held(&self, partition: i32) -> bool {
-        self.held.contains(&partition)
+    pub fn operator_paused(&self) -> Vec<i32> {
+        let owned = self.owned.keys().copied();
+        owned
+            .filter(|partition| self.operator_paused.contains(partition))
+            .collect()
     }
 
-    /// Whether there is no room for another event.
+    /// Returns whether the limits allow no further event.
     #[must_use]
-    pub fn full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.events >= self.limits.events || self.bytes >= self.limits.bytes
     }
 
-    /// What to commit: partition and offset, for those of `partitions` that got further
-    /// since the last time. `position` is the consumer's, by partition.
-    pub fn progress(
+    /// Returns the offsets to commit: one for each of `partitions` that has advanced since the
+    /// last call. `positions` are the consumer's, by partition.
+    pub fn offsets_to_commit(
         &mut self,
         partitions: &[i32],
         positions: &BTreeMap<i32, i64>,
     ) -> Vec<(i32, i64)> {
-        let mut progress = Vec::new();
+        let mut offsets = Vec::new();
         for partition in partitions {
             let Some(owned) = self.owned.get_mut(partition) else {
                 continue;
@@ -212,37 +197,38 @@ impl Partitions {
                 && owned.committed != Some(offset)
             {
                 owned.committed = Some(offset);
-                progress.push((*partition, offset));
+                offsets.push((*partition, offset));
             }
         }
-        progress
+        offsets
     }
 
-    /// A commit failed: commit everything once more.
+    /// Makes the next call of [`Partitions::offsets_to_commit`] return all offsets again, after
+    /// a failed commit.
     pub fn forget_commits(&mut self) {
         for owned in self.owned.values_mut() {
             owned.committed = None;
         }
     }
 
-    /// Which partitions to pause and to resume. What has been paused stays so until half of
-    /// what stopped it is gone: pausing throws away what the client has prefetched.
-    pub fn repause(&mut self) -> PauseChanges {
+    /// Decides which partitions to pause and to resume. A partition resumes once the load is
+    /// down to half of the limit that paused it, because each pause discards prefetched records.
+    pub fn update_pauses(&mut self) -> PauseChanges {
         let half = self.events <= self.limits.events / 2 && self.bytes <= self.limits.bytes / 2;
-        self.backpressured = self.full() || (self.backpressured && !half);
-        let mut change = PauseChanges::default();
+        self.backpressured = self.is_full() || (self.backpressured && !half);
+        let mut changes = PauseChanges::default();
         for (&partition, owned) in &mut self.owned {
             let limit = if owned.paused { MAX_SPAN / 2 } else { MAX_SPAN };
-            let held = self.held.contains(&partition);
-            let pause = held || self.backpressured || owned.ledger.span() >= limit;
+            let operator_paused = self.operator_paused.contains(&partition);
+            let pause = operator_paused || self.backpressured || owned.ledger.span() >= limit;
             if pause && !owned.paused {
-                change.pause.push(partition);
+                changes.pause.push(partition);
             } else if !pause && owned.paused {
-                change.resume.push(partition);
+                changes.resume.push(partition);
             }
             owned.paused = pause;
         }
-        change
+        changes
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which actions the policies in force name, and which partitions are paused: what a handler
-//! has to know of the policy topic.
+//! The part of the policy topic that handlers use: the actions of each policy, and the paused
+//! partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use crate::policy::topic;
 use crate::policy::topic::{PolicyState, PolicyUpdate};
 use crate::processes::ActivePolicy;
 
-/// The actions that each policy names, and the pauses, as `sundown.policies` has it by now. Clones share
-/// one view.
+/// The actions of each policy, and the pauses, as last read from `sundown.policies`. Clones
+/// share one view.
 #[derive(Clone, Debug)]
 pub struct PolicyActions {
-    view: watch::Receiver<Option<View>>,
+    snapshot: watch::Receiver<Option<PolicySnapshot>>,
     paused: watch::Receiver<BTreeSet<i32>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct View {
+struct PolicySnapshot {
     actions: BTreeMap<String, Arc<[String]>>,
-    in_force: Vec<ActivePolicy>,
+    active: Vec<ActivePolicy>,
 }
 
 impl PolicyActions {
-    /// Follows `topic` until `stop`; `refused` is called for each record of it that cannot
-    /// be used.
+    /// Reads `topic` until `stop`. Calls `on_rejected` for each record that is not a valid
+    /// policy.
     ///
     /// # Errors
     /// If the reader cannot be set up.
@@ -38,67 +38,80 @@ impl PolicyActions {
         config: &ClientConfig,
         topic: &str,
         stop: CancellationToken,
-        refused: impl Fn() + Send + 'static,
+        on_rejected: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let followed = TopicFeed::start(config, topic, stop)?;
-        let (sender, view) = watch::channel(None);
+        let reader = TopicFeed::start(config, topic, stop)?;
+        let (sender, snapshot) = watch::channel(None);
         let (pause, paused) = watch::channel(BTreeSet::new());
-        topic::watch(followed, move |news| match news {
-            PolicyUpdate::InForce(book) => drop(sender.send_replace(Some(View::new(book)))),
+        topic::watch(reader, move |update| match update {
+            PolicyUpdate::InForce(state) => {
+                drop(sender.send_replace(Some(PolicySnapshot::new(state))));
+            }
             PolicyUpdate::Paused(pauses) => {
                 pause.send_replace(pauses.of(PausableRole::Handler));
             }
-            PolicyUpdate::Refused => refused(),
+            PolicyUpdate::Refused => on_rejected(),
         })?;
-        Ok(Self { view, paused })
+        Ok(Self { snapshot, paused })
     }
 
-    /// The partitions of terminal events that somebody has paused; known as soon as the
-    /// policies are.
+    /// Policies that are never loaded.
+    #[cfg(test)]
+    pub(in crate::handler) fn not_loaded() -> Self {
+        Self {
+            snapshot: watch::channel(None).1,
+            paused: watch::channel(BTreeSet::new()).1,
+        }
+    }
+
+    /// The partitions of terminal events that an operator has paused. Complete once
+    /// [`PolicyActions::wait_until_loaded`] returns true.
     #[must_use]
     pub fn paused(&self) -> watch::Receiver<BTreeSet<i32>> {
         self.paused.clone()
     }
 
-    /// Waits until the topic has been read to its end. Before, no policy is known.
-    /// Whether it has been; not if told to stop first.
-    pub async fn known(&self) -> bool {
-        let mut view = self.view.clone();
-        view.wait_for(Option::is_some).await.is_ok()
+    /// Waits until the topic has been read to its end. Returns false if the reader stops
+    /// before.
+    pub async fn wait_until_loaded(&self) -> bool {
+        let mut snapshot = self.snapshot.clone();
+        snapshot.wait_for(Option::is_some).await.is_ok()
     }
 
-    /// The names of the actions for sessions that ended under `policy`. `None` stands for
-    /// all: the policy names none, or is not in force any more. Rather a token revoked
-    /// that might have stayed than one left that should not.
+    /// The names of the actions that run for sessions of `policy`. `None` stands for all
+    /// actions: the policy names none or is no longer active. Revoking a token once too often
+    /// is safer than keeping one that should be revoked.
     #[must_use]
-    pub fn of(&self, policy: &str) -> Option<Arc<[String]>> {
-        self.view.borrow().as_ref()?.actions.get(policy).cloned()
+    pub fn actions_of(&self, policy: &str) -> Option<Arc<[String]>> {
+        let snapshot = self.snapshot.borrow();
+        snapshot.as_ref()?.actions.get(policy).cloned()
     }
 
-    /// The policies in force, for process reports.
+    /// The active policies, for process reports.
     #[must_use]
-    pub fn in_force(&self) -> Vec<ActivePolicy> {
-        let view = self.view.borrow();
-        view.as_ref()
-            .map(|view| view.in_force.clone())
+    pub fn active(&self) -> Vec<ActivePolicy> {
+        let snapshot = self.snapshot.borrow();
+        snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.active.clone())
             .unwrap_or_default()
     }
 }
 
-impl View {
-    fn new(book: &PolicyState) -> Self {
-        let actions = book.documents().filter_map(|(name, document)| {
+impl PolicySnapshot {
+    fn new(state: &PolicyState) -> Self {
+        let actions = state.documents().filter_map(|(name, document)| {
             let actions = document.spec.actions.as_deref()?;
             Some((name.to_owned(), actions.into()))
         });
-        let in_force = book.policies().map(|policy| ActivePolicy {
+        let active = state.policies().map(|policy| ActivePolicy {
             name: policy.name.clone(),
             generation: policy.generation,
             sessions: None,
         });
         Self {
             actions: actions.collect(),
-            in_force: in_force.collect(),
+            active: active.collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When a failed action is tried again, and when it is given up.
+//! Retries of failed actions.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use super::action::error::ActionError;
 use super::fields::duration;
 
-/// The most attempts that can be asked for.
-const MOST_ATTEMPTS: u32 = 1_000;
+/// The upper bound of `attempts`.
+const MAX_ATTEMPTS: u32 = 1_000;
 
-/// How patient the handler is with an action that fails on an event.
+/// `retry` in the actions file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Fields")]
+#[serde(try_from = "RetryConfig")]
 pub struct RetryPolicy {
     attempts: u32,
     initial_backoff: Duration,
@@ -21,31 +21,31 @@ pub struct RetryPolicy {
     total: Duration,
 }
 
-/// The attempts of one action on one event: pure, the time and the jitter are arguments.
+/// The failed attempts of one action for one event. Pure: time and jitter are arguments.
 #[derive(Debug)]
 pub struct Retries {
     policy: RetryPolicy,
     backoffs: ExponentialBackoff,
-    tried: u32,
+    attempts: u32,
+    /// Attempts without the exempt ones.
     counted: u32,
-    /// When the first of the failures that count happened.
+    /// The time of the first failure that counts.
     failing_since: Option<Duration>,
 }
 
-/// What to do after a failed attempt.
+/// The consequence of a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Try again after this long.
-    Again(Duration),
-    /// The target refused the event: no attempt will change that.
+pub enum RetryDecision {
+    RetryAfter(Duration),
+    /// The target refused the event, and would refuse it again.
     Refused,
-    /// The attempts or the time are used up.
+    /// The attempts or the total time are used up.
     Exhausted,
 }
 
 impl RetryPolicy {
-    /// How long to wait at most before one attempt after the other: doubles up to the
-    /// longest backoff, endless.
+    /// Returns the endless sequence of the longest waits between attempts. It doubles up to
+    /// `maxBackoff`.
     #[must_use]
     pub fn backoffs(&self) -> ExponentialBackoff {
         let backoffs = ExponentialBuilder::new()
@@ -55,18 +55,18 @@ impl RetryPolicy {
         backoffs.build()
     }
 
-    /// The next of `backoffs`.
+    /// Returns the next of `backoffs`.
     pub fn next(&self, backoffs: &mut ExponentialBackoff) -> Duration {
         backoffs.next().unwrap_or(self.max_backoff)
     }
 
-    /// Starts counting for one action on one event.
+    /// Starts counting the attempts of one action for one event.
     #[must_use]
     pub fn start(&self) -> Retries {
         Retries {
             policy: *self,
             backoffs: self.backoffs(),
-            tried: 0,
+            attempts: 0,
             counted: 0,
             failing_since: None,
         }
@@ -85,51 +85,50 @@ impl Default for RetryPolicy {
 }
 
 impl Retries {
-    /// What to do after an attempt failed with `error` at `now` (on a clock that never goes
-    /// back). `jitter` is a fresh random number from 0 to 1.
+    /// Decides what follows an attempt that failed with `error` at `now`, on a monotonic clock.
+    /// `jitter` is a random number from 0 to 1.
     ///
-    /// The wait is exponential with full jitter: anything between nothing and a ceiling that
-    /// doubles, so that events that failed together do not come back together. A target's
-    /// `Retry-After` is a minimum on top, up to the total: one answer that asks for a long
-    /// pause does not use an event up.
-    pub fn after(&mut self, error: &ActionError, now: Duration, jitter: f64) -> Verdict {
-        self.tried = self.tried.saturating_add(1);
-        let asked = match error {
-            ActionError::Permanent { .. } => return Verdict::Refused,
+    /// The wait is exponential with full jitter: between zero and a backoff that doubles, so
+    /// that events that failed together do not retry together. A target's `Retry-After` is the
+    /// minimum, up to `total`, so that a single long `Retry-After` does not exhaust an event.
+    pub fn decide(&mut self, error: &ActionError, now: Duration, jitter: f64) -> RetryDecision {
+        self.attempts = self.attempts.saturating_add(1);
+        let retry_after = match error {
+            ActionError::Permanent { .. } => return RetryDecision::Refused,
             ActionError::Retryable { retry_after, .. } => retry_after.unwrap_or_default(),
             ActionError::Unreachable { .. } => Duration::ZERO,
         };
         self.counted = self.counted.saturating_add(1);
-        let ceiling = self.policy.next(&mut self.backoffs);
-        let asked = asked.min(self.policy.total);
-        let wait = ceiling.mul_f64(jitter.clamp(0.0, 1.0)).max(asked);
+        let backoff = self.policy.next(&mut self.backoffs);
+        let retry_after = retry_after.min(self.policy.total);
+        let wait = backoff.mul_f64(jitter.clamp(0.0, 1.0)).max(retry_after);
         let since = *self.failing_since.get_or_insert(now);
         let until = now.saturating_sub(since).saturating_add(wait);
         if self.counted >= self.policy.attempts || until > self.policy.total {
-            Verdict::Exhausted
+            RetryDecision::Exhausted
         } else {
-            Verdict::Again(wait)
+            RetryDecision::RetryAfter(wait)
         }
     }
 
-    /// A failure that is the target's, not the event's, uses up neither attempts nor time:
-    /// a dead-letter topic is no place to wait.
+    /// Records a failure of the target rather than the event. It uses up neither attempts nor
+    /// time, so that an outage of the target dead-letters no events.
     pub fn exempt(&mut self) {
-        self.tried = self.tried.saturating_add(1);
+        self.attempts = self.attempts.saturating_add(1);
         self.failing_since = None;
     }
 
-    /// How many attempts have failed, the spared ones included.
+    /// The number of failed attempts, exempt ones included.
     #[must_use]
-    pub fn tried(&self) -> u32 {
-        self.tried
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 }
 
-/// [`RetryPolicy`] as it is written, before it is checked.
+/// [`RetryPolicy`] before validation.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Fields {
+struct RetryConfig {
     attempts: u32,
     #[serde(deserialize_with = "duration")]
     initial_backoff: Duration,
@@ -139,7 +138,7 @@ struct Fields {
     total: Duration,
 }
 
-impl Default for Fields {
+impl Default for RetryConfig {
     fn default() -> Self {
         let RetryPolicy {
             attempts,
@@ -156,21 +155,21 @@ impl Default for Fields {
     }
 }
 
-impl TryFrom<Fields> for RetryPolicy {
+impl TryFrom<RetryConfig> for RetryPolicy {
     type Error = String;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
-        if !(1..=MOST_ATTEMPTS).contains(&fields.attempts) {
-            return Err(format!("retry: attempts must be from 1 to {MOST_ATTEMPTS}"));
+    fn try_from(config: RetryConfig) -> Result<Self, String> {
+        if !(1..=MAX_ATTEMPTS).contains(&config.attempts) {
+            return Err(format!("retry: attempts must be from 1 to {MAX_ATTEMPTS}"));
         }
-        if fields.initial_backoff > fields.max_backoff {
+        if config.initial_backoff > config.max_backoff {
             return Err("retry: initialBackoff must not be longer than maxBackoff".to_owned());
         }
         Ok(Self {
-            attempts: fields.attempts,
-            initial_backoff: fields.initial_backoff,
-            max_backoff: fields.max_backoff,
-            total: fields.total,
+            attempts: config.attempts,
+            initial_backoff: config.initial_backoff,
+            max_backoff: config.max_backoff,
+            total: config.total,
         })
     }
 }
@@ -192,25 +191,25 @@ mod tests {
     }
 
     #[test]
-    fn the_ceiling_of_the_wait_doubles_up_to_the_maximum() {
+    fn the_longest_wait_doubles_up_to_the_maximum() {
         let patient = RetryPolicy {
             attempts: 100,
             ..RetryPolicy::default()
         };
         let mut retries = patient.start();
-        let waits = std::iter::repeat_with(|| retries.after(&busy(None), SECOND, 1.0)).take(10);
+        let waits = std::iter::repeat_with(|| retries.decide(&busy(None), SECOND, 1.0)).take(10);
         let millis = [
             200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000,
         ];
-        // The doubling is done in single precision.
+        // backon doubles in single precision.
         for (wait, expected) in waits.zip(millis) {
-            let Verdict::Again(wait) = wait else {
+            let RetryDecision::RetryAfter(wait) = wait else {
                 panic!("{wait:?}")
             };
             let difference = wait.abs_diff(Duration::from_millis(expected));
             assert!(
                 difference < Duration::from_millis(1),
-                "{wait:?}, not {expected} ms"
+                "{wait:?} instead of {expected} ms"
             );
         }
     }
@@ -220,30 +219,33 @@ mod tests {
         let mut retries = RetryPolicy::default().start();
         for _ in 1..8 {
             assert!(matches!(
-                retries.after(&busy(None), SECOND, 0.5),
-                Verdict::Again(_)
+                retries.decide(&busy(None), SECOND, 0.5),
+                RetryDecision::RetryAfter(_)
             ));
         }
-        assert_eq!(retries.after(&busy(None), SECOND, 0.5), Verdict::Exhausted);
-        assert_eq!(retries.tried(), 8);
+        assert_eq!(
+            retries.decide(&busy(None), SECOND, 0.5),
+            RetryDecision::Exhausted
+        );
+        assert_eq!(retries.attempts(), 8);
     }
 
     #[test]
-    fn what_the_target_asks_for_is_the_least_wait() {
+    fn the_targets_retry_after_is_the_shortest_wait() {
         let mut retries = RetryPolicy::default().start();
-        let asked = Some(60 * SECOND);
+        let minute = Some(60 * SECOND);
         assert_eq!(
-            retries.after(&busy(asked), SECOND, 0.5),
-            Verdict::Again(60 * SECOND)
+            retries.decide(&busy(minute), SECOND, 0.5),
+            RetryDecision::RetryAfter(60 * SECOND)
         );
         let beyond_the_total = Some(301 * SECOND);
         assert_eq!(
-            retries.after(&busy(beyond_the_total), SECOND, 0.5),
-            Verdict::Again(300 * SECOND)
+            retries.decide(&busy(beyond_the_total), SECOND, 0.5),
+            RetryDecision::RetryAfter(300 * SECOND)
         );
         assert_eq!(
-            retries.after(&busy(beyond_the_total), 2 * SECOND, 0.5),
-            Verdict::Exhausted
+            retries.decide(&busy(beyond_the_total), 2 * SECOND, 0.5),
+            RetryDecision::Exhausted
         );
     }
 
@@ -252,52 +254,58 @@ mod tests {
         let mut retries = RetryPolicy::default().start();
         let reason = "404".to_owned();
         let refused = ActionError::Permanent { reason };
-        assert_eq!(retries.after(&refused, SECOND, 0.5), Verdict::Refused);
+        assert_eq!(
+            retries.decide(&refused, SECOND, 0.5),
+            RetryDecision::Refused
+        );
     }
 
     #[test]
-    fn what_is_spared_uses_up_neither_attempts_nor_time() {
+    fn an_exempt_failure_uses_up_neither_attempts_nor_time() {
         let mut retries = RetryPolicy::default().start();
         assert!(matches!(
-            retries.after(&busy(None), SECOND, 0.0),
-            Verdict::Again(_)
+            retries.decide(&busy(None), SECOND, 0.0),
+            RetryDecision::RetryAfter(_)
         ));
         for hour in 1..1_000 {
-            assert_eq!(retries.tried(), hour);
+            assert_eq!(retries.attempts(), hour);
             retries.exempt();
         }
-        // It is back, and busy: the time counts from now, the attempts go on.
+        // The target is back, and busy: the time counts from now, the attempts continue.
         let now = 1_000 * 3_600 * SECOND;
         for _ in 2..8 {
             assert_eq!(
-                retries.after(&busy(None), now, 0.0),
-                Verdict::Again(Duration::ZERO)
+                retries.decide(&busy(None), now, 0.0),
+                RetryDecision::RetryAfter(Duration::ZERO)
             );
         }
-        assert_eq!(retries.after(&busy(None), now, 0.0), Verdict::Exhausted);
+        assert_eq!(
+            retries.decide(&busy(None), now, 0.0),
+            RetryDecision::Exhausted
+        );
     }
 
     proptest! {
         #[test]
-        fn no_wait_reaches_beyond_the_total(
+        fn no_wait_exceeds_the_total(
             steps in proptest::collection::vec((0_u64..120, 0_u64..400, 0.0_f64..=1.0), 1..20)
         ) {
             let policy = RetryPolicy { attempts: 100, ..RetryPolicy::default() };
             let mut retries = policy.start();
             let mut now = Duration::ZERO;
             let mut first = None;
-            for (pause, asked, jitter) in steps {
+            for (pause, retry_after, jitter) in steps {
                 now += Duration::from_secs(pause);
-                let asked = Duration::from_secs(asked);
+                let retry_after = Duration::from_secs(retry_after);
                 let first = *first.get_or_insert(now);
-                match retries.after(&busy(Some(asked)), now, jitter) {
-                    Verdict::Again(wait) => {
-                        prop_assert!(wait >= asked.min(policy.total));
+                match retries.decide(&busy(Some(retry_after)), now, jitter) {
+                    RetryDecision::RetryAfter(wait) => {
+                        prop_assert!(wait >= retry_after.min(policy.total));
                         now += wait;
                         prop_assert!(now - first <= policy.total);
                     }
-                    verdict => {
-                        prop_assert_eq!(verdict, Verdict::Exhausted);
+                    decision => {
+                        prop_assert_eq!(decision, RetryDecision::Exhausted);
                         break;
                     }
                 }

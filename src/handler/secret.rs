@@ -1,4 +1,4 @@
-//! Secrets: by reference in the actions file, never inline.
+//! Secrets, which the actions file references and never contains.
 
 use std::path::PathBuf;
 use std::{env, fmt};
@@ -8,11 +8,11 @@ use serde::Deserialize;
 use super::fields::{ActionConfigError, ActionName};
 use crate::bounded::{self, MAX_SECRET_BYTES};
 
-/// A secret's bytes; not to be seen in logs.
+/// The bytes of a secret, redacted in debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
-/// Where a secret is: `{valueFrom: {env: NAME}}` or `{valueFrom: {file: PATH}}`.
+/// A reference to a secret: `{valueFrom: {env: NAME}}` or `{valueFrom: {file: PATH}}`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -20,43 +20,37 @@ pub struct Secret(Vec<u8>);
     expecting = "valueFrom: {env: NAME} or valueFrom: {file: PATH}"
 )]
 pub struct SecretRef {
-    value_from: Place,
+    value_from: SecretSource,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Fields")]
-enum Place {
+#[serde(try_from = "SecretSourceFields")]
+enum SecretSource {
     Env(String),
     File(PathBuf),
 }
 
-/// A secret that is not where the actions file says.
+/// A reference that yields no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The variable is not set.
-    #[error("the environment variable {0} is not set; set it, or name another one")]
+    #[error("the environment variable {0} is not set; set it, or reference another one")]
     NotSet(String),
-    /// The file cannot be read.
-    #[error("cannot read {}: {reason}; mount it, or name another file", path.display())]
+    #[error("cannot read {}: {reason}; mount it, or reference another file", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         reason: std::io::Error,
     },
-    /// There is nothing there.
-    #[error("{0} is empty; an empty secret protects nothing")]
+    #[error("{0} is empty; set a secret")]
     Empty(String),
 }
 
 impl Secret {
-    /// The bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// The bytes as text, if they are that.
+    /// The secret as text, if it is UTF-8.
     #[must_use]
     pub fn expose_text(&self) -> Option<&str> {
         str::from_utf8(&self.0).ok()
@@ -76,10 +70,10 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretRef {
-    /// Fetches a secret that has to be text, in a field of an action.
+    /// Reads the secret in `field` of `action`, which has to be text.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if there is none, or it is not text.
+    /// [`ActionConfigError`] if there is none, or it is not UTF-8.
     pub fn read_text_for(
         &self,
         action: &ActionName,
@@ -88,15 +82,11 @@ impl SecretRef {
         let secret = self.read_for(action, field)?;
         match secret.expose_text() {
             Some(_) => Ok(secret),
-            None => Err(ActionConfigError::field(
-                action,
-                field,
-                "it is not UTF-8 text",
-            )),
+            None => Err(ActionConfigError::field(action, field, "is not UTF-8 text")),
         }
     }
 
-    /// Fetches the secret in a field of an action.
+    /// Reads the secret in `field` of `action`.
     ///
     /// # Errors
     /// [`ActionConfigError`] if there is none.
@@ -109,21 +99,20 @@ impl SecretRef {
         secret.map_err(|error| ActionConfigError::field(action, field, error.to_string()))
     }
 
-    /// Fetches the secret. Line ends at the end of a file do not belong to it: editors and
-    /// `echo` leave them there.
+    /// Reads the secret. Strips line breaks at the end of a file, which editors and `echo` add.
     ///
     /// # Errors
     /// [`SecretError`] if there is none.
     pub fn read(&self) -> Result<Secret, SecretError> {
-        let (bytes, place) = match &self.value_from {
-            Place::Env(name) => {
+        let (bytes, source) = match &self.value_from {
+            SecretSource::Env(name) => {
                 let value = env::var_os(name).ok_or_else(|| SecretError::NotSet(name.clone()))?;
                 (
                     value.into_encoded_bytes(),
                     format!("the environment variable {name}"),
                 )
             }
-            Place::File(path) => {
+            SecretSource::File(path) => {
                 let bytes = bounded::read_file(path, MAX_SECRET_BYTES);
                 let mut bytes = bytes.map_err(|reason| SecretError::Unreadable {
                     path: path.clone(),
@@ -136,7 +125,7 @@ impl SecretRef {
             }
         };
         if bytes.is_empty() {
-            return Err(SecretError::Empty(place));
+            return Err(SecretError::Empty(source));
         }
         Ok(Secret(bytes))
     }
@@ -144,19 +133,19 @@ impl SecretRef {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fields {
+struct SecretSourceFields {
     env: Option<String>,
     file: Option<PathBuf>,
 }
 
-impl TryFrom<Fields> for Place {
+impl TryFrom<SecretSourceFields> for SecretSource {
     type Error = &'static str;
 
-    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+    fn try_from(fields: SecretSourceFields) -> Result<Self, Self::Error> {
         match (fields.env, fields.file) {
             (Some(name), None) => Ok(Self::Env(name)),
             (None, Some(path)) => Ok(Self::File(path)),
-            _ => Err("valueFrom takes one of env and file"),
+            _ => Err("valueFrom needs exactly one of env and file"),
         }
     }
 }

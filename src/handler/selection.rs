@@ -1,4 +1,4 @@
-//! Which actions an event asks for.
+//! Selection of the actions that run for an event.
 
 use std::sync::Arc;
 
@@ -6,42 +6,42 @@ use rdkafka::Message;
 use rdkafka::message::Headers;
 
 use super::action::named::NamedAction;
-use super::work::Work;
+use super::in_flight::InFlight;
 use crate::wire::dead_letter::REDRIVE_ACTIONS;
 
-/// The names of the actions that a policy asks for; `None` for all.
-pub type ActionsOfPolicy = dyn Fn(&str) -> Option<Arc<[String]>> + Send + Sync;
-
-/// The actions that an event asks for.
+/// The actions to run for an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    /// Those that there are, by index.
+pub struct ActionSelection {
+    /// Indexes into the actions file.
     pub known: Vec<usize>,
-    /// The names of those that there are not.
+    /// Names that the actions file does not have.
     pub unknown: Vec<String>,
 }
 
-impl Selection {
-    /// A redriven event asks for what was left undone, any other for what its policy
-    /// names, as far as that runs on such triggers.
+impl ActionSelection {
+    /// Selects by the redrive header if the event has one, otherwise by its policy.
+    ///
+    /// `of_policy` returns the action names of a policy, or `None` for all actions. Actions
+    /// that a policy names run only on their own triggers; redriven ones always run.
     #[must_use]
     pub fn of<'a>(
-        work: &Work,
+        in_flight: &InFlight,
         actions: &(impl Iterator<Item = &'a NamedAction> + Clone),
-        actions_of: &ActionsOfPolicy,
+        of_policy: impl FnOnce(&str) -> Option<Arc<[String]>>,
     ) -> Self {
-        let fits = |action: &NamedAction| action.on.include(work.trigger);
-        if let Some(names) = redriven(work) {
+        let matches = |action: &NamedAction| action.on.contains(in_flight.trigger);
+        if let Some(names) = redriven_actions(in_flight) {
             return Self::by_name(names.split(','), actions, |_| true);
         }
-        let policy = work.event.as_ref().ok().map(|event| &event.policy().name);
-        match policy.and_then(|policy| actions_of(policy)) {
-            Some(names) => Self::by_name(names.iter().map(String::as_str), actions, fits),
+        let policy = in_flight.event.as_ref().ok();
+        let policy = policy.map(|event| event.policy().name.as_str());
+        match policy.and_then(of_policy) {
+            Some(names) => Self::by_name(names.iter().map(String::as_str), actions, matches),
             None => Self {
                 known: actions
                     .clone()
                     .enumerate()
-                    .filter(|(_, action)| fits(action))
+                    .filter(|(_, action)| matches(action))
                     .map(|(index, _)| index)
                     .collect(),
                 unknown: Vec::new(),
@@ -52,13 +52,13 @@ impl Selection {
     fn by_name<'a, 'b>(
         names: impl Iterator<Item = &'b str>,
         actions: &(impl Iterator<Item = &'a NamedAction> + Clone),
-        fits: impl Fn(&NamedAction) -> bool,
+        matches: impl Fn(&NamedAction) -> bool,
     ) -> Self {
         let mut selection = Self::default();
         for name in names.filter(|name| !name.is_empty()) {
-            let mut named = actions.clone().enumerate();
-            match named.find(|(_, action)| action.name.as_str() == name) {
-                Some((index, action)) if fits(action) && !selection.known.contains(&index) => {
+            let mut candidates = actions.clone().enumerate();
+            match candidates.find(|(_, action)| action.name.as_str() == name) {
+                Some((index, action)) if matches(action) && !selection.known.contains(&index) => {
                     selection.known.push(index);
                 }
                 Some(_) => {}
@@ -69,9 +69,9 @@ impl Selection {
     }
 }
 
-/// What the event was brought back from the dead-letter topic for.
-fn redriven(work: &Work) -> Option<&str> {
-    let headers = work.record.headers()?;
+/// The actions for which a redrive has brought the event back.
+fn redriven_actions(in_flight: &InFlight) -> Option<&str> {
+    let headers = in_flight.record.headers()?;
     let header = headers
         .iter()
         .find(|header| header.key == REDRIVE_ACTIONS)?;

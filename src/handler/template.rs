@@ -1,8 +1,7 @@
-//! Texts with gaps that events fill: `session:{{ session_id }}`.
+//! Templates rendered with the fields of events: `session:{{ session_id }}`.
 //!
-//! The language is Jinja (minijinja). An event that lacks what a gap asks for is an error
-//! that names it: a token that is empty, or a mail to nobody, would be a logout that never
-//! happened and looked as if it had.
+//! The language is Jinja (minijinja). A field that the event lacks is an error that names the
+//! field. With an empty token or recipient, an action would succeed without a logout.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,26 +11,25 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::action::error::ActionError;
-use super::event::Event;
+use super::event::TriggerEvent;
 use super::fields::parsed;
 
 const NAME: &str = "template";
 
-/// A text with gaps.
 #[derive(Clone)]
 pub struct Template {
     environment: Arc<Environment<'static>>,
 }
 
-/// What an event has to fill gaps with: its fields, `attributes.<name>`, and `trigger`.
+/// The variables of templates: the fields of an event, `attributes.<name>`, and `trigger`.
 #[derive(Clone, Debug)]
 pub struct TemplateContext(Value);
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If it is not valid Jinja.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -47,40 +45,40 @@ impl Template {
         Ok(Self { environment })
     }
 
-    /// The text with its gaps filled.
+    /// Renders the template.
     ///
     /// # Errors
-    /// [`ActionError::Permanent`] naming what the event lacks; also if the text comes out
+    /// [`ActionError::Permanent`] naming the fields that the event lacks, or if the result is
     /// empty.
-    pub fn fill(&self, facts: &TemplateContext) -> Result<String, ActionError> {
+    pub fn render(&self, context: &TemplateContext) -> Result<String, ActionError> {
         let template = self.environment.get_template(NAME);
-        let filled = template.and_then(|template| template.render(&facts.0));
-        match filled {
+        let rendered = template.and_then(|template| template.render(&context.0));
+        match rendered {
             Ok(text) if text.is_empty() => Err(ActionError::permanent(
-                "a template came out empty: the event has nothing to fill it with",
+                "a template rendered to an empty text: the fields of the event that it uses are empty",
             )),
             Ok(text) => Ok(text),
-            Err(error) => Err(ActionError::permanent(self.explain(&error, facts))),
+            Err(error) => Err(ActionError::permanent(self.describe(&error, context))),
         }
     }
 
-    fn explain(&self, error: &minijinja::Error, facts: &TemplateContext) -> String {
-        let missing = self.missing(facts);
+    fn describe(&self, error: &minijinja::Error, context: &TemplateContext) -> String {
+        let missing = self.missing(context);
         if error.kind() == ErrorKind::UndefinedError && !missing.is_empty() {
             return format!("the event has no {}", missing.join(" and no "));
         }
-        format!("a template cannot be filled: {error}")
+        format!("a template cannot be rendered: {error}")
     }
 
-    /// What is asked for that the event does not have.
-    fn missing(&self, facts: &TemplateContext) -> Vec<String> {
+    /// The variables of the template that the event lacks.
+    fn missing(&self, context: &TemplateContext) -> Vec<String> {
         let Ok(template) = self.environment.get_template(NAME) else {
             return Vec::new();
         };
         let mut missing: Vec<_> = template
             .undeclared_variables(true)
             .into_iter()
-            .filter(|path| !facts.have(path))
+            .filter(|path| !context.has(path))
             .collect();
         missing.sort_unstable();
         missing
@@ -88,17 +86,17 @@ impl Template {
 }
 
 impl TemplateContext {
-    /// What `event` has. `user_id` is text here, also where it is a number: no digit of a
-    /// long one is lost.
+    /// Creates the context of an event. A `user_id` that is a number becomes text, so that long
+    /// ones keep all digits.
     #[must_use]
-    pub fn of(event: &Event) -> Self {
+    pub fn of(event: &TriggerEvent) -> Self {
         let fields = match event {
-            Event::Ended(event) => serde_json::to_value(event),
-            Event::Expiring(event) => serde_json::to_value(event),
+            TriggerEvent::Ended(event) => serde_json::to_value(event),
+            TriggerEvent::Expiring(event) => serde_json::to_value(event),
         };
         let mut fields = match fields {
             Ok(Value::Object(fields)) => fields,
-            // They are structs of plain fields.
+            // Structs of plain fields always serialize to objects.
             _ => Map::new(),
         };
         fields.retain(|_, value| !value.is_null());
@@ -111,12 +109,12 @@ impl TemplateContext {
         Self(Value::Object(fields))
     }
 
-    fn have(&self, path: &str) -> bool {
-        let mut place = Some(&self.0);
-        for step in path.split('.') {
-            place = place.and_then(|place| place.get(step));
+    fn has(&self, path: &str) -> bool {
+        let mut value = Some(&self.0);
+        for name in path.split('.') {
+            value = value.and_then(|value| value.get(name));
         }
-        place.is_some()
+        value.is_some()
     }
 }
 
@@ -143,36 +141,36 @@ mod tests {
         "ended_at":"2025-02-07T12:00:00.000Z","detected_at":"2025-02-07T12:00:00.000Z",
         "attributes":{"tenant":"ac\"me","none":""}}"#;
 
-    fn fill(text: &str) -> Result<String, String> {
-        let event = Trigger::Ending.read(ENDING.as_bytes()).unwrap();
-        let filled = Template::parse(text)
+    fn render(text: &str) -> Result<String, String> {
+        let event = Trigger::Ending.decode(ENDING.as_bytes()).unwrap();
+        let rendered = Template::parse(text)
             .unwrap()
-            .fill(&TemplateContext::of(&event));
-        filled.map_err(|error| error.to_string())
+            .render(&TemplateContext::of(&event));
+        rendered.map_err(|error| error.to_string())
     }
 
     #[test]
-    fn gaps_are_filled_with_fields_and_attributes() {
+    fn fields_and_attributes_are_rendered() {
         assert_eq!(
-            fill("{{ session_id }}/{{ policy.name }}/{{ attributes.tenant }}/{{ trigger }}"),
+            render("{{ session_id }}/{{ policy.name }}/{{ attributes.tenant }}/{{ trigger }}"),
             Ok("s-1/default/ac\"me/ending".to_owned())
         );
         assert_eq!(
-            fill("{{ user_id }}"),
+            render("{{ user_id }}"),
             Ok("12345678901234567890123".to_owned())
         );
         assert_eq!(
-            fill(r#"{"tenant": {{ attributes.tenant | tojson }}}"#),
+            render(r#"{"tenant": {{ attributes.tenant | tojson }}}"#),
             Ok(r#"{"tenant": "ac\"me"}"#.to_owned())
         );
         assert_eq!(
-            fill("{{ attributes.client | default('web') }}"),
+            render("{{ attributes.client | default('web') }}"),
             Ok("web".to_owned())
         );
     }
 
     #[test]
-    fn what_an_event_lacks_is_named() {
+    fn a_field_that_the_event_lacks_is_named() {
         for (text, named) in [
             ("{{ attributes.email }}", "attributes.email"),
             ("{{ started_at }}", "started_at"),
@@ -180,13 +178,13 @@ mod tests {
             ("{{ nothing.at.all }}", "nothing.at.all"),
             ("{{ attributes.none }}", "empty"),
         ] {
-            let error = fill(text).unwrap_err();
+            let error = render(text).unwrap_err();
             assert!(error.contains(named), "{text}: {error}");
         }
     }
 
     #[test]
-    fn what_is_no_template_is_refused() {
+    fn an_invalid_template_is_rejected() {
         for text in ["{{ session_id", "{% if %}", "{{ session_id | shout }}{{ }}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }

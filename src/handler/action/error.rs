@@ -1,41 +1,34 @@
-//! Why an attempt of an action failed.
+//! Errors of attempts.
 
 use std::time::Duration;
 
-/// Why an attempt failed. Reasons are for people and hold no secrets.
+/// An attempt failed. Reasons are for operators and contain no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
-    /// The target refused; it would refuse again.
+    /// The target refused the event, and would refuse it again.
     #[error("{reason}")]
-    Permanent {
-        /// Why.
-        reason: String,
-    },
-    /// It may work later.
+    Permanent { reason: String },
+    /// A later attempt may succeed.
     #[error("{reason}")]
     Retryable {
-        /// Why not now.
         reason: String,
-        /// How long the target asked to be left alone.
+        /// The target's minimum wait, as in the HTTP header.
         retry_after: Option<Duration>,
     },
-    /// There is nobody there, or nobody who lets us in: the fault is not the event's, and
-    /// other events fare no better.
+    /// The target cannot be reached, or rejects the handler's credentials. Other events would
+    /// fail in the same way.
     #[error("{reason}")]
-    Unreachable {
-        /// What stands in the way.
-        reason: String,
-    },
+    Unreachable { reason: String },
 }
 
 impl ActionError {
-    /// It would fail again.
+    /// Creates [`ActionError::Permanent`].
     pub fn permanent(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self::Permanent { reason }
     }
 
-    /// It may work later; the target did not say when.
+    /// Creates [`ActionError::Retryable`] without a minimum wait.
     pub fn retryable(reason: impl Into<String>) -> Self {
         Self::Retryable {
             reason: reason.into(),
@@ -43,7 +36,7 @@ impl ActionError {
         }
     }
 
-    /// No other event would fare better.
+    /// Creates [`ActionError::Unreachable`].
     pub fn unreachable(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self::Unreachable { reason }

@@ -1,10 +1,11 @@
-//! Calls over HTTP, and what their answers mean.
+//! HTTP requests of actions, and the interpretation of responses.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
 
 use super::error::ActionError;
 use crate::clock::Clock;
@@ -15,19 +16,18 @@ use crate::session::Timestamp;
 /// The content type of [`form`].
 pub const FORM: &str = "application/x-www-form-urlencoded";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an answer is read, in bytes. Of a longer one the rest is thrown away
-/// together with its connection.
-const MAX_ANSWER_BYTES: usize = 4 * 1024;
-/// How much of what a target says about an error is passed on, in characters.
-const MAX_QUOTE: usize = 200;
+/// The bytes of a response body that are read. The connection of a longer one is closed.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024;
+/// The characters of a target's own error that are quoted.
+const MAX_QUOTE_CHARS: usize = 200;
 
-/// For one attempt, if the actions file does not say.
+/// The default of `timeout`, for one attempt.
 #[must_use]
 pub fn default_timeout() -> Duration {
     DEFAULT_TIMEOUT
 }
 
-/// Calls one URL.
+/// Sends requests to one URL.
 #[derive(Debug)]
 pub struct HttpClient {
     client: Client,
@@ -36,18 +36,24 @@ pub struct HttpClient {
     clock: Clock,
 }
 
-/// An answer, as far as it has been read.
+/// A response, its body cut off at [`MAX_RESPONSE_BYTES`].
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// Its status.
+pub struct HttpResponse {
     pub status: StatusCode,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
 
+/// An error in the form of RFC 6749, section 5.2, which OpenID Connect Back-Channel Logout 1.0,
+/// section 2.8, uses too.
+#[derive(Deserialize)]
+pub struct OAuthErrorResponse {
+    pub error: String,
+    pub error_description: Option<String>,
+}
+
 impl HttpClient {
-    /// Makes a client that trusts the certificates in `ca_file`, or else those that the
-    /// system does.
+    /// Creates a client that trusts the certificates in `ca_file`, or those of the system.
     ///
     /// # Errors
     /// [`ActionConfigError`] if the certificates cannot be read.
@@ -69,35 +75,34 @@ impl HttpClient {
         })
     }
 
-    /// Where it calls.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// The present, for what is signed.
+    /// The current time, for signatures.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.wall()
     }
 
-    /// A call to be filled in.
+    /// Starts a POST request.
     pub fn post(&self) -> RequestBuilder {
         self.client.post(self.url.clone())
     }
 
-    /// Makes the call.
+    /// Sends a request.
     ///
     /// # Errors
-    /// [`ActionError`] if there is no answer.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Answer, ActionError> {
+    /// [`ActionError`] if no response arrives.
+    pub async fn send(&self, request: RequestBuilder) -> Result<HttpResponse, ActionError> {
         let response = request.send().await.map_err(|error| self.failure(error))?;
         let status = response.status();
         let retry_after = retry_after(response.headers(), self.clock.wall());
-        Ok(Answer {
+        Ok(HttpResponse {
             status,
             retry_after,
-            body: beginning(response).await,
+            body: read_body(response).await,
         })
     }
 
@@ -105,42 +110,43 @@ impl HttpClient {
         if error.is_connect() {
             ActionError::unreachable(client::describe(error))
         } else if error.is_timeout() {
-            ActionError::retryable(format!("no answer within {:?}", self.timeout))
+            ActionError::retryable(format!("no response within {:?}", self.timeout))
         } else {
             ActionError::retryable(client::describe(error))
         }
     }
 }
 
-impl Answer {
-    /// What the status means. Redirects are refusals: they are not followed.
+impl HttpResponse {
+    /// Checks that the status is a success. Redirects are not followed and count as refusals.
     ///
     /// # Errors
-    /// [`ActionError`] unless the status is a success.
-    pub fn verdict(&self) -> Result<(), ActionError> {
-        self.verdict_because(format!("the receiver answered {}", self.status))
+    /// [`ActionError`] unless the status is 2xx.
+    pub fn check_status(&self) -> Result<(), ActionError> {
+        self.check(format!("the receiver responded {}", self.status))
     }
 
-    /// The same, with what the target itself gave as its reason, if it did.
+    /// Checks that the status is a success, and quotes the target's own error code and
+    /// description otherwise.
     ///
     /// # Errors
-    /// [`ActionError`] unless the status is a success.
-    pub fn verdict_quoting(&self, code: &str, text: Option<&str>) -> Result<(), ActionError> {
+    /// [`ActionError`] unless the status is 2xx.
+    pub fn check_status_quoting(&self, code: &str, text: Option<&str>) -> Result<(), ActionError> {
         let status = self.status;
         let text = text.map(|text| format!(" ({})", quote(text)));
         let text = text.unwrap_or_default();
         let code = quote(code);
-        self.verdict_because(format!("the receiver answered {status}: {code}{text}"))
+        self.check(format!("the receiver responded {status}: {code}{text}"))
     }
 
-    /// The body as JSON, if it is that and was short enough to be read.
+    /// Decodes the body as JSON. `None` if it is not valid or has been cut off.
     #[must_use]
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    fn verdict_because(&self, reason: String) -> Result<(), ActionError> {
-        /// RFC 8470: sent too early in a TLS connection.
+    fn check(&self, reason: String) -> Result<(), ActionError> {
+        /// RFC 8470: the request was sent as TLS early data.
         const TOO_EARLY: u16 = 425;
         match self.status.as_u16() {
             200..=299 => Ok(()),
@@ -153,36 +159,37 @@ impl Answer {
     }
 }
 
-/// `application/x-www-form-urlencoded`.
+/// Encodes fields as `application/x-www-form-urlencoded`.
 #[must_use]
 pub fn form(fields: &[(&str, &str)]) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(fields).finish()
 }
 
-/// What somebody else wrote, fit for a line of log: short, and without control characters.
+/// Shortens a target's text and removes control characters, so that it fits a log line.
 fn quote(text: &str) -> String {
     let clean = text.chars().filter(|c| !c.is_control());
-    clean.take(MAX_QUOTE).collect()
+    clean.take(MAX_QUOTE_CHARS).collect()
 }
 
-/// RFC 9110, section 10.2.3: seconds, or a date.
+/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-    let millis = date.timestamp_millis().saturating_sub(now.as_millis());
-    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+    let date = httpdate::parse_http_date(text).ok()?;
+    let date = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let now = Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(0));
+    Some(date.saturating_sub(now))
 }
 
-/// The first bytes of a body, all of it if it is short, so that its connection can be used
-/// again. The status has said what counts: that the rest does not come changes nothing.
-async fn beginning(mut response: Response) -> Vec<u8> {
+/// Reads a body up to the limit. A short body is read completely, so that its connection can be
+/// reused. Errors are ignored: the status has already decided the outcome.
+async fn read_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        let room = MAX_ANSWER_BYTES - body.len();
+        let room = MAX_RESPONSE_BYTES - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() > room {
             break;

@@ -1,27 +1,24 @@
-//! `log`: a structured line in the handler's own log.
+//! `log`: writes a structured line to the handler's own log.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Action, Attempt, Delivery};
-use crate::handler::event::{Event, Triggers};
+use super::{Action, ActionInput, Attempt};
+use crate::handler::event::{TriggerEvent, Triggers};
 use crate::handler::fields::ActionName;
 
-/// What stands in the place of an id.
 const REDACTED: &str = "(redacted)";
 
 /// A `log` action in the actions file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Config {
-    /// What policies and metrics call it.
+pub struct LogConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
-    /// Write session and user ids. Off unless said otherwise: logs travel far.
+    /// Whether to log session and user ids. Off by default, because logs are copied widely.
     #[serde(default)]
     show_ids: bool,
-    /// When to run.
     #[serde(default)]
     pub on: Triggers,
 }
@@ -34,7 +31,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// One that keeps ids to itself.
+    /// Creates an action that redacts ids.
     #[must_use]
     pub fn new(name: ActionName) -> Self {
         let show_ids = false;
@@ -42,14 +39,14 @@ impl Log {
     }
 }
 
-impl From<Config> for Log {
-    fn from(Config { name, show_ids, .. }: Config) -> Self {
+impl From<LogConfig> for Log {
+    fn from(LogConfig { name, show_ids, .. }: LogConfig) -> Self {
         Self { name, show_ids }
     }
 }
 
 impl Action for Log {
-    fn run<'a>(&'a self, Delivery { event, .. }: Delivery<'a>) -> Attempt<'a> {
+    fn run<'a>(&'a self, ActionInput { event, .. }: ActionInput<'a>) -> Attempt<'a> {
         let (session, user) = if self.show_ids {
             (event.session_id(), event.user().unwrap_or("null"))
         } else {
@@ -58,7 +55,7 @@ impl Action for Log {
         let (action, event_id) = (&self.name, event.id());
         let (reason, policy) = (event.reason().as_str(), event.policy().name.as_str());
         match event {
-            Event::Ended(ended) => tracing::info!(
+            TriggerEvent::Ended(ended) => tracing::info!(
                 %action,
                 %event_id,
                 reason,
@@ -69,7 +66,7 @@ impl Action for Log {
                 user,
                 "session ended"
             ),
-            Event::Expiring(expiring) => tracing::info!(
+            TriggerEvent::Expiring(expiring) => tracing::info!(
                 %action,
                 %event_id,
                 reason,

@@ -1,4 +1,4 @@
-//! An action with its name and what the events that it runs for.
+//! An action with its name and triggers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,14 +7,12 @@ use super::Action;
 use crate::handler::event::Triggers;
 use crate::handler::fields::ActionName;
 
-/// An action, ready to run.
+/// An action of the actions file, ready to run.
 #[derive(Clone)]
 pub struct NamedAction {
-    /// What policies, metrics and dead letters call it.
+    /// The name in policies, metrics and dead letters.
     pub name: ActionName,
-    /// What it does.
     pub action: Arc<dyn Action>,
-    /// When it does it.
     pub on: Triggers,
 }
 

@@ -1,4 +1,4 @@
-//! `oauth-revocation`: has an authorization server revoke a token (RFC 7009).
+//! `oauth-revocation`: revokes a token at an authorization server (RFC 7009).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,76 +11,74 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::ActionError;
-use super::http_client::{Answer, FORM, HttpClient, default_timeout, form};
-use super::signing::{KeyConfig, SigningKeys};
-use super::{Action, Attempt, Delivery, Jwk};
+use super::http_client::{
+    FORM, HttpClient, HttpResponse, OAuthErrorResponse, default_timeout, form,
+};
+use super::signing::{SigningKeyConfig, SigningKeys};
+use super::{Action, ActionInput, Attempt, Jwk};
 use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::secret::{Secret, SecretRef};
 use crate::handler::template::Template;
 
-/// How long an assertion of who we are holds, in seconds: as long as a call may take, and
-/// some for clocks that differ.
+/// The lifetime of a client assertion, in seconds: covers a request and some clock skew.
 const ASSERTION_LIFETIME: i64 = 60;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// An `oauth-revocation` action in the actions file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Config {
-    /// What policies and metrics call it.
+pub struct OauthRevocationConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
     /// The revocation endpoint.
     #[serde(deserialize_with = "url")]
     url: Url,
-    /// The token.
     token: Template,
-    /// `access_token` or `refresh_token`, if the server wants to be told.
+    /// `access_token` or `refresh_token`, a hint to the server.
     token_type_hint: Option<String>,
-    /// Who we are.
-    client: ClientConfig,
-    /// For one attempt, from connecting to the end of the answer.
+    /// The client that authenticates.
+    client: OauthClientConfig,
+    /// Bounds one attempt, from connecting to the end of the response.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
-    /// Certificates of the authorities to trust, PEM, instead of the system's.
+    /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct ClientConfig {
+struct OauthClientConfig {
     id: String,
-    method: Method,
+    method: ClientAuthMethod,
     secret: Option<SecretRef>,
     #[serde(default)]
-    signing_keys: Vec<KeyConfig>,
+    signing_keys: Vec<SigningKeyConfig>,
     audience: Option<String>,
 }
 
-/// The methods of OpenID Connect Core, section 9, that need no more than one call.
+/// The methods of OpenID Connect Core 1.0, section 9, that need a single request.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Method {
+enum ClientAuthMethod {
     ClientSecretBasic,
     ClientSecretPost,
     PrivateKeyJwt,
     None,
 }
 
-/// Revokes tokens.
 #[derive(Debug)]
 pub struct OauthRevocation {
-    caller: HttpClient,
+    http_client: HttpClient,
     token: Template,
     hint: Option<String>,
     client: String,
-    proof: Proof,
+    auth: ClientAuth,
 }
 
-/// How the server can tell that it is us.
+/// The credentials of an authentication method.
 #[derive(Debug)]
-enum Proof {
+enum ClientAuth {
     Basic(Secret),
     Post(Secret),
     Assertion {
@@ -90,9 +88,9 @@ enum Proof {
     None,
 }
 
-/// RFC 7523, section 3.
+/// The claims of RFC 7523, section 3.
 #[derive(Serialize)]
-struct Assertion<'a> {
+struct ClientAssertion<'a> {
     iss: &'a str,
     sub: &'a str,
     aud: &'a str,
@@ -101,55 +99,47 @@ struct Assertion<'a> {
     exp: i64,
 }
 
-/// RFC 6749, section 5.2.
-#[derive(Deserialize)]
-struct ErrorResponse {
-    error: String,
-    error_description: Option<String>,
-}
-
 impl OauthRevocation {
-    /// Fetches secrets and keys and makes the client.
+    /// Reads the secrets and keys and creates the HTTP client.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if one of them cannot be read, or they do not go with the method.
-    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
-        let Config {
+    /// [`ActionConfigError`] if one of them cannot be read, or they do not match the method.
+    pub fn new(config: OauthRevocationConfig) -> Result<Self, ActionConfigError> {
+        let OauthRevocationConfig {
             name, client, url, ..
         } = config;
         let audience = client.audience.unwrap_or_else(|| url.to_string());
-        let proof = match (client.method, &client.secret, &client.signing_keys[..]) {
-            (Method::ClientSecretBasic, Some(secret), []) => {
-                Proof::Basic(secret.read_text_for(&name, "client.secret")?)
+        let auth = match (client.method, &client.secret, &client.signing_keys[..]) {
+            (ClientAuthMethod::ClientSecretBasic, Some(secret), []) => {
+                ClientAuth::Basic(secret.read_text_for(&name, "client.secret")?)
             }
-            (Method::ClientSecretPost, Some(secret), []) => {
-                Proof::Post(secret.read_text_for(&name, "client.secret")?)
+            (ClientAuthMethod::ClientSecretPost, Some(secret), []) => {
+                ClientAuth::Post(secret.read_text_for(&name, "client.secret")?)
             }
-            (Method::PrivateKeyJwt, None, keys) => Proof::Assertion {
+            (ClientAuthMethod::PrivateKeyJwt, None, keys) => ClientAuth::Assertion {
                 keys: Box::new(SigningKeys::read(&name, keys)?),
                 audience,
             },
-            (Method::None, None, []) => Proof::None,
+            (ClientAuthMethod::None, None, []) => ClientAuth::None,
             _ => {
-                let problem = "client_secret_basic and client_secret_post need a secret and \
-                               nothing else, private_key_jwt needs signingKeys and nothing \
-                               else, none needs neither";
+                let problem = "client_secret_basic and client_secret_post need a secret only, \
+                               private_key_jwt needs signingKeys only, none needs neither";
                 return Err(ActionConfigError::field(&name, "client", problem));
             }
         };
         Ok(Self {
-            caller: HttpClient::new(&name, url, config.timeout, config.ca_file.as_ref())?,
+            http_client: HttpClient::new(&name, url, config.timeout, config.ca_file.as_ref())?,
             token: config.token,
             hint: config.token_type_hint,
             client: client.id,
-            proof,
+            auth,
         })
     }
 
-    async fn revoke(&self, delivery: Delivery<'_>) -> Result<(), ActionError> {
-        let token = self.token.fill(&delivery.facts())?;
+    async fn revoke(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let token = self.token.render(&input.template_context())?;
         let request = self.request(&token)?;
-        judge(&self.caller.send(request).await?)
+        check(&self.http_client.send(request).await?)
     }
 
     fn request(&self, token: &str) -> Result<RequestBuilder, ActionError> {
@@ -158,25 +148,25 @@ impl OauthRevocation {
             fields.push(("token_type_hint", hint));
         }
         let assertion;
-        let mut request = self.caller.post();
-        match &self.proof {
-            Proof::Basic(secret) => {
-                // RFC 6749, section 2.3.1: both are encoded before they are joined.
+        let mut request = self.http_client.post();
+        match &self.auth {
+            ClientAuth::Basic(secret) => {
+                // RFC 6749, section 2.3.1: both are form-encoded first.
                 let encode = |text: &[u8]| byte_serialize(text).collect::<String>();
                 let (user, password) = (encode(self.client.as_bytes()), encode(secret.expose()));
                 request = request.basic_auth(user, Some(password));
             }
-            Proof::Post(secret) => {
+            ClientAuth::Post(secret) => {
                 fields.push(("client_id", &self.client));
                 fields.push(("client_secret", secret.expose_text().unwrap_or_default()));
             }
-            Proof::Assertion { keys, audience } => {
+            ClientAuth::Assertion { keys, audience } => {
                 assertion = keys.sign("JWT", &self.assertion(audience))?;
                 fields.push(("client_id", &self.client));
                 fields.push(("client_assertion_type", ASSERTION_TYPE));
                 fields.push(("client_assertion", &assertion));
             }
-            Proof::None => {
+            ClientAuth::None => {
                 fields.push(("client_id", &self.client));
             }
         }
@@ -186,10 +176,10 @@ impl OauthRevocation {
             .body(form(&fields)))
     }
 
-    /// Another one for every attempt: servers refuse those that they have seen.
-    fn assertion<'a>(&'a self, audience: &'a str) -> Assertion<'a> {
-        let now = self.caller.now().as_millis() / 1000;
-        Assertion {
+    /// Creates the claims of a new assertion. Servers refuse a `jti` that they have seen.
+    fn assertion<'a>(&'a self, audience: &'a str) -> ClientAssertion<'a> {
+        let now = self.http_client.now().as_millis() / 1000;
+        ClientAssertion {
             iss: &self.client,
             sub: &self.client,
             aud: audience,
@@ -200,32 +190,31 @@ impl OauthRevocation {
     }
 }
 
-/// RFC 7009, section 2.2: success for unknown tokens too, and what can be wrong otherwise.
-fn judge(answer: &Answer) -> Result<(), ActionError> {
-    let Some(said) = answer.json::<ErrorResponse>() else {
-        return answer.verdict();
+/// Checks a response by RFC 7009, section 2.2. Unknown tokens are a success too.
+fn check(response: &HttpResponse) -> Result<(), ActionError> {
+    let Some(error) = response.json::<OAuthErrorResponse>() else {
+        return response.check_status();
     };
-    let description = said.error_description.as_deref();
-    let verdict = answer.verdict_quoting(&said.error, description);
-    // Some servers say so with the status of a refusal.
-    let passing = ["temporarily_unavailable", "server_error"];
-    match verdict {
-        Err(ActionError::Permanent { reason }) if passing.contains(&said.error.as_str()) => {
+    let result = response.check_status_quoting(&error.error, error.error_description.as_deref());
+    // Some servers send these with a status that is a refusal.
+    let temporary = ["temporarily_unavailable", "server_error"];
+    match result {
+        Err(ActionError::Permanent { reason }) if temporary.contains(&error.error.as_str()) => {
             Err(ActionError::retryable(reason))
         }
-        verdict => verdict,
+        result => result,
     }
 }
 
 impl Action for OauthRevocation {
-    fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
-        Box::pin(self.revoke(delivery))
+    fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
+        Box::pin(self.revoke(input))
     }
 
     fn public_keys(&self) -> Vec<Jwk> {
-        match &self.proof {
-            Proof::Assertion { keys, .. } => keys.public(),
-            Proof::Basic(_) | Proof::Post(_) | Proof::None => Vec::new(),
+        match &self.auth {
+            ClientAuth::Assertion { keys, .. } => keys.public(),
+            ClientAuth::Basic(_) | ClientAuth::Post(_) | ClientAuth::None => Vec::new(),
         }
     }
 }

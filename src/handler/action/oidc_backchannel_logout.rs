@@ -1,5 +1,5 @@
-//! `oidc-backchannel-logout`: tells a relying party with a signed logout token (OpenID
-//! Connect Back-Channel Logout 1.0).
+//! `oidc-backchannel-logout`: sends a signed logout token to a relying party (OpenID Connect
+//! Back-Channel Logout 1.0).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,50 +12,48 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::error::ActionError;
-use super::http_client::{FORM, HttpClient, default_timeout, form};
-use super::signing::{KeyConfig, SigningKeys};
-use super::{Action, Attempt, Delivery, Jwk};
+use super::http_client::{FORM, HttpClient, OAuthErrorResponse, default_timeout, form};
+use super::signing::{SigningKeyConfig, SigningKeys};
+use super::{Action, ActionInput, Attempt, Jwk};
 use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::template::Template;
 
-/// How long a token holds, in seconds: "preferably at most two minutes" (section 2.4).
+/// The lifetime of a token, in seconds: "preferably at most two minutes" (section 2.4).
 const LIFETIME: i64 = 120;
-/// Explicit typing (section 2.4), so that no other token passes for a logout token.
+/// Explicit typing (section 2.4): other tokens do not pass as logout tokens.
 const TOKEN_TYPE: &str = "logout+jwt";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// An `oidc-backchannel-logout` action in the actions file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Config {
-    /// What policies and metrics call it.
+pub struct OidcBackchannelLogoutConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
     /// The relying party's `backchannel_logout_uri`.
     #[serde(deserialize_with = "url")]
     url: Url,
-    /// Who we are to it: the issuer of its ID tokens.
+    /// The issuer of the relying party's ID tokens.
     issuer: String,
-    /// Its client id.
+    /// The relying party's client id.
     audience: String,
-    /// The subject of its ID tokens.
+    /// The subject of the ID tokens.
     sub: Option<Template>,
-    /// The session id in its ID tokens.
+    /// The session id in the ID tokens.
     sid: Option<Template>,
-    /// The first signs, all are published.
-    signing_keys: Vec<KeyConfig>,
-    /// For one attempt, from connecting to the end of the answer.
+    /// The first key signs; all are published.
+    signing_keys: Vec<SigningKeyConfig>,
+    /// Bounds one attempt, from connecting to the end of the response.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
-    /// Certificates of the authorities to trust, PEM, instead of the system's.
+    /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
 }
 
-/// Tells a relying party.
 #[derive(Debug)]
 pub struct OidcBackchannelLogout {
-    caller: HttpClient,
+    http_client: HttpClient,
     issuer: String,
     audience: String,
     sub: Option<Template>,
@@ -63,7 +61,7 @@ pub struct OidcBackchannelLogout {
     keys: SigningKeys,
 }
 
-/// Section 2.4. There is no `nonce`, and there must not be.
+/// The claims of section 2.4, which forbids `nonce`.
 #[derive(Serialize)]
 struct LogoutToken<'a> {
     iss: &'a str,
@@ -78,28 +76,26 @@ struct LogoutToken<'a> {
     sid: Option<String>,
 }
 
-/// What a relying party may say about an error (section 2.8).
-#[derive(Deserialize)]
-struct ErrorResponse {
-    error: String,
-    error_description: Option<String>,
-}
-
 impl OidcBackchannelLogout {
-    /// Reads the keys and makes the client.
+    /// Reads the keys and creates the HTTP client.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if the keys cannot be used, or tokens would name nothing.
-    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
+    /// [`ActionConfigError`] if the keys are not valid, or both `sub` and `sid` are missing.
+    pub fn new(config: OidcBackchannelLogoutConfig) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         if config.sub.is_none() && config.sid.is_none() {
-            let problem = "needs sub, sid or both: a logout token has to say whose or which \
-                           session is over";
+            let problem = "needs sub, sid or both: a logout token identifies a user or a \
+                           session";
             return Err(ActionConfigError::field(name, "sid", problem));
         }
         Ok(Self {
             keys: SigningKeys::read(name, &config.signing_keys)?,
-            caller: HttpClient::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
+            http_client: HttpClient::new(
+                name,
+                config.url,
+                config.timeout,
+                config.ca_file.as_ref(),
+            )?,
             issuer: config.issuer,
             audience: config.audience,
             sub: config.sub,
@@ -107,40 +103,42 @@ impl OidcBackchannelLogout {
         })
     }
 
-    async fn tell(&self, delivery: Delivery<'_>) -> Result<(), ActionError> {
-        let facts = delivery.facts();
-        let fill = |template: &Option<Template>| {
-            let filled = template.as_ref().map(|template| template.fill(&facts));
-            filled.transpose()
+    async fn send(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let context = input.template_context();
+        let render = |template: &Option<Template>| {
+            let rendered = template.as_ref().map(|template| template.render(&context));
+            rendered.transpose()
         };
-        let now = self.caller.now().as_millis() / 1000;
+        let now = self.http_client.now().as_millis() / 1000;
         let claims = LogoutToken {
             iss: &self.issuer,
             aud: &self.audience,
             iat: now,
             exp: now + LIFETIME,
-            jti: delivery.event.id(),
+            jti: input.event.id(),
             events: json!({ EVENT: {} }),
-            sub: fill(&self.sub)?,
-            sid: fill(&self.sid)?,
+            sub: render(&self.sub)?,
+            sid: render(&self.sid)?,
         };
         let token = self.keys.sign(TOKEN_TYPE, &claims)?;
-        let request = self.caller.post();
+        let request = self.http_client.post();
         let request = request
             .header(CONTENT_TYPE, FORM)
             .header(CACHE_CONTROL, "no-store")
             .body(form(&[("logout_token", &token)]));
-        let answer = self.caller.send(request).await?;
-        match answer.json::<ErrorResponse>() {
-            Some(said) => answer.verdict_quoting(&said.error, said.error_description.as_deref()),
-            None => answer.verdict(),
+        let response = self.http_client.send(request).await?;
+        match response.json::<OAuthErrorResponse>() {
+            Some(error) => {
+                response.check_status_quoting(&error.error, error.error_description.as_deref())
+            }
+            None => response.check_status(),
         }
     }
 }
 
 impl Action for OidcBackchannelLogout {
-    fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
-        Box::pin(self.tell(delivery))
+    fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
+        Box::pin(self.send(input))
     }
 
     fn public_keys(&self) -> Vec<Jwk> {

@@ -1,4 +1,4 @@
-//! `redis`: deletes the session's keys from a session store in Redis or Valkey.
+//! `redis`: deletes keys of the session from Redis or Valkey.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use super::error::ActionError;
 use super::http_client::default_timeout;
-use super::{Action, Attempt, Delivery};
+use super::{Action, ActionInput, Attempt};
 use crate::handler::fields::{
     ActionConfigError, ActionName, duration, parsed, url_without_credentials,
 };
@@ -29,158 +29,154 @@ use crate::http::client;
 /// A `redis` action in the actions file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Config {
-    /// What policies and metrics call it.
+pub struct RedisConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
-    /// The server, or some of a cluster's: `redis://host:port/db`, `rediss://` with TLS.
-    servers: Vec<Server>,
-    /// Whether they are a cluster.
+    /// The server, or nodes of the cluster: `redis://host:port/db`, `rediss://` with TLS.
+    servers: Vec<RedisUrl>,
+    /// Whether the servers are nodes of a cluster.
     #[serde(default)]
     cluster: bool,
-    /// Whom to log in as, if not as the default user.
+    /// The user, instead of the default user.
     username: Option<String>,
-    /// What to log in with.
     password: Option<SecretRef>,
-    /// Which keys to delete.
+    /// The keys to delete.
     keys: Vec<Template>,
-    /// How.
     #[serde(default)]
-    command: Command,
-    /// For one attempt.
+    command: DeleteCommand,
+    /// Bounds one attempt.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
-    /// Certificates of the authorities to trust, PEM, instead of the system's.
+    /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug)]
-struct Server(Url);
+struct RedisUrl(Url);
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum Command {
-    /// The memory is freed later, so that large sessions do not hold up the server.
+enum DeleteCommand {
+    /// Frees memory in the background, so that large values do not block the server.
     #[default]
     Unlink,
     Del,
 }
 
-/// Deletes keys.
 pub struct Redis {
-    target: Target,
+    client: RedisClient,
     keys: Vec<Template>,
     command: &'static str,
     timeout: Duration,
-    /// Made when it is first needed: nothing is waited for at the start.
-    connection: OnceCell<Connection>,
+    /// Connected on first use, so that startup does not wait for the server.
+    connection: OnceCell<RedisConnection>,
 }
 
-enum Target {
+enum RedisClient {
     Server(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
-/// Clones share one connection, which is made anew when it breaks.
+/// Clones share one connection, which reconnects when it breaks.
 #[derive(Clone)]
-enum Connection {
+enum RedisConnection {
     Server(ConnectionManager),
     Cluster(ClusterConnection),
 }
 
 impl Redis {
-    /// Fetches the password and makes the client; connects to nothing yet.
+    /// Reads the password and creates the client, without connecting.
     ///
     /// # Errors
     /// [`ActionConfigError`] if the password or the certificates cannot be read, or the fields
     /// contradict each other.
-    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
+    pub fn new(config: RedisConfig) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         if config.keys.is_empty() {
             return Err(ActionConfigError::field(
                 name,
                 "keys",
-                "names no keys to delete",
+                "is empty; name the keys to delete",
             ));
         }
         if config.servers.is_empty() || !config.cluster && config.servers.len() > 1 {
-            let problem = "needs exactly one server, or with cluster: true one or more";
+            let problem = "needs exactly one server, or one or more with cluster: true";
             return Err(ActionConfigError::field(name, "servers", problem));
         }
         client::install_crypto_provider();
-        let target = target(&config)?;
-        let target =
-            target.map_err(|error| ActionConfigError::field(name, "servers", error.to_string()))?;
+        let client = create_client(&config)?;
+        let client =
+            client.map_err(|error| ActionConfigError::field(name, "servers", error.to_string()))?;
         Ok(Self {
-            target,
+            client,
             keys: config.keys,
             command: match config.command {
-                Command::Unlink => "UNLINK",
-                Command::Del => "DEL",
+                DeleteCommand::Unlink => "UNLINK",
+                DeleteCommand::Del => "DEL",
             },
             timeout: config.timeout,
             connection: OnceCell::new(),
         })
     }
 
-    async fn delete(&self, delivery: Delivery<'_>) -> Result<(), ActionError> {
-        let facts = delivery.facts();
-        let keys = self.keys.iter().map(|key| key.fill(&facts));
+    async fn delete(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let context = input.template_context();
+        let keys = self.keys.iter().map(|key| key.render(&context));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         match tokio::time::timeout(self.timeout, self.delete_all(&keys)).await {
-            Ok(result) => result.map_err(|error| explain(&error)),
+            Ok(result) => result.map_err(|error| classify(&error)),
             Err(_) => {
-                let reason = format!("no answer within {:?}", self.timeout);
+                let reason = format!("no response within {:?}", self.timeout);
                 Err(ActionError::retryable(reason))
             }
         }
     }
 
-    /// One key a command: in a cluster, each may be on another server.
+    /// Deletes one key per command: in a cluster, each may be on another node.
     async fn delete_all(&self, keys: &[String]) -> RedisResult<()> {
-        let connect = || self.target.connect(self.timeout);
+        let connect = || self.client.connect(self.timeout);
         let connection = self.connection.get_or_try_init(connect).await?;
         for key in keys {
             let mut command = redis::cmd(self.command);
             command.arg(key);
-            // How many there were does not matter: gone is gone.
+            // The number of deleted keys is ignored: a missing key is a success.
             match connection.clone() {
-                Connection::Server(mut to) => command.exec_async(&mut to).await?,
-                Connection::Cluster(mut to) => command.exec_async(&mut to).await?,
+                RedisConnection::Server(mut to) => command.exec_async(&mut to).await?,
+                RedisConnection::Cluster(mut to) => command.exec_async(&mut to).await?,
             }
         }
         Ok(())
     }
 }
 
-impl Target {
-    async fn connect(&self, timeout: Duration) -> RedisResult<Connection> {
+impl RedisClient {
+    async fn connect(&self, timeout: Duration) -> RedisResult<RedisConnection> {
         match self {
             Self::Server(client) => {
                 let config = ConnectionManagerConfig::new()
-                    // Attempts are repeated by whoever makes them.
+                    // The action runner retries.
                     .set_number_of_retries(1)
                     .set_connection_timeout(Some(timeout / 2))
                     .set_response_timeout(Some(timeout));
                 let manager = ConnectionManager::new_with_config(Client::clone(client), config);
-                Ok(Connection::Server(manager.await?))
+                Ok(RedisConnection::Server(manager.await?))
             }
             Self::Cluster(client) => {
                 let connection = client.get_async_connection();
-                Ok(Connection::Cluster(connection.await?))
+                Ok(RedisConnection::Cluster(connection.await?))
             }
         }
     }
 }
 
 impl Action for Redis {
-    fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
-        Box::pin(self.delete(delivery))
+    fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
+        Box::pin(self.delete(input))
     }
 }
 
-fn target(config: &Config) -> Result<RedisResult<Target>, ActionConfigError> {
+fn create_client(config: &RedisConfig) -> Result<RedisResult<RedisClient>, ActionConfigError> {
     let name = &config.name;
     let password = config.password.as_ref();
     let password = password.map(|password| password.read_text_for(name, "password"));
@@ -193,7 +189,7 @@ fn target(config: &Config) -> Result<RedisResult<Target>, ActionConfigError> {
         client_tls: None,
         root_cert: config.ca_file.as_ref().map(read).transpose()?,
     };
-    let log_in = |server: &Server| -> RedisResult<ConnectionInfo> {
+    let with_credentials = |server: &RedisUrl| -> RedisResult<ConnectionInfo> {
         let info = server.0.as_str().into_connection_info()?;
         let mut settings = info.redis_settings().clone();
         if let Some(username) = &config.username {
@@ -204,15 +200,15 @@ fn target(config: &Config) -> Result<RedisResult<Target>, ActionConfigError> {
         }
         Ok(info.set_redis_settings(settings))
     };
-    let servers: RedisResult<Vec<_>> = config.servers.iter().map(log_in).collect();
-    Ok(servers.and_then(|servers| connect_to(servers, certificates, config)))
+    let servers: RedisResult<Vec<_>> = config.servers.iter().map(with_credentials).collect();
+    Ok(servers.and_then(|servers| build_client(servers, certificates, config)))
 }
 
-fn connect_to(
+fn build_client(
     servers: Vec<ConnectionInfo>,
     certificates: TlsCertificates,
-    config: &Config,
-) -> RedisResult<Target> {
+    config: &RedisConfig,
+) -> RedisResult<RedisClient> {
     let encrypted = config
         .servers
         .iter()
@@ -225,7 +221,7 @@ fn connect_to(
         if encrypted {
             cluster = cluster.certs(certificates);
         }
-        return Ok(Target::Cluster(Box::new(cluster.build()?)));
+        return Ok(RedisClient::Cluster(Box::new(cluster.build()?)));
     }
     let Some(server) = servers.into_iter().next() else {
         return Err((ErrorKind::InvalidClientConfig, "no server").into());
@@ -235,18 +231,21 @@ fn connect_to(
     } else {
         Client::open(server)?
     };
-    Ok(Target::Server(Box::new(client)))
+    Ok(RedisClient::Server(Box::new(client)))
 }
 
-fn explain(error: &RedisError) -> ActionError {
+fn classify(error: &RedisError) -> ActionError {
     let reason = error.to_string();
-    let locked_out = ["NOAUTH", "WRONGPASS", "NOPERM"];
+    let rejected_codes = ["NOAUTH", "WRONGPASS", "NOPERM"];
     match error.kind() {
         _ if error.is_connection_refusal() => ActionError::unreachable(reason),
         ErrorKind::AuthenticationFailed | ErrorKind::ClusterConnectionNotFound => {
             ActionError::unreachable(reason)
         }
-        _ if error.code().is_some_and(|code| locked_out.contains(&code)) => {
+        _ if error
+            .code()
+            .is_some_and(|code| rejected_codes.contains(&code)) =>
+        {
             ActionError::unreachable(reason)
         }
         ErrorKind::Io
@@ -261,7 +260,7 @@ fn explain(error: &RedisError) -> ActionError {
     }
 }
 
-impl<'de> Deserialize<'de> for Server {
+impl<'de> Deserialize<'de> for RedisUrl {
     fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
         parsed(field, "a URL", |text| {
             url_without_credentials(text, ["rediss", "redis"], "rediss://host:6379").map(Self)

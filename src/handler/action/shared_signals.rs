@@ -1,6 +1,5 @@
-//! `shared-signals`: tells a receiver of the Shared Signals Framework that a session is
-//! over: a CAEP 1.0 `session-revoked` event in a signed security event token (RFC 8417),
-//! pushed (RFC 8935).
+//! `shared-signals`: pushes a CAEP 1.0 `session-revoked` event, in a signed security event token
+//! (RFC 8417), to a receiver of the Shared Signals Framework (RFC 8935).
 
 mod subject;
 
@@ -16,64 +15,61 @@ use uuid::Uuid;
 
 use super::error::ActionError;
 use super::http_client::{HttpClient, default_timeout};
-use super::signing::{KeyConfig, SigningKeys};
-use super::{Action, Attempt, Delivery, Jwk};
-use crate::handler::event::Event;
+use super::signing::{SigningKeyConfig, SigningKeys};
+use super::{Action, ActionInput, Attempt, Jwk};
+use crate::handler::event::TriggerEvent;
 use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::secret::{Secret, SecretRef};
 use crate::wire::terminal::EndReason;
 use crate::wire::time;
-use subject::Subject;
+use subject::SubjectTemplate;
 
 /// RFC 8417, section 2.3.
 const TOKEN_TYPE: &str = "secevent+jwt";
 /// RFC 8935, section 2.1.
-const CONTENT: &str = "application/secevent+jwt";
+const SET_CONTENT_TYPE: &str = "application/secevent+jwt";
 const EVENT: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 /// A `shared-signals` action in the actions file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Config {
-    /// What policies and metrics call it.
+pub struct SharedSignalsConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
     /// The receiver's push endpoint.
     #[serde(deserialize_with = "url")]
     url: Url,
-    /// Who we are.
     issuer: String,
-    /// Whom it is for.
+    /// The receiver.
     audience: String,
-    /// Whose session it was: a subject identifier (RFC 9493) of templates.
-    subject: Subject,
-    /// The first signs, all are published.
-    signing_keys: Vec<KeyConfig>,
-    /// What the receiver knows us by.
+    /// The subject identifier (RFC 9493) of the session.
+    subject: SubjectTemplate,
+    /// The first key signs; all are published.
+    signing_keys: Vec<SigningKeyConfig>,
+    /// Authenticates the handler to the receiver.
     bearer_token: Option<SecretRef>,
-    /// For one attempt, from connecting to the end of the answer.
+    /// Bounds one attempt, from connecting to the end of the response.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
-    /// Certificates of the authorities to trust, PEM, instead of the system's.
+    /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
 }
 
-/// Pushes security event tokens.
 #[derive(Debug)]
 pub struct SharedSignals {
-    caller: HttpClient,
+    http_client: HttpClient,
     issuer: String,
     audience: String,
-    subject: Subject,
+    subject: SubjectTemplate,
     keys: SigningKeys,
     bearer_token: Option<Secret>,
 }
 
-/// RFC 8417, section 2.2, and CAEP 1.0, section 2. There is no `exp`: what has happened
-/// does not cease to be true.
+/// The claims of RFC 8417, section 2.2, and CAEP 1.0, section 2. There is no `exp`: past events
+/// do not expire.
 #[derive(Serialize)]
-struct SecurityEvent<'a> {
+struct SecurityEventToken<'a> {
     iss: &'a str,
     aud: &'a str,
     iat: i64,
@@ -82,19 +78,19 @@ struct SecurityEvent<'a> {
     events: Value,
 }
 
-/// RFC 8935, section 2.3.
+/// The error of RFC 8935, section 2.3.
 #[derive(Deserialize)]
-struct ErrorResponse {
+struct PushErrorResponse {
     err: String,
     description: Option<String>,
 }
 
 impl SharedSignals {
-    /// Reads the keys and makes the client.
+    /// Reads the keys and creates the HTTP client.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if the keys cannot be used, or the subject is no subject identifier.
-    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
+    /// [`ActionConfigError`] if the keys are not valid, or the subject has no format.
+    pub fn new(config: SharedSignalsConfig) -> Result<Self, ActionConfigError> {
         let name = &config.name;
         if !config.subject.has_format() {
             let problem = "needs a format, as in {format: opaque, id: '{{ user_id }}'}";
@@ -104,7 +100,12 @@ impl SharedSignals {
         let token = token.map(|token| token.read_text_for(name, "bearerToken"));
         Ok(Self {
             keys: SigningKeys::read(name, &config.signing_keys)?,
-            caller: HttpClient::new(name, config.url, config.timeout, config.ca_file.as_ref())?,
+            http_client: HttpClient::new(
+                name,
+                config.url,
+                config.timeout,
+                config.ca_file.as_ref(),
+            )?,
             issuer: config.issuer,
             audience: config.audience,
             subject: config.subject,
@@ -112,34 +113,34 @@ impl SharedSignals {
         })
     }
 
-    async fn push(&self, delivery: Delivery<'_>) -> Result<(), ActionError> {
-        let claims = SecurityEvent {
+    async fn push(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let claims = SecurityEventToken {
             iss: &self.issuer,
             aud: &self.audience,
-            iat: self.caller.now().as_millis() / 1000,
-            jti: delivery.event.id(),
-            sub_id: self.subject.fill(&delivery.facts())?,
-            events: json!({ EVENT: session_revoked(delivery.event) }),
+            iat: self.http_client.now().as_millis() / 1000,
+            jti: input.event.id(),
+            sub_id: self.subject.render(&input.template_context())?,
+            events: json!({ EVENT: session_revoked(input.event) }),
         };
         let token = self.keys.sign(TOKEN_TYPE, &claims)?;
-        let request = self.caller.post();
+        let request = self.http_client.post();
         let mut request = request
-            .header(CONTENT_TYPE, CONTENT)
+            .header(CONTENT_TYPE, SET_CONTENT_TYPE)
             .header(ACCEPT, "application/json")
             .body(token);
         if let Some(token) = &self.bearer_token {
             request = request.bearer_auth(token.expose_text().unwrap_or_default());
         }
-        let answer = self.caller.send(request).await?;
-        match answer.json::<ErrorResponse>() {
-            Some(said) => answer.verdict_quoting(&said.err, said.description.as_deref()),
-            None => answer.verdict(),
+        let response = self.http_client.send(request).await?;
+        match response.json::<PushErrorResponse>() {
+            Some(error) => response.check_status_quoting(&error.err, error.description.as_deref()),
+            None => response.check_status(),
         }
     }
 }
 
-/// CAEP 1.0, sections 2 and 3.1.
-fn session_revoked(event: &Event) -> Value {
+/// The event of CAEP 1.0, sections 2 and 3.1.
+fn session_revoked(event: &TriggerEvent) -> Value {
     let reason = event.reason();
     let initiating_entity = match reason {
         EndReason::IdleTimeout | EndReason::AbsoluteTimeout => "policy",
@@ -158,8 +159,8 @@ fn session_revoked(event: &Event) -> Value {
 }
 
 impl Action for SharedSignals {
-    fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
-        Box::pin(self.push(delivery))
+    fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
+        Box::pin(self.push(input))
     }
 
     fn public_keys(&self) -> Vec<Jwk> {

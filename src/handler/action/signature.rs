@@ -1,15 +1,14 @@
-//! How a receiver can tell that a webhook call is genuine and fresh.
+//! Signatures of webhook requests, which prove origin and freshness.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::handler::secret::Secret;
 
-/// The header that carries the signature.
 pub const HEADER: &str = "Sundown-Signature";
 
-/// `t=<at>,v1=<hex HMAC-SHA256 over "<at>.<body>">`, where `at` is in seconds since the
-/// epoch. The time is signed too, so that a receiver can refuse what is old.
+/// Returns `t=<at>,v1=<hex HMAC-SHA256 over "<at>.<body>">`, with `at` in seconds since the epoch.
+/// The signature covers the time, so that receivers can refuse replays.
 #[must_use]
 pub fn sign(secret: &Secret, at: i64, body: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
@@ -26,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_what_openssl_computes() {
+    fn the_signature_equals_that_of_openssl() {
         // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac 'top secret'
         let secret = Secret::from(b"top secret".to_vec());
         assert_eq!(

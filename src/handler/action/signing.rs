@@ -1,4 +1,4 @@
-//! Keys that sign tokens, and their public halves for those who check them.
+//! Keys that sign tokens, and their published public keys.
 
 use std::fmt;
 
@@ -10,16 +10,15 @@ use super::error::ActionError;
 use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::handler::secret::SecretRef;
 
-/// A key in the actions file.
+/// An element of `signingKeys` in the actions file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct KeyConfig {
+pub struct SigningKeyConfig {
     algorithm: KeyAlgorithm,
     /// The private key, PEM.
     key: SecretRef,
 }
 
-/// How to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum KeyAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -30,8 +29,8 @@ pub enum KeyAlgorithm {
     EdDSA,
 }
 
-/// The keys of an action. The first signs; the others are only published, so that keys can
-/// be exchanged: a new one is known before it is used, an old one until nobody asks for it.
+/// The keys of an action. The first signs; the others are published only. For key rotation, a
+/// new key is published before it signs, and an old one after it has signed.
 pub struct SigningKeys {
     first: SigningKey,
     others: Vec<SigningKey>,
@@ -41,16 +40,19 @@ struct SigningKey {
     algorithm: Algorithm,
     private: EncodingKey,
     public: Jwk,
-    /// RFC 7638: the thumbprint of the public key, the same wherever it is worked out.
+    /// The RFC 7638 thumbprint of the public key, equal in all replicas.
     id: String,
 }
 
 impl SigningKeys {
-    /// Reads keys, and tries each.
+    /// Reads the keys and signs with each once.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if there is none, or one that cannot be used.
-    pub fn read(action: &ActionName, configs: &[KeyConfig]) -> Result<Self, ActionConfigError> {
+    /// [`ActionConfigError`] if there is none, or one is not valid.
+    pub fn read(
+        action: &ActionName,
+        configs: &[SigningKeyConfig],
+    ) -> Result<Self, ActionConfigError> {
         let read = |config| SigningKey::read(action, config);
         let keys = configs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let mut keys = keys.into_iter();
@@ -65,16 +67,16 @@ impl SigningKeys {
         Ok(Self { first, others })
     }
 
-    /// A token of the type `kind` (`typ`) that says `claims`.
+    /// Signs a token with `claims` and the header `typ`.
     ///
     /// # Errors
-    /// [`ActionError::Permanent`] if it cannot be signed.
-    pub fn sign(&self, kind: &str, claims: &impl Serialize) -> Result<String, ActionError> {
-        let signed = self.first.sign(kind, claims);
+    /// [`ActionError::Permanent`] if signing fails.
+    pub fn sign(&self, token_type: &str, claims: &impl Serialize) -> Result<String, ActionError> {
+        let signed = self.first.sign(token_type, claims);
         signed.map_err(|error| ActionError::permanent(format!("cannot sign a token: {error}")))
     }
 
-    /// The public halves.
+    /// The public keys.
     #[must_use]
     pub fn public(&self) -> Vec<Jwk> {
         let all = std::iter::once(&self.first).chain(&self.others);
@@ -85,14 +87,14 @@ impl SigningKeys {
 const FIELD: &str = "signingKeys";
 
 impl SigningKey {
-    fn read(action: &ActionName, config: &KeyConfig) -> Result<Self, ActionConfigError> {
+    fn read(action: &ActionName, config: &SigningKeyConfig) -> Result<Self, ActionConfigError> {
         let secret = config.key.read_for(action, FIELD)?;
         let ready = Self::new(config.algorithm, secret.expose());
         ready.map_err(|error| {
             let algorithm = config.algorithm;
             let problem = format!(
-                "not a private key for {algorithm:?}: {error}; it has to be PEM, PKCS #8 \
-                 (`openssl pkcs8 -topk8 -nocrypt` makes it so), RSA of 2048 bits or more"
+                "not a private key for {algorithm:?}: {error}; convert it to PEM, PKCS #8 with \
+                 `openssl pkcs8 -topk8 -nocrypt`; RSA needs 2048 bits or more"
             );
             ActionConfigError::field(action, FIELD, problem)
         })
@@ -114,14 +116,18 @@ impl SigningKey {
             public,
             id,
         };
-        // What is wrong with a key shows only when it is used.
+        // Some defects of a key show only when it signs.
         key.sign("JWT", &serde_json::json!({}))?;
         Ok(key)
     }
 
-    fn sign(&self, kind: &str, claims: &impl Serialize) -> jsonwebtoken::errors::Result<String> {
+    fn sign(
+        &self,
+        token_type: &str,
+        claims: &impl Serialize,
+    ) -> jsonwebtoken::errors::Result<String> {
         let mut header = Header::new(self.algorithm);
-        header.typ = Some(kind.to_owned());
+        header.typ = Some(token_type.to_owned());
         header.kid = Some(self.id.clone());
         jsonwebtoken::encode(&header, claims, &self.private)
     }

@@ -1,4 +1,4 @@
-//! `smtp`: writes a mail to the user.
+//! `smtp`: sends a mail to the user.
 
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -16,73 +16,63 @@ use serde::{Deserialize, Deserializer};
 
 use super::error::ActionError;
 use super::http_client::default_timeout;
-use super::{Action, Attempt, Delivery};
+use super::{Action, ActionInput, Attempt};
 use crate::handler::event::Triggers;
 use crate::handler::fields::{ActionConfigError, ActionName, duration, parsed};
 use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::http::client;
 
-/// RFC 4954: wants authentication, or a better one, or refuses it.
-const LOCKED_OUT: [&str; 5] = ["530", "534", "535", "538", "454"];
+/// Reply codes of RFC 4954 for missing, too weak or rejected authentication.
+const AUTHENTICATION_ERRORS: [&str; 5] = ["530", "534", "535", "538", "454"];
 
 /// An `smtp` action in the actions file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Config {
-    /// What policies and metrics call it.
+pub struct SmtpConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
-    /// When to run.
     #[serde(default)]
     pub on: Triggers,
-    /// The mail server.
-    server: Server,
-    /// How to encrypt.
+    server: SmtpServer,
     #[serde(default)]
-    tls: Encryption,
-    /// Whom to log in as; without it, nobody logs in.
+    tls: SmtpEncryption,
+    /// The user; without it, the handler does not authenticate.
     username: Option<String>,
-    /// What to log in with.
     password: Option<SecretRef>,
-    /// Who writes.
     #[serde(deserialize_with = "mailbox")]
     from: Mailbox,
-    /// To whom.
     to: Template,
-    /// About what.
     subject: Template,
-    /// And what.
     body: Template,
-    /// For one attempt.
+    /// Bounds one attempt.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
-    /// Certificates of the authorities to trust, PEM, instead of the system's.
+    /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug)]
-struct Server {
+struct SmtpServer {
     host: String,
     port: u16,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Encryption {
-    /// Asked for before anything is said, and insisted upon (RFC 3207).
+enum SmtpEncryption {
+    /// Required before any other command (RFC 3207).
     #[default]
     Starttls,
-    /// From the first byte (RFC 8314).
+    /// TLS from the first byte (RFC 8314).
     Implicit,
     None,
 }
 
-/// Writes mails.
 pub struct Smtp {
     server: AsyncSmtpTransportBuilder,
-    /// Made when it is first needed: its pool wants a runtime.
+    /// Created on first use, because its pool needs a runtime.
     transport: OnceLock<AsyncSmtpTransport<Tokio1Executor>>,
     from: Mailbox,
     to: Template,
@@ -92,12 +82,12 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// Fetches the password and makes the client; connects to nothing yet.
+    /// Reads the password and creates the client, without connecting.
     ///
     /// # Errors
     /// [`ActionConfigError`] if the password or the certificates cannot be read, or the password
-    /// would travel in the clear.
-    pub fn new(config: Config) -> Result<Self, ActionConfigError> {
+    /// would be sent without encryption.
+    pub fn new(config: SmtpConfig) -> Result<Self, ActionConfigError> {
         client::install_crypto_provider();
         let name = &config.name;
         let mut server =
@@ -107,8 +97,9 @@ impl Smtp {
                 .timeout(Some(config.timeout));
         match (&config.username, &config.password) {
             (None, None) => {}
-            (Some(_), Some(_)) if config.tls == Encryption::None => {
-                let problem = "none would send the password in the clear; use starttls or implicit";
+            (Some(_), Some(_)) if config.tls == SmtpEncryption::None => {
+                let problem =
+                    "none would send the password without encryption; use starttls or implicit";
                 return Err(ActionConfigError::field(name, "tls", problem));
             }
             (Some(username), Some(password)) => {
@@ -134,46 +125,49 @@ impl Smtp {
         })
     }
 
-    async fn send(&self, delivery: Delivery<'_>) -> Result<(), ActionError> {
-        let mail = self.compose(delivery)?;
+    async fn send(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let mail = self.compose(input)?;
         let transport = self.transport.get_or_init(|| self.server.clone().build());
         match tokio::time::timeout(self.timeout, transport.send(mail)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(explain(&error)),
+            Ok(Err(error)) => Err(classify(&error)),
             Err(_) => {
-                let reason = format!("the mail was not taken within {:?}", self.timeout);
+                let reason = format!(
+                    "the server did not accept the mail within {:?}",
+                    self.timeout
+                );
                 Err(ActionError::retryable(reason))
             }
         }
     }
 
-    fn compose(&self, delivery: Delivery<'_>) -> Result<Message, ActionError> {
-        let facts = delivery.facts();
-        let to = self.to.fill(&facts)?;
+    fn compose(&self, input: ActionInput<'_>) -> Result<Message, ActionError> {
+        let context = input.template_context();
+        let to = self.to.render(&context)?;
         let to: Mailbox = to.parse().map_err(|error| {
-            ActionError::permanent(format!("what `to` comes to is no mail address: {error}"))
+            ActionError::permanent(format!("`to` does not render to a mail address: {error}"))
         })?;
-        // The same in every attempt, so that a mailbox can tell repetitions.
-        let id = format!("<{}@{}>", delivery.event.id(), self.from.email.domain());
+        // Equal in all attempts, so that mailboxes can detect duplicates.
+        let id = format!("<{}@{}>", input.event.id(), self.from.email.domain());
         let mail = Message::builder()
             .from(self.from.clone())
             .to(to)
-            .subject(one_line(&self.subject.fill(&facts)?))
+            .subject(one_line(&self.subject.render(&context)?))
             .message_id(Some(id))
-            .body(self.body.fill(&facts)?);
+            .body(self.body.render(&context)?);
         mail.map_err(|error| ActionError::permanent(format!("not a mail: {error}")))
     }
 }
 
 impl Action for Smtp {
-    fn run<'a>(&'a self, delivery: Delivery<'a>) -> Attempt<'a> {
-        Box::pin(self.send(delivery))
+    fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
+        Box::pin(self.send(input))
     }
 }
 
-fn encryption(config: &Config) -> Result<Tls, ActionConfigError> {
+fn encryption(config: &SmtpConfig) -> Result<Tls, ActionConfigError> {
     let name = &config.name;
-    if config.tls == Encryption::None {
+    if config.tls == SmtpEncryption::None {
         return Ok(Tls::None);
     }
     let mut parameters = TlsParameters::builder(config.server.host.clone());
@@ -192,12 +186,12 @@ fn encryption(config: &Config) -> Result<Tls, ActionConfigError> {
     let parameters =
         parameters.map_err(|error| ActionConfigError::field(name, "tls", error.to_string()))?;
     Ok(match config.tls {
-        Encryption::Implicit => Tls::Wrapper(parameters),
-        Encryption::Starttls | Encryption::None => Tls::Required(parameters),
+        SmtpEncryption::Implicit => Tls::Wrapper(parameters),
+        SmtpEncryption::Starttls | SmtpEncryption::None => Tls::Required(parameters),
     })
 }
 
-fn explain(error: &smtp::Error) -> ActionError {
+fn classify(error: &smtp::Error) -> ActionError {
     let mut reason = error.to_string();
     let mut cause = error.source();
     let mut refused = false;
@@ -211,9 +205,9 @@ fn explain(error: &smtp::Error) -> ActionError {
         cause = deeper.source();
     }
     let code = error.status().map(|code| code.to_string());
-    let locked_out = code.is_some_and(|code| LOCKED_OUT.contains(&code.as_str()));
-    if refused || locked_out || error.is_tls() || error.is_client() {
-        // (`is_client`: the server offers no STARTTLS, or no way to log in.)
+    let unauthenticated = code.is_some_and(|code| AUTHENTICATION_ERRORS.contains(&code.as_str()));
+    if refused || unauthenticated || error.is_tls() || error.is_client() {
+        // `is_client`: the server offers no STARTTLS or no supported authentication.
         ActionError::unreachable(reason)
     } else if error.is_permanent() {
         ActionError::permanent(reason)
@@ -222,12 +216,12 @@ fn explain(error: &smtp::Error) -> ActionError {
     }
 }
 
-/// Nothing that an event says may become another header.
+/// Replaces control characters, so that event fields cannot inject headers.
 fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
 
-impl<'de> Deserialize<'de> for Server {
+impl<'de> Deserialize<'de> for SmtpServer {
     fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
         parsed(field, "HOST:PORT", |text| {
             let parts = text.rsplit_once(':');
@@ -246,6 +240,6 @@ impl<'de> Deserialize<'de> for Server {
 fn mailbox<'de, D: Deserializer<'de>>(field: D) -> Result<Mailbox, D::Error> {
     parsed(field, "a mail address", |text| {
         let mailbox = text.parse();
-        mailbox.map_err(|error| format!("'{text}' is no mail address: {error}"))
+        mailbox.map_err(|error| format!("'{text}' is not a mail address: {error}"))
     })
 }

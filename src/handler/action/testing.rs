@@ -1,5 +1,5 @@
-//! What the tests of actions have in common: an event, keys, and a receiver whose tokens
-//! are checked by a library other than the one that made them.
+//! Helpers for tests of actions: an event, keys, a receiver, and verification of tokens by a
+//! library other than the one that signs.
 
 use std::fs;
 
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::error::ActionError;
-use super::{Action, Delivery};
+use super::{Action, ActionInput};
 use crate::handler::event::Trigger;
 
-/// The id of the event.
+/// The id of the test event.
 pub(in crate::handler) const EVENT_ID: &str = "6f9619ff-8b86-5d01-b42d-00cf4fc964ff";
 
 const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s-1",
@@ -25,39 +25,39 @@ const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sess
     "detected_at":"2025-02-07T12:00:06.000Z",
     "attributes":{"sid":"sid-1","token":"a b&c","email":"user@example.com"}}"#;
 
-/// Runs an action on an event.
+/// Runs an action for the test event.
 pub(in crate::handler) async fn run(action: &impl Action) -> Result<(), ActionError> {
-    let event = Trigger::Ending.read(ENDING.as_bytes()).unwrap();
+    let event = Trigger::Ending.decode(ENDING.as_bytes()).unwrap();
     let body = ENDING.as_bytes();
     let event = &event;
-    action.run(Delivery { event, body }).await
+    action.run(ActionInput { event, body }).await
 }
 
-/// A receiver that gives every call this answer.
-pub(in crate::handler) async fn receiver(answer: ResponseTemplate) -> MockServer {
+/// Starts a receiver that sends this response to every request.
+pub(in crate::handler) async fn receiver(response: ResponseTemplate) -> MockServer {
     let receiver = MockServer::start().await;
     let any = Mock::given(wiremock::matchers::method("POST"));
-    any.respond_with(answer).mount(&receiver).await;
+    any.respond_with(response).mount(&receiver).await;
     receiver
 }
 
-/// The only call that it got.
-pub(in crate::handler) async fn only_call(receiver: &MockServer) -> Request {
-    let mut calls = receiver.received_requests().await.unwrap();
-    assert_eq!(calls.len(), 1, "{calls:?}");
-    calls.remove(0)
+/// The only request that the receiver has got.
+pub(in crate::handler) async fn only_request(receiver: &MockServer) -> Request {
+    let mut requests = receiver.received_requests().await.unwrap();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    requests.remove(0)
 }
 
-/// The fields of a form.
-pub(in crate::handler) fn form(call: &Request) -> Vec<(String, String)> {
+/// Decodes the form in a request.
+pub(in crate::handler) fn form(request: &Request) -> Vec<(String, String)> {
     assert_eq!(
-        call.headers["content-type"],
+        request.headers["content-type"],
         "application/x-www-form-urlencoded"
     );
-    form_urlencoded::parse(&call.body).into_owned().collect()
+    form_urlencoded::parse(&request.body).into_owned().collect()
 }
 
-/// A new private key in a file, as it is written in the actions file.
+/// Generates a private key in a file and returns its element of `signingKeys`.
 pub(in crate::handler) fn signing_key(folder: &TempDir, algorithm: &str) -> String {
     let pem = match algorithm {
         "RS256" => RsaKeyPair::generate(2048).unwrap().to_pem_private_key(),
@@ -74,7 +74,7 @@ pub(in crate::handler) fn signing_key(folder: &TempDir, algorithm: &str) -> Stri
     format!("{{algorithm: {algorithm}, key: {{valueFrom: {{file: '{file}'}}}}}}")
 }
 
-/// What a token says, if its signature is right by the action's published key.
+/// Verifies a token with the action's published key and decodes it.
 pub(in crate::handler) fn verified(token: &str, action: &impl Action) -> (JwsHeader, JwtPayload) {
     let header = jwt::decode_header(token).unwrap();
     let id = header.claim("kid").unwrap().as_str().unwrap();

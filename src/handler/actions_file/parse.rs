@@ -1,8 +1,8 @@
-//! The actions file as it is written.
+//! Parses the actions file.
 //!
-//! It is read twice. The first time tells of which kind each action is; the second time
-//! each is read as just that, straight from the text, so that errors name the very line
-//! and field. (Serde's own tagged enums read into a buffer, which knows of neither.)
+//! The file is parsed twice. The first pass finds the type of each action; the second one
+//! deserializes each action as its type, directly from the text, so that errors name line and
+//! field. (Serde's tagged enums deserialize through a buffer, which loses both.)
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,27 +18,25 @@ use crate::handler::event::Triggers;
 use crate::handler::fields::ActionConfigError;
 use crate::handler::retry::RetryPolicy;
 
-/// The file.
 #[derive(Debug)]
-pub(super) struct File {
+pub(super) struct ActionsFile {
     pub(super) actions: Vec<ActionConfig>,
     pub(super) retry: RetryPolicy,
 }
 
-/// One action of it.
 #[derive(Debug)]
 pub(super) enum ActionConfig {
-    Log(log::Config),
-    Webhook(Box<webhook::Config>),
-    OauthRevocation(Box<oauth_revocation::Config>),
-    OidcBackchannelLogout(Box<oidc_backchannel_logout::Config>),
-    SharedSignals(Box<shared_signals::Config>),
-    Redis(Box<redis::Config>),
-    Smtp(Box<smtp::Config>),
+    Log(log::LogConfig),
+    Webhook(Box<webhook::WebhookConfig>),
+    OauthRevocation(Box<oauth_revocation::OauthRevocationConfig>),
+    OidcBackchannelLogout(Box<oidc_backchannel_logout::OidcBackchannelLogoutConfig>),
+    SharedSignals(Box<shared_signals::SharedSignalsConfig>),
+    Redis(Box<redis::RedisConfig>),
+    Smtp(Box<smtp::SmtpConfig>),
 }
 
 impl ActionConfig {
-    /// Makes the action ready to run.
+    /// Creates the action.
     pub(super) fn build(self) -> Result<NamedAction, ActionConfigError> {
         let ending = Triggers::default();
         let (name, on, action): (_, _, Arc<dyn Action>) = match self {
@@ -78,13 +76,14 @@ impl ActionConfig {
     }
 }
 
-impl File {
+impl ActionsFile {
     pub(super) fn parse(text: &str) -> Result<Self, serde_yaml::Error> {
-        let outline: Outline = serde_yaml::from_str(text)?;
-        let kinds = outline.actions.into_iter().map(|head| head.kind).collect();
+        let outline: FileOutline = serde_yaml::from_str(text)?;
+        let types = outline.actions.into_iter();
+        let types = types.map(|head| head.action_type).collect();
         let document = serde_yaml::Deserializer::from_str(text);
         Ok(Self {
-            actions: document.deserialize_map(ActionsOf(kinds))?,
+            actions: document.deserialize_map(ActionsSeed(types))?,
             retry: outline.retry,
         })
     }
@@ -92,21 +91,21 @@ impl File {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Outline {
-    actions: Vec<Head>,
+struct FileOutline {
+    actions: Vec<ActionHead>,
     #[serde(default)]
     retry: RetryPolicy,
 }
 
 #[derive(Deserialize)]
-struct Head {
+struct ActionHead {
     #[serde(rename = "type")]
-    kind: Kind,
+    action_type: ActionType,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Kind {
+enum ActionType {
     Log,
     Webhook,
     OauthRevocation,
@@ -116,7 +115,7 @@ enum Kind {
     Smtp,
 }
 
-impl<'de> DeserializeSeed<'de> for Kind {
+impl<'de> DeserializeSeed<'de> for ActionType {
     type Value = ActionConfig;
 
     fn deserialize<D: Deserializer<'de>>(self, action: D) -> Result<ActionConfig, D::Error> {
@@ -136,23 +135,23 @@ impl<'de> DeserializeSeed<'de> for Kind {
     }
 }
 
-/// The actions of a file, given their kinds.
-struct ActionsOf(Vec<Kind>);
+/// Deserializes the actions of a file, given their types.
+struct ActionsSeed(Vec<ActionType>);
 
-impl<'de> Visitor<'de> for ActionsOf {
+impl<'de> Visitor<'de> for ActionsSeed {
     type Value = Vec<ActionConfig>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of actions")
     }
 
-    /// The file itself: its outline has been checked, only the actions are of interest.
+    /// Visits the whole file. The first pass has validated everything but the actions.
     fn visit_map<A: MapAccess<'de>>(self, mut file: A) -> Result<Self::Value, A::Error> {
         let mut actions = Vec::new();
-        let mut kinds = Some(self);
+        let mut seed = Some(self);
         while let Some(key) = file.next_key::<String>()? {
-            match kinds.take_if(|_| key == "actions") {
-                Some(kinds) => actions = file.next_value_seed(kinds)?,
+            match seed.take_if(|_| key == "actions") {
+                Some(seed) => actions = file.next_value_seed(seed)?,
                 None => drop(file.next_value::<IgnoredAny>()?),
             }
         }
@@ -161,14 +160,14 @@ impl<'de> Visitor<'de> for ActionsOf {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut actions = Vec::with_capacity(self.0.len());
-        for kind in self.0 {
-            actions.extend(list.next_element_seed(kind)?);
+        for action_type in self.0 {
+            actions.extend(list.next_element_seed(action_type)?);
         }
         Ok(actions)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ActionsOf {
+impl<'de> DeserializeSeed<'de> for ActionsSeed {
     type Value = Vec<ActionConfig>;
 
     fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<Self::Value, D::Error> {

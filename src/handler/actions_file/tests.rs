@@ -7,7 +7,7 @@ use super::super::actions_file::*;
 use crate::handler::action::testing::signing_key;
 use crate::handler::secret::{SecretError, SecretRef};
 
-/// What loading this text says, or the names of the actions in it.
+/// Loads a file with this text. Returns the names of its actions, or the error.
 fn load(text: &str) -> Result<Vec<String>, String> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("actions.yaml");
@@ -17,7 +17,7 @@ fn load(text: &str) -> Result<Vec<String>, String> {
         let message = error.to_string();
         message
             .strip_prefix(&prefix)
-            .expect("the file's name comes first")
+            .expect("the error starts with the file name")
             .to_owned()
     });
     let names = |actions: Actions| actions.list.iter().map(|a| a.name.to_string()).collect();
@@ -47,14 +47,14 @@ retry: {{attempts: 8, initialBackoff: 200ms, maxBackoff: 30s, total: 5m}}
 }
 
 #[test]
-fn every_example_of_the_documentation_loads() {
+fn every_example_in_the_documentation_loads() {
     let page = include_str!("../../../docs/actions.md");
     let folder = TempDir::new().unwrap();
-    let mut kinds = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     for example in page.split("```yaml\n").skip(1) {
         let (text, _) = example.split_once("```").unwrap();
-        // A variable that is set everywhere, and keys that there are.
-        let mut text = with_word_behind(text, "env: ", "PATH");
+        // An environment variable that is always set, and key files that exist.
+        let mut text = with_word_after(text, "env: ", "PATH");
         for algorithm in ["es256", "rs256"] {
             let name = algorithm.to_uppercase();
             signing_key(&folder, &name);
@@ -63,14 +63,18 @@ fn every_example_of_the_documentation_loads() {
         }
         let lines = text.lines();
         let types = lines.filter_map(|line| line.trim().strip_prefix("type: "));
-        kinds.extend(types.map(str::to_owned));
+        documented.extend(types.map(str::to_owned));
         assert!(load(&text).is_ok_and(|names| !names.is_empty()), "{text}");
     }
-    assert_eq!(kinds.len(), 7, "an example for each kind: {kinds:?}");
+    assert_eq!(
+        documented.len(),
+        7,
+        "an example of each type: {documented:?}"
+    );
 }
 
-/// `text` with every word behind `mark` replaced.
-fn with_word_behind(text: &str, mark: &str, word: &str) -> String {
+/// Replaces every word after `mark`.
+fn with_word_after(text: &str, mark: &str, word: &str) -> String {
     let mut parts = text.split(mark);
     let mut replaced = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -80,7 +84,7 @@ fn with_word_behind(text: &str, mark: &str, word: &str) -> String {
     replaced
 }
 
-/// The error of a webhook with these lines instead of, or behind, the right ones.
+/// Returns the error of a webhook whose valid lines are replaced or followed by these.
 fn wrong_webhook(lines: &str) -> String {
     let mut fields = vec!["name: a", "type: webhook", "url: https://host"];
     fields.push("secret: {valueFrom: {env: PATH}}");
@@ -93,13 +97,13 @@ fn wrong_webhook(lines: &str) -> String {
     load(&text).unwrap_err()
 }
 
-/// The error of a file with this text.
+/// Returns the error of a file with this text.
 fn wrong(text: &str) -> String {
     load(text).unwrap_err()
 }
 
 #[test]
-fn what_is_wrong_is_named_with_line_and_field() {
+fn errors_name_line_and_field() {
     let log = "actions:\n- {name: a, type: log}\n";
     insta::assert_snapshot!(
         [
@@ -136,29 +140,29 @@ fn what_is_wrong_is_named_with_line_and_field() {
         .join("\n"),
         @r#"
     missing field `actions`
-    it names no actions; leave out --actions to only log what ends
+    the list of actions is empty; to only log endings, omit --actions
     actions[0]: unknown field `colour`, expected one of `name`, `type`, `showIds`, `on` at line 2 column 24
     actions[0].type: unknown variant `tapdance`, expected one of `log`, `webhook`, `oauth-revocation`, `oidc-backchannel-logout`, `shared-signals`, `redis`, `smtp` at line 2 column 19
     actions[0]: missing field `name` at line 2 column 3
-    actions[0].name: 'A_b' cannot be an action's name: use up to 63 lower-case letters, digits and inner hyphens at line 2 column 10
-    two actions are called 'a'; rename one of them
+    actions[0].name: 'A_b' is not a valid action name: use up to 63 lower-case letters, digits and inner hyphens at line 2 column 10
+    two actions are named 'a'; rename one of them
     actions[0].url: must start with https:// or http://, not ftp: at line 5 column 8
     actions[0].url: not a URL: relative URL without a base; write it like https://host/path at line 5 column 8
-    actions[0].url: must not hold a user name or password: this file is no place for secrets at line 5 column 8
+    actions[0].url: must not contain a user name or password; secrets do not belong in this file at line 5 column 8
     actions[0].timeout: must be longer than 0s at line 6 column 12
     actions[0].timeout: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 6 column 12
     actions[0].secret: invalid type: string "inline", expected valueFrom: {env: NAME} or valueFrom: {file: PATH} at line 5 column 11
-    actions[0].secret: valueFrom takes one of env and file at line 5 column 11
-    action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or name another one
-    action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or name another file
+    actions[0].secret: valueFrom needs exactly one of env and file at line 5 column 11
+    action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or reference another one
+    action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or reference another file
     actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `url`, `secret`, `body`, `contentType`, `timeout`, `caFile` at line 6 column 3
     actions[0].body: not a template: syntax error: unexpected end of input, expected end of variable block (in template:1) at line 6 column 9
-    actions[0]: on: names no trigger, so the action would never run; leave it out at line 2 column 3
+    actions[0]: on: is empty, so the action would never run; name a trigger or omit the field at line 2 column 3
     actions[0].on[1]: unknown variant `birth`, expected `ending` or `warning` at line 6 column 16
     action 'a', caFile: cannot read /no/such/file: No such file or directory (os error 2)
     actions[0].servers[0]: must start with rediss:// or redis://, not http: at line 2 column 36
-    actions[0].servers[0]: must not hold a user name or password: this file is no place for secrets at line 2 column 36
-    action 'a', servers: needs exactly one server, or with cluster: true one or more
+    actions[0].servers[0]: must not contain a user name or password; secrets do not belong in this file at line 2 column 36
+    action 'a', servers: needs exactly one server, or one or more with cluster: true
     actions[0].server: 'host' is not of the form HOST:PORT at line 2 column 33
     retry: attempts must be from 1 to 1000
     retry.total: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 4 column 10
@@ -169,7 +173,7 @@ fn what_is_wrong_is_named_with_line_and_field() {
 }
 
 #[test]
-fn a_missing_file_is_named_with_its_flag() {
+fn a_missing_file_is_named_together_with_its_flag() {
     let path = PathBuf::from("/no/such/actions.yaml");
     let error = Actions::load(&path).unwrap_err().to_string();
     assert!(
@@ -179,7 +183,7 @@ fn a_missing_file_is_named_with_its_flag() {
 }
 
 #[test]
-fn a_secret_ends_where_its_line_does_and_does_not_show() {
+fn a_secret_excludes_the_final_line_break_and_is_redacted_in_debug_output() {
     let folder = TempDir::new().unwrap();
     let read = |content: &str| {
         let path = folder.path().join("secret");
@@ -195,7 +199,7 @@ fn a_secret_ends_where_its_line_does_and_does_not_show() {
 }
 
 #[test]
-fn names_can_stand_in_headers_and_labels() {
+fn names_are_valid_in_headers_and_labels() {
     let longest = "a".repeat(63);
     for name in ["a", "0", "a-1", longest.as_str()] {
         assert!(name.parse::<ActionName>().is_ok(), "{name}");

@@ -1,4 +1,4 @@
-//! What the consumer groups do with the handler's partitions.
+//! Metrics of the handler's consumer groups.
 
 use prometheus::{
     Error, IntCounterVec, IntGaugeVec, Registry,
@@ -11,7 +11,7 @@ const REBALANCES: [&str; 3] = ["assigned", "revoked", "lost"];
 #[derive(Clone, Debug)]
 pub(super) struct GroupMetrics {
     partitions: IntGaugeVec,
-    held: IntGaugeVec,
+    operator_paused: IntGaugeVec,
     rebalances: IntCounterVec,
 }
 
@@ -20,42 +20,41 @@ impl GroupMetrics {
         Ok(Self {
             partitions: gauges!(
                 "sundown_handler_partitions",
-                "Partitions assigned.",
+                "Assigned partitions.",
                 &["trigger"],
                 registry
             )?,
-            held: gauges!(
+            operator_paused: gauges!(
                 "sundown_handler_operator_paused_partitions",
-                "Partitions that are not read because somebody has paused them.",
+                "Partitions paused by an operator.",
                 &["trigger"],
                 registry
             )?,
             rebalances: counters!(
                 "sundown_handler_rebalances_total",
-                "Rebalances that gave, took or lost partitions.",
+                "Rebalances that assigned, revoked or lost partitions.",
                 &["trigger", "kind"],
                 registry
             )?,
         })
     }
 
-    /// Has every series of an trigger shown.
-    pub(super) fn fill(&self, trigger: &str) {
+    pub(super) fn create_series(&self, trigger: &str) {
         self.partitions.with_label_values(&[trigger]);
-        self.held.with_label_values(&[trigger]);
+        self.operator_paused.with_label_values(&[trigger]);
         for kind in REBALANCES {
             self.rebalances.with_label_values(&[trigger, kind]);
         }
     }
 
-    pub(super) fn rebalanced(&self, trigger: &str, kind: &str, partitions: usize) {
+    pub(super) fn count_rebalance(&self, trigger: &str, kind: &str, partitions: usize) {
         self.rebalances.with_label_values(&[trigger, kind]).inc();
         let gauge = self.partitions.with_label_values(&[trigger]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn held(&self, trigger: &str, partitions: usize) {
-        let gauge = self.held.with_label_values(&[trigger]);
+    pub(super) fn set_operator_paused(&self, trigger: &str, partitions: usize) {
+        let gauge = self.operator_paused.with_label_values(&[trigger]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }

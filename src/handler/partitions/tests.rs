@@ -1,6 +1,6 @@
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: InFlightLimits = InFlightLimits {
     events: 4,
     bytes: 100,
 };
@@ -11,48 +11,59 @@ fn partitions(ids: &[i32]) -> Partitions {
     partitions
 }
 
-fn started(partitions: &mut Partitions, partition: i32, offset: i64) -> InFlight {
-    let (in_flight, _) = partitions.start(partition, offset, 1).expect("it is owned");
-    in_flight
+/// Puts a record of one byte in flight and returns its completion.
+fn started(partitions: &mut Partitions, partition: i32, offset: i64) -> Completion {
+    started_with(partitions, partition, offset, 1)
 }
 
-fn completions(in_flight: InFlight, finished: bool) -> Completion {
+fn started_with(
+    partitions: &mut Partitions,
+    partition: i32,
+    offset: i64,
+    bytes: usize,
+) -> Completion {
+    let lease = partitions.start(partition, offset, bytes);
     Completion {
-        in_flight,
-        finished,
+        lease: lease.expect("the partition is owned"),
+        offset,
+        bytes,
+        finished: true,
     }
 }
 
 #[test]
-fn what_is_finished_is_committed_once() {
+fn finished_offsets_are_committed_once() {
     let mut partitions = partitions(&[0, 1]);
     let first = started(&mut partitions, 0, 10);
     let second = started(&mut partitions, 0, 11);
     let positions = BTreeMap::from([(0, 12)]);
-    partitions.end(completions(second, true));
-    assert_eq!(partitions.progress(&[0, 1], &positions), [(0, 10)]);
-    partitions.end(completions(first, true));
-    assert_eq!(partitions.progress(&[0, 1], &positions), [(0, 12)]);
-    assert_eq!(partitions.progress(&[0, 1], &positions), []);
+    partitions.complete(&second);
+    assert_eq!(partitions.offsets_to_commit(&[0, 1], &positions), [(0, 10)]);
+    partitions.complete(&first);
+    assert_eq!(partitions.offsets_to_commit(&[0, 1], &positions), [(0, 12)]);
+    assert_eq!(partitions.offsets_to_commit(&[0, 1], &positions), []);
     partitions.forget_commits();
-    assert_eq!(partitions.progress(&[0, 1], &positions), [(0, 12)]);
+    assert_eq!(partitions.offsets_to_commit(&[0, 1], &positions), [(0, 12)]);
 }
 
 #[test]
-fn what_is_given_back_unfinished_is_not_committed() {
+fn a_cancelled_event_is_not_committed() {
     let mut partitions = partitions(&[0]);
-    let in_flight = started(&mut partitions, 0, 10);
+    let completion = started(&mut partitions, 0, 10);
     partitions.release(0);
-    partitions.end(completions(in_flight, false));
-    assert!(!partitions.busy(&[0]));
+    partitions.complete(&Completion {
+        finished: false,
+        ..completion
+    });
+    assert!(!partitions.any_in_flight(&[0]));
     assert_eq!(
-        partitions.progress(&[0], &BTreeMap::from([(0, 11)])),
+        partitions.offsets_to_commit(&[0], &BTreeMap::from([(0, 11)])),
         [(0, 10)]
     );
 }
 
 #[test]
-fn a_released_partition_hands_out_nothing() {
+fn a_released_partition_starts_no_events() {
     let mut partitions = partitions(&[0]);
     partitions.release(0);
     assert!(partitions.start(0, 10, 1).is_none());
@@ -61,21 +72,24 @@ fn a_released_partition_hands_out_nothing() {
 }
 
 #[test]
-fn a_ticket_of_an_earlier_assignment_says_nothing_of_the_present_one() {
+fn a_completion_of_an_earlier_assignment_does_not_count_for_the_present_one() {
     let mut partitions = partitions(&[0]);
     let stale = started(&mut partitions, 0, 10);
     partitions.remove(0);
     partitions.assign(0);
-    let fresh = started(&mut partitions, 0, 10);
-    partitions.end(completions(stale, true));
-    assert!(partitions.busy(&[0]));
-    assert_eq!(partitions.progress(&[0], &BTreeMap::new()), [(0, 10)]);
-    partitions.end(completions(fresh, true));
+    let current = started(&mut partitions, 0, 10);
+    partitions.complete(&stale);
+    assert!(partitions.any_in_flight(&[0]));
+    assert_eq!(
+        partitions.offsets_to_commit(&[0], &BTreeMap::new()),
+        [(0, 10)]
+    );
+    partitions.complete(&current);
     assert_eq!(partitions.in_flight(), 0);
 }
 
 #[test]
-fn a_jam_by_number_or_by_size_pauses_all_until_half_of_it_is_gone() {
+fn backpressure_by_count_or_by_size_pauses_all_until_half_of_it_is_gone() {
     let all = vec![0, 1];
     let pause = PauseChanges {
         pause: all.clone(),
@@ -87,18 +101,18 @@ fn a_jam_by_number_or_by_size_pauses_all_until_half_of_it_is_gone() {
     };
     for (events, bytes) in [(4, 1), (2, 50)] {
         let mut partitions = partitions(&all);
-        let start = |offset| partitions.start(0, offset, bytes).expect("owned").0;
-        let tickets: Vec<_> = (0..events).map(start).collect();
-        assert!(partitions.full());
-        assert_eq!(partitions.repause(), pause);
-        partitions.end(completions(tickets[0], true));
+        let start = |offset| started_with(&mut partitions, 0, offset, bytes);
+        let completions: Vec<_> = (0..events).map(start).collect();
+        assert!(partitions.is_full());
+        assert_eq!(partitions.update_pauses(), pause);
+        partitions.complete(&completions[0]);
         if events == 4 {
-            assert!(!partitions.full());
-            assert_eq!(partitions.repause(), PauseChanges::default());
-            partitions.end(completions(tickets[1], true));
+            assert!(!partitions.is_full());
+            assert_eq!(partitions.update_pauses(), PauseChanges::default());
+            partitions.complete(&completions[1]);
         }
-        assert_eq!(partitions.repause(), resume);
-        assert_eq!(partitions.repause(), PauseChanges::default());
+        assert_eq!(partitions.update_pauses(), resume);
+        assert_eq!(partitions.update_pauses(), PauseChanges::default());
     }
 }
 
@@ -107,34 +121,35 @@ fn a_partition_that_runs_too_far_ahead_pauses_alone() {
     let mut partitions = partitions(&[0, 1]);
     let stuck = started(&mut partitions, 0, 0);
     let far = started(&mut partitions, 0, MAX_SPAN);
-    partitions.end(completions(far, true));
-    assert_eq!(partitions.repause().pause, [0]);
-    partitions.end(completions(stuck, true));
-    assert_eq!(partitions.repause().resume, [0]);
+    partitions.complete(&far);
+    assert_eq!(partitions.update_pauses().pause, [0]);
+    partitions.complete(&stuck);
+    assert_eq!(partitions.update_pauses().resume, [0]);
 }
 
 #[test]
-fn what_arrives_during_a_jam_is_paused_too() {
+fn a_partition_assigned_under_backpressure_is_paused_too() {
     let mut partitions = partitions(&[0]);
     (0..4).for_each(|offset| {
         started(&mut partitions, 0, offset);
     });
-    assert_eq!(partitions.repause().pause, [0]);
+    assert_eq!(partitions.update_pauses().pause, [0]);
     partitions.assign(1);
-    assert_eq!(partitions.repause().pause, [1]);
+    assert_eq!(partitions.update_pauses().pause, [1]);
 }
 
 #[test]
-fn a_partition_that_somebody_has_paused_stays_so_until_it_is_resumed() {
+fn a_partition_paused_by_an_operator_stays_paused_until_it_is_resumed() {
     let mut partitions = partitions(&[0, 1]);
-    partitions.hold(&BTreeSet::from([1, 7]));
-    assert_eq!(partitions.repause().pause, [1]);
-    assert_eq!(partitions.repause(), PauseChanges::default());
-    assert_eq!(partitions.paused(), 0, "nothing is in flight");
-    // A rebalance takes it and gives it back.
+    partitions.set_operator_paused(&BTreeSet::from([1, 7]));
+    assert_eq!(partitions.operator_paused(), [1]);
+    assert_eq!(partitions.update_pauses().pause, [1]);
+    assert_eq!(partitions.update_pauses(), PauseChanges::default());
+    assert_eq!(partitions.backpressured(), 0, "nothing is in flight");
+    // A rebalance revokes the partition and assigns it again.
     partitions.remove(1);
     partitions.assign(1);
-    assert_eq!(partitions.repause().pause, [1]);
-    partitions.hold(&BTreeSet::new());
-    assert_eq!(partitions.repause().resume, [1]);
+    assert_eq!(partitions.update_pauses().pause, [1]);
+    partitions.set_operator_paused(&BTreeSet::new());
+    assert_eq!(partitions.update_pauses().resume, [1]);
 }

@@ -5,20 +5,14 @@ use super::*;
 use crate::handler::action::log::Log;
 use crate::handler::event::{Trigger, Triggers};
 use crate::handler::fields::ActionName;
-use crate::handler::work::InFlight;
+use crate::handler::partition_lease::PartitionLease;
 
 const ENDING: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",
     "user_id":1,"reason":"logout","policy":{"name":"acme","generation":0},
     "started_at":null,"last_activity":null,"ended_at":"2025-02-07T12:00:00.000Z",
     "detected_at":"2025-02-07T12:00:00.000Z"}"#;
 
-fn work(value: &str, redriven: Option<&str>) -> Work {
-    let in_flight = InFlight {
-        partition: 0,
-        assignment: 1,
-        offset: 7,
-        bytes: 1,
-    };
+fn in_flight(value: &str, redriven: Option<&str>) -> InFlight {
     let headers = redriven.map(|names| {
         OwnedHeaders::new().insert(Header {
             key: REDRIVE_ACTIONS,
@@ -28,11 +22,12 @@ fn work(value: &str, redriven: Option<&str>) -> Work {
     let value = Some(value.as_bytes().to_vec());
     let time = Timestamp::CreateTime(0);
     let record = OwnedMessage::new(value, None, "t".to_owned(), time, 0, 7, headers);
-    Work::new(Trigger::Ending, in_flight, record, Arc::default())
+    let lease = Arc::new(PartitionLease::new(0));
+    InFlight::new(Trigger::Ending, record, lease)
 }
 
 /// `a` and `c` run for endings, `b` only for warnings.
-fn selected(work: &Work, policy: Option<&[&str]>) -> (Vec<usize>, Vec<String>) {
+fn selected(in_flight: &InFlight, policy: Option<&[&str]>) -> (Vec<usize>, Vec<String>) {
     let action = |(name, on): (&str, Vec<Trigger>)| {
         let name: ActionName = name.parse().unwrap();
         let action = Arc::new(Log::new(name.clone()));
@@ -48,7 +43,7 @@ fn selected(work: &Work, policy: Option<&[&str]>) -> (Vec<usize>, Vec<String>) {
     let actions = actions.map(action);
     let names: Option<Vec<String>> =
         policy.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-    let selection = Selection::of(work, &actions.iter(), &move |policy| {
+    let selection = ActionSelection::of(in_flight, &actions.iter(), |policy| {
         assert_eq!(policy, "acme");
         names.as_deref().map(Arc::from)
     });
@@ -60,25 +55,27 @@ fn unknown(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_policy_that_names_none_asks_for_all_that_run_on_the_occasion() {
-    assert_eq!(selected(&work(ENDING, None), None), (vec![0, 2], vec![]));
-    assert_eq!(selected(&work("{}", None), None), (vec![0, 2], vec![]));
+fn a_policy_without_actions_selects_all_that_run_on_the_trigger() {
+    let decoded = in_flight(ENDING, None);
+    assert_eq!(selected(&decoded, None), (vec![0, 2], vec![]));
+    let malformed = in_flight("{}", None);
+    assert_eq!(selected(&malformed, None), (vec![0, 2], vec![]));
 }
 
 #[test]
-fn a_policy_asks_for_what_it_names() {
-    let work = work(ENDING, None);
-    assert_eq!(selected(&work, Some(&["c", "b"])), (vec![2], vec![]));
-    assert_eq!(selected(&work, Some(&[])), (vec![], vec![]));
+fn a_policy_selects_the_actions_that_it_names() {
+    let ending = in_flight(ENDING, None);
+    assert_eq!(selected(&ending, Some(&["c", "b"])), (vec![2], vec![]));
+    assert_eq!(selected(&ending, Some(&[])), (vec![], vec![]));
     assert_eq!(
-        selected(&work, Some(&["nosuch", "a", "a"])),
+        selected(&ending, Some(&["nosuch", "a", "a"])),
         (vec![0], unknown("nosuch"))
     );
 }
 
 #[test]
-fn a_redriven_event_asks_for_what_was_undone_whatever_its_policy_says() {
-    let redriven = work(ENDING, Some("c,gone"));
+fn a_redriven_event_selects_its_pending_actions_and_ignores_its_policy() {
+    let redriven = in_flight(ENDING, Some("c,gone"));
     assert_eq!(
         selected(&redriven, Some(&["a"])),
         (vec![2], unknown("gone"))

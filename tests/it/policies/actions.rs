@@ -30,12 +30,12 @@ fn a_policys_actions_are_those_it_names_by_now() {
         count.fetch_add(1, Ordering::Relaxed);
     });
     let actions = actions.expect("a follower");
-    assert!(futures_executor::block_on(actions.known()));
-    let of = |policy: &str| actions.of(policy).map(|names| names.to_vec());
+    assert!(futures_executor::block_on(actions.wait_until_loaded()));
+    let of = |policy: &str| actions.actions_of(policy).map(|names| names.to_vec());
     assert_eq!(of("named"), Some(vec!["audit".into(), "revoke".into()]));
     assert_eq!((of("all"), of("unknown")), (None, None));
     assert_eq!(
-        serde_json::to_value(actions.in_force()).expect("JSON"),
+        serde_json::to_value(actions.active()).expect("JSON"),
         json!([{"name": "all", "generation": 1}, {"name": "named", "generation": 1}])
     );
 

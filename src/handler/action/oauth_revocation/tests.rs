@@ -3,7 +3,7 @@ use wiremock::matchers::basic_auth;
 use wiremock::{Match, ResponseTemplate};
 
 use super::*;
-use crate::handler::action::testing::{form, only_call, receiver, run, signing_key, verified};
+use crate::handler::action::testing::{form, only_request, receiver, run, signing_key, verified};
 
 fn action(url: &str, client: &str) -> Result<OauthRevocation, ActionConfigError> {
     let text = format!(
@@ -13,7 +13,7 @@ fn action(url: &str, client: &str) -> Result<OauthRevocation, ActionConfigError>
     OauthRevocation::new(serde_yaml::from_str(&text).unwrap())
 }
 
-/// `PATH` stands in for a secret: it is set everywhere.
+/// `PATH` stands in for a secret, because it is always set.
 const SECRET: &str = "secret: {valueFrom: {env: PATH}}";
 
 fn with_secret(url: &str, method: &str) -> OauthRevocation {
@@ -21,8 +21,8 @@ fn with_secret(url: &str, method: &str) -> OauthRevocation {
     action(url, &client).unwrap()
 }
 
-async fn answered(answer: ResponseTemplate) -> Result<(), ActionError> {
-    let server = receiver(answer).await;
+async fn run_with(response: ResponseTemplate) -> Result<(), ActionError> {
+    let server = receiver(response).await;
     run(&with_secret(&server.uri(), "client_secret_basic")).await
 }
 
@@ -32,31 +32,31 @@ async fn the_token_goes_in_the_body_and_the_secret_in_the_header() {
     run(&with_secret(&server.uri(), "client_secret_basic"))
         .await
         .unwrap();
-    let call = only_call(&server).await;
+    let request = only_request(&server).await;
     let expected = [("token", "a b&c"), ("token_type_hint", "refresh_token")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(form(&call), expected);
+    assert_eq!(form(&request), expected);
     let secret = std::env::var("PATH").unwrap();
     let encoded: String = byte_serialize(secret.as_bytes()).collect();
-    assert!(basic_auth("sun%3Adown", encoded).matches(&call));
+    assert!(basic_auth("sun%3Adown", encoded).matches(&request));
 }
 
 #[tokio::test]
-async fn the_secret_goes_in_the_body_if_told_so() {
+async fn the_secret_goes_in_the_body_with_client_secret_post() {
     let server = receiver(ResponseTemplate::new(200)).await;
     run(&with_secret(&server.uri(), "client_secret_post"))
         .await
         .unwrap();
-    let call = only_call(&server).await;
-    assert!(!call.headers.contains_key("authorization"));
+    let request = only_request(&server).await;
+    assert!(!request.headers.contains_key("authorization"));
     let secret = std::env::var("PATH").unwrap();
-    let fields = form(&call);
+    let fields = form(&request);
     assert!(fields.contains(&("client_id".to_owned(), "sun:down".to_owned())));
     assert!(fields.contains(&("client_secret".to_owned(), secret)));
 }
 
 #[tokio::test]
-async fn an_assertion_is_signed_anew_for_every_attempt() {
+async fn every_attempt_signs_a_new_assertion() {
     let server = receiver(ResponseTemplate::new(200)).await;
     let folder = TempDir::new().unwrap();
     let key = signing_key(&folder, "ES256");
@@ -64,9 +64,9 @@ async fn an_assertion_is_signed_anew_for_every_attempt() {
     let action = action(&server.uri(), &client).unwrap();
     run(&action).await.unwrap();
     run(&action).await.unwrap();
-    let calls = server.received_requests().await.unwrap();
-    let assertions = calls.iter().map(|call| {
-        let fields = form(call);
+    let requests = server.received_requests().await.unwrap();
+    let assertions = requests.iter().map(|request| {
+        let fields = form(request);
         let field = |name: &str| {
             let found = fields.iter().find(|(other, _)| other == name);
             found.expect(name).1.clone()
@@ -75,7 +75,7 @@ async fn an_assertion_is_signed_anew_for_every_attempt() {
         let (_, claims) = verified(&field("client_assertion"), &action);
         assert_eq!(claims.issuer(), Some("sundown"));
         assert_eq!(claims.subject(), Some("sundown"));
-        // As the standard library writes URLs: with a path.
+        // The normalized URL ends with a path.
         let audience = format!("{}/", server.uri());
         assert_eq!(claims.audience(), Some(vec![audience.as_str()]));
         let life = claims
@@ -90,19 +90,20 @@ async fn an_assertion_is_signed_anew_for_every_attempt() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_is_understood() {
-    let said = |status, error: &str| {
+async fn error_responses_are_classified() {
+    let error_response = |status, error: &str| {
         let body = serde_json::json!({"error": error, "error_description": "because\r\nso"});
         ResponseTemplate::new(status).set_body_json(body)
     };
-    assert_eq!(answered(ResponseTemplate::new(200)).await, Ok(()));
+    assert_eq!(run_with(ResponseTemplate::new(200)).await, Ok(()));
     for (status, error) in [
         (400, "invalid_request"),
         (401, "invalid_client"),
         (400, "unauthorized_client"),
         (400, "unsupported_token_type"),
     ] {
-        let Err(ActionError::Permanent { reason }) = answered(said(status, error)).await else {
+        let Err(ActionError::Permanent { reason }) = run_with(error_response(status, error)).await
+        else {
             panic!("{error} is permanent")
         };
         assert!(
@@ -111,7 +112,7 @@ async fn what_the_server_says_is_understood() {
         );
     }
     for (status, error) in [(503, "server_error"), (400, "temporarily_unavailable")] {
-        let result = answered(said(status, error)).await;
+        let result = run_with(error_response(status, error)).await;
         assert!(
             matches!(result, Err(ActionError::Retryable { .. })),
             "{result:?}"
@@ -119,13 +120,13 @@ async fn what_the_server_says_is_understood() {
     }
     let busy = ResponseTemplate::new(503).insert_header("retry-after", "7");
     assert!(matches!(
-        answered(busy).await,
+        run_with(busy).await,
         Err(ActionError::Retryable { retry_after: Some(wait), .. }) if wait.as_secs() == 7
     ));
 }
 
 #[test]
-fn a_method_without_what_it_needs_is_refused() {
+fn a_method_with_the_wrong_credentials_is_rejected() {
     for client in [
         "{id: a, method: client_secret_basic}".to_owned(),
         "{id: a, method: client_secret_post}".to_owned(),

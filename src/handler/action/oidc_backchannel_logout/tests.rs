@@ -3,28 +3,28 @@ use wiremock::ResponseTemplate;
 
 use super::*;
 use crate::handler::action::testing::{
-    EVENT_ID, form, only_call, receiver, run, signing_key, verified,
+    EVENT_ID, form, only_request, receiver, run, signing_key, verified,
 };
 
-fn action(url: &str, whom: &str, keys: &str) -> Result<OidcBackchannelLogout, ActionConfigError> {
+fn action(url: &str, claims: &str, keys: &str) -> Result<OidcBackchannelLogout, ActionConfigError> {
     let text = format!(
-        "{{name: tell, type: oidc-backchannel-logout, url: '{url}', \
-         issuer: 'https://id.example', audience: shop, {whom} signingKeys: [{keys}]}}"
+        "{{name: notify, type: oidc-backchannel-logout, url: '{url}', \
+         issuer: 'https://id.example', audience: shop, {claims} signingKeys: [{keys}]}}"
     );
     OidcBackchannelLogout::new(serde_yaml::from_str(&text).unwrap())
 }
 
-const BOTH: &str = "sub: '{{ user_id }}', sid: '{{ attributes.sid }}',";
+const SUB_AND_SID: &str = "sub: '{{ user_id }}', sid: '{{ attributes.sid }}',";
 
 #[tokio::test]
-async fn the_logout_token_is_what_the_specification_asks_for() {
+async fn the_logout_token_conforms_to_the_specification() {
     let folder = TempDir::new().unwrap();
     for algorithm in ["RS256", "ES256", "EdDSA"] {
         let relying_party = receiver(ResponseTemplate::new(204)).await;
         let key = signing_key(&folder, algorithm);
-        let action = action(&relying_party.uri(), BOTH, &key).unwrap();
+        let action = action(&relying_party.uri(), SUB_AND_SID, &key).unwrap();
         run(&action).await.unwrap();
-        let fields = form(&only_call(&relying_party).await);
+        let fields = form(&only_request(&relying_party).await);
         let [(name, token)] = &fields[..] else {
             panic!("{fields:?}")
         };
@@ -46,52 +46,54 @@ async fn the_logout_token_is_what_the_specification_asks_for() {
 }
 
 #[tokio::test]
-async fn what_a_relying_party_does_not_know_is_left_out() {
+async fn a_claim_that_is_not_configured_is_omitted() {
     let folder = TempDir::new().unwrap();
     let relying_party = receiver(ResponseTemplate::new(200)).await;
     let key = signing_key(&folder, "ES256");
     let only_sid = "sid: '{{ attributes.sid }}',";
     let action = action(&relying_party.uri(), only_sid, &key).unwrap();
     run(&action).await.unwrap();
-    let fields = form(&only_call(&relying_party).await);
+    let fields = form(&only_request(&relying_party).await);
     let (_, claims) = verified(&fields[0].1, &action);
     assert_eq!(claims.subject(), None);
 }
 
 #[tokio::test]
-async fn a_relying_party_that_cannot_log_out_is_quoted() {
+async fn the_error_of_a_relying_party_is_quoted() {
     let folder = TempDir::new().unwrap();
     let body = json!({"error": "invalid_request", "error_description": "unknown sid"});
     let relying_party = receiver(ResponseTemplate::new(400).set_body_json(body)).await;
     let key = signing_key(&folder, "ES256");
-    let action = action(&relying_party.uri(), BOTH, &key).unwrap();
-    let reason = "the receiver answered 400 Bad Request: invalid_request (unknown sid)";
+    let action = action(&relying_party.uri(), SUB_AND_SID, &key).unwrap();
+    let reason = "the receiver responded 400 Bad Request: invalid_request (unknown sid)";
     assert_eq!(run(&action).await, Err(ActionError::permanent(reason)));
 }
 
 #[tokio::test]
-async fn an_event_without_what_the_token_needs_is_refused_by_name() {
+async fn an_event_without_a_field_that_the_token_needs_is_refused() {
     let folder = TempDir::new().unwrap();
     let relying_party = receiver(ResponseTemplate::new(200)).await;
     let key = signing_key(&folder, "ES256");
     let other = "sid: '{{ attributes.session_state }}',";
     let action = action(&relying_party.uri(), other, &key).unwrap();
-    let lacking = ActionError::permanent("the event has no attributes.session_state");
-    assert_eq!(run(&action).await, Err(lacking));
+    let expected = ActionError::permanent("the event has no attributes.session_state");
+    assert_eq!(run(&action).await, Err(expected));
     assert_eq!(relying_party.received_requests().await.unwrap().len(), 0);
 }
 
 #[test]
-fn what_would_name_nothing_or_sign_nothing_is_refused() {
+fn a_configuration_without_claims_or_valid_keys_is_rejected() {
     let folder = TempDir::new().unwrap();
     let key = signing_key(&folder, "ES256");
     let wrong = key.replace("{algorithm: ES256", "{algorithm: RS256");
-    for (whom, keys, field) in [
+    for (claims, keys, field) in [
         ("", key.as_str(), "sid"),
-        (BOTH, "", "signingKeys"),
-        (BOTH, wrong.as_str(), "signingKeys"),
+        (SUB_AND_SID, "", "signingKeys"),
+        (SUB_AND_SID, wrong.as_str(), "signingKeys"),
     ] {
-        let error = action("https://host", whom, keys).unwrap_err().to_string();
+        let error = action("https://host", claims, keys)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(field), "{error}");
     }
 }
@@ -101,13 +103,17 @@ fn all_keys_are_published_under_stable_ids() {
     let folder = TempDir::new().unwrap();
     let keys = [signing_key(&folder, "ES256"), signing_key(&folder, "RS256")].join(", ");
     let ids = || {
-        let keys = action("https://host", BOTH, &keys).unwrap().public_keys();
+        let keys = action("https://host", SUB_AND_SID, &keys)
+            .unwrap()
+            .public_keys();
         let ids = keys.into_iter().map(|key| key.common.key_id.unwrap());
         ids.collect::<Vec<_>>()
     };
     assert_eq!(ids().len(), 2);
     assert_eq!(ids(), ids());
-    let public = action("https://host", BOTH, &keys).unwrap().public_keys();
+    let public = action("https://host", SUB_AND_SID, &keys)
+        .unwrap()
+        .public_keys();
     let text = serde_json::to_string(&public).unwrap();
-    assert!(!text.contains("\"d\""), "a private part is published");
+    assert!(!text.contains("\"d\""), "the private key is published");
 }

@@ -2,12 +2,14 @@ use tempfile::TempDir;
 use wiremock::ResponseTemplate;
 
 use super::*;
-use crate::handler::action::testing::{EVENT_ID, only_call, receiver, run, signing_key, verified};
+use crate::handler::action::testing::{
+    EVENT_ID, only_request, receiver, run, signing_key, verified,
+};
 
 fn action(url: &str, subject: &str, folder: &TempDir) -> Result<SharedSignals, ActionConfigError> {
     let key = signing_key(folder, "RS256");
     let text = format!(
-        "{{name: tell, type: shared-signals, url: '{url}', issuer: 'https://id.example', \
+        "{{name: notify, type: shared-signals, url: '{url}', issuer: 'https://id.example', \
          audience: 'https://rp.example', subject: {subject}, signingKeys: [{key}], \
          bearerToken: {{valueFrom: {{env: PATH}}}}}}"
     );
@@ -19,18 +21,18 @@ const SUBJECT: &str = "{format: complex, \
     session: {format: opaque, id: '{{ session_id }}'}}";
 
 #[tokio::test]
-async fn the_security_event_token_is_what_the_specifications_ask_for() {
+async fn the_security_event_token_conforms_to_the_specifications() {
     let folder = TempDir::new().unwrap();
     let server = receiver(ResponseTemplate::new(202)).await;
     let action = action(&server.uri(), SUBJECT, &folder).unwrap();
     run(&action).await.unwrap();
-    let call = only_call(&server).await;
-    assert_eq!(call.headers["content-type"], "application/secevent+jwt");
-    assert_eq!(call.headers["accept"], "application/json");
+    let request = only_request(&server).await;
+    assert_eq!(request.headers["content-type"], "application/secevent+jwt");
+    assert_eq!(request.headers["accept"], "application/json");
     let bearer = format!("Bearer {}", std::env::var("PATH").unwrap());
-    assert_eq!(call.headers["authorization"], bearer.as_str());
+    assert_eq!(request.headers["authorization"], bearer.as_str());
 
-    let token = String::from_utf8(call.body).unwrap();
+    let token = String::from_utf8(request.body).unwrap();
     let (header, claims) = verified(&token, &action);
     assert_eq!(header.token_type(), Some("secevent+jwt"));
     assert_eq!(claims.issuer(), Some("https://id.example"));
@@ -53,17 +55,17 @@ async fn the_security_event_token_is_what_the_specifications_ask_for() {
 }
 
 #[tokio::test]
-async fn a_receivers_error_is_understood() {
+async fn the_error_of_a_receiver_is_quoted() {
     let folder = TempDir::new().unwrap();
     let body = json!({"err": "invalid_audience", "description": "not us"});
     let server = receiver(ResponseTemplate::new(400).set_body_json(body)).await;
     let action = action(&server.uri(), SUBJECT, &folder).unwrap();
-    let reason = "the receiver answered 400 Bad Request: invalid_audience (not us)";
+    let reason = "the receiver responded 400 Bad Request: invalid_audience (not us)";
     assert_eq!(run(&action).await, Err(ActionError::permanent(reason)));
 }
 
 #[test]
-fn a_subject_says_its_format() {
+fn a_subject_needs_a_format() {
     let folder = TempDir::new().unwrap();
     for subject in ["'{{ user_id }}'", "{id: '{{ user_id }}'}"] {
         let error = action("https://host", subject, &folder).unwrap_err();

@@ -13,38 +13,38 @@ const BODY: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sessio
     "started_at":null,"last_activity":null,"ended_at":"2025-02-07T12:00:00.000Z",
     "detected_at":"2025-02-07T12:00:00.000Z"}"#;
 
-async fn call(url: &str, timeout: Duration) -> Result<(), ActionError> {
-    let event = Trigger::Ending.read(BODY.as_bytes()).unwrap();
+async fn send(url: &str, timeout: Duration) -> Result<(), ActionError> {
+    let event = Trigger::Ending.decode(BODY.as_bytes()).unwrap();
     let name = "notify".parse().unwrap();
     let webhook = Webhook {
-        caller: HttpClient::new(&name, url.parse().unwrap(), timeout, None).unwrap(),
+        http_client: HttpClient::new(&name, url.parse().unwrap(), timeout, None).unwrap(),
         secret: Secret::from(b"secret".to_vec()),
         body: None,
         content_type: HeaderValue::from_static(JSON),
     };
     let body = BODY.as_bytes();
     let event = &event;
-    webhook.run(Delivery { event, body }).await
+    webhook.run(ActionInput { event, body }).await
 }
 
-async fn answered(answer: ResponseTemplate) -> Result<(), ActionError> {
+async fn send_to(response: ResponseTemplate) -> Result<(), ActionError> {
     let receiver = MockServer::start().await;
     let hook = Mock::given(method("POST")).and(path("/hook"));
-    hook.respond_with(answer).expect(1).mount(&receiver).await;
-    call(&format!("{}/hook", receiver.uri()), Duration::from_secs(60)).await
+    hook.respond_with(response).expect(1).mount(&receiver).await;
+    send(&format!("{}/hook", receiver.uri()), Duration::from_secs(60)).await
 }
 
 #[tokio::test]
-async fn only_success_is_success() {
+async fn only_a_2xx_status_is_a_success() {
     for status in [200, 201, 204, 299] {
         assert_eq!(
-            answered(ResponseTemplate::new(status)).await,
+            send_to(ResponseTemplate::new(status)).await,
             Ok(()),
             "{status}"
         );
     }
     for status in [408, 425, 429, 500, 502, 503, 504] {
-        let result = answered(ResponseTemplate::new(status)).await;
+        let result = send_to(ResponseTemplate::new(status)).await;
         assert!(
             matches!(
                 result,
@@ -57,7 +57,7 @@ async fn only_success_is_success() {
         );
     }
     for status in [304, 400, 401, 403, 404, 410, 422] {
-        let result = answered(ResponseTemplate::new(status)).await;
+        let result = send_to(ResponseTemplate::new(status)).await;
         assert!(
             matches!(result, Err(ActionError::Permanent { .. })),
             "{status}"
@@ -75,7 +75,7 @@ async fn a_redirect_is_a_refusal_and_is_not_followed() {
         .await;
     for status in [301, 302, 307, 308] {
         let redirect = ResponseTemplate::new(status).insert_header("location", elsewhere.uri());
-        let result = answered(redirect).await;
+        let result = send_to(redirect).await;
         assert!(
             matches!(result, Err(ActionError::Permanent { .. })),
             "{status}"
@@ -84,9 +84,9 @@ async fn a_redirect_is_a_refusal_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn retry_after_is_read_as_seconds_and_as_a_date() {
+async fn retry_after_is_parsed_as_seconds_and_as_a_date() {
     let busy = |value: &str| ResponseTemplate::new(503).insert_header("retry-after", value);
-    let wait = async |value: &str| match answered(busy(value)).await {
+    let wait = async |value: &str| match send_to(busy(value)).await {
         Err(ActionError::Retryable { retry_after, .. }) => retry_after,
         other => panic!("{other:?}"),
     };
@@ -105,22 +105,22 @@ async fn retry_after_is_read_as_seconds_and_as_a_date() {
 }
 
 #[tokio::test]
-async fn a_slow_receiver_is_tried_again() {
+async fn a_timeout_is_retryable() {
     let receiver = MockServer::start().await;
     let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(3_600));
     Mock::given(method("POST"))
         .respond_with(slow)
         .mount(&receiver)
         .await;
-    let result = call(&receiver.uri(), Duration::from_millis(200)).await;
+    let result = send(&receiver.uri(), Duration::from_millis(200)).await;
     let Err(ActionError::Retryable { reason, .. }) = result else {
         panic!("{result:?}")
     };
-    assert_eq!(reason, "no answer within 200ms");
+    assert_eq!(reason, "no response within 200ms");
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_up_is_tried_again() {
+async fn a_closed_connection_is_retryable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/?token=hidden", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -130,7 +130,7 @@ async fn a_receiver_that_hangs_up_is_tried_again() {
             drop(stream);
         }
     });
-    let result = call(&url, Duration::from_secs(60)).await;
+    let result = send(&url, Duration::from_secs(60)).await;
     let Err(ActionError::Retryable { reason, .. }) = result else {
         panic!("{result:?}")
     };
@@ -138,12 +138,12 @@ async fn a_receiver_that_hangs_up_is_tried_again() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_not_the_events_fault() {
+async fn a_refused_connection_and_an_unknown_host_are_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    let closed = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    for url in [nobody.as_str(), "http://nobody.invalid"] {
-        let result = call(url, Duration::from_secs(60)).await;
+    for url in [closed.as_str(), "http://unknown.invalid"] {
+        let result = send(url, Duration::from_secs(60)).await;
         assert!(
             matches!(result, Err(ActionError::Unreachable { .. })),
             "{result:?}"
@@ -152,10 +152,10 @@ async fn nobody_there_is_not_the_events_fault() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_does_not_speak_tls_is_unreachable_by_https() {
+async fn a_receiver_without_tls_is_unreachable_over_https() {
     let receiver = MockServer::start().await;
     let url = receiver.uri().replace("http://", "https://");
-    let result = call(&url, Duration::from_secs(60)).await;
+    let result = send(&url, Duration::from_secs(60)).await;
     assert!(
         matches!(result, Err(ActionError::Unreachable { .. })),
         "{result:?}"
@@ -163,7 +163,7 @@ async fn a_receiver_that_does_not_speak_tls_is_unreachable_by_https() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_cut_off_and_counts_by_its_status() {
+async fn an_endless_response_is_cut_off_and_its_status_decides() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let sender = tokio::spawn(async move {
@@ -171,9 +171,9 @@ async fn an_endless_answer_is_cut_off_and_counts_by_its_status() {
         stream.read_exact(&mut [0; 16]).await.unwrap();
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
         stream.write_all(head).await.unwrap();
-        // Ends when the other side has had enough.
+        // Ends when the client closes the connection.
         while stream.write_all(&[0; 4096]).await.is_ok() {}
     });
-    assert_eq!(call(&url, Duration::from_secs(60)).await, Ok(()));
+    assert_eq!(send(&url, Duration::from_secs(60)).await, Ok(()));
     sender.await.unwrap();
 }

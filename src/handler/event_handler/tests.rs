@@ -5,12 +5,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::mocking::MockCluster;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use tokio::sync::Semaphore;
 
 use super::*;
-use crate::handler::action::{Action, Attempt};
+use crate::handler::action::named::NamedAction;
+use crate::handler::action::{Action, ActionInput, Attempt};
+use crate::handler::circuit_breaker::CircuitBreaker;
+use crate::handler::dead_letters::FailureReason;
 use crate::handler::event::{Trigger, Triggers};
+use crate::handler::fields::ActionName;
 use crate::handler::partition_lease::PartitionLease;
-use crate::handler::work::InFlight;
+use crate::handler::retry::RetryPolicy;
 use crate::health::Health;
 
 const TOPIC: &str = "expired_sessions.dlq";
@@ -22,7 +27,7 @@ const ENDING: &[u8] = br#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","se
 struct Panics;
 
 impl Action for Panics {
-    fn run<'a>(&'a self, _delivery: Delivery<'a>) -> Attempt<'a> {
+    fn run<'a>(&'a self, _input: ActionInput<'a>) -> Attempt<'a> {
         Box::pin(async { panic!("a defect") })
     }
 }
@@ -30,52 +35,49 @@ impl Action for Panics {
 struct Succeeds;
 
 impl Action for Succeeds {
-    fn run<'a>(&'a self, _delivery: Delivery<'a>) -> Attempt<'a> {
+    fn run<'a>(&'a self, _input: ActionInput<'a>) -> Attempt<'a> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
-fn worker(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> Arc<Worker> {
+fn event_handler(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> EventHandler {
     let health = Health::default();
     let registry = prometheus::Registry::new();
-    let metrics = HandlerMetrics::new(&registry, [], &Reason::ALL).unwrap();
+    let metrics = HandlerMetrics::new(&registry, [], &FailureReason::ALL).unwrap();
+    let slots = Arc::new(Semaphore::new(1));
+    let retry = RetryPolicy::default();
     let runner = |(name, action): (&str, Arc<dyn Action>)| {
-        let name: crate::handler::fields::ActionName = name.parse().unwrap();
-        let patience = RetryPolicy::default();
+        let name: ActionName = name.parse().unwrap();
         ActionRunner {
-            circuit: CircuitBreaker::new(name.clone(), patience, health.clone(), metrics.clone()),
+            circuit: CircuitBreaker::new(name.clone(), retry, health.clone(), metrics.clone()),
             named: NamedAction {
                 name,
                 action,
                 on: Triggers::default(),
             },
+            retry,
+            slots: Arc::clone(&slots),
+            metrics: metrics.clone(),
+            clock: Clock::default(),
         }
     };
     let topic = TOPIC.to_owned();
     let dead_letters =
-        DeadLetters::new(config.clone(), topic, health.clone(), metrics.clone()).unwrap();
-    Arc::new(Worker {
-        stations: actions.into_iter().map(runner).collect(),
-        retry: RetryPolicy::default(),
-        slots: Arc::new(Semaphore::new(1)),
-        actions_of: Arc::new(|_| None),
+        DeadLetterWriter::new(config.clone(), topic, health.clone(), metrics.clone()).unwrap();
+    EventHandler {
+        runners: actions.into_iter().map(runner).collect(),
+        policies: PolicyActions::not_loaded(),
         dead_letters: Some(dead_letters),
         metrics,
         clock: Clock::default(),
-    })
+    }
 }
 
-fn work(lease: Arc<PartitionLease>) -> Arc<Work> {
-    let in_flight = InFlight {
-        partition: 0,
-        assignment: 1,
-        offset: 7,
-        bytes: 1,
-    };
+fn in_flight(lease: PartitionLease) -> Arc<InFlight> {
     let time = Timestamp::CreateTime(0);
     let topic = "expired_sessions".to_owned();
     let record = OwnedMessage::new(Some(ENDING.to_vec()), None, topic, time, 0, 7, None);
-    Arc::new(Work::new(Trigger::Ending, in_flight, record, lease))
+    Arc::new(InFlight::new(Trigger::Ending, record, Arc::new(lease)))
 }
 
 fn first_dead_letter(config: &ClientConfig) -> OwnedMessage {
@@ -91,31 +93,31 @@ fn first_dead_letter(config: &ClientConfig) -> OwnedMessage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_action_that_panics_neither_loses_the_event_nor_stops_at_it() {
+async fn an_action_that_panics_neither_loses_the_event_nor_blocks_the_partition() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers());
     let actions: [(_, Arc<dyn Action>); 2] =
         [("defect", Arc::new(Panics)), ("sound", Arc::new(Succeeds))];
-    let worker = worker(&config, actions.into());
-    assert!(worker.finish(&work(Arc::default())).await);
-    // The place that it held is free again.
-    assert!(worker.finish(&work(Arc::default())).await);
+    let handler = event_handler(&config, actions.into());
+    assert!(handler.handle(&in_flight(PartitionLease::new(0))).await);
+    // The panic has returned its slot.
+    assert!(handler.handle(&in_flight(PartitionLease::new(0))).await);
 
     let letter = first_dead_letter(&config);
     assert_eq!(letter.payload(), Some(ENDING));
     let headers = letter.headers().unwrap();
-    let pending_actions = headers
+    let pending = headers
         .iter()
         .find(|header| header.key == "sundown-dlq-pending-actions");
-    assert_eq!(pending_actions.unwrap().value, Some(b"defect".as_slice()));
+    assert_eq!(pending.unwrap().value, Some(b"defect".as_slice()));
 }
 
 #[tokio::test]
-async fn what_is_released_before_its_turn_is_not_begun() {
-    let worker = worker(&ClientConfig::new(), vec![("defect", Arc::new(Panics))]);
-    let lease = Arc::new(PartitionLease::default());
+async fn an_event_that_is_released_before_its_turn_does_not_begin() {
+    let handler = event_handler(&ClientConfig::new(), vec![("defect", Arc::new(Panics))]);
+    let lease = PartitionLease::new(0);
     lease.release();
-    assert!(!worker.finish(&work(lease)).await);
+    assert!(!handler.handle(&in_flight(lease)).await);
 }
