@@ -73,8 +73,8 @@ fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
             ("sundown-dlq-reason", "refused"),
             (
                 "sundown-dlq-error",
-                "refusing: the receiver answered 410 Gone; \
-                 refusing-too: the receiver answered 410 Gone"
+                "refusing: the receiver responded 410 Gone; \
+                 refusing-too: the receiver responded 410 Gone"
             ),
             ("sundown-dlq-source-topic", installation.topic().as_str()),
             ("sundown-dlq-source-partition", "0"),
