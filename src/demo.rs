@@ -1,10 +1,10 @@
-//! `sundown demo`: everything in one process, with short timeouts and made-up users.
+//! `sundown demo`: all roles in one process, with synthetic users and short timeouts.
 
-mod broker;
+mod cluster;
+mod narrator;
 mod observer;
 pub mod pace;
 pub mod population;
-mod scene;
 pub mod synthetic;
 
 use std::time::Duration;
@@ -29,17 +29,17 @@ use crate::session::Span;
 use crate::tracker::args::TrackerArgs;
 use crate::wire::duration;
 use crate::{handler, shutdown, tracker};
-use broker::Broker;
+use cluster::DemoCluster;
+use narrator::Narrator;
 use observer::Observer;
-use scene::Scene;
 
 /// The demo's default log filter: its own narration replaces the roles' info logs.
 pub const DEFAULT_LOG: &str = "warn,audit=info,librdkafka=error";
 
-/// How often to say where things stand.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
-/// How long to wait for something to happen before looking at the time.
-const NAP: Duration = Duration::from_millis(100);
+/// Interval between status lines.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest wait for a record or an event before checking for the end.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// Flags of `sundown demo`.
 #[derive(Args, Clone, Debug)]
@@ -90,13 +90,13 @@ pub struct DemoArgs {
 /// Runs the demo until Ctrl-C or its time is up.
 ///
 /// # Errors
-/// Whatever keeps one of its parts from running.
+/// The failure of a role or of the synthetic users.
 pub fn run(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(play(args, global))
+    runtime.block_on(run_demo(args, global))
 }
 
-async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+async fn run_demo(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let clock = Clock::default();
     let console_args: ConsoleArgs = parse(&["--listen", &args.console_listen].map(str::to_owned))?;
@@ -104,113 +104,114 @@ async fn play(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     output::line(format_args!("Console at {}", console.url()));
     let token = Token::random();
     output::line(format_args!(
-        "To end sessions from it, log in there with the token {}",
+        "To end sessions from the console, log in with the token {}",
         token.secret()
     ));
     let console = console.with_token(token);
-    let broker = Broker::start(global, Layout::new(Some(args.partitions))).await?;
-    let flags = tracker_flags(args, &broker);
-    introduce(args, &broker, &flags);
+    let cluster = DemoCluster::start(global, Layout::new(Some(args.partitions))).await?;
+    let flags = tracker_flags(args, &cluster);
+    print_introduction(args, &cluster, &flags);
 
-    let observer = Observer::new(&broker.global).await?;
-    let over = CancellationToken::new();
-    let narrator = {
-        let over = over.clone();
-        tokio::task::spawn_blocking(move || narrate(&observer, clock, &over))
+    let observer = Observer::new(&cluster.global).await?;
+    let done = CancellationToken::new();
+    let narration = {
+        let done = done.clone();
+        tokio::task::spawn_blocking(move || narrate(&observer, clock, &done))
     };
-    let mut cast = cast(args, &broker, &flags, &stop)?;
-    let (console_global, console_stop) = (broker.global.clone(), stop.clone());
-    cast.spawn(async move {
+    let mut roles = spawn_roles(args, &cluster, &flags, &stop)?;
+    let (console_global, console_stop) = (cluster.global.clone(), stop.clone());
+    roles.spawn(async move {
         let result = console
             .serve(&console_global, &console_args, console_stop)
             .await;
-        result.context("the console of the demo ended")
+        result.context("the demo's console failed")
     });
-    let result = wait_for_end(cast, args.duration, &stop).await;
-    over.cancel();
-    let scene = narrator.await?;
+    let result = wait_for_end(roles, args.duration, &stop).await;
+    done.cancel();
+    let narrator = narration.await?;
     result?;
-    output::line(scene.summary(clock.elapsed()));
+    output::line(narrator.summary(clock.elapsed()));
     Ok(())
 }
 
-/// The flags of the demo's trackers.
-fn tracker_flags(args: &DemoArgs, broker: &Broker) -> Vec<String> {
-    let can = if broker.is_embedded() {
-        // No transactions, and no classic protocol with more than one member.
+/// Returns the flags of the demo's trackers.
+fn tracker_flags(args: &DemoArgs, cluster: &DemoCluster) -> Vec<String> {
+    let guarantees = if cluster.is_embedded() {
+        // The embedded broker supports neither transactions nor classic groups with several
+        // members.
         "--delivery at-least-once --group-protocol consumer"
     } else {
         "--delivery exactly-once"
     };
     let flags = format!(
-        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS} {can}",
+        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS} {guarantees}",
         args.idle_timeout, args.absolute_timeout
     );
     flags.split(' ').map(str::to_owned).collect()
 }
 
-fn introduce(args: &DemoArgs, broker: &Broker, tracker_flags: &[String]) {
-    let me = std::env::args().next().unwrap_or("sundown".into());
-    let (flags, tracker_flags) = (broker.flags(), tracker_flags.join(" "));
-    let bootstrap = broker.global.connection.bootstrap_servers();
-    output::line(if broker.is_embedded() {
+fn print_introduction(args: &DemoArgs, cluster: &DemoCluster, tracker_flags: &[String]) {
+    let program = std::env::args().next().unwrap_or("sundown".into());
+    let (flags, tracker_flags) = (cluster.flags(), tracker_flags.join(" "));
+    let bootstrap = cluster.global.connection.bootstrap_servers();
+    output::line(if cluster.is_embedded() {
         format!(
-            "Kafka at {bootstrap}: in this process, in memory, without transactions, so delivery is at-least-once here"
+            "Kafka at {bootstrap}: embedded, in memory, without transactions; delivery is at-least-once"
         )
     } else {
-        format!("Kafka at {bootstrap}: delivery is exactly-once")
+        format!("Kafka at {bootstrap}; delivery is exactly-once")
     });
     output::line(format_args!(
-        "{} users, {} events a second; a session ends {} after its last activity, {} after its start, or at a logout",
+        "{} users, {} events per second; sessions end {} after the last activity, {} after the start, or at a logout",
         args.users, args.rate, args.idle_timeout, args.absolute_timeout
     ));
-    output::line("From a second terminal, start another tracker and watch the rebalance:");
-    output::line(format_args!("  {me} tracker {flags} {tracker_flags}"));
-    output::line("or log out a user who is there:");
-    output::line(format_args!("  {me} logout {flags} --user 1003"));
-    output::line("Ctrl-C ends the demo.\n");
+    output::line("In a second terminal, start another tracker to see a rebalance:");
+    output::line(format_args!("  {program} tracker {flags} {tracker_flags}"));
+    output::line("or log a user out:");
+    output::line(format_args!("  {program} logout {flags} --user 1003"));
+    output::line("Press Ctrl-C to end the demo.\n");
 }
 
-/// Starts users, trackers and the handler.
-fn cast(
+/// Starts the synthetic users, the trackers and the handler.
+fn spawn_roles(
     args: &DemoArgs,
-    broker: &Broker,
+    cluster: &DemoCluster,
     tracker_flags: &[String],
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
-    let global = &broker.global;
-    let mut cast = JoinSet::new();
+    let global = &cluster.global;
+    let mut roles = JoinSet::new();
     let tracker_args: TrackerArgs = parse(tracker_flags)?;
     for _ in 0..args.trackers {
         let (global, args, stop) = (global.clone(), tracker_args.clone(), stop.clone());
-        cast.spawn(async move {
+        roles.spawn(async move {
             let result = tracker::run(&global, &args, stop).await;
-            result.context("a tracker of the demo ended")
+            result.context("a demo tracker failed")
         });
     }
     let handler_args: HandlerArgs = parse(&[])?;
     let (handler_global, handler_stop) = (global.clone(), stop.clone());
-    cast.spawn(async move {
+    roles.spawn(async move {
         let result = handler::run(&handler_global, &handler_args, handler_stop).await;
-        result.context("the handler of the demo ended")
+        result.context("the demo's handler failed")
     });
     let config = global.connection.producer_config()?;
     let topic = global.topics.topics().session_logs;
-    let writer = EventWriter::new(config, &topic, broker.partitions)?;
+    let writer = EventWriter::new(config, &topic, cluster.partitions)?;
     let population = Population::new(args.users, args.seed.unwrap_or_else(rand::random));
     let (pace, stop) = (Pace::new(args.rate), stop.clone());
-    cast.spawn_blocking(move || users(population, pace, &writer, &stop));
-    Ok(cast)
+    roles.spawn_blocking(move || write_events(population, pace, &writer, &stop));
+    Ok(roles)
 }
 
-/// Waits until Ctrl-C, the end of the time or the failure of a part; then until all parts
-/// have ended.
+/// Waits for Ctrl-C, the end of the duration or the failure of a role; then stops all roles
+/// and waits for them.
 async fn wait_for_end(
-    mut cast: JoinSet<anyhow::Result<()>>,
+    mut roles: JoinSet<anyhow::Result<()>>,
     duration: Option<Span>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let time_up = async {
+    let timer = async {
         match duration {
             Some(span) => {
                 tokio::time::sleep(Duration::from_millis(span.as_millis().cast_unsigned())).await;
@@ -221,18 +222,18 @@ async fn wait_for_end(
     let mut result = Ok(());
     tokio::select! {
         () = stop.cancelled() => {}
-        () = time_up => {}
-        Some(ended) = cast.join_next() => result = ended?,
+        () = timer => {}
+        Some(ended) = roles.join_next() => result = ended?,
     }
     stop.cancel();
-    while let Some(ended) = cast.join_next().await {
+    while let Some(ended) = roles.join_next().await {
         result = result.and(ended?);
     }
     result
 }
 
-/// Lets the users do what they do, until `stop`.
-fn users(
+/// Writes the events of the synthetic users until `stop`.
+fn write_events(
     mut population: Population,
     pace: Pace,
     writer: &EventWriter,
@@ -243,41 +244,41 @@ fn users(
     while !stop.is_cancelled() {
         let wait = pace.wait(number, clock.elapsed());
         if wait.is_zero() {
-            let action = population.next(clock.wall());
-            writer.send(&action.target(), &action.to_json()?)?;
+            let event = population.next(clock.wall());
+            writer.send(&event.target(), &event.to_json()?)?;
             number += 1;
         }
-        writer.wait(wait.min(NAP));
+        writer.wait(wait.min(MAX_WAIT));
     }
     writer.flush()?;
     Ok(())
 }
 
-/// Tells what happens until it is `over`.
-fn narrate(observer: &Observer, clock: Clock, over: &CancellationToken) -> Scene {
-    let mut scene = Scene::default();
-    let mut next_status = STATUS_EVERY;
-    while !over.is_cancelled() {
-        if let Some(line) = observer.observe(NAP, &mut scene) {
-            tell(clock, &line);
+/// Prints the observed events until `done`.
+fn narrate(observer: &Observer, clock: Clock, done: &CancellationToken) -> Narrator {
+    let mut narrator = Narrator::default();
+    let mut next_status = STATUS_INTERVAL;
+    while !done.is_cancelled() {
+        if let Some(line) = observer.observe(MAX_WAIT, &mut narrator) {
+            print_with_time(clock, &line);
         }
         if clock.elapsed() >= next_status {
-            next_status += STATUS_EVERY;
-            tell(clock, &scene.status());
+            next_status += STATUS_INTERVAL;
+            print_with_time(clock, &narrator.status());
         }
     }
-    scene
+    narrator
 }
 
-fn tell(clock: Clock, line: &str) {
+fn print_with_time(clock: Clock, line: &str) {
     let time = crate::wire::time::format(clock.wall());
-    // Of 2025-02-07T12:00:00.000Z, the time of day.
+    // The time of day in 2025-02-07T12:00:00.000Z.
     output::line(format_args!("{}  {line}", &time[11..19]));
 }
 
-/// A role's flags, as its own command would read them.
+/// Parses the flags of a role like its command.
 fn parse<T: Args + FromArgMatches>(flags: &[String]) -> anyhow::Result<T> {
-    // Several roles in one process cannot share the port that the environment may name.
+    // The roles of one process cannot share an admin port set in the environment.
     let admin = ["--admin-listen", "127.0.0.1:0"].map(str::to_owned);
     let command = T::augment_args(clap::Command::new("demo").no_binary_name(true));
     let matches = command.try_get_matches_from(flags.iter().chain(&admin))?;

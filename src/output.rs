@@ -1,5 +1,5 @@
-//! What commands print: results on stdout, one line of error on stderr.
-#![expect(clippy::print_stderr, reason = "this is the file that may")]
+//! Output of commands: results on stdout; notes and errors on stderr.
+#![expect(clippy::print_stderr, reason = "the only module that prints to stderr")]
 
 use std::io::Write;
 
@@ -8,25 +8,24 @@ mod table;
 
 pub use table::{Format, OutputArgs, table};
 
-/// A line of result.
+/// Prints a line of the result to stdout.
 pub fn line(text: impl std::fmt::Display) {
-    // Whoever reads may have had enough, as in `sundown … | head`.
+    // The reader may have closed the pipe, as in `sundown … | head`.
     let _closed = writeln!(std::io::stdout(), "{text}");
 }
 
-/// A line for people on stderr: progress, questions, hints.
+/// Prints a progress message, prompt or hint to stderr.
 pub fn note(text: impl std::fmt::Display) {
     eprintln!("{text}");
 }
 
-/// What made the command fail, with all its causes, on one line. A cause that a message
-/// already tells, with the remedy behind it, is not told again.
+/// Prints an error with its causes to stderr, on one line; see [`chain`].
 pub fn error(error: &anyhow::Error) {
     eprintln!("error: {}", chain(error.as_ref()));
 }
 
-/// An error with all its causes, on one line. A cause that a message already tells is not
-/// told again.
+/// Formats an error with its causes on one line. Skips causes that a message already
+/// includes.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -1,8 +1,5 @@
-//! docs/metrics.md lists every metric of every role, as the registries have them.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on panics, and says what it saw"
-)]
+//! `docs/metrics.md` lists every metric of every role.
+#![allow(clippy::unwrap_used, reason = "tests panic on unexpected values")]
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +19,7 @@ use sundown::tracker::metrics::{LivePartition, PartitionState, TrackerMetrics};
 use tempfile::NamedTempFile;
 
 const PAGE: &str = "docs/metrics.md";
-/// Of nobody.
+/// A self-signed test certificate.
 const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBdDCCARugAwIBAgIUTs0grNLIgkjTbKWeEXrHaHI1YRwwCgYIKoZIzj0EAwIw
@@ -37,7 +34,7 @@ fukTL8rDAiA/trU1E2bMMltixmXdhu7CjLSWtKhZt4XDBLk+XZ5AHw==
 ";
 
 #[test]
-fn the_page_lists_what_the_roles_serve() {
+fn the_page_lists_the_metrics_of_every_role() {
     let page = read(PAGE);
     let rows: Vec<&str> = page
         .lines()
@@ -46,7 +43,7 @@ fn the_page_lists_what_the_roles_serve() {
     let roles = [tracker(), handler(), controller()];
     let roles = roles.map(|registry| registry.gather().iter().map(row).collect::<Vec<_>>());
     let everywhere = |row: &String| roles.iter().all(|rows| rows.contains(row));
-    // What every role has, the page tells once.
+    // The page lists metrics of all roles once.
     let (shared, own): (Vec<_>, Vec<_>) = roles
         .iter()
         .flatten()
@@ -55,20 +52,24 @@ fn the_page_lists_what_the_roles_serve() {
     let expected = [&shared[..shared.len() / roles.len()], &own].concat();
     assert!(
         rows == expected,
-        "the rows of {PAGE} have to be\n{}",
+        "the rows of {PAGE} should be\n{}",
         expected.join("\n")
     );
 }
 
-/// A vector of metrics shows only once it has labels: this finds those that no registry here
-/// has shown.
+/// Finds metrics that the registries of the test above do not gather because they have no
+/// label values yet.
 #[test]
-fn no_metric_is_forgotten() {
+fn the_page_lists_every_metric_in_the_sources() {
     let page = read(PAGE);
     let mut names = 0;
-    let rooms = ["", "tracker/", "handler/", "controller/"];
-    let modules = rooms.map(|room| format!("src/{room}metrics"));
-    for source in modules.iter().flat_map(|module| sources(module)) {
+    let modules = [
+        "src/metrics",
+        "src/tracker/metrics",
+        "src/handler/metrics",
+        "src/controller/metrics",
+    ];
+    for source in modules.into_iter().flat_map(sources) {
         let texts = source.split('"').skip(1).step_by(2);
         for name in texts.filter(|text| text.starts_with("sundown_") || text.starts_with("kafka_"))
         {
@@ -79,8 +80,8 @@ fn no_metric_is_forgotten() {
     assert!(names > 30, "{names}");
 }
 
-/// What a scrape of a thousand partitions costs. No more than a measure: how long is too
-/// long depends on the machine.
+/// Prints the duration of a scrape of a thousand partitions; it depends on the machine, so
+/// there is no limit.
 #[test]
 fn a_thousand_partitions_are_scraped() {
     let registry = registry("controller", &Health::default()).unwrap();
@@ -105,13 +106,13 @@ fn a_thousand_partitions_are_scraped() {
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     assert!(series > 7_000, "{series}");
     println!(
-        "{series} series, {} KiB: {each:?} a scrape",
+        "{series} series, {} KiB: {each:?} per scrape",
         text.len() / 1024
     );
 }
 
 fn tracker() -> Registry {
-    let registry = with_what_all_have("tracker");
+    let registry = with_shared_metrics("tracker");
     let metrics = TrackerMetrics::new(&registry).unwrap();
     metrics.assignment([live(0)].into_iter());
     metrics.clock_skew(Some(Span::ZERO));
@@ -146,8 +147,8 @@ fn lag(group: &str, partition: i32) -> PartitionLag<'_> {
     }
 }
 
-/// A registry of a process that is not ready, with a connection that has a certificate.
-fn with_what_all_have(role: &str) -> Registry {
+/// Returns the registry of a process that is not ready and has a TLS certificate.
+fn with_shared_metrics(role: &str) -> Registry {
     #[derive(Parser)]
     struct Flags {
         #[command(flatten)]
@@ -165,13 +166,13 @@ fn with_what_all_have(role: &str) -> Registry {
 }
 
 fn handler() -> Registry {
-    let registry = with_what_all_have("handler");
+    let registry = with_shared_metrics("handler");
     HandlerMetrics::new(&registry, ["notify"], &["malformed"]).unwrap();
     registry
 }
 
 fn controller() -> Registry {
-    let registry = with_what_all_have("controller");
+    let registry = with_shared_metrics("controller");
     let metrics = ControllerMetrics::new(&registry).unwrap();
     metrics.policies(&[PolicyGauges {
         name: "default/p",
@@ -197,7 +198,7 @@ fn row(family: &MetricFamily) -> String {
     format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
 }
 
-/// The file of a module, and those below it.
+/// Returns the sources of a module and its submodules.
 fn sources(module: &str) -> Vec<String> {
     let mut sources = vec![read(&format!("{module}.rs"))];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(module);

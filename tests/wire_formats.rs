@@ -1,8 +1,5 @@
-//! docs/events.md, the JSON Schemas and the code say the same of what goes over the wire.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on panics, and says what it saw"
-)]
+//! `docs/events.md`, the JSON Schemas and the code describe the same wire formats.
+#![allow(clippy::unwrap_used, reason = "tests panic on unexpected values")]
 
 use std::sync::Arc;
 
@@ -18,12 +15,12 @@ use sundown::session::{
 };
 use sundown::wire::dead_letter::{self, Cause, Origin};
 use sundown::wire::event::decode::decode;
-use sundown::wire::terminal::{SessionEnded, SessionExpiring, Source};
+use sundown::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
 
 const PAGE: &str = include_str!("../docs/events.md");
 
-/// Where the first example of the page is read, and when.
-const SOURCE: Source<'_> = Source {
+/// The source of the first example of the page.
+const SOURCE: SourcePartition<'_> = SourcePartition {
     topic: "session_logs",
     partition: 1,
 };
@@ -35,19 +32,19 @@ const YEAR_10000: i64 = 253_402_300_800_000;
 const HOUR: Span = Span::from_secs(3600);
 
 #[test]
-fn the_events_on_the_page_fit_the_schema_and_are_decoded_alike() {
+fn example_events_match_the_schema_and_are_decoded_to_the_same_values() {
     let schema = validator(SchemaFormat::Event);
     let examples = blocks("json event");
     assert!(examples.len() >= 5, "{} examples", examples.len());
     for example in examples {
         let value: Value = serde_json::from_str(example).unwrap();
         assert!(schema.is_valid(&value), "{example}");
-        assert_decoded_alike(&value);
+        assert_decoded_to_same_values(&value);
     }
 }
 
 #[test]
-fn what_the_page_calls_refused_is_refused_for_that_reason() {
+fn rejected_examples_are_rejected_with_the_documented_reason() {
     let schema = validator(SchemaFormat::Event);
     let rows = PAGE.lines().filter_map(|line| {
         let (reason, example) = line.strip_prefix("| `")?.split_once("` | `{")?;
@@ -65,7 +62,7 @@ fn what_the_page_calls_refused_is_refused_for_that_reason() {
 }
 
 #[test]
-fn the_first_event_on_the_page_ends_as_the_page_says() {
+fn the_first_example_leads_to_the_documented_terminal_event() {
     let effects = effects_of_first_event(None, STARTED + HOUR);
     let [Effect::Ended(ending)] = &effects[..] else {
         panic!("{effects:?}");
@@ -80,7 +77,7 @@ fn the_first_event_on_the_page_ends_as_the_page_says() {
 }
 
 #[test]
-fn the_first_event_on_the_page_is_warned_of_as_the_page_says() {
+fn the_first_example_leads_to_the_documented_warning() {
     let ahead = Span::from_secs(300);
     let effects = effects_of_first_event(Some(ahead), STARTED + HOUR - ahead);
     let [Effect::Expiring(expiring)] = &effects[..] else {
@@ -95,7 +92,7 @@ fn the_first_event_on_the_page_is_warned_of_as_the_page_says() {
 }
 
 #[test]
-fn an_ending_of_an_unknown_session_fits_the_schema() {
+fn the_terminal_event_of_an_unknown_session_matches_the_schema() {
     let mut effects = Vec::new();
     let value = br#"{"session_id": "s", "event": "revoke", "activity_timestamp": 0}"#;
     let decoded = decode(Some(value)).unwrap();
@@ -109,7 +106,7 @@ fn an_ending_of_an_unknown_session_fits_the_schema() {
 }
 
 #[test]
-fn dead_letters_have_the_headers_that_the_page_shows() {
+fn dead_letters_have_the_documented_headers() {
     let error = decode(Some(
         br#"{"session_id": "abc123", "activity_timestamp": 0}"#,
     ))
@@ -131,7 +128,7 @@ fn dead_letters_have_the_headers_that_the_page_shows() {
 }
 
 #[test]
-fn a_policy_fits_its_schema() {
+fn a_policy_matches_its_schema() {
     let policy = json!({
         "apiVersion": "sundown.dev/v1alpha1",
         "kind": "SessionPolicy",
@@ -144,8 +141,8 @@ fn a_policy_fits_its_schema() {
 }
 
 #[test]
-fn the_command_prints_the_schemas() {
-    for (name, subject) in [
+fn the_schema_command_prints_the_schemas() {
+    for (name, format) in [
         ("event", SchemaFormat::Event),
         ("ending", SchemaFormat::Ending),
         ("expiring", SchemaFormat::Expiring),
@@ -154,17 +151,17 @@ fn the_command_prints_the_schemas() {
         let mut command = Command::cargo_bin("sundown").unwrap();
         let output = command.args(["schema", name]).assert().success();
         let printed: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
-        assert_eq!(printed, schema(subject).to_value(), "{name}");
+        assert_eq!(printed, schema(format).to_value(), "{name}");
         assert!(printed["description"].is_string(), "{name}");
     }
 }
 
 proptest! {
-    /// The schema promises no more than the decoder keeps.
+    /// The decoder accepts every event that matches the schema.
     #[test]
-    fn whatever_fits_the_schema_is_decoded_alike(value in nearly_events()) {
+    fn events_that_match_the_schema_are_decoded_to_the_same_values(value in events_and_near_misses()) {
         if EVENT_SCHEMA.with(|schema| schema.is_valid(&value)) {
-            assert_decoded_alike(&value);
+            assert_decoded_to_same_values(&value);
         }
     }
 }
@@ -173,8 +170,8 @@ thread_local! {
     static EVENT_SCHEMA: Validator = validator(SchemaFormat::Event);
 }
 
-/// Events, and objects that are just not.
-fn nearly_events() -> impl Strategy<Value = Value> {
+/// Generates events, and objects that are almost events.
+fn events_and_near_misses() -> impl Strategy<Value = Value> {
     let text = || "[a-z0-9é\"\\\\-]{0,6}".prop_map(Value::from);
     let number = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -221,8 +218,8 @@ fn nearly_events() -> impl Strategy<Value = Value> {
         })
 }
 
-/// Decodes the event and compares what came out with what the JSON says.
-fn assert_decoded_alike(value: &Value) {
+/// Asserts that the decoded event has the values of the JSON.
+fn assert_decoded_to_same_values(value: &Value) {
     let bytes = value.to_string();
     let decoded = decode(Some(bytes.as_bytes())).unwrap();
     let event = decoded.event();
@@ -251,7 +248,7 @@ fn assert_decoded_alike(value: &Value) {
         Some("login") => EventKind::Login,
         Some("logout") => EventKind::Logout,
         Some("revoke") => EventKind::Revoke,
-        Some(other) => panic!("{other} fits the schema"),
+        Some(other) => panic!("{other} matches the schema"),
     };
     assert_eq!(event.kind, kind);
     let attributes = event.attributes.map(|all| all.iter().collect());
@@ -261,7 +258,7 @@ fn assert_decoded_alike(value: &Value) {
     );
 }
 
-/// What the first example of the page leads to by the time `until`.
+/// Returns the effects of the first example of the page until `until`.
 fn effects_of_first_event(warn_before: Option<Span>, until: Timestamp) -> Vec<Effect> {
     let mut table = table(warn_before);
     let mut effects = Vec::new();
@@ -283,22 +280,22 @@ fn table(warn_before: Option<Span>) -> SessionTable {
     SessionTable::new(TableConfig::default(), Arc::new(policies), Timestamp::MIN)
 }
 
-/// The page shows exactly this, and it fits its schema.
-fn assert_on_page(language: &str, subject: SchemaFormat, event: &impl serde::Serialize) {
-    let written = serde_json::to_value(event).unwrap();
+/// Asserts that the page shows exactly this event and that it matches its schema.
+fn assert_on_page(language: &str, format: SchemaFormat, event: &impl serde::Serialize) {
+    let actual = serde_json::to_value(event).unwrap();
     let shown: Value = serde_json::from_str(blocks(&format!("json {language}"))[0]).unwrap();
-    assert_eq!(shown, written, "docs/events.md should show {written:#}");
-    assert!(validator(subject).is_valid(&written), "{written}");
+    assert_eq!(shown, actual, "docs/events.md should show {actual:#}");
+    assert!(validator(format).is_valid(&actual), "{actual}");
 }
 
-fn validator(subject: SchemaFormat) -> Validator {
+fn validator(format: SchemaFormat) -> Validator {
     jsonschema::options()
         .should_validate_formats(true)
-        .build(&schema(subject).to_value())
+        .build(&schema(format).to_value())
         .unwrap()
 }
 
-/// The code blocks of the page that are opened with `info`.
+/// Returns the code blocks of the page with the info string `info`.
 fn blocks(info: &str) -> Vec<&'static str> {
     let opening = format!("```{info}\n");
     let bodies = PAGE.split(&opening).skip(1);

@@ -1,8 +1,8 @@
 //! `sundown produce`: writes session events of synthetic users or from a file.
 
 pub mod filler;
+mod job;
 pub mod lines;
-mod run;
 mod source;
 
 use std::path::PathBuf;
@@ -21,9 +21,9 @@ use crate::session::Span;
 use crate::shutdown;
 use crate::wire::duration;
 use filler::Filler;
-use lines::Lines;
-use run::Run;
-use source::Source;
+use job::ProduceJob;
+use lines::LineReader;
+use source::EventSource;
 
 /// The default rate of synthetic users, in events per second.
 const DEFAULT_RATE: u32 = 100;
@@ -88,7 +88,7 @@ pub fn run(args: &ProduceArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         let admin = TopicAdmin::new(&config)?;
         anyhow::Ok((stop, require(&admin, &[&topic]).await?))
     })?;
-    let run = Run {
+    let job = ProduceJob {
         writer: EventWriter::new(config, &topic, existing[&topic].partition_count())?,
         clock: Clock::default(),
         pace: Pace::new(rate(args)),
@@ -96,39 +96,38 @@ pub fn run(args: &ProduceArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         duration: args.duration,
         stop,
     };
-    let summary = run.until_end(source)?;
+    let summary = job.run(source)?;
     output::line(summary);
     anyhow::ensure!(
-        summary.refused == 0,
-        "{} lines were refused; correct them, or send them as they are with --raw",
-        summary.refused
+        summary.rejected == 0,
+        "{} lines were rejected; correct them, or write them unchanged with --raw",
+        summary.rejected
     );
     Ok(())
 }
 
-fn source(args: &ProduceArgs) -> anyhow::Result<Source> {
+fn source(args: &ProduceArgs) -> anyhow::Result<EventSource> {
     if let Some(path) = &args.from {
-        let lines = Lines::open(path)
+        let lines = LineReader::open(path)
             .with_context(|| format!("cannot read {}: check --from", path.display()))?;
         let raw = args.raw;
-        return Ok(Source::Lines { lines, raw });
+        return Ok(EventSource::Lines { lines, raw });
     }
     let seed = args.seed.unwrap_or_else(rand::random);
     tracing::info!(
         seed,
         users = args.users,
-        "making up users; --seed repeats them"
+        "generating synthetic users; pass --seed to reproduce them"
     );
     Ok(match args.events_per_session {
         Some(per_session) => {
-            Source::Filler(Filler::new(args.events, per_session, args.users, seed))
+            EventSource::Filler(Filler::new(args.events, per_session, args.users, seed))
         }
-        None => Source::Population(Population::new(args.users, seed)),
+        None => EventSource::Population(Population::new(args.users, seed)),
     })
 }
 
 fn rate(args: &ProduceArgs) -> u32 {
-    let unhurried = args.from.is_none() && args.events_per_session.is_none();
-    args.rate
-        .unwrap_or(if unhurried { DEFAULT_RATE } else { 0 })
+    let paced = args.from.is_none() && args.events_per_session.is_none();
+    args.rate.unwrap_or(if paced { DEFAULT_RATE } else { 0 })
 }

@@ -5,7 +5,7 @@ use schemars::Schema;
 use schemars::generate::SchemaSettings;
 
 use crate::policy::document::SessionPolicy;
-use crate::wire::event::schema::SessionEvent;
+use crate::wire::event::schema::SessionEventSchema;
 use crate::wire::terminal::{SessionEnded, SessionExpiring};
 
 /// The formats with a schema.
@@ -30,7 +30,7 @@ pub fn schema(format: SchemaFormat) -> Schema {
         .for_serialize()
         .into_generator();
     match format {
-        SchemaFormat::Event => input.into_root_schema_for::<SessionEvent>(),
+        SchemaFormat::Event => input.into_root_schema_for::<SessionEventSchema>(),
         SchemaFormat::Ending => output.into_root_schema_for::<SessionEnded>(),
         SchemaFormat::Expiring => output.into_root_schema_for::<SessionExpiring>(),
         SchemaFormat::Policy => input.into_root_schema_for::<SessionPolicy>(),

@@ -73,10 +73,13 @@ async fn get(args: &GetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     };
     let found = find(&query, &args.common, global).await?;
     let Some(session) = found.sessions.first() else {
-        bail!(nothing(&format!("session '{}'", args.session), &found.gaps));
+        bail!(not_found(
+            &format!("session '{}'", args.session),
+            &found.gaps
+        ));
     };
     print(session, args.common.output, |session| {
-        rows_table(std::slice::from_ref(session))
+        sessions_table(std::slice::from_ref(session))
     })
 }
 
@@ -88,19 +91,19 @@ async fn list(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     };
     let found = find(&query, &args.common, global).await?;
     if found.sessions.is_empty() {
-        bail!(nothing(
+        bail!(not_found(
             &format!("session of user '{}'", args.user),
             &found.gaps
         ));
     }
     print(&found, args.common.output, |found| {
-        rows_table(&found.sessions)
+        sessions_table(&found.sessions)
     })?;
     if found.more {
-        output::note("There are more than these.");
+        output::note("More sessions match than shown.");
     }
     for gap in &found.gaps {
-        output::note(format!("There may be others: {gap}."));
+        output::note(format_args!("The list may be incomplete: {gap}."));
     }
     Ok(())
 }
@@ -116,16 +119,16 @@ async fn find(query: &Query, args: &CommonArgs, global: &GlobalArgs) -> anyhow::
     Ok(searcher.find(query, &trackers, partition_count).await)
 }
 
-/// That there is none, and how sure that is.
-fn nothing(what: &str, gaps: &[Gap]) -> String {
+/// Formats the error of an empty result, with the trackers that did not respond.
+fn not_found(subject: &str, gaps: &[Gap]) -> String {
     if gaps.is_empty() {
         return format!(
-            "no live {what}: it has ended, or no event has told of it; check the id (and --string, for user ids that read as numbers)"
+            "no live {subject}: it has ended or has no events; check the id (and --string, for numeric user ids)"
         );
     }
     let gaps: Vec<_> = gaps.iter().map(ToString::to_string).collect();
     format!(
-        "no live {what} was found, but not every tracker has looked: {}",
+        "no live {subject} found, but not every tracker responded: {}",
         gaps.join("; ")
     )
 }
@@ -135,16 +138,14 @@ fn print<T: Serialize>(
     args: OutputArgs,
     table: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<()> {
-    let text = match args.output {
-        // JSON that is kept as it was written has no form of its own in YAML.
-        Format::Yaml => args.render(&serde_json::to_value(value)?, |_| String::new())?,
-        Format::Json | Format::Table => args.render(value, table)?,
-    };
-    output::line(text);
-    Ok(())
+    match args.output {
+        // serde_yaml cannot serialize raw JSON values.
+        Format::Yaml => args.print(&serde_json::to_value(value)?, |_| String::new()),
+        Format::Json | Format::Table => args.print(value, table),
+    }
 }
 
-fn rows_table(sessions: &[FoundSession]) -> String {
+fn sessions_table(sessions: &[FoundSession]) -> String {
     let rows: Vec<_> = sessions.iter().map(row).collect();
     table(
         [
@@ -154,7 +155,7 @@ fn rows_table(sessions: &[FoundSession]) -> String {
             "STARTED",
             "LAST ACTIVITY",
             "ENDS",
-            "WHY",
+            "REASON",
             "PARTITION",
             "ATTRIBUTES",
         ],
@@ -167,7 +168,7 @@ fn row(session: &FoundSession) -> [String; 9] {
     let attributes: Vec<_> = attributes
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let cells = [
+    [
         session.session_id.clone(),
         session.user().unwrap_or_default(),
         format!("{}@{}", session.policy.name, session.policy.generation),
@@ -180,6 +181,5 @@ fn row(session: &FoundSession) -> [String; 9] {
         session.why.clone(),
         session.partition.to_string(),
         attributes.join(","),
-    ];
-    cells.map(|cell| cell.replace(char::is_control, " "))
+    ]
 }

@@ -14,7 +14,7 @@ use crate::kafka::topics::{
     ExistingTopics, Layout, PlannedTopic, TopicAction, TopicAdmin, TopicState, catalogue, plan,
 };
 use crate::output::{self, OutputArgs, table};
-use report::Tense;
+use report::PlanState;
 
 /// Subcommands of `sundown topics`.
 #[derive(Subcommand, Debug)]
@@ -86,14 +86,14 @@ pub fn run(command: &TopicsCommand, global: &GlobalArgs) -> anyhow::Result<()> {
 async fn create(admin: &TopicAdmin, topics: &Topics, args: &LayoutArgs) -> anyhow::Result<()> {
     let existing = admin.existing(&topics.all()).await?;
     let steps = steps(topics, &existing, args);
-    carry_out(admin, &steps, args).await?;
-    report::print(&steps, Tense::Done, args.output)
+    execute(admin, &steps, args).await?;
+    report::print(&steps, PlanState::Executed, args.output)
 }
 
 async fn reset(admin: &TopicAdmin, topics: &Topics, args: &ResetArgs) -> anyhow::Result<()> {
     if !args.yes && !stdin().is_terminal() {
         bail!(
-            "topics reset deletes topics and there is no terminal to ask on; pass --yes if that is what you want"
+            "topics reset deletes topics and cannot prompt without a terminal; pass --yes to confirm"
         );
     }
     let existing = admin.existing(&topics.all()).await?;
@@ -105,16 +105,20 @@ async fn reset(admin: &TopicAdmin, topics: &Topics, args: &ResetArgs) -> anyhow:
     }
     let layout = Layout::beside(&existing, topics, args.layout.partitions);
     let layout = Layout::new(Some(layout.partitions));
-    let doomed: Vec<_> = existing.keys().map(String::as_str).collect();
-    admin.delete(&doomed).await?;
+    let names: Vec<_> = existing.keys().map(String::as_str).collect();
+    admin.delete(&names).await?;
     let steps = plan(catalogue(topics, layout), &ExistingTopics::new(), None);
-    carry_out(admin, &steps, &args.layout).await?;
-    report::print(&steps, Tense::Done, args.layout.output)
+    execute(admin, &steps, &args.layout).await?;
+    report::print(&steps, PlanState::Executed, args.layout.output)
 }
 
 async fn show_plan(admin: &TopicAdmin, topics: &Topics, args: &LayoutArgs) -> anyhow::Result<()> {
     let existing = admin.existing(&topics.all()).await?;
-    report::print(&steps(topics, &existing, args), Tense::Planned, args.output)
+    report::print(
+        &steps(topics, &existing, args),
+        PlanState::Planned,
+        args.output,
+    )
 }
 
 fn steps(topics: &Topics, existing: &ExistingTopics, args: &LayoutArgs) -> Vec<PlannedTopic> {
@@ -122,7 +126,7 @@ fn steps(topics: &Topics, existing: &ExistingTopics, args: &LayoutArgs) -> Vec<P
     plan(catalogue(topics, layout), existing, args.replication_factor)
 }
 
-async fn carry_out(
+async fn execute(
     admin: &TopicAdmin,
     steps: &[PlannedTopic],
     args: &LayoutArgs,
@@ -136,18 +140,18 @@ async fn carry_out(
 }
 
 fn confirm(existing: &ExistingTopics) -> anyhow::Result<()> {
-    output::note("These topics will be deleted, with everything in them:");
+    output::note("These topics will be deleted with all their records:");
     let row =
         |(name, topic): (&String, &TopicState)| [name.clone(), topic.partition_count().to_string()];
     let rows: Vec<_> = existing.iter().map(row).collect();
     output::note(table(["TOPIC", "PARTITIONS"], &rows));
-    output::note("Delete them and create them anew? [y/N]");
+    output::note("Delete and recreate them? [y/N]");
     let mut answer = String::new();
     stdin()
         .read_line(&mut answer)
-        .context("the answer cannot be read; pass --yes instead")?;
+        .context("cannot read the answer; pass --yes instead")?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("not confirmed: nothing was changed"),
+        _ => bail!("not confirmed; no topic was changed"),
     }
 }

@@ -8,7 +8,7 @@ use crate::dead_letters::letter::DeadLetter;
 use crate::dead_letters::redrive::{Outcome, Outgoing, Processor, Watched, process};
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::wire::dead_letter::{PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
+use crate::wire::dead_letter::{HEADER_PREFIX, REDRIVE_ACTIONS, REDRIVE_HISTORY};
 
 /// How many failures a record remembers, the latest.
 const MAX_HISTORY: usize = 10;
@@ -48,8 +48,9 @@ impl Processor for Retry {
 /// The record's own headers, what went wrong so far, and for terminal events which actions
 /// are to run.
 fn headers(kind: Kind, letter: &DeadLetter) -> OwnedHeaders {
-    let ours =
-        |name: &str| name.starts_with(PREFIX) || [REDRIVE_ACTIONS, REDRIVE_HISTORY].contains(&name);
+    let ours = |name: &str| {
+        name.starts_with(HEADER_PREFIX) || [REDRIVE_ACTIONS, REDRIVE_HISTORY].contains(&name)
+    };
     let own = letter.headers.iter().filter(|(name, _)| !ours(name));
     let mut headers = own.fold(OwnedHeaders::new(), |headers, (key, value)| {
         let value = value.as_deref();

@@ -6,7 +6,7 @@ use anyhow::Context;
 use rdkafka::Offset;
 use rdkafka::message::{BorrowedMessage, Message};
 
-use super::scene::Scene;
+use super::narrator::Narrator;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
@@ -52,30 +52,30 @@ impl Observer {
         Ok(Self { reader, topics })
     }
 
-    /// Applies the next record that is appended within `timeout` to `scene`; returns the
+    /// Applies the next record that is appended within `timeout` to `narrator`; returns the
     /// lines to print about it.
-    pub(super) fn observe(&self, timeout: Duration, scene: &mut Scene) -> Option<String> {
+    pub(super) fn observe(&self, timeout: Duration, narrator: &mut Narrator) -> Option<String> {
         match self.reader.poll(timeout) {
-            Ok(Some(Polled::Record(message))) => self.apply(&message, scene),
+            Ok(Some(Polled::Record(message))) => self.apply(&message, narrator),
             // The reader logs errors, and librdkafka retries.
             Ok(_) | Err(_) => None,
         }
     }
 
-    fn apply(&self, message: &BorrowedMessage<'_>, scene: &mut Scene) -> Option<String> {
+    fn apply(&self, message: &BorrowedMessage<'_>, narrator: &mut Narrator) -> Option<String> {
         let value = message.payload()?;
         let topic = message.topic();
         if topic == self.topics.session_logs {
             let decoded = decode(Some(value)).ok()?;
             let event = decoded.event();
             if let Subject::Session { id, .. } = event.subject {
-                scene.event(id, event.kind);
+                narrator.event(id, event.kind);
             }
             None
         } else if topic == self.topics.expired_sessions {
-            scene.ended(&serde_json::from_slice(value).ok()?)
+            narrator.ended(&serde_json::from_slice(value).ok()?)
         } else {
-            scene.report(&serde_json::from_slice(value).ok()?)
+            narrator.report(&serde_json::from_slice(value).ok()?)
         }
     }
 }

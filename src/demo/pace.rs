@@ -1,23 +1,23 @@
-//! When the next event is due.
+//! Pacing of events.
 
 use std::time::Duration;
 
 /// Spreads events evenly over time.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Events a second; 0 for as fast as possible.
+    /// Events per second; 0 for no limit.
     rate: u32,
 }
 
 impl Pace {
-    /// So many events a second; 0 for as fast as possible.
+    /// Creates a pace of `rate` events per second; 0 for no limit.
     #[must_use]
     pub fn new(rate: u32) -> Self {
         Self { rate }
     }
 
-    /// How long to wait, `elapsed` after the start, until event `number` (from 0) is due.
-    /// Whoever fell behind does not wait until they have caught up.
+    /// Returns the time from `elapsed` until event `number` (from 0) is due; zero for a caller
+    /// that is behind.
     #[must_use]
     pub fn wait(self, number: u64, elapsed: Duration) -> Duration {
         if self.rate == 0 {
@@ -37,7 +37,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_many_events_are_due_as_the_rate_says(rate in 1..1_000_000_u32, millis in 0..86_400_000_u64) {
+        fn the_rate_determines_the_events_due(rate in 1..1_000_000_u32, millis in 0..86_400_000_u64) {
             let elapsed = Duration::from_millis(millis);
             let due = millis * u64::from(rate) / 1_000;
             let pace = Pace::new(rate);
@@ -46,7 +46,7 @@ mod tests {
         }
 
         #[test]
-        fn who_waits_as_told_is_in_time(rate in 1..1_000_000_u32, number in 0..1_000_000_000_u64) {
+        fn an_event_is_due_after_its_wait(rate in 1..1_000_000_u32, number in 0..1_000_000_000_u64) {
             let pace = Pace::new(rate);
             let wait = pace.wait(number, Duration::ZERO);
             prop_assert_eq!(pace.wait(number, wait), Duration::ZERO);

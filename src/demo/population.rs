@@ -1,9 +1,7 @@
-//! Made-up users who behave like people: they log in, click in bursts, pause, go for
-//! lunch and come back to the same session, log out or just walk away; some use two
-//! devices at once, and some devices report late.
+//! Synthetic users: they log in, are active in bursts, pause, return to their session after
+//! long breaks, log out or abandon it. Some use two devices at once; some events arrive late.
 //!
-//! Pure: the same seed makes the same users do the same things in the same order,
-//! whatever the time is.
+//! Pure: a seed always produces the same events in the same order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,55 +10,55 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::{Builder, Uuid};
 
-use super::synthetic::Action;
+use super::synthetic::SyntheticEvent;
 use crate::session::{EventKind, Span, Timestamp};
 
-/// The latest that an action is reported after it happened.
+/// The longest delay between an event and its record.
 pub const MAX_LATENESS: Span = Span::from_secs(2);
 
-/// How many actions of a hundred are reported late.
+/// The percentage of late events.
 const LATE_PERCENT: u32 = 3;
-/// Every third user has a second device, with sessions of its own.
+/// Every third user has a second device with its own sessions.
 const SECOND_DEVICE_EVERY: u32 = 3;
 
-/// A user's own time, in beats; how long one takes follows from the rate of events.
-type Beats = u64;
-/// From one click of a burst to the next.
-const CLICK: std::ops::Range<Beats> = 100..600;
-/// A pause within a visit.
-const PAUSE: std::ops::Range<Beats> = 2_000..6_000;
-/// Lunch: then the session may have expired, and its id comes back to life.
-const LUNCH: std::ops::Range<Beats> = 20_000..40_000;
-/// From the end of a visit to the next login.
-const AWAY: std::ops::Range<Beats> = 2_000..15_000;
+/// Simulated time; the rate of events determines the length of a tick.
+type Ticks = u64;
+/// Time between events of a burst.
+const BURST_GAP: std::ops::Range<Ticks> = 100..600;
+/// Time between bursts.
+const PAUSE: std::ops::Range<Ticks> = 2_000..6_000;
+/// A break long enough for the session to expire; activity then restarts it with the same id.
+const LONG_BREAK: std::ops::Range<Ticks> = 20_000..40_000;
+/// Time between the sessions of a device.
+const AWAY: std::ops::Range<Ticks> = 2_000..15_000;
 
-/// Users and what they are up to.
+/// Generates the session events of synthetic users.
 #[derive(Debug)]
 pub struct Population {
     rng: ChaCha8Rng,
-    devices: Vec<Device>,
-    /// When each device acts next; of two at once, the one with the lower number.
-    agenda: BinaryHeap<Reverse<(Beats, usize)>>,
+    devices: Vec<UserDevice>,
+    /// The next event of each device; of two at the same tick, the lower device first.
+    agenda: BinaryHeap<Reverse<(Ticks, usize)>>,
     sessions: u64,
 }
 
 #[derive(Debug)]
-struct Device {
+struct UserDevice {
     user: u32,
-    visit: Option<Visit>,
+    session: Option<DeviceSession>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Visit {
-    session: Uuid,
-    /// Of the login, as it was reported: nothing is older.
-    since: Timestamp,
-    /// Actions to come.
-    left: u32,
+struct DeviceSession {
+    id: Uuid,
+    /// The time of the first event; no event of the session is earlier.
+    started_at: Timestamp,
+    /// Number of events to come.
+    remaining: u32,
 }
 
 impl Population {
-    /// As many `users`, at least one, who will do what the seed says.
+    /// Creates `users` users, at least one.
     #[must_use]
     pub fn new(users: u32, seed: u64) -> Self {
         let devices: Vec<_> = (0..users.max(1))
@@ -68,7 +66,10 @@ impl Population {
                 let count = 1 + usize::from(user % SECOND_DEVICE_EVERY == 0);
                 std::iter::repeat_n(user, count)
             })
-            .map(|user| Device { user, visit: None })
+            .map(|user| UserDevice {
+                user,
+                session: None,
+            })
             .collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let agenda = (0..devices.len())
@@ -82,85 +83,85 @@ impl Population {
         }
     }
 
-    /// What happens next, if it is reported `now`.
-    pub fn next(&mut self, now: Timestamp) -> Action {
+    /// Returns the next event, whose record is written `now`.
+    pub fn next(&mut self, now: Timestamp) -> SyntheticEvent {
         loop {
-            // Never empty: whoever is taken out is put back.
-            let Some(Reverse((beat, number))) = self.agenda.pop() else {
+            // Never empty, because every device is pushed back.
+            let Some(Reverse((tick, number))) = self.agenda.pop() else {
                 unreachable!("a population has at least one user")
             };
-            let (action, gap) = self.act(number, now);
-            self.agenda.push(Reverse((beat + gap, number)));
-            if let Some(action) = action {
-                return action;
+            let (event, gap) = self.act(number, now);
+            self.agenda.push(Reverse((tick + gap, number)));
+            if let Some(event) = event {
+                return event;
             }
         }
     }
 
-    /// How many sessions have been started.
+    /// Returns the number of sessions started.
     #[must_use]
     pub fn sessions(&self) -> u64 {
         self.sessions
     }
 
-    /// What a device does now, and how long until it does something again.
-    fn act(&mut self, number: usize, now: Timestamp) -> (Option<Action>, Beats) {
-        let Device { user, visit } = self.devices[number];
-        let Some(visit) = visit else {
-            let (visit, kind) = self.start(now);
-            self.devices[number].visit = Some(visit);
-            let action = Action {
+    /// Advances a device; returns its event and the time until its next one.
+    fn act(&mut self, number: usize, now: Timestamp) -> (Option<SyntheticEvent>, Ticks) {
+        let UserDevice { user, session } = self.devices[number];
+        let Some(session) = session else {
+            let (session, kind) = self.start(now);
+            self.devices[number].session = Some(session);
+            let event = SyntheticEvent {
                 user,
-                session: visit.session,
+                session: session.id,
                 kind,
                 at: now,
             };
-            return (Some(action), self.rng.random_range(CLICK));
+            return (Some(event), self.rng.random_range(BURST_GAP));
         };
-        if visit.left == 0 {
-            self.devices[number].visit = None;
-            let action = self.end().map(|kind| Action {
+        if session.remaining == 0 {
+            self.devices[number].session = None;
+            let event = self.end().map(|kind| SyntheticEvent {
                 user,
-                session: visit.session,
+                session: session.id,
                 kind,
                 at: now,
             });
-            return (action, self.rng.random_range(AWAY));
+            return (event, self.rng.random_range(AWAY));
         }
-        self.devices[number].visit = Some(Visit {
-            left: visit.left - 1,
-            ..visit
+        self.devices[number].session = Some(DeviceSession {
+            remaining: session.remaining - 1,
+            ..session
         });
-        let action = Action {
+        let event = SyntheticEvent {
             user,
-            session: visit.session,
+            session: session.id,
             kind: EventKind::Activity,
-            at: self.happened(now).max(visit.since),
+            at: self.event_time(now).max(session.started_at),
         };
-        (Some(action), self.gap())
+        (Some(event), self.gap())
     }
 
-    /// A new session: most start with a login, some with the first click.
-    fn start(&mut self, now: Timestamp) -> (Visit, EventKind) {
+    /// Starts a session: most start with a login, some with activity.
+    fn start(&mut self, now: Timestamp) -> (DeviceSession, EventKind) {
         self.sessions += 1;
-        let left = match self.rng.random_range(0..100_u32) {
-            // Somebody who never leaves: only the absolute timeout ends that.
+        let remaining = match self.rng.random_range(0..100_u32) {
+            // A session that only the absolute timeout ends.
             0..4 => self.rng.random_range(100..300),
             4..20 => self.rng.random_range(1..3),
             _ => self.rng.random_range(3..30),
         };
-        let visit = Visit {
-            session: Builder::from_random_bytes(self.rng.random()).into_uuid(),
-            since: now,
-            left,
+        let session = DeviceSession {
+            id: Builder::from_random_bytes(self.rng.random()).into_uuid(),
+            started_at: now,
+            remaining,
         };
         match self.rng.random_range(0..100_u32) {
-            0..80 => (visit, EventKind::Login),
-            _ => (visit, EventKind::Activity),
+            0..80 => (session, EventKind::Login),
+            _ => (session, EventKind::Activity),
         }
     }
 
-    /// How a visit ends; most people just walk away.
+    /// Chooses the last event of a session; most sessions are abandoned without one.
     fn end(&mut self) -> Option<EventKind> {
         match self.rng.random_range(0..100_u32) {
             0..35 => Some(EventKind::Logout),
@@ -169,21 +170,21 @@ impl Population {
         }
     }
 
-    fn gap(&mut self) -> Beats {
+    fn gap(&mut self) -> Ticks {
         match self.rng.random_range(0..100_u32) {
-            0..2 => self.rng.random_range(LUNCH),
+            0..2 => self.rng.random_range(LONG_BREAK),
             2..15 => self.rng.random_range(PAUSE),
-            _ => self.rng.random_range(CLICK),
+            _ => self.rng.random_range(BURST_GAP),
         }
     }
 
-    /// When something that is reported now happened.
-    fn happened(&mut self, now: Timestamp) -> Timestamp {
+    /// Chooses the time of an event whose record is written `now`.
+    fn event_time(&mut self, now: Timestamp) -> Timestamp {
         if self.rng.random_range(0..100) >= LATE_PERCENT {
             return now;
         }
-        let late = self.rng.random_range(1..=MAX_LATENESS.as_millis());
-        now - Span::from_millis(late)
+        let delay = self.rng.random_range(1..=MAX_LATENESS.as_millis());
+        now - Span::from_millis(delay)
     }
 }
 
@@ -194,9 +195,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Some simulated time of `users`, ten actions a second: when each was reported, and
-    /// what it was.
-    fn simulate(users: u32, seed: u64, count: i64) -> Vec<(Timestamp, Action)> {
+    /// Generates `count` events, ten per second, with the time of each record.
+    fn simulate(users: u32, seed: u64, count: i64) -> Vec<(Timestamp, SyntheticEvent)> {
         let mut population = Population::new(users, seed);
         (0..count)
             .map(|number| Timestamp::from_millis(1_700_000_000_000 + number * 100))
@@ -206,69 +206,69 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_seed_decides(users in 1..50_u32, seed: u64) {
+        fn a_seed_reproduces_the_events(users in 1..50_u32, seed: u64) {
             let run = |seed| simulate(users, seed, 200);
             prop_assert_eq!(run(seed), run(seed));
             prop_assert_ne!(run(seed), run(seed.wrapping_add(1)));
         }
 
         #[test]
-        fn actions_are_late_within_bounds_and_never_before_their_session(
+        fn lateness_is_bounded_and_no_event_precedes_its_session(
             users in 1..50_u32, seed: u64
         ) {
             let mut first = BTreeMap::new();
-            for (now, action) in simulate(users, seed, 1_000) {
-                let start = *first.entry(action.session).or_insert(action.at);
-                prop_assert!(action.at <= now, "not from the future");
-                prop_assert!(now.since(action.at) <= MAX_LATENESS);
-                prop_assert!(action.at >= start);
+            for (now, event) in simulate(users, seed, 1_000) {
+                let start = *first.entry(event.session).or_insert(event.at);
+                prop_assert!(event.at <= now, "an event from the future");
+                prop_assert!(now.since(event.at) <= MAX_LATENESS);
+                prop_assert!(event.at >= start);
             }
         }
 
         #[test]
-        fn sessions_are_a_users_own_and_end_for_good(users in 1..50_u32, seed: u64) {
+        fn a_session_belongs_to_one_user_and_has_no_events_after_a_logout(users in 1..50_u32, seed: u64) {
             let mut owner = BTreeMap::new();
             let mut ended = BTreeSet::new();
-            for (_, action) in simulate(users, seed, 1_000) {
-                prop_assert!(action.user < users);
-                prop_assert_eq!(*owner.entry(action.session).or_insert(action.user), action.user);
-                prop_assert!(!ended.contains(&action.session), "nothing after a logout");
-                if matches!(action.kind, EventKind::Logout | EventKind::Revoke) {
-                    ended.insert(action.session);
+            for (_, event) in simulate(users, seed, 1_000) {
+                prop_assert!(event.user < users);
+                prop_assert_eq!(*owner.entry(event.session).or_insert(event.user), event.user);
+                prop_assert!(!ended.contains(&event.session), "an event after a logout");
+                if matches!(event.kind, EventKind::Logout | EventKind::Revoke) {
+                    ended.insert(event.session);
                 }
             }
         }
     }
 
     #[test]
-    fn everything_that_people_do_happens() {
-        let actions = simulate(30, 1, 20_000);
+    fn the_population_shows_every_kind_of_behavior() {
+        let events = simulate(30, 1, 20_000);
         let kinds = |kind| {
-            actions
+            events
                 .iter()
-                .filter(|(_, action)| action.kind == kind)
+                .filter(|(_, event)| event.kind == kind)
                 .count()
         };
         for kind in [EventKind::Login, EventKind::Logout, EventKind::Revoke] {
             assert!(kinds(kind) > 10, "{kind:?}");
         }
         assert!(kinds(EventKind::Activity) > 10_000);
-        assert!(actions.iter().any(|(now, action)| action.at < *now), "late");
+        assert!(events.iter().any(|(now, event)| event.at < *now), "late");
         assert!(
-            actions.windows(2).any(|pair| pair[1].1.at < pair[0].1.at),
+            events.windows(2).any(|pair| pair[1].1.at < pair[0].1.at),
             "out of order"
         );
 
-        // Each session's reports, by user.
+        // The record times of each session, by user.
         let mut sessions = BTreeMap::<(u32, Uuid), Vec<Timestamp>>::new();
-        for (now, action) in &actions {
+        for (now, event) in &events {
             sessions
-                .entry((action.user, action.session))
+                .entry((event.user, event.session))
                 .or_default()
                 .push(*now);
         }
-        let bursts_and_gaps = sessions.values().any(|reports| {
-            let gaps = reports.windows(2).map(|pair| pair[1].since(pair[0]));
+        let bursts_and_gaps = sessions.values().any(|records| {
+            let gaps = records.windows(2).map(|pair| pair[1].since(pair[0]));
             let (mut short, mut long) = (false, false);
             gaps.for_each(|gap| {
                 short |= gap <= Span::from_secs(3);
@@ -277,10 +277,10 @@ mod tests {
             short && long
         });
         assert!(bursts_and_gaps);
-        let overlaps = sessions.iter().any(|(&(user, session), reports)| {
+        let overlaps = sessions.iter().any(|(&(user, session), records)| {
             let others = sessions.range((user, Uuid::nil())..=(user, Uuid::max()));
             let mut others = others.filter(|((_, other), _)| *other != session);
-            others.any(|(_, other)| other[0] > reports[0] && other[0] < reports[reports.len() - 1])
+            others.any(|(_, other)| other[0] > records[0] && other[0] < records[records.len() - 1])
         });
         assert!(overlaps, "two sessions of a user at once");
     }

@@ -1,4 +1,4 @@
-//! One action of a made-up user.
+//! Session events of synthetic users.
 
 use std::collections::BTreeMap;
 
@@ -8,42 +8,40 @@ use crate::kafka::event_writer::Target;
 use crate::session::{EventKind, Timestamp};
 use crate::wire::event::encode::{SessionEvent, user_id};
 
-/// Every tenth user has a name instead of a number: both are allowed as ids.
-const NAMED_EVERY: u32 = 10;
-/// Users are numbered from here, so that their ids look like ids.
-const FIRST_NUMBER: u32 = 1_000;
+/// Every tenth user has a string id instead of a number.
+const STRING_ID_EVERY: u32 = 10;
+/// The id of the first user.
+const FIRST_ID: u32 = 1_000;
 
-/// What the attributes of logins say.
+/// Values of the attributes of logins.
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 const CLIENTS: [&str; 2] = ["web", "mobile"];
 
-/// What a made-up user did.
+/// A session event of a synthetic user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Action {
-    /// Which user, counted from 0.
+pub struct SyntheticEvent {
+    /// The number of the user, from 0.
     pub user: u32,
-    /// In which session.
     pub session: Uuid,
-    /// What.
     pub kind: EventKind,
-    /// When; may be earlier than actions that were reported before it.
+    /// May be earlier than the time of previous events.
     pub at: Timestamp,
 }
 
-impl Action {
-    /// Where its record goes.
+impl SyntheticEvent {
+    /// Returns the target of the record.
     #[must_use]
     pub fn target(&self) -> Target {
         Target::Key(self.session.to_string())
     }
 
-    /// Its record's value.
+    /// Encodes the value of the record.
     ///
     /// # Errors
-    /// As of [`SessionEvent::to_json`].
+    /// See [`SessionEvent::to_json`].
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
-        let number = FIRST_NUMBER + self.user;
-        let user = match self.user % NAMED_EVERY {
+        let number = FIRST_ID + self.user;
+        let user = match self.user % STRING_ID_EVERY {
             0 => user_id(&format!("user-{number}"), true)?,
             _ => user_id(&number.to_string(), false)?,
         };
@@ -51,15 +49,15 @@ impl Action {
             ("tenant", pick(&TENANTS, self.user)),
             ("client", pick(&CLIENTS, self.session.as_fields().0)),
         ]);
-        // Applications differ: one half sends attributes, the other does not.
-        let carried = self.kind == EventKind::Login && self.user.is_multiple_of(2);
+        // Half of the users send attributes.
+        let with_attributes = self.kind == EventKind::Login && self.user.is_multiple_of(2);
         let session = self.session.to_string();
         SessionEvent {
             user_id: Some(&user),
             session_id: Some(&session),
             activity_timestamp: self.at,
             kind: self.kind,
-            attributes: carried.then_some(&attributes),
+            attributes: with_attributes.then_some(&attributes),
         }
         .to_json()
     }

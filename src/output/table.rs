@@ -31,6 +31,19 @@ pub enum Format {
 }
 
 impl OutputArgs {
+    /// Prints `value` to stdout, with `table` for [`Format::Table`].
+    ///
+    /// # Errors
+    /// If `value` cannot be serialized.
+    pub fn print<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        table: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        super::line(self.render(value, table)?);
+        Ok(())
+    }
+
     /// Renders `value` without a trailing newline, with `table` for [`Format::Table`].
     ///
     /// # Errors
@@ -49,12 +62,16 @@ impl OutputArgs {
     }
 }
 
-/// Renders columns, each as wide as its widest cell.
+/// Renders columns, each as wide as its widest cell, with control characters replaced by
+/// spaces.
 #[must_use]
-pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].len()]).max().unwrap_or_default()
+        cells
+            .chain([header[column].len()])
+            .max()
+            .unwrap_or_default()
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: [&str; N]| {
@@ -63,12 +80,12 @@ pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
             .zip(widths)
             .map(|(cell, width)| format!("{cell:width$}"));
         let line = padded.collect::<Vec<_>>().join("  ");
-        line.trim_end().to_owned()
+        line.trim_end().replace(char::is_control, " ")
     };
     let body = rows
         .iter()
         .map(|row| line(row.each_ref().map(String::as_str)));
-    let lines: Vec<_> = std::iter::once(line(head)).chain(body).collect();
+    let lines: Vec<_> = std::iter::once(line(header)).chain(body).collect();
     lines.join("\n")
 }
 
@@ -77,8 +94,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
-        let rows = [["session_logs", "3"], ["é", "12"]].map(|row| row.map(str::to_owned));
+    fn columns_are_aligned() {
+        let rows = [["session_logs", "3"], ["é\n", "12"]].map(|row| row.map(str::to_owned));
         assert_eq!(
             table(["TOPIC", "PARTITIONS"], &rows),
             "TOPIC         PARTITIONS\nsession_logs  3\né             12"

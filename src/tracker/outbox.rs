@@ -9,7 +9,7 @@ use crate::kafka::Topics;
 use crate::session::{Checkpoint, Effect, Ending, Expiring, Timestamp};
 use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
-use crate::wire::terminal::{SessionEnded, SessionExpiring, Source};
+use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
 
 /// A record to be written.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub fn write<E>(
     for part in &batch.partitions {
         let mut writer = Writer {
             topics,
-            source: Source {
+            source: SourcePartition {
                 topic: &topics.session_logs,
                 partition: part.partition,
             },
@@ -71,7 +71,7 @@ pub fn write<E>(
 
 struct Writer<'a, S> {
     topics: &'a Topics,
-    source: Source<'a>,
+    source: SourcePartition<'a>,
     detected_at: Timestamp,
     /// For [`POSITION`].
     position: Option<String>,

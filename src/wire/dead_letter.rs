@@ -1,49 +1,48 @@
-//! Dead letters: the source record's bytes untouched, and headers that say why.
+//! Dead letters: the unchanged bytes of the source record, and headers with the failure.
 
 use rdkafka::message::{Header, OwnedHeaders};
 use serde::{Deserialize, Serialize};
 
 use crate::session::Timestamp;
 
-/// What the names of all headers begin with that only dead letters have.
-pub const PREFIX: &str = "sundown-dlq-";
-/// Why, from a closed set: `malformed`, `missing_field`, …
+/// Prefix of the headers that only dead letters have.
+pub const HEADER_PREFIX: &str = "sundown-dlq-";
+/// The reason, from a closed set: `malformed`, `missing_field`, …
 pub const REASON: &str = "sundown-dlq-reason";
-/// The same for people, at most [`MAX_ERROR_BYTES`] bytes.
+/// The error message, at most [`MAX_ERROR_BYTES`] bytes.
 pub const ERROR: &str = "sundown-dlq-error";
-/// The topic that the record was read from.
+/// The topic of the source record.
 pub const SOURCE_TOPIC: &str = "sundown-dlq-source-topic";
-/// Its partition there.
+/// The partition of the source record.
 pub const SOURCE_PARTITION: &str = "sundown-dlq-source-partition";
-/// Its offset there.
+/// The offset of the source record.
 pub const SOURCE_OFFSET: &str = "sundown-dlq-source-offset";
-/// Its timestamp there, RFC 3339.
+/// The timestamp of the source record, RFC 3339.
 pub const SOURCE_TIMESTAMP: &str = "sundown-dlq-source-timestamp";
-/// How often it was tried.
+/// The number of attempts.
 pub const ATTEMPTS: &str = "sundown-dlq-attempts";
-/// Which actions are still undone, their names joined by commas; on terminal events only.
+/// The actions that have not run, comma-separated; terminal events only.
 pub const PENDING_ACTIONS: &str = "sundown-dlq-pending-actions";
 
-/// On a record that was brought back from a dead-letter topic: which actions are to run, as
-/// in [`PENDING_ACTIONS`].
+/// On a redriven record: the actions to run, in the format of [`PENDING_ACTIONS`].
 pub const REDRIVE_ACTIONS: &str = "sundown-redrive-actions";
-/// On such a record: what went wrong before, a JSON array, the latest last.
+/// On a redriven record: a JSON array of the previous [`Failure`]s, oldest first.
 pub const REDRIVE_HISTORY: &str = "sundown-redrive-history";
 
-/// On a marker, a record without a value in a dead-letter topic: the offset of the letter in
-/// the same partition that has been dealt with.
+/// On a marker, a record without a value in a dead-letter topic: the offset of the processed
+/// letter in the same partition.
 pub const PROCESSED: &str = "sundown-dlq-processed";
-/// On a marker: how, `retried` or `discarded`.
+/// On a marker: `retried` or `discarded`.
 pub const PROCESSED_AS: &str = "sundown-dlq-processed-as";
 
-/// How many bytes key, value and headers had that are not here, because the dead-letter
-/// topic does not take so many. They are where the other headers say.
+/// The size of the omitted key, value and headers, in bytes, if the record exceeds the limit
+/// of the dead-letter topic. The source headers locate the original record.
 pub const OMITTED: &str = "sundown-dlq-omitted-bytes";
 
-/// The longest text in the [`ERROR`] header, in bytes.
+/// The longest value of the [`ERROR`] header, in bytes.
 pub const MAX_ERROR_BYTES: usize = 1024;
 
-/// What the headers of a dead letter say.
+/// The failure that makes a record a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// See [`REASON`].
@@ -54,8 +53,7 @@ pub struct Cause {
     pub attempts: u32,
 }
 
-/// What went wrong with a record before it was tried again: an element of
-/// [`REDRIVE_HISTORY`].
+/// A failure before a redrive: an element of [`REDRIVE_HISTORY`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// See [`REASON`].
@@ -64,26 +62,22 @@ pub struct Failure {
     pub error: String,
     /// See [`ATTEMPTS`].
     pub attempts: u32,
-    /// When it became a dead letter, RFC 3339.
+    /// When the record became a dead letter, RFC 3339.
     pub at: String,
-    /// Where it was read: topic, partition and offset, joined by slashes.
+    /// The source record: topic, partition and offset, joined by slashes.
     pub source: String,
 }
 
-/// Where a record was read from.
+/// The source record of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// The topic.
     pub topic: &'a str,
-    /// The partition.
     pub partition: i32,
-    /// The offset.
     pub offset: i64,
-    /// The record's timestamp.
     pub timestamp: Timestamp,
 }
 
-/// The headers of the dead letter, behind those that the record already had.
+/// Appends the headers of a dead letter to the headers of its source record.
 #[must_use]
 pub fn headers(existing: OwnedHeaders, cause: &Cause, origin: Origin<'_>) -> OwnedHeaders {
     let mut end = cause.error.len().min(MAX_ERROR_BYTES);

@@ -1,13 +1,13 @@
-//! Durations as people write them: `90s`, `1h30m`, `250ms`.
+//! Durations in human-readable form: `90s`, `1h30m`, `250ms`.
 
 use crate::session::Span;
 
-/// The longest duration that can be written: ten years.
-pub const LONGEST: Span = Span::from_secs(10 * 365 * 86_400);
+/// The longest accepted duration: ten years.
+pub const MAX_DURATION: Span = Span::from_secs(10 * 365 * 86_400);
 
-/// A duration that cannot be understood.
+/// An invalid duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a duration: {reason}; write it like 90s, 15m, 1h30m or 250ms")]
+#[error("'{text}' is not a duration: {reason}; use a format such as 90s, 15m, 1h30m or 250ms")]
 pub struct DurationError {
     text: String,
     reason: &'static str,
@@ -17,7 +17,7 @@ pub struct DurationError {
 /// `s` and `ms`, larger units first.
 ///
 /// # Errors
-/// [`DurationError`] if it is anything else, or longer than [`LONGEST`].
+/// [`DurationError`] if the text has another form or exceeds [`MAX_DURATION`].
 pub fn parse(text: &str) -> Result<Span, DurationError> {
     let fail = |reason| DurationError {
         text: text.to_owned(),
@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> Result<Span, DurationError> {
         rest = &rest[letters..];
         total = total.saturating_add(number.saturating_mul(units[unit].1));
     }
-    if total > LONGEST.as_millis() {
+    if total > MAX_DURATION.as_millis() {
         return Err(fail("it is longer than ten years"));
     }
     Ok(Span::from_millis(total))
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn durations_are_parsed() {
         for (text, millis) in [
             ("90s", 90_000),
             ("1h30m", 5_400_000),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest_and_says_why() {
+    fn invalid_durations_are_rejected_with_a_hint() {
         for text in [
             "",
             "90",
@@ -93,7 +93,7 @@ mod tests {
             "99999999999999999999s",
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains("write it like"), "{error}");
+            assert!(error.contains("use a format such as"), "{error}");
         }
     }
 }

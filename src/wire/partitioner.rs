@@ -1,8 +1,8 @@
-//! Kafka's default partitioner, to see whether writers use it.
+//! Kafka's default partitioner.
 
-/// The partition that Kafka's Java client puts a record with this key on
-/// (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner`); `None` for a
-/// record without a key, which may be anywhere.
+/// Returns the partition that Kafka's Java client chooses for a key
+/// (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner`); `None` without a key,
+/// because such records have no fixed partition.
 #[must_use]
 pub fn murmur2_partition(key: Option<&[u8]>, partitions: i32) -> Option<i32> {
     let positive = murmur2(key?) & 0x7fff_ffff;
@@ -15,10 +15,7 @@ fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
     const R: u32 = 24;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "as in Java, whose lengths are 32 bits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "Java lengths have 32 bits")]
     let mut hash = SEED ^ data.len() as u32;
     let (words, rest) = data.as_chunks::<4>();
     for word in words {
@@ -40,7 +37,7 @@ fn murmur2(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The vectors of Kafka's own `UtilsTest.testMurmur2`.
+    /// The test vectors of Kafka's `UtilsTest.testMurmur2`.
     #[test]
     fn agrees_with_kafka() {
         for (key, hash) in [
@@ -59,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_a_key_belongs_nowhere() {
+    fn a_record_without_a_key_has_no_fixed_partition() {
         assert_eq!(murmur2_partition(None, 3), None);
     }
 }

@@ -1,29 +1,25 @@
-//! Kafka records as the roles read them.
+//! Kafka records, independent of the client.
 
 use crate::session::Timestamp;
 
-/// Whose time a record's timestamp is.
+/// The timestamp type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampKind {
-    /// The broker's, put on when the record was appended.
+    /// Set by the broker when it appends the record.
     LogAppendTime,
-    /// The producer's.
+    /// Set by the producer.
     CreateTime,
 }
 
-/// A header's name and value.
+/// The name and value of a header.
 pub type RecordHeader = (String, Option<Vec<u8>>);
 
-/// A record of the source topic: librdkafka's, or one of a simulated log.
+/// A record of the source topic: from librdkafka or from a simulated log.
 pub trait SourceRecord {
-    /// Its offset.
     fn offset(&self) -> i64;
-    /// Its timestamp, and whose it is.
     fn timestamp(&self) -> (Timestamp, TimestampKind);
-    /// Its key.
     fn key(&self) -> Option<&[u8]>;
-    /// Its value.
     fn value(&self) -> Option<&[u8]>;
-    /// Copies of its headers; asked for only when the record cannot be used.
+    /// Copies the headers; only called for records that go to the dead-letter topic.
     fn headers(&self) -> Vec<RecordHeader>;
 }

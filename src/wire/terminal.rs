@@ -1,4 +1,4 @@
-//! Terminal events and warnings: JSON values with CloudEvents headers.
+//! Terminal events and expiry warnings: JSON values with CloudEvents headers.
 //!
 //! The headers follow the CloudEvents 1.0 Kafka protocol binding, binary content mode.
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::event::schema::UserId as UserIdSchema;
+use super::event::schema::UserIdSchema;
 use super::time;
 use crate::session::{Attributes, Ending, Expiring, Policy, Reason, Timestamp, UserId};
 
@@ -19,102 +19,98 @@ pub const ENDED_TYPE: &str = "dev.sundown.session.ended";
 /// `ce_type` of warnings.
 pub const EXPIRING_TYPE: &str = "dev.sundown.session.expiring";
 
-/// The namespace of event ids (UUIDv5): fixed for good, made once at random.
-const EVENT_IDS: Uuid = Uuid::from_u128(0x8f4e_6f0c_7d0b_4b5e_9a57_3c2a_61d8_e4b2);
+/// The UUIDv5 namespace of event ids, random and fixed.
+const EVENT_ID_NAMESPACE: Uuid = Uuid::from_u128(0x8f4e_6f0c_7d0b_4b5e_9a57_3c2a_61d8_e4b2);
 
-/// The partition of session events that an event came of.
+/// The partition of session events that an event originates from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source<'a> {
-    /// The topic.
+pub struct SourcePartition<'a> {
     pub topic: &'a str,
-    /// The partition.
     pub partition: i32,
 }
 
-/// A terminal event: this session is over.
+/// Terminal event: a session has ended.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionEnded {
-    /// The same in every retry and replay; another for every session.
+    /// Unique per session; the same in every retry and replay.
     pub event_id: Uuid,
-    /// Which session.
     pub session_id: String,
-    /// Whose: number or string, as the application wrote it. Null if no event named one.
+    /// User id, as written by the application: number or string. Null if no event carried
+    /// one.
     #[schemars(with = "Option<UserIdSchema>")]
     pub user_id: Option<Box<RawValue>>,
-    /// Why.
     pub reason: EndReason,
-    /// The policy that the session ran under.
+    /// Policy that applied to the session.
     pub policy: PolicyRef,
-    /// The time of its first event or last login, RFC 3339. Null if nothing was heard of
-    /// it before its end.
+    /// Time of the first event or last login, RFC 3339. Null if the session has no event
+    /// before its end.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
-    /// The latest event time seen, RFC 3339.
+    /// Time of the latest activity, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub last_activity: Option<String>,
-    /// The deadline that passed, or when it was ended; RFC 3339.
+    /// Deadline of a timeout, or time of the logout or revocation; RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub ended_at: String,
-    /// When Sundown noticed, RFC 3339.
+    /// Time at which Sundown ended the session, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub detected_at: String,
-    /// What the session's events said of it.
+    /// Attributes of the session.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// A warning: this session will be over soon, unless something happens in it.
+/// Expiry warning: a session ends soon unless it becomes active.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SessionExpiring {
-    /// The same in every retry and replay; another for every warning.
+    /// Unique per warning; the same in every retry and replay.
     pub event_id: Uuid,
-    /// Which session.
     pub session_id: String,
-    /// Whose: number or string, as the application wrote it.
+    /// User id, as written by the application: number or string.
     #[schemars(with = "Option<UserIdSchema>")]
     pub user_id: Option<Box<RawValue>>,
-    /// What will have ended it.
+    /// Timeout that will end the session.
     pub reason: EndReason,
-    /// The policy that the session runs under.
+    /// Policy that applies to the session.
     pub policy: PolicyRef,
-    /// The latest event time seen, RFC 3339.
+    /// Time of the latest activity, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub last_activity: String,
-    /// When it will be over, RFC 3339.
+    /// Time at which the session will end, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub expires_at: String,
-    /// What the session's events said of it.
+    /// Attributes of the session.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Which policy, in which state.
+/// Name and generation of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyRef {
-    /// `namespace/name` in Kubernetes, the bare name elsewhere.
+    /// `namespace/name` in Kubernetes, otherwise the name.
     pub name: String,
-    /// Rises with every change of the policy; 0 for the built-in one.
+    /// Increases with every change of the policy; 0 for the built-in policy.
     pub generation: u64,
 }
 
-/// Why a session is over.
+/// Reason for the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// Nothing happened for as long as its policy allows.
+    /// The idle timeout of the policy elapsed.
     IdleTimeout,
-    /// It lasted as long as its policy allows.
+    /// The absolute timeout of the policy elapsed.
     AbsoluteTimeout,
-    /// The user left.
+    /// The user logged out.
     Logout,
-    /// An administrator ended it.
+    /// An administrator revoked the session.
     Revoked,
 }
 
 impl SessionEnded {
-    /// The terminal event of a session that ended on `source`, noticed at `detected_at`.
+    /// Creates the terminal event of a session on `source`.
     #[must_use]
-    pub fn new(ending: &Ending, source: Source<'_>, detected_at: Timestamp) -> Self {
+    pub fn new(ending: &Ending, source: SourcePartition<'_>, detected_at: Timestamp) -> Self {
         Self {
             event_id: event_id(source, ending.start_offset, ending.reason.as_str()),
             session_id: ending.session.to_string(),
@@ -129,20 +125,20 @@ impl SessionEnded {
         }
     }
 
-    /// The CloudEvents headers of the record; `source` becomes `ce_source`.
+    /// Returns the CloudEvents headers; `source` becomes `ce_source`.
     #[must_use]
-    pub fn headers(&self, source: Source<'_>) -> OwnedHeaders {
-        cloud_event(self.event_id, ENDED_TYPE, source, &self.ended_at)
+    pub fn headers(&self, source: SourcePartition<'_>) -> OwnedHeaders {
+        cloud_event_headers(self.event_id, ENDED_TYPE, source, &self.ended_at)
     }
 }
 
 impl SessionExpiring {
-    /// The warning of a session on `source`.
+    /// Creates the warning of a session on `source`.
     #[must_use]
-    pub fn new(expiring: &Expiring, source: Source<'_>) -> Self {
-        let what = format!("expiring-{}", expiring.deadline.as_millis());
+    pub fn new(expiring: &Expiring, source: SourcePartition<'_>) -> Self {
+        let suffix = format!("expiring-{}", expiring.deadline.as_millis());
         Self {
-            event_id: event_id(source, expiring.start_offset, &what),
+            event_id: event_id(source, expiring.start_offset, &suffix),
             session_id: expiring.session.to_string(),
             user_id: user_literal(&expiring.user),
             reason: expiring.reason.into(),
@@ -153,15 +149,15 @@ impl SessionExpiring {
         }
     }
 
-    /// The CloudEvents headers of the record; `source` becomes `ce_source`.
+    /// Returns the CloudEvents headers; `source` becomes `ce_source`.
     #[must_use]
-    pub fn headers(&self, source: Source<'_>) -> OwnedHeaders {
-        cloud_event(self.event_id, EXPIRING_TYPE, source, &self.expires_at)
+    pub fn headers(&self, source: SourcePartition<'_>) -> OwnedHeaders {
+        cloud_event_headers(self.event_id, EXPIRING_TYPE, source, &self.expires_at)
     }
 }
 
 impl EndReason {
-    /// As it is written on the wire.
+    /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -193,17 +189,17 @@ impl From<&Policy> for PolicyRef {
     }
 }
 
-/// The id of an event about the session that started at `start_offset` of `source`:
-/// derived, so that whoever works it out again gets the same.
-fn event_id(source: Source<'_>, start_offset: i64, what: &str) -> Uuid {
+/// Derives the id of an event from the start offset of its session, so that a replay produces
+/// the same id.
+fn event_id(source: SourcePartition<'_>, start_offset: i64, suffix: &str) -> Uuid {
     let name = format!(
-        "{}/{}/{start_offset}/{what}",
+        "{}/{}/{start_offset}/{suffix}",
         source.topic, source.partition
     );
-    Uuid::new_v5(&EVENT_IDS, name.as_bytes())
+    Uuid::new_v5(&EVENT_ID_NAMESPACE, name.as_bytes())
 }
 
-/// A user id as the application wrote it.
+/// Returns the JSON literal of a user id, as written by the application.
 pub(crate) fn user_literal(user: &UserId) -> Option<Box<RawValue>> {
     let text = user.text.to_string();
     let literal = if user.number {
@@ -211,7 +207,7 @@ pub(crate) fn user_literal(user: &UserId) -> Option<Box<RawValue>> {
     } else {
         serde_json::Value::String(text).to_string()
     };
-    // A number's literal was valid JSON when it came in.
+    // The literal of a number is valid JSON because it was decoded as such.
     RawValue::from_string(literal)
         .ok()
         .filter(|raw| raw.get() != "\"\"")
@@ -224,7 +220,12 @@ fn attribute_map(attributes: Option<&Attributes>) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn cloud_event(id: Uuid, kind: &str, source: Source<'_>, time: &str) -> OwnedHeaders {
+fn cloud_event_headers(
+    id: Uuid,
+    kind: &str,
+    source: SourcePartition<'_>,
+    time: &str,
+) -> OwnedHeaders {
     [
         ("ce_specversion", "1.0"),
         ("ce_id", &id.to_string()),

@@ -1,16 +1,15 @@
-//! Points in time on the wire: RFC 3339, UTC, milliseconds.
+//! Timestamps on the wire: RFC 3339, UTC, milliseconds.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::session::Timestamp;
 
-/// The first point that can be written: the year 0.
+/// The earliest supported timestamp: the start of the year 0.
 pub const EARLIEST: Timestamp = Timestamp::from_millis(-62_167_219_200_000);
-/// The last point that can be written: the end of the year 9999.
+/// The latest supported timestamp: the end of the year 9999.
 pub const LATEST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
 
-/// `2025-02-07T12:00:00.000Z`; points beyond the years 0 to 9999 are written as the
-/// nearest that RFC 3339 can write.
+/// Formats a timestamp as `2025-02-07T12:00:00.000Z`, clamped to the years 0 to 9999.
 #[must_use]
 pub fn format(at: Timestamp) -> String {
     let millis = at.clamp(EARLIEST, LATEST).as_millis();
@@ -19,19 +18,19 @@ pub fn format(at: Timestamp) -> String {
         .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Reads RFC 3339 with any offset; fractions below a millisecond are cut off.
+/// Parses RFC 3339 with any offset; truncates fractions to milliseconds.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {
-    if let Some(at) = parse_usual(text.as_bytes()) {
+    if let Some(at) = fast_path(text.as_bytes()) {
         return Some(at);
     }
     let at = DateTime::parse_from_rfc3339(text).ok()?;
     Some(Timestamp::from_millis(at.timestamp_millis()))
 }
 
-/// The form that nearly every event has, `2025-02-07T12:00:00Z` with up to nine
-/// decimals: a third of the cost of the general parser, which gets all the rest.
-fn parse_usual(text: &[u8]) -> Option<Timestamp> {
+/// Parses the common form, `2025-02-07T12:00:00Z` with up to nine decimals, at a third of the
+/// cost of the general parser. Returns `None` for every other form.
+fn fast_path(text: &[u8]) -> Option<Timestamp> {
     let number = |range: std::ops::Range<usize>| {
         text[range].iter().try_fold(0_i64, |sum, byte| {
             byte.is_ascii_digit()
@@ -56,15 +55,15 @@ fn parse_usual(text: &[u8]) -> Option<Timestamp> {
     } else if !fraction.is_empty() {
         return None;
     }
-    // Days beyond the 28th, leap seconds and years before the epoch: the general parser.
-    let usual = text[text.len() - 1] == b'Z'
+    // Days after the 28th, leap seconds and years before 1970 need the general parser.
+    let common = text[text.len() - 1] == b'Z'
         && (1970..=9999).contains(&year)
         && (1..=12).contains(&month)
         && (1..=28).contains(&day)
         && hour < 24
         && minute < 60
         && second < 60;
-    usual.then(|| {
+    common.then(|| {
         let seconds =
             (days_since_epoch(year, month, day) * 24 + hour) * 3600 + minute * 60 + second;
         Timestamp::from_millis(seconds * 1000 + millis)
@@ -89,27 +88,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_quick_way_agrees_with_the_general_one(
+        fn the_fast_path_agrees_with_the_general_parser(
             text in "(19[67][0-9]|20[0-9]{2}|9999)-(0[0-9]|1[0-3])-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,10})?(Z|\\+02:00|z)"
         ) {
             let general = DateTime::parse_from_rfc3339(&text)
                 .ok()
                 .map(|at| Timestamp::from_millis(at.timestamp_millis()));
-            if let Some(quick) = parse_usual(text.as_bytes()) {
-                prop_assert_eq!(Some(quick), general);
+            if let Some(fast) = fast_path(text.as_bytes()) {
+                prop_assert_eq!(Some(fast), general);
             }
             prop_assert_eq!(parse(&text), general);
         }
 
         #[test]
-        fn what_is_written_is_read(millis in EARLIEST.as_millis()..=LATEST.as_millis()) {
+        fn formatted_timestamps_can_be_parsed(millis in EARLIEST.as_millis()..=LATEST.as_millis()) {
             let at = Timestamp::from_millis(millis);
             prop_assert_eq!(parse(&format(at)), Some(at));
         }
     }
 
     #[test]
-    fn what_rfc_3339_cannot_write_becomes_the_nearest_that_it_can() {
+    fn timestamps_out_of_range_are_clamped() {
         assert_eq!(format(Timestamp::MAX), "9999-12-31T23:59:59.999Z");
         assert_eq!(format(Timestamp::MIN), "0000-01-01T00:00:00.000Z");
     }

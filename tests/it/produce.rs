@@ -116,10 +116,10 @@ fn lines_that_are_no_events_are_refused_by_number_and_the_others_written() {
     let (success, stdout, stderr) = installation.run(&["produce", "--from", path(&lines)]);
     assert!(!success, "what was asked for was not done");
     assert!(stdout.contains("wrote 2 events"), "{stdout}");
-    assert!(stdout.contains("refused 2 lines"), "{stdout}");
-    assert!(stderr.contains("line 1 is refused"), "{stderr}");
+    assert!(stdout.contains("rejected 2 lines"), "{stdout}");
+    assert!(stderr.contains("line 1 rejected"), "{stderr}");
     assert!(
-        stderr.contains("line 4 is refused: session_id is missing"),
+        stderr.contains("line 4 rejected: session_id is missing"),
         "{stderr}"
     );
     assert!(stderr.contains("--raw"), "{stderr}");

@@ -170,7 +170,7 @@ fn what_nobody_could_look_for_is_not_said_to_be_gone() {
     tracker.process.sigkill();
     let (code, _, stderr) = sessions(&installation, &["list", "--user", "7"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("not every tracker has looked"), "{stderr}");
+    assert!(stderr.contains("not every tracker responded"), "{stderr}");
     assert!(
         stderr.contains("cannot be reached at 127.0.0.1:"),
         "{stderr}"

@@ -18,7 +18,7 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
         );
     }
     let outcome = redrive(&args.selection, global, Watched::Yes)?;
-    list::tell_left(&outcome);
+    list::note_skipped(&outcome);
     if args.selection.dry_run {
         return list::print(&outcome.planned, OutputArgs::default());
     }

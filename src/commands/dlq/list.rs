@@ -12,9 +12,9 @@ use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs, table};
 
-/// The most letters listed, unless told otherwise: a screen or two.
+/// The default maximum number of letters.
 const DEFAULT_LIMIT: usize = 100;
-/// How much of an error a table shows, in characters.
+/// The longest error shown in a table, in characters.
 const ERROR_WIDTH: usize = 60;
 
 pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
@@ -35,32 +35,31 @@ pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
             Ok(ControlFlow::Continue(()))
         })?;
     }
-    found.sort_by(|one, other| one.dead_since.cmp(&other.dead_since));
+    found.sort_by(|a, b| a.dead_since.cmp(&b.dead_since));
     print(&found, args.output)?;
     if more {
-        output::note(format!("There are more than these {limit}; see --limit."));
+        output::note(format_args!(
+            "More than {limit} letters match; raise --limit."
+        ));
     }
     Ok(())
 }
 
-/// Says which letters could not be dealt with.
-pub(super) fn tell_left(outcome: &Outcome) {
+/// Notes the letters that were skipped, with the reason.
+pub(super) fn note_skipped(outcome: &Outcome) {
     for (id, reason) in &outcome.left {
-        output::note(format!("{id} was left: {reason}"));
+        output::note(format_args!("{id} skipped: {reason}"));
     }
 }
 
-/// Prints letters as a list.
 pub(super) fn print(letters: &[Summary], output: OutputArgs) -> anyhow::Result<()> {
-    let text = output.render(letters, |letters| {
+    output.print(letters, |letters| {
         let rows: Vec<_> = letters.iter().map(row).collect();
         table(
             ["ID", "SINCE", "REASON", "PENDING", "SESSION", "ERROR"],
             &rows,
         )
-    })?;
-    output::line(text);
-    Ok(())
+    })
 }
 
 fn row(letter: &Summary) -> [String; 6] {
@@ -74,7 +73,7 @@ fn row(letter: &Summary) -> [String; 6] {
         letter.reason.clone(),
         letter.pending_actions.join(","),
         letter.session.clone().unwrap_or_default(),
-        error.replace(char::is_control, " "),
+        error,
     ]
 }
 

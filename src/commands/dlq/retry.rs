@@ -1,4 +1,4 @@
-//! `sundown dlq retry`: the source bytes go back to where they came from.
+//! `sundown dlq retry`.
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ use crate::output::{self, OutputArgs};
 
 pub(super) fn run(args: &RetryArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let outcome = redrive(&args.selection, global, Watched::Yes)?;
-    list::tell_left(&outcome);
+    list::note_skipped(&outcome);
     if args.selection.dry_run {
         return list::print(&outcome.planned, OutputArgs::default());
     }

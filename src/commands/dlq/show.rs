@@ -11,14 +11,13 @@ use crate::dead_letters::kind::Kind;
 use crate::dead_letters::letter::{DeadLetter, LetterId};
 use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
-use crate::output;
 use crate::output::OutputArgs;
 use crate::wire::dead_letter::Failure;
 use crate::wire::time;
 
-/// A dead letter in full.
+/// The output of `sundown dlq show`.
 #[derive(Debug, Serialize)]
-struct Whole {
+struct DeadLetterDetails {
     id: String,
     dead_since: String,
     failure: Failure,
@@ -31,7 +30,7 @@ struct Whole {
 
 pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let topics = global.topics.topics();
-    // Says which topics there are, if that is none of them.
+    // Rejects topics that are not dead-letter topics.
     Kind::of(&args.letter.topic, &topics)?;
     let scan = Scan::open(&global.connection.client_config()?, &args.letter.topic)?;
     let mut found = None;
@@ -39,27 +38,25 @@ pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         if letter.id != args.letter {
             return Ok(ControlFlow::Continue(()));
         }
-        found = Some(whole(&letter));
+        found = Some(details(&letter));
         Ok(ControlFlow::Break(()))
     })?;
-    let whole = found.with_context(|| {
+    let details = found.with_context(|| {
         format!(
-            "there is no letter {}: it has been retried, discarded or deleted by retention; \
-             `sundown dlq list` shows those that there are",
+            "letter {} not found: it was retried, discarded or deleted by retention; list the \
+             remaining letters with: sundown dlq list",
             args.letter
         )
     })?;
-    let text = args.output.render(&whole, |whole| {
-        serde_yaml::to_string(whole).unwrap_or_else(|error| error.to_string())
-    })?;
-    output::line(text);
-    Ok(())
+    args.output.print(&details, |details| {
+        serde_yaml::to_string(details).unwrap_or_else(|error| error.to_string())
+    })
 }
 
-fn whole(letter: &DeadLetter) -> Whole {
+fn details(letter: &DeadLetter) -> DeadLetterDetails {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers = letter.headers.iter();
-    Whole {
+    DeadLetterDetails {
         id: letter.id.to_string(),
         dead_since: time::format(letter.at),
         failure: letter.failure(),

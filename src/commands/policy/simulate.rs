@@ -121,7 +121,7 @@ pub(super) fn run(
             allowed_lateness: args.allowed_lateness,
             max_future_skew: args.max_future_skew,
             // Nothing is checkpointed.
-            slack: duration::LONGEST,
+            slack: duration::MAX_DURATION,
             max_sessions: args.max_sessions,
             hash_key: uuid::Uuid::new_v4().as_u64_pair(),
         },

@@ -1,70 +1,69 @@
-//! Events to fill a topic with: as many as were asked for, as many a session, of many
-//! sessions at once.
+//! Generates a given number of activity events per session, interleaved across sessions.
 //!
-//! Pure, and the same for the same seed.
+//! Pure: a seed always produces the same events.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::{Builder, Uuid};
 
-use crate::demo::synthetic::Action;
+use crate::demo::synthetic::SyntheticEvent;
 use crate::session::{EventKind, Timestamp};
 
-/// Sessions that are filled up in turn, at random.
+/// Generates the activity events of sessions in random order.
 #[derive(Debug)]
 pub struct Filler {
     rng: ChaCha8Rng,
     per_session: u32,
-    /// Events to come, if there is an end.
-    left: Option<u64>,
-    live: Vec<Session>,
+    /// Events not yet assigned to a session; `None` if unlimited.
+    unassigned: Option<u64>,
+    open: Vec<OpenSession>,
     sessions: u64,
     users: u32,
 }
 
 #[derive(Debug)]
-struct Session {
+struct OpenSession {
     id: Uuid,
     user: u32,
-    left: u32,
+    remaining: u32,
 }
 
 impl Filler {
-    /// `total` events (for ever without it), `per_session` for each session but the
-    /// last, `users` sessions at a time: one of each user.
+    /// Creates a generator of `total` events (unlimited if `None`) with `per_session` events
+    /// in each session but the last, and one open session per user.
     #[must_use]
     pub fn new(total: Option<u64>, per_session: u32, users: u32, seed: u64) -> Self {
         let mut filler = Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             per_session: per_session.max(1),
-            left: total,
-            live: Vec::new(),
+            unassigned: total,
+            open: Vec::new(),
             sessions: 0,
             users: users.max(1),
         };
         for user in 0..filler.users {
             let session = filler.start(user);
-            filler.live.extend(session);
+            filler.open.extend(session);
         }
         filler
     }
 
-    /// The next event, `now`; `None` once all are made.
-    pub fn next(&mut self, now: Timestamp) -> Option<Action> {
-        if self.live.is_empty() {
+    /// Returns the next event, which happens `now`; `None` after the last.
+    pub fn next(&mut self, now: Timestamp) -> Option<SyntheticEvent> {
+        if self.open.is_empty() {
             return None;
         }
-        let slot = self.rng.random_range(0..self.live.len());
-        let session = &mut self.live[slot];
+        let slot = self.rng.random_range(0..self.open.len());
+        let session = &mut self.open[slot];
         let (id, user) = (session.id, session.user);
-        session.left -= 1;
-        if session.left == 0 {
+        session.remaining -= 1;
+        if session.remaining == 0 {
             match self.start(user) {
-                Some(next) => self.live[slot] = next,
-                None => drop(self.live.swap_remove(slot)),
+                Some(next) => self.open[slot] = next,
+                None => drop(self.open.swap_remove(slot)),
             }
         }
-        Some(Action {
+        Some(SyntheticEvent {
             user,
             session: id,
             kind: EventKind::Activity,
@@ -72,27 +71,27 @@ impl Filler {
         })
     }
 
-    /// How many sessions have been started.
+    /// Returns the number of sessions started.
     #[must_use]
     pub fn sessions(&self) -> u64 {
         self.sessions
     }
 
-    /// The user's next session, unless all events have theirs.
-    fn start(&mut self, user: u32) -> Option<Session> {
+    /// Starts the user's next session, unless all events are assigned.
+    fn start(&mut self, user: u32) -> Option<OpenSession> {
         let mut events = self.per_session;
-        if let Some(left) = &mut self.left {
-            events = events.min(u32::try_from(*left).unwrap_or(u32::MAX));
-            *left -= u64::from(events);
+        if let Some(unassigned) = &mut self.unassigned {
+            events = events.min(u32::try_from(*unassigned).unwrap_or(u32::MAX));
+            *unassigned -= u64::from(events);
         }
         if events == 0 {
             return None;
         }
         self.sessions += 1;
-        Some(Session {
+        Some(OpenSession {
             id: Builder::from_random_bytes(self.rng.random()).into_uuid(),
             user,
-            left: events,
+            remaining: events,
         })
     }
 }
@@ -104,14 +103,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn events(mut filler: Filler) -> Vec<Action> {
-        let actions = std::iter::from_fn(|| filler.next(Timestamp::from_millis(0)));
-        actions.collect()
+    fn events(mut filler: Filler) -> Vec<SyntheticEvent> {
+        std::iter::from_fn(|| filler.next(Timestamp::from_millis(0))).collect()
     }
 
     proptest! {
         #[test]
-        fn every_session_gets_as_many_events_as_asked_for(
+        fn every_session_has_the_requested_number_of_events(
             total in 1..2_000_u64, per_session in 1..50_u32, users in 1..40_u32, seed: u64
         ) {
             let events = events(Filler::new(Some(total), per_session, users, seed));
@@ -127,7 +125,7 @@ mod tests {
         }
 
         #[test]
-        fn the_seed_decides(seed: u64) {
+        fn a_seed_reproduces_the_events(seed: u64) {
             let make = |seed| events(Filler::new(Some(100), 6, 7, seed));
             prop_assert_eq!(make(seed), make(seed));
             prop_assert_ne!(make(seed), make(seed.wrapping_add(1)));
@@ -135,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_one_session_at_a_time_and_all_take_turns() {
+    fn a_user_has_one_session_at_a_time_and_sessions_interleave() {
         let users = 20;
         let mut open = BTreeMap::<u32, (Uuid, u32)>::new();
         let mut most_open = 0;
@@ -152,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_total_it_goes_on() {
+    fn events_are_unlimited_without_a_total() {
         let mut filler = Filler::new(None, 1, 1, 0);
         for _ in 0..1_000 {
             assert!(filler.next(Timestamp::from_millis(0)).is_some());

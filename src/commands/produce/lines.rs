@@ -1,4 +1,4 @@
-//! Events from a file or from standard input, one JSON object a line.
+//! Reads lines from a file or standard input.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, stdin};
@@ -7,50 +7,50 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// The longest line, in bytes; the rest of a longer one is skipped.
-const MAX_LINE: u64 = 16 << 20;
-/// How many lines may be read ahead.
+/// The longest line, in bytes. The remainder of a longer line is skipped.
+const MAX_LINE_BYTES: u64 = 16 << 20;
+/// The maximum number of lines read ahead.
 const READ_AHEAD: usize = 1_000;
 
-/// Lines that a thread of its own reads, so that neither Kafka nor Ctrl-C has to wait for
-/// whoever writes them.
+/// Reads lines on a separate thread, so that a slow input blocks neither Kafka polls nor
+/// Ctrl-C.
 #[derive(Debug)]
-pub struct Lines {
-    lines: Receiver<io::Result<Line>>,
+pub struct LineReader {
+    lines: Receiver<io::Result<InputLine>>,
 }
 
-/// A line, without its end.
+/// A line without its terminator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Which, from 1.
+pub struct InputLine {
+    /// Counted from 1.
     pub number: u64,
-    /// What it says, at most [`MAX_LINE`] bytes of it.
+    /// At most [`MAX_LINE_BYTES`] bytes.
     pub bytes: Vec<u8>,
-    /// Whether there was more.
-    pub cut: bool,
+    /// Whether the line was longer than [`MAX_LINE_BYTES`].
+    pub truncated: bool,
 }
 
-/// What there is to be read now.
+/// The result of [`LineReader::next`].
 #[derive(Debug)]
-pub enum Next {
+pub enum NextLine {
     /// A line.
-    Line(Line),
-    /// Nothing yet.
-    Later,
-    /// Nothing any more.
+    Line(InputLine),
+    /// No line within the timeout.
+    Pending,
+    /// The end of the input.
     End,
 }
 
-impl Line {
-    /// Whether it says nothing.
+impl InputLine {
+    /// Whether the line has only whitespace.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.bytes.trim_ascii().is_empty()
     }
 }
 
-impl Lines {
-    /// Reads the file, or standard input for `-`.
+impl LineReader {
+    /// Opens the file, or standard input for `-`.
     ///
     /// # Errors
     /// If the file cannot be opened.
@@ -67,23 +67,22 @@ impl Lines {
         Ok(Self { lines })
     }
 
-    /// The next line, if it is there within `patience`.
+    /// Waits up to `timeout` for the next line.
     ///
     /// # Errors
-    /// If the input cannot be read any further.
-    pub fn next(&self, patience: Duration) -> io::Result<Next> {
-        match self.lines.recv_timeout(patience) {
-            Ok(line) => Ok(Next::Line(line?)),
-            Err(RecvTimeoutError::Timeout) => Ok(Next::Later),
-            Err(RecvTimeoutError::Disconnected) => Ok(Next::End),
+    /// If reading the input fails.
+    pub fn next(&self, timeout: Duration) -> io::Result<NextLine> {
+        match self.lines.recv_timeout(timeout) {
+            Ok(line) => Ok(NextLine::Line(line?)),
+            Err(RecvTimeoutError::Timeout) => Ok(NextLine::Pending),
+            Err(RecvTimeoutError::Disconnected) => Ok(NextLine::End),
         }
     }
 }
 
-fn read(mut input: impl BufRead, lines: &SyncSender<io::Result<Line>>) {
+fn read(mut input: impl BufRead, lines: &SyncSender<io::Result<InputLine>>) {
     for number in 1.. {
         let line = read_line(&mut input, number).transpose();
-        // No line, or nobody who wants it.
         let Some(line) = line else { return };
         let failed = line.is_err();
         if lines.send(line).is_err() || failed {
@@ -92,14 +91,19 @@ fn read(mut input: impl BufRead, lines: &SyncSender<io::Result<Line>>) {
     }
 }
 
-fn read_line(input: &mut impl BufRead, number: u64) -> io::Result<Option<Line>> {
+fn read_line(input: &mut impl BufRead, number: u64) -> io::Result<Option<InputLine>> {
     let mut bytes = Vec::new();
-    if input.take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+    if input.take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)? == 0 {
         return Ok(None);
     }
-    let ended = bytes.pop_if(|byte| *byte == b'\n').is_some();
-    let cut = !ended && bytes.len() as u64 == MAX_LINE && input.skip_until(b'\n')? > 0;
-    Ok(Some(Line { number, bytes, cut }))
+    let terminated = bytes.pop_if(|byte| *byte == b'\n').is_some();
+    let truncated =
+        !terminated && bytes.len() as u64 == MAX_LINE_BYTES && input.skip_until(b'\n')? > 0;
+    Ok(Some(InputLine {
+        number,
+        bytes,
+        truncated,
+    }))
 }
 
 #[cfg(test)]
@@ -112,22 +116,22 @@ mod tests {
         drop(sender);
         let lines = lines.into_iter().map(Result::unwrap);
         lines
-            .map(|line| (line.number, line.bytes, line.cut))
+            .map(|line| (line.number, line.bytes, line.truncated))
             .collect()
     }
 
     #[test]
-    fn lines_come_as_they_are_without_their_end() {
+    fn lines_are_read_unchanged_without_the_newline() {
         let expected = [(1, "a\r", false), (2, "", false), (3, "b", false)];
-        let expected = expected.map(|(number, text, cut)| (number, text.into(), cut));
+        let expected = expected.map(|(number, text, truncated)| (number, text.into(), truncated));
         assert_eq!(all(b"a\r\n\nb"), expected);
-        assert_eq!(all(b"a\r\n\nb\n"), expected, "the last end makes no line");
+        assert_eq!(all(b"a\r\n\nb\n"), expected, "a final newline adds no line");
         assert_eq!(all(b""), []);
     }
 
     #[test]
-    fn a_line_without_end_does_not_fill_the_memory() {
-        let limit = usize::try_from(MAX_LINE).unwrap();
+    fn memory_is_bounded_for_an_endless_line() {
+        let limit = usize::try_from(MAX_LINE_BYTES).unwrap();
         let mut text = vec![b'x'; limit + 5];
         text.extend_from_slice(b"\nshort\n");
         let lines = all(&text);

@@ -1,59 +1,58 @@
-//! Where the events come from.
+//! Sources of session events: synthetic users or a file.
 
 use std::time::Duration;
 
 use super::filler::Filler;
-use super::lines::{self, Lines};
+use super::lines::{InputLine, LineReader, NextLine};
 use crate::demo::population::Population;
-use crate::demo::synthetic::Action;
+use crate::demo::synthetic::SyntheticEvent;
 use crate::kafka::event_writer::Target;
 use crate::session::Timestamp;
 
-/// Where the events come from.
-pub(super) enum Source {
+pub(super) enum EventSource {
     Population(Population),
     Filler(Filler),
     Lines {
-        lines: Lines,
-        /// Whether lines are sent that are not session events.
+        lines: LineReader,
+        /// Whether to write lines that are not session events.
         raw: bool,
     },
 }
 
-/// What a source has.
-pub(super) enum Next {
+/// The result of [`EventSource::next`].
+pub(super) enum NextEvent {
     Event {
         target: Target,
         value: Vec<u8>,
-        /// The line it was on, from 1; 0 if it was made up.
+        /// The input line, from 1; 0 for synthetic events.
         line: u64,
     },
-    /// A line that is not to be sent.
-    Refused { line: u64, reason: String },
-    /// A line that says nothing.
-    Skip,
-    /// Nothing yet.
-    Later,
-    /// Nothing any more.
+    /// A line that is not a session event.
+    Rejected { line: u64, reason: String },
+    /// A blank line.
+    Blank,
+    /// No event yet.
+    Pending,
+    /// The end of the source.
     End,
 }
 
-impl Source {
-    /// What comes next, if it happens `now`.
-    pub(super) fn next(&mut self, now: Timestamp) -> anyhow::Result<Next> {
+impl EventSource {
+    /// Returns the next event; synthetic events happen `now`.
+    pub(super) fn next(&mut self, now: Timestamp) -> anyhow::Result<NextEvent> {
         match self {
-            Self::Population(population) => made_up(Some(population.next(now))),
-            Self::Filler(filler) => made_up(filler.next(now)),
+            Self::Population(population) => synthetic(Some(population.next(now))),
+            Self::Filler(filler) => synthetic(filler.next(now)),
             Self::Lines { lines, raw } => Ok(match lines.next(Duration::ZERO)? {
-                lines::Next::Line(line) if !*raw && line.is_blank() => Next::Skip,
-                lines::Next::Line(line) => read(line, *raw),
-                lines::Next::Later => Next::Later,
-                lines::Next::End => Next::End,
+                NextLine::Line(line) if !*raw && line.is_blank() => NextEvent::Blank,
+                NextLine::Line(line) => from_line(line, *raw),
+                NextLine::Pending => NextEvent::Pending,
+                NextLine::End => NextEvent::End,
             }),
         }
     }
 
-    /// How many sessions the events were of, if the source knows.
+    /// Returns the number of sessions, if known.
     pub(super) fn sessions(&self) -> Option<u64> {
         match self {
             Self::Population(population) => Some(population.sessions()),
@@ -63,32 +62,32 @@ impl Source {
     }
 }
 
-fn made_up(action: Option<Action>) -> anyhow::Result<Next> {
-    let Some(action) = action else {
-        return Ok(Next::End);
+fn synthetic(event: Option<SyntheticEvent>) -> anyhow::Result<NextEvent> {
+    let Some(event) = event else {
+        return Ok(NextEvent::End);
     };
-    Ok(Next::Event {
-        target: action.target(),
-        value: action.to_json()?,
+    Ok(NextEvent::Event {
+        target: event.target(),
+        value: event.to_json()?,
         line: 0,
     })
 }
 
-fn read(line: lines::Line, raw: bool) -> Next {
+fn from_line(line: InputLine, raw: bool) -> NextEvent {
     let number = line.number;
-    let refused = |reason| Next::Refused {
+    let rejected = |reason| NextEvent::Rejected {
         line: number,
         reason,
     };
-    if line.cut {
-        return refused("it is too long to be a record".to_owned());
+    if line.truncated {
+        return rejected("it is too long for a record".to_owned());
     }
     let target = match Target::of(&line.bytes) {
         Ok(target) => target,
         Err(_) if raw => Target::Anywhere,
-        Err(error) => return refused(error.to_string()),
+        Err(error) => return rejected(error.to_string()),
     };
-    Next::Event {
+    NextEvent::Event {
         target,
         value: line.bytes,
         line: number,

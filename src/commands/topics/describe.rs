@@ -1,4 +1,4 @@
-//! What the topics are like.
+//! `sundown topics describe`.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::kafka::topics::{OffsetRange, TopicAdmin, TopicState};
 use crate::output::{self, OutputArgs, table};
 
 #[derive(Serialize)]
-struct Topic {
+struct TopicDescription {
     topic: String,
     replication: usize,
-    /// What was set for this topic; `null` if the broker does not tell.
+    /// Topic-level overrides; `null` if the broker does not return them.
     configs: Option<BTreeMap<String, String>>,
-    partitions: Vec<Partition>,
+    partitions: Vec<PartitionDescription>,
 }
 
 #[derive(Serialize)]
-struct Partition {
+struct PartitionDescription {
     partition: usize,
     leader: Option<i32>,
     replicas: Vec<i32>,
@@ -27,7 +27,7 @@ struct Partition {
     end_offset: i64,
 }
 
-/// Prints what the topics are like; names those that are missing on stderr.
+/// Prints the existing topics; notes the missing ones on stderr.
 pub(super) async fn run(
     admin: &TopicAdmin,
     topics: &Topics,
@@ -39,25 +39,24 @@ pub(super) async fn run(
     for name in names {
         if let Some(state) = existing.get(name) {
             let offsets = admin.offsets(name, state.partition_count()).await?;
-            described.push(topic(name, state, &offsets));
+            described.push(describe(name, state, &offsets));
         } else {
             output::note(format_args!(
                 "{name} does not exist; create it with: sundown topics create"
             ));
         }
     }
-    output::line(output.render(described.as_slice(), human)?);
-    Ok(())
+    output.print(described.as_slice(), tables)
 }
 
-fn topic(name: &str, state: &TopicState, offsets: &[OffsetRange]) -> Topic {
+fn describe(name: &str, state: &TopicState, offsets: &[OffsetRange]) -> TopicDescription {
     let configs = state.configs.as_ref().map(|configs| {
         let own = configs.iter().filter(|(_, config)| config.is_override);
         own.map(|(key, config)| (key.clone(), config.value.clone()))
             .collect()
     });
     let partitions = state.partitions.iter().zip(offsets).enumerate();
-    let partitions = partitions.map(|(partition, (state, offsets))| Partition {
+    let partitions = partitions.map(|(partition, (state, offsets))| PartitionDescription {
         partition,
         leader: state.leader,
         replicas: state.replicas.clone(),
@@ -65,7 +64,7 @@ fn topic(name: &str, state: &TopicState, offsets: &[OffsetRange]) -> Topic {
         first_offset: offsets.first,
         end_offset: offsets.end,
     });
-    Topic {
+    TopicDescription {
         topic: name.to_owned(),
         replication: state.replication(),
         configs,
@@ -73,9 +72,9 @@ fn topic(name: &str, state: &TopicState, offsets: &[OffsetRange]) -> Topic {
     }
 }
 
-fn human(topics: &[Topic]) -> String {
+fn tables(topics: &[TopicDescription]) -> String {
     let rows: Vec<_> = topics.iter().map(topic_row).collect();
-    let upper = table(["TOPIC", "PARTITIONS", "REPLICAS", "CONFIG"], &rows);
+    let topic_table = table(["TOPIC", "PARTITIONS", "REPLICAS", "CONFIG"], &rows);
     let rows: Vec<_> = topics
         .iter()
         .flat_map(|topic| {
@@ -85,7 +84,7 @@ fn human(topics: &[Topic]) -> String {
                 .map(|partition| partition_row(&topic.topic, partition))
         })
         .collect();
-    let lower = table(
+    let partition_table = table(
         [
             "TOPIC",
             "PARTITION",
@@ -97,14 +96,14 @@ fn human(topics: &[Topic]) -> String {
         ],
         &rows,
     );
-    format!("{upper}\n\n{lower}")
+    format!("{topic_table}\n\n{partition_table}")
 }
 
-fn topic_row(topic: &Topic) -> [String; 4] {
+fn topic_row(topic: &TopicDescription) -> [String; 4] {
     let configs = topic
         .configs
         .as_ref()
-        .map_or("not told".to_owned(), |configs| {
+        .map_or("unknown".to_owned(), |configs| {
             let pairs: Vec<_> = configs
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))
@@ -119,7 +118,7 @@ fn topic_row(topic: &Topic) -> [String; 4] {
     ]
 }
 
-fn partition_row(topic: &str, partition: &Partition) -> [String; 7] {
+fn partition_row(topic: &str, partition: &PartitionDescription) -> [String; 7] {
     [
         topic.to_owned(),
         partition.partition.to_string(),

@@ -1,4 +1,4 @@
-//! What was done, or would be, topic by topic.
+//! The report of `sundown topics create`, `plan` and `reset`.
 
 use std::collections::BTreeMap;
 
@@ -7,49 +7,49 @@ use serde::Serialize;
 use crate::kafka::topics::{PlannedTopic, TopicAction};
 use crate::output::{self, OutputArgs, table};
 
-/// Whether the steps have been taken.
+/// Whether the steps of a plan have been executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tense {
+pub(super) enum PlanState {
     Planned,
-    Done,
+    Executed,
 }
 
 #[derive(Serialize)]
-struct Line {
+struct StepRow {
     topic: String,
     partitions: i32,
     /// `create` or `created`, `keep`, `differs`.
     action: &'static str,
-    /// What a new topic gets; empty for the others.
+    /// Configuration of a new topic; empty for existing topics.
     configs: BTreeMap<&'static str, String>,
-    /// How an existing topic is not as it should be.
+    /// Differences of an existing topic from the requirements.
     differences: Vec<String>,
 }
 
-/// Prints the steps, and a hint where topics differ.
+/// Prints the steps, and a hint if topics differ.
 pub(super) fn print(
     steps: &[PlannedTopic],
-    tense: Tense,
+    state: PlanState,
     output: OutputArgs,
 ) -> anyhow::Result<()> {
-    let lines: Vec<_> = steps.iter().map(|step| line(step, tense)).collect();
-    output::line(output.render(lines.as_slice(), human)?);
+    let rows: Vec<_> = steps.iter().map(|step| row(step, state)).collect();
+    output.print(rows.as_slice(), steps_table)?;
     if steps
         .iter()
         .any(|step| matches!(step.action, TopicAction::Differs(_)))
     {
         output::note(
-            "Existing topics are never changed. Change what differs with kafka-configs, with \
-             the KafkaTopic resource under Strimzi, or start from nothing with: sundown topics reset",
+            "Existing topics are not changed. Correct the differences with kafka-configs or, \
+             under Strimzi, in the KafkaTopic resource; or start over with: sundown topics reset",
         );
     }
     Ok(())
 }
 
-fn line(step: &PlannedTopic, tense: Tense) -> Line {
-    let action = match (&step.action, tense) {
-        (TopicAction::Create, Tense::Planned) => "create",
-        (TopicAction::Create, Tense::Done) => "created",
+fn row(step: &PlannedTopic, state: PlanState) -> StepRow {
+    let action = match (&step.action, state) {
+        (TopicAction::Create, PlanState::Planned) => "create",
+        (TopicAction::Create, PlanState::Executed) => "created",
         (TopicAction::Keep, _) => "keep",
         (TopicAction::Differs(_), _) => "differs",
     };
@@ -61,7 +61,7 @@ fn line(step: &PlannedTopic, tense: Tense) -> Line {
         TopicAction::Differs(list) => list.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     };
-    Line {
+    StepRow {
         topic: step.spec.name.clone(),
         partitions: step.spec.partitions,
         action,
@@ -70,25 +70,25 @@ fn line(step: &PlannedTopic, tense: Tense) -> Line {
     }
 }
 
-fn human(lines: &[Line]) -> String {
-    let row = |line: &Line| {
-        let configs = line
+fn steps_table(rows: &[StepRow]) -> String {
+    let cells = |row: &StepRow| {
+        let configs = row
             .configs
             .iter()
             .map(|(key, value)| format!("{key}={value}"));
-        let details: Vec<_> = configs.chain(line.differences.iter().cloned()).collect();
-        let separator = if line.differences.is_empty() {
+        let details: Vec<_> = configs.chain(row.differences.iter().cloned()).collect();
+        let separator = if row.differences.is_empty() {
             " "
         } else {
             "; "
         };
         [
-            line.topic.clone(),
-            line.partitions.to_string(),
-            line.action.to_owned(),
+            row.topic.clone(),
+            row.partitions.to_string(),
+            row.action.to_owned(),
             details.join(separator),
         ]
     };
-    let rows: Vec<_> = lines.iter().map(row).collect();
+    let rows: Vec<_> = rows.iter().map(cells).collect();
     table(["TOPIC", "PARTITIONS", "ACTION", "DETAILS"], &rows)
 }

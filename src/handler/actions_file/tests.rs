@@ -150,7 +150,7 @@ fn errors_name_line_and_field() {
     actions[0].url: not a URL: relative URL without a base; write it like https://host/path at line 5 column 8
     actions[0].url: must not contain a user name or password; secrets do not belong in this file at line 5 column 8
     actions[0].timeout: must be longer than 0s at line 6 column 12
-    actions[0].timeout: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 6 column 12
+    actions[0].timeout: '5' is not a duration: a unit is missing or unknown; use a format such as 90s, 15m, 1h30m or 250ms at line 6 column 12
     actions[0].secret: invalid type: string "inline", expected valueFrom: {env: NAME} or valueFrom: {file: PATH} at line 5 column 11
     actions[0].secret: valueFrom needs exactly one of env and file at line 5 column 11
     action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or reference another one
@@ -165,7 +165,7 @@ fn errors_name_line_and_field() {
     action 'a', servers: needs exactly one server, or one or more with cluster: true
     actions[0].server: 'host' is not of the form HOST:PORT at line 2 column 33
     retry: attempts must be from 1 to 1000
-    retry.total: '5' is not a duration: a unit is missing or unknown; write it like 90s, 15m, 1h30m or 250ms at line 4 column 10
+    retry.total: '5' is not a duration: a unit is missing or unknown; use a format such as 90s, 15m, 1h30m or 250ms at line 4 column 10
     retry: initialBackoff must not be longer than maxBackoff
     unknown field `retries`, expected `actions` or `retry` at line 3 column 1
     "#

@@ -1,4 +1,4 @@
-//! Session events, from JSON.
+//! Decodes session events from JSON.
 
 #[cfg(test)]
 mod tests;
@@ -17,49 +17,47 @@ use crate::wire::time;
 /// The longest session or user id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
 
-/// A session event as it came in, checked.
+/// A valid session event, borrowed from its record.
 #[derive(Debug, PartialEq)]
 pub struct Decoded<'a> {
     session: Option<Cow<'a, str>>,
-    user: Option<User<'a>>,
+    user: Option<DecodedUser<'a>>,
     at: Timestamp,
     kind: EventKind,
     attributes: Option<Attributes>,
 }
 
 #[derive(Debug, PartialEq)]
-struct User<'a> {
+struct DecodedUser<'a> {
     text: Cow<'a, str>,
     number: bool,
 }
 
-/// Why a record cannot be used as a session event.
+/// The reason that a record is not a session event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// A record without a value; on a topic that is not compacted it says nothing.
+    /// The record has no value. Tombstones have no meaning on a topic without compaction.
     #[error("the record has no value")]
     NoValue,
-    /// Not JSON, or not an object with the right types.
+    /// The value is not JSON, or not an object with the right types.
     #[error("not a session event: {0}")]
     Malformed(String),
-    /// A field that has to be there.
+    /// A required field is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A field whose value cannot be used.
+    /// A field has an invalid value.
     #[error("{field} {problem}")]
     Invalid {
-        /// The field.
         field: &'static str,
-        /// What is wrong with it.
         problem: Cow<'static, str>,
     },
 }
 
 impl DecodeError {
-    /// All of [`DecodeError::code`].
+    /// All values of [`DecodeError::code`].
     pub const CODES: [&str; 4] = ["no_value", "malformed", "missing_field", "invalid_field"];
 
-    /// A short name for it, from a closed set: for headers and metrics.
+    /// The error code for headers and metrics, from [`DecodeError::CODES`].
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -71,32 +69,32 @@ impl DecodeError {
     }
 }
 
-/// [`schema::SessionEvent`] as it is read: borrowed, ids as they are written.
+/// The fields of any JSON session event, with JSON literals as written.
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct RawEvent<'a> {
     #[serde(borrow)]
-    session_id: Option<Text<'a>>,
+    session_id: Option<BorrowedStr<'a>>,
     #[serde(borrow)]
     user_id: Option<&'a RawValue>,
     #[serde(borrow)]
     activity_timestamp: Option<&'a RawValue>,
     #[serde(borrow)]
-    event: Option<Text<'a>>,
+    event: Option<BorrowedStr<'a>>,
     attributes: Option<BTreeMap<String, String>>,
 }
 
-/// Serde borrows a `Cow` that stands for itself, but not one inside an `Option`.
+/// Makes serde borrow: it does not borrow a `Cow` directly within an `Option`.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct BorrowedStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reads the value of a record of the session event topic.
+/// Decodes the value of a record of the session event topic.
 ///
 /// # Errors
-/// [`DecodeError`] if it is not a session event; the record then belongs into the
-/// dead-letter topic.
+/// [`DecodeError`] if it is not a session event; the record then belongs in the dead-letter
+/// topic.
 pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
     let value = value.ok_or(DecodeError::NoValue)?;
-    let fields = fast_path::read(value).map_or_else(|| read(value), Ok)?;
+    let fields = fast_path::parse(value).map_or_else(|| parse(value), Ok)?;
     let at = fields
         .activity_timestamp
         .ok_or(DecodeError::Missing("activity_timestamp"))
@@ -109,17 +107,17 @@ pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
         check_id("session_id", id)?;
     }
     let user = fields.user_id.map(user).transpose()?;
-    let ends = matches!(kind, EventKind::Logout | EventKind::Revoke);
+    let ends_session = matches!(kind, EventKind::Logout | EventKind::Revoke);
     match (&session, &user) {
         (None, None) => return Err(DecodeError::Missing("session_id")),
-        (None, Some(_)) if !ends => return Err(DecodeError::Missing("session_id")),
-        (Some(_), None) if !ends => return Err(DecodeError::Missing("user_id")),
+        (None, Some(_)) if !ends_session => return Err(DecodeError::Missing("session_id")),
+        (Some(_), None) if !ends_session => return Err(DecodeError::Missing("user_id")),
         _ => {}
     }
     let attributes = fields.attributes.map(Attributes::new).transpose();
     let attributes = attributes.map_err(|error| DecodeError::Invalid {
         field: "attributes",
-        problem: format!("cannot be kept: {error}").into(),
+        problem: format!("are too large: {error}").into(),
     })?;
     Ok(Decoded {
         session,
@@ -131,7 +129,7 @@ pub fn decode(value: Option<&[u8]>) -> Result<Decoded<'_>, DecodeError> {
 }
 
 impl Decoded<'_> {
-    /// The event, as the core takes it.
+    /// Converts to the event type of the session core.
     #[must_use]
     pub fn event(&self) -> Event<'_> {
         let user = self.user.as_ref().map(|user| UserRef {
@@ -140,7 +138,7 @@ impl Decoded<'_> {
         });
         let subject = match (&self.session, user) {
             (Some(id), user) => Subject::Session { id, user },
-            // `decode` lets no event through that names neither.
+            // `decode` rejects events with neither id.
             (None, user) => Subject::AllSessionsOf(user.unwrap_or(UserRef {
                 text: "",
                 number: false,
@@ -155,20 +153,20 @@ impl Decoded<'_> {
     }
 }
 
-/// The fields of any session event.
-fn read(value: &[u8]) -> Result<Fields<'_>, DecodeError> {
+/// Parses any session event with serde.
+fn parse(value: &[u8]) -> Result<Fields<'_>, DecodeError> {
     if !value.trim_ascii_start().starts_with(b"{") {
-        // Serde would take an array of the fields as well.
+        // Serde would also accept an array of the fields.
         return Err(DecodeError::Malformed("not a JSON object".to_owned()));
     }
-    let wire: Wire<'_> =
+    let raw: RawEvent<'_> =
         serde_json::from_slice(value).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     Ok(Fields {
-        session_id: wire.session_id.map(|id| id.0),
-        user_id: wire.user_id.map(RawValue::get),
-        activity_timestamp: wire.activity_timestamp.map(RawValue::get),
-        event: wire.event.map(|name| name.0),
-        attributes: wire.attributes,
+        session_id: raw.session_id.map(|id| id.0),
+        user_id: raw.user_id.map(RawValue::get),
+        activity_timestamp: raw.activity_timestamp.map(RawValue::get),
+        event: raw.event.map(|name| name.0),
+        attributes: raw.attributes,
     })
 }
 
@@ -176,7 +174,7 @@ fn check_id(field: &'static str, id: &str) -> Result<(), DecodeError> {
     let problem = if id.is_empty() {
         "is empty".into()
     } else if id.len() > MAX_ID_BYTES {
-        format!("has {} bytes, more than {MAX_ID_BYTES}", id.len()).into()
+        format!("has {} bytes; the limit is {MAX_ID_BYTES}", id.len()).into()
     } else {
         return Ok(());
     };
@@ -191,12 +189,12 @@ fn kind(name: &str) -> Result<EventKind, DecodeError> {
         "revoke" => Ok(EventKind::Revoke),
         _ => Err(DecodeError::Invalid {
             field: "event",
-            problem: "is none of activity, login, logout, revoke".into(),
+            problem: "is not one of activity, login, logout, revoke".into(),
         }),
     }
 }
 
-fn user(literal: &str) -> Result<User<'_>, DecodeError> {
+fn user(literal: &str) -> Result<DecodedUser<'_>, DecodeError> {
     let (text, number) = match literal.as_bytes()[0] {
         b'"' => (string("user_id", literal)?, false),
         b'-' | b'0'..=b'9' => (Cow::Borrowed(literal), true),
@@ -208,7 +206,7 @@ fn user(literal: &str) -> Result<User<'_>, DecodeError> {
         }
     };
     check_id("user_id", &text)?;
-    Ok(User { text, number })
+    Ok(DecodedUser { text, number })
 }
 
 fn timestamp(literal: &str) -> Result<Timestamp, DecodeError> {
@@ -220,12 +218,13 @@ fn timestamp(literal: &str) -> Result<Timestamp, DecodeError> {
     };
     at.ok_or_else(|| DecodeError::Invalid {
         field: "activity_timestamp",
-        problem: "is neither RFC 3339 nor whole milliseconds since 1970 within the years 0 to 9999"
-            .into(),
+        problem:
+            "is neither RFC 3339 nor whole milliseconds since 1970, within the years 0 to 9999"
+                .into(),
     })
 }
 
-/// The content of a string literal.
+/// Unescapes a string literal.
 fn string<'a>(field: &'static str, literal: &'a str) -> Result<Cow<'a, str>, DecodeError> {
     let content = literal.get(1..literal.len() - 1).unwrap_or_default();
     if !content.contains('\\') {

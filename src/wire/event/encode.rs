@@ -1,4 +1,4 @@
-//! Session events, to JSON: what `sundown produce`, `logout` and `revoke` write.
+//! Encodes session events as JSON.
 
 use std::collections::BTreeMap;
 
@@ -8,53 +8,49 @@ use serde_json::value::RawValue;
 use super::super::time;
 use crate::session::{EventKind, Timestamp};
 
-/// A session event, ready to be written.
+/// A session event to encode.
 #[derive(Clone, Debug, Serialize)]
 pub struct SessionEvent<'a> {
-    /// Whose session: a JSON number or string; see [`user_id`].
+    /// A JSON number or string; see [`user_id`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<&'a RawValue>,
-    /// Which session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<&'a str>,
-    /// When it happened.
     #[serde(serialize_with = "rfc3339")]
     pub activity_timestamp: Timestamp,
-    /// What happened.
     #[serde(
         rename = "event",
         serialize_with = "name",
         skip_serializing_if = "is_activity"
     )]
     pub kind: EventKind,
-    /// What the event says of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<&'a BTreeMap<&'a str, &'a str>>,
 }
 
 impl SessionEvent<'_> {
-    /// The JSON, as a record's value.
+    /// Encodes the event as the value of a record.
     ///
     /// # Errors
-    /// Never, as far as anyone knows: every such event has a form in JSON.
+    /// If serialization fails, which no event is known to cause.
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(self)
     }
 }
 
-/// A user id as JSON: a number if it reads as a whole number and is not `forced` to be a
-/// string; a string otherwise. The two are different users.
+/// Encodes a user id as JSON: a number if it is a whole number and `as_string` is false, and
+/// a string otherwise. The number and the string identify different users.
 ///
 /// # Errors
-/// Never, as far as anyone knows: every text has a form in JSON.
-pub fn user_id(text: &str, forced: bool) -> serde_json::Result<Box<RawValue>> {
-    if !forced && is_whole_number(text) {
+/// If serialization fails, which no text is known to cause.
+pub fn user_id(text: &str, as_string: bool) -> serde_json::Result<Box<RawValue>> {
+    if !as_string && is_whole_number(text) {
         return RawValue::from_string(text.to_owned());
     }
     RawValue::from_string(serde_json::to_string(text)?)
 }
 
-/// Whether JSON knows the text as a whole number: digits without leading zeros.
+/// Whether the text is a whole number in JSON: digits without leading zeros.
 fn is_whole_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty()
@@ -68,7 +64,7 @@ fn rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the form that serde asks for"
+    reason = "serde requires a reference"
 )]
 fn name<S: Serializer>(kind: &EventKind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
@@ -81,7 +77,7 @@ fn name<S: Serializer>(kind: &EventKind, serializer: S) -> Result<S::Ok, S::Erro
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the form that serde asks for"
+    reason = "serde requires a reference"
 )]
 fn is_activity(kind: &EventKind) -> bool {
     *kind == EventKind::Activity
@@ -95,42 +91,42 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn encoded_events_can_be_decoded(
             user in ".{1,20}",
-            forced: bool,
+            as_string: bool,
             session in ".{1,20}",
             millis in 0..4_102_444_800_000_i64,
             kind in prop::sample::select(vec![
                 EventKind::Activity, EventKind::Login, EventKind::Logout, EventKind::Revoke,
             ]),
         ) {
-            let user_id = user_id(&user, forced).unwrap();
+            let user_id = user_id(&user, as_string).unwrap();
             let attributes = BTreeMap::from([("tenant", "acme")]);
-            let written = SessionEvent {
+            let encoded = SessionEvent {
                 user_id: Some(&user_id),
                 session_id: Some(&session),
                 activity_timestamp: Timestamp::from_millis(millis),
                 kind,
                 attributes: Some(&attributes),
             };
-            let json = written.to_json().unwrap();
+            let json = encoded.to_json().unwrap();
             let decoded = decode(Some(&json)).unwrap();
-            let read = decoded.event();
-            let crate::session::Subject::Session { id, user: Some(read_user) } = read.subject else {
-                panic!("{:?}", read.subject)
+            let event = decoded.event();
+            let crate::session::Subject::Session { id, user: Some(decoded_user) } = event.subject else {
+                panic!("{:?}", event.subject)
             };
             prop_assert_eq!(id, session.as_str());
-            prop_assert_eq!(read_user.text, user.as_str());
-            prop_assert_eq!(read_user.number, !forced && is_whole_number(&user));
-            prop_assert_eq!(read.at, written.activity_timestamp);
-            prop_assert_eq!(read.kind, kind);
-            prop_assert_eq!(read.attributes.and_then(|all| all.get("tenant")), Some("acme"));
+            prop_assert_eq!(decoded_user.text, user.as_str());
+            prop_assert_eq!(decoded_user.number, !as_string && is_whole_number(&user));
+            prop_assert_eq!(event.at, encoded.activity_timestamp);
+            prop_assert_eq!(event.kind, kind);
+            prop_assert_eq!(event.attributes.and_then(|all| all.get("tenant")), Some("acme"));
         }
     }
 
     #[test]
-    fn whole_numbers_are_numbers_unless_told_otherwise() {
-        for (text, forced, json) in [
+    fn whole_numbers_are_encoded_as_numbers_unless_strings_are_requested() {
+        for (text, as_string, json) in [
             ("123", false, "123"),
             ("-5", false, "-5"),
             ("0", false, "0"),
@@ -140,7 +136,7 @@ mod tests {
             ("-", false, "\"-\""),
             ("a\"b", false, "\"a\\\"b\""),
         ] {
-            assert_eq!(user_id(text, forced).unwrap().get(), json, "{text}");
+            assert_eq!(user_id(text, as_string).unwrap().get(), json, "{text}");
         }
     }
 }

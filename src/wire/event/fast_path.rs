@@ -1,47 +1,48 @@
-//! Session events in the form that nearly all of them have, read at a third of the cost
-//! of a general parser.
+//! A parser for common session events, at a third of the cost of serde.
 //!
-//! That form is an object of known fields, each at most once, without attributes, its
-//! strings plain ASCII without escapes. Everything else, right or wrong, is left to
-//! serde: nothing is refused here.
+//! It accepts an object of known fields, each at most once, without attributes, whose strings
+//! are ASCII without escapes. It returns `None` for everything else, valid or not, so that
+//! serde decides.
 
 use std::borrow::Cow;
 
 use super::fields::Fields;
 
-/// The fields of `value`, if it has the usual form.
-pub(super) fn read(value: &[u8]) -> Option<Fields<'_>> {
-    let mut rest = Rest(std::str::from_utf8(value).ok()?);
+/// Parses `value` if it has the common form.
+pub(super) fn parse(value: &[u8]) -> Option<Fields<'_>> {
+    let mut scanner = Scanner(std::str::from_utf8(value).ok()?);
     let mut fields = Fields::default();
-    rest.take(b'{')?;
+    scanner.expect(b'{')?;
     loop {
-        let name = rest.string()?;
-        rest.take(b':')?;
+        let name = scanner.string()?;
+        scanner.expect(b':')?;
         match name {
-            "\"session_id\"" => once(&mut fields.session_id, text(rest.string()?))?,
-            "\"user_id\"" => once(&mut fields.user_id, rest.literal()?)?,
-            "\"activity_timestamp\"" => once(&mut fields.activity_timestamp, rest.literal()?)?,
-            "\"event\"" => once(&mut fields.event, text(rest.string()?))?,
+            "\"session_id\"" => set_once(&mut fields.session_id, unquote(scanner.string()?))?,
+            "\"user_id\"" => set_once(&mut fields.user_id, scanner.literal()?)?,
+            "\"activity_timestamp\"" => {
+                set_once(&mut fields.activity_timestamp, scanner.literal()?)?
+            }
+            "\"event\"" => set_once(&mut fields.event, unquote(scanner.string()?))?,
             _ => return None,
         }
-        if rest.take(b',').is_none() {
-            rest.take(b'}')?;
-            return rest.0.trim_ascii().is_empty().then_some(fields);
+        if scanner.expect(b',').is_none() {
+            scanner.expect(b'}')?;
+            return scanner.0.trim_ascii().is_empty().then_some(fields);
         }
     }
 }
 
-/// What has not been read yet.
-struct Rest<'a>(&'a str);
+/// The unread input.
+struct Scanner<'a>(&'a str);
 
-impl<'a> Rest<'a> {
-    /// Takes `byte`, which is ASCII, and the spaces before it.
-    fn take(&mut self, byte: u8) -> Option<()> {
+impl<'a> Scanner<'a> {
+    /// Consumes spaces and then `byte`, which must be ASCII.
+    fn expect(&mut self, byte: u8) -> Option<()> {
         self.skip_spaces();
         (self.0.as_bytes().first() == Some(&byte)).then(|| self.0 = &self.0[1..])
     }
 
-    /// Takes a string without escapes or a whole number, as it is written.
+    /// Consumes a string without escapes or a whole number and returns the literal.
     fn literal(&mut self) -> Option<&'a str> {
         self.skip_spaces();
         match self.0.as_bytes().first()? {
@@ -50,7 +51,7 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// Takes a string without escapes, with its quotes.
+    /// Consumes a string without escapes and returns it with its quotes.
     fn string(&mut self) -> Option<&'a str> {
         self.skip_spaces();
         let bytes = self.0.as_bytes().strip_prefix(b"\"")?;
@@ -58,32 +59,31 @@ impl<'a> Rest<'a> {
         (bytes[length] == b'"').then(|| self.split(length + 2))
     }
 
-    /// Takes a whole number without leading zeros. What follows has to end it: a fraction
-    /// does not.
+    /// Consumes a whole number without leading zeros. A fraction or exponent fails at the next
+    /// separator.
     fn number(&mut self) -> Option<&'a str> {
         let bytes = self.0.as_bytes();
         let sign = usize::from(bytes.first() == Some(&b'-'));
         let digits = bytes[sign..].iter();
         let digits = digits.take_while(|byte| byte.is_ascii_digit()).count();
-        let right = digits == 1 || digits > 1 && bytes[sign] != b'0';
-        right.then(|| self.split(sign + digits))
+        let valid = digits == 1 || digits > 1 && bytes[sign] != b'0';
+        valid.then(|| self.split(sign + digits))
     }
 
     fn skip_spaces(&mut self) {
-        while let Some(rest) = self.0.strip_prefix(' ') {
-            self.0 = rest;
+        while let Some(unread) = self.0.strip_prefix(' ') {
+            self.0 = unread;
         }
     }
 
     fn split(&mut self, length: usize) -> &'a str {
-        let (taken, rest) = self.0.split_at(length);
-        self.0 = rest;
-        taken
+        let (consumed, unread) = self.0.split_at(length);
+        self.0 = unread;
+        consumed
     }
 }
 
-/// Bytes that stand for themselves in a JSON string (RFC 8259, section 7), as far as they
-/// are ASCII.
+/// ASCII bytes that a JSON string can contain without an escape (RFC 8259, section 7).
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0x20;
@@ -94,11 +94,11 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-fn text(literal: &str) -> Cow<'_, str> {
+fn unquote(literal: &str) -> Cow<'_, str> {
     Cow::Borrowed(&literal[1..literal.len() - 1])
 }
 
-/// A field that comes twice is for serde to refuse.
-fn once<T>(field: &mut Option<T>, value: T) -> Option<()> {
+/// Sets a field; `None` if it is already set, so that serde rejects the duplicate.
+fn set_once<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
 }

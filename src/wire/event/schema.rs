@@ -1,18 +1,18 @@
-//! The shape of a session event, for its JSON Schema.
+//! The JSON Schema of session events.
 //!
-//! Whatever fits the schema can be decoded; the decoder also takes `null` for what is
-//! absent. Byte counts have no counterpart in JSON Schema, which counts characters.
-#![expect(dead_code, reason = "only their schemas are used")]
+//! The decoder accepts every event that matches the schema, and also `null` for absent fields.
+//! Limits in bytes have no equivalent in JSON Schema, which counts characters.
+#![expect(dead_code, reason = "only the schemas of the types are used")]
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Something that happened in a user's session: one record of `session_logs`. Its key is
-/// the session id, its value this object. Fields that are not listed are ignored.
+/// An event in a user's session: the value of a record of `session_logs` whose key is the
+/// session id. Unknown fields are ignored.
 #[derive(JsonSchema)]
-#[schemars(extend(
+#[schemars(rename = "SessionEvent", extend(
     "if" = {
         "properties": { "event": { "enum": ["logout", "revoke"] } },
         "required": ["event"]
@@ -20,76 +20,76 @@ use serde::Serialize;
     "then" = { "anyOf": [{ "required": ["session_id"] }, { "required": ["user_id"] }] },
     "else" = { "required": ["session_id", "user_id"] }
 ))]
-pub struct SessionEvent {
-    /// Which session: unique among those that live at the same time, at most 512 bytes.
-    /// A `logout` or `revoke` without it is about every live session of the user.
+pub struct SessionEventSchema {
+    /// Session id: unique among live sessions, at most 512 bytes. A `logout` or `revoke`
+    /// without a session id ends every live session of the user.
     #[serde(default)]
-    session_id: Id,
-    /// Whose session it is: a number or a string of at most 512 bytes; comes out as it
-    /// went in. A `logout` or `revoke` of a session needs none.
+    session_id: IdSchema,
+    /// User id: a number or a string of at most 512 bytes; the terminal event carries it
+    /// unchanged. Optional in a `logout` or `revoke` with a session id.
     #[serde(default)]
-    user_id: UserId,
-    /// When it happened, by the clock of the application: RFC 3339 with any offset, or
-    /// whole milliseconds since 1970.
-    activity_timestamp: Time,
-    /// What happened.
+    user_id: UserIdSchema,
+    /// Time of the event, by the application's clock: RFC 3339 with any offset, or whole
+    /// milliseconds since 1970.
+    activity_timestamp: TimestampSchema,
+    /// Kind of the event.
     #[serde(default)]
-    event: Kind,
-    /// What is known of the session, such as its tenant or client. Policies match on it and
-    /// the terminal event carries it. Replaces what earlier events said; at most 1024 bytes
-    /// in all names and values.
+    event: EventKindSchema,
+    /// Attributes of the session, such as its tenant or client. Policies match on them and
+    /// the terminal event carries them. They replace the attributes of earlier events; at
+    /// most 1024 bytes in total, names and values.
     #[serde(default)]
-    attributes: Attributes,
+    attributes: AttributesSchema,
 }
 
 /// A session or user id.
 #[derive(Default, JsonSchema)]
 #[schemars(inline)]
-pub(in crate::wire) struct Id(#[schemars(length(min = 1, max = 512))] String);
+pub(in crate::wire) struct IdSchema(#[schemars(length(min = 1, max = 512))] String);
 
 /// A user id is a number or a string.
 #[derive(JsonSchema)]
 #[schemars(inline, untagged)]
-pub(in crate::wire) enum UserId {
-    /// The number's literal is kept, digit for digit.
+pub(in crate::wire) enum UserIdSchema {
+    /// The literal of a number is preserved digit for digit.
     Number(serde_json::Number),
     /// A string.
-    Text(Id),
+    Text(IdSchema),
 }
 
-impl Default for UserId {
+impl Default for UserIdSchema {
     fn default() -> Self {
-        Self::Text(Id::default())
+        Self::Text(IdSchema::default())
     }
 }
 
 /// A point in time.
 #[derive(JsonSchema)]
 #[schemars(inline, untagged)]
-enum Time {
+enum TimestampSchema {
     /// RFC 3339.
     Text(#[schemars(extend("format" = "date-time"))] String),
     /// Milliseconds since 1970, within the years 0 to 9999.
     Millis(#[schemars(range(min = -62_167_219_200_000_i64, max = 253_402_300_799_999_i64))] i64),
 }
 
-/// What happened.
+/// Kind of a session event.
 #[derive(Default, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-enum Kind {
-    /// The user did something: the idle timeout starts anew.
+enum EventKindSchema {
+    /// The user was active: restarts the idle timeout.
     #[default]
     Activity,
-    /// The user authenticated: starts the session, or restarts both clocks of a running one.
+    /// The user authenticated: starts the session, or restarts both timeouts of a live one.
     Login,
-    /// The user left: the session ends at once.
+    /// The user logged out: ends the session immediately.
     Logout,
-    /// An administrator ended it: the session ends at once.
+    /// An administrator revoked the session: ends it immediately.
     Revoke,
 }
 
-/// A flat map of strings.
+/// Flat map of strings.
 #[derive(Default, JsonSchema)]
 #[schemars(inline)]
-struct Attributes(BTreeMap<String, String>);
+struct AttributesSchema(BTreeMap<String, String>);

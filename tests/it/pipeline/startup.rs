@@ -97,7 +97,7 @@ spec: {idleTimeout: 0s}
 #[test]
 fn flags_that_make_no_sense_are_usage_errors() {
     for (flags, word) in [
-        (["--idle-timeout", "soon"], "write it like"),
+        (["--idle-timeout", "soon"], "use a format such as"),
         (["--idle-timeout", "0s"], "more than zero"),
         (["--delivery", "perhaps"], "exactly-once"),
         (["--group-protocol", "raft"], "classic"),

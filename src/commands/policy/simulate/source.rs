@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::replay::{Replay, Sample};
-use crate::commands::produce::lines::{Lines, Next};
+use crate::commands::produce::lines::{LineReader, NextLine};
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use crate::kafka::topics::{TopicAdmin, require};
@@ -21,7 +21,7 @@ const LINE: Duration = Duration::from_secs(1);
 /// Where the events come from.
 pub(super) enum Source {
     /// A file, or standard input.
-    Lines(Lines),
+    Lines(LineReader),
     /// The topic of session events.
     Topic {
         records: Receiver<TopicEvent>,
@@ -34,7 +34,7 @@ pub(super) enum Source {
 
 impl Source {
     pub(super) fn lines(path: &Path) -> anyhow::Result<Self> {
-        let lines = Lines::open(path);
+        let lines = LineReader::open(path);
         let lines =
             lines.with_context(|| format!("cannot read {}: check --from", path.display()))?;
         Ok(Self::Lines(lines))
@@ -68,13 +68,13 @@ impl Source {
         match self {
             Self::Lines(lines) => loop {
                 match lines.next(LINE)? {
-                    Next::Line(line) if line.is_blank() => {}
-                    Next::Line(line) => {
+                    NextLine::Line(line) if line.is_blank() => {}
+                    NextLine::Line(line) => {
                         replay.feed(0, &Sample::of_line(line.number, &line.bytes));
                         bar.inc(1);
                     }
-                    Next::Later => {}
-                    Next::End => break,
+                    NextLine::Pending => {}
+                    NextLine::End => break,
                 }
             },
             Self::Topic { mut records, .. } => loop {

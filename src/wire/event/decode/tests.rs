@@ -28,7 +28,7 @@ fn code_with(field: &str, literal: &str) -> &'static str {
 }
 
 #[test]
-fn the_smallest_event_is_complete() {
+fn a_minimal_event_is_decoded() {
     let value = br#"{"user_id": 123, "session_id": "abc123", "activity_timestamp": "2025-02-07T12:00:00Z"}"#;
     let decoded = decode(Some(value)).unwrap();
     let user = UserRef {
@@ -50,7 +50,7 @@ fn the_smallest_event_is_complete() {
 }
 
 #[test]
-fn what_needs_no_unescaping_is_borrowed() {
+fn strings_without_escapes_are_borrowed() {
     let value = minimal_with("user_id", r#""ann""#);
     let decoded = decode(Some(value.as_bytes())).unwrap();
     assert!(matches!(decoded.session, Some(Cow::Borrowed("abc123"))));
@@ -78,7 +78,7 @@ fn null_is_absent() {
 }
 
 #[test]
-fn every_kind_of_event_is_known_and_no_other() {
+fn only_the_four_kinds_of_events_are_accepted() {
     for (name, kind) in [
         ("activity", EventKind::Activity),
         ("login", EventKind::Login),
@@ -98,7 +98,7 @@ fn every_kind_of_event_is_known_and_no_other() {
 }
 
 #[test]
-fn whom_an_event_is_about_may_be_left_out_of_an_ending_alone() {
+fn only_logouts_and_revocations_may_omit_an_id() {
     let without = |field: &str, event: &str| {
         let mut value: serde_json::Value =
             serde_json::from_str(&minimal_with("event", &format!("{event:?}"))).unwrap();
@@ -126,7 +126,7 @@ fn whom_an_event_is_about_may_be_left_out_of_an_ending_alone() {
 }
 
 #[test]
-fn what_is_not_an_object_of_the_right_types_is_malformed() {
+fn values_other_than_objects_of_the_right_types_are_malformed() {
     for value in [
         "",
         " ",
@@ -162,7 +162,7 @@ fn what_is_not_an_object_of_the_right_types_is_malformed() {
 }
 
 #[test]
-fn what_is_not_utf8_is_malformed() {
+fn invalid_utf8_is_malformed() {
     for field in ["session_id", "user_id", "activity_timestamp", "event"] {
         let mut value = minimal_with(field, r#""???""#).into_bytes();
         for byte in &mut value {
@@ -175,7 +175,7 @@ fn what_is_not_utf8_is_malformed() {
 }
 
 #[test]
-fn a_record_without_a_value_is_told_apart() {
+fn a_record_without_a_value_has_its_own_code() {
     assert_eq!(decode(None).unwrap_err().code(), "no_value");
 }
 
@@ -213,7 +213,7 @@ fn attributes_are_bounded() {
 }
 
 #[test]
-fn user_ids_come_out_as_they_went_in() {
+fn user_ids_are_preserved() {
     for (literal, text, number) in [
         ("123", "123", true),
         ("-0", "-0", true),
@@ -237,7 +237,7 @@ fn user_ids_come_out_as_they_went_in() {
         let decoded = decode(Some(value.as_bytes())).unwrap();
         let expected = Some(UserRef { text, number });
         let Subject::Session { user, .. } = decoded.event().subject else {
-            panic!("{value} names a session");
+            panic!("{value} has a session id");
         };
         assert_eq!(user, expected, "{literal}");
     }
@@ -290,15 +290,15 @@ fn times_are_rfc_3339_or_milliseconds() {
 }
 
 #[test]
-fn usual_events_are_read_without_the_general_parser() {
-    for usual in [
+fn the_fast_path_parses_common_events() {
+    for common in [
         r#"{"user_id":123,"session_id":"abc123","activity_timestamp":"2025-02-07T12:00:00Z"}"#,
         r#"{ "session_id" : "", "user_id" : "ann" , "activity_timestamp" : -0, "event": "login" } "#,
         r#"{"event":"logout"}"#,
     ] {
-        let fields = fast_path::read(usual.as_bytes());
-        assert!(fields.is_some(), "{usual}");
-        assert_eq!(fields, read(usual.as_bytes()).ok(), "{usual}");
+        let fields = fast_path::parse(common.as_bytes());
+        assert!(fields.is_some(), "{common}");
+        assert_eq!(fields, parse(common.as_bytes()).ok(), "{common}");
     }
     for other in [
         r#"{"session_id":null}"#,
@@ -313,19 +313,19 @@ fn usual_events_are_read_without_the_general_parser() {
         r#"{"event":"login",}"#,
         r#"{"event":"login""#,
     ] {
-        assert_eq!(fast_path::read(other.as_bytes()), None, "{other}");
+        assert_eq!(fast_path::parse(other.as_bytes()), None, "{other}");
     }
 }
 
 proptest! {
     #[test]
-    fn any_bytes_give_an_event_or_an_error(value in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_decode_to_an_event_or_an_error(value in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(Some(&value));
     }
 
-    /// Whatever is cut out of or put into an event, it is an event or an error.
+    /// Removes bytes from an event and inserts others.
     #[test]
-    fn a_damaged_event_gives_an_event_or_an_error(
+    fn a_corrupted_event_decodes_to_an_event_or_an_error(
         at in 0..120_usize,
         removed in 0..8_usize,
         inserted in "[\"\\\\{}:,0-9a-z\u{0}é]{0,4}",
@@ -336,8 +336,8 @@ proptest! {
             let end = (start + removed).min(value.len());
             value.splice(start..end, inserted.bytes());
             let _ = decode(Some(&value));
-            if let Some(fields) = fast_path::read(&value) {
-                prop_assert_eq!(Ok(fields), read(&value), "both ways of reading agree");
+            if let Some(fields) = fast_path::parse(&value) {
+                prop_assert_eq!(Ok(fields), parse(&value), "the fast path and serde agree");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is going on, told in lines. Pure: whoever watches says what they saw and when.
+//! Counts observed events and describes them in lines of text. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,63 +9,66 @@ use crate::session::{EventKind, Timestamp};
 use crate::wire::terminal::{EndReason, SessionEnded};
 use crate::wire::time;
 
-/// How many endings are told one by one between two status lines.
-const TOLD: u32 = 8;
-/// How much of a session's id is shown, in characters.
-const SHORT: usize = 8;
+/// The maximum number of endings to describe between two status lines.
+const MAX_DESCRIBED: u32 = 8;
+/// The length of a shortened session id, in characters.
+const SHORT_ID_LENGTH: usize = 8;
 
-/// What has been seen so far.
+/// The totals of all observed events.
 #[derive(Debug, Default)]
-pub(super) struct Scene {
+pub(super) struct Narrator {
     events: u64,
     started: u64,
     live: BTreeSet<String>,
     ended: BTreeMap<&'static str, u64>,
-    /// What each live tracker last said of its partitions.
+    /// The description of each tracker's partitions.
     trackers: BTreeMap<String, String>,
-    told: u32,
+    described: u32,
 }
 
-impl Scene {
-    /// A session event was written.
+impl Narrator {
+    /// Counts a session event.
     pub(super) fn event(&mut self, session: &str, kind: EventKind) {
         self.events += 1;
-        let begins = matches!(kind, EventKind::Activity | EventKind::Login);
-        if begins && !self.live.contains(session) {
+        let starts_session = matches!(kind, EventKind::Activity | EventKind::Login);
+        if starts_session && !self.live.contains(session) {
             self.started += 1;
             self.live.insert(session.to_owned());
         }
     }
 
-    /// A terminal event was written; a line about it, unless there were too many.
+    /// Counts a terminal event; describes it unless [`MAX_DESCRIBED`] is reached.
     pub(super) fn ended(&mut self, ended: &SessionEnded) -> Option<String> {
         self.live.remove(&ended.session_id);
         *self.ended.entry(ended.reason.as_str()).or_default() += 1;
-        self.told += 1;
-        (self.told <= TOLD).then(|| {
-            let session: String = ended.session_id.chars().take(SHORT).collect();
+        self.described += 1;
+        (self.described <= MAX_DESCRIBED).then(|| {
+            let session: String = ended.session_id.chars().take(SHORT_ID_LENGTH).collect();
             let user = ended.user_id.as_ref().map_or("unknown", |user| user.get());
-            format!("session {session}… of user {user} ended: {}", why(ended))
+            format!(
+                "session {session}… of user {user} ended: {}",
+                describe_end(ended)
+            )
         })
     }
 
-    /// A process reported; a line about it if it is a tracker whose partitions changed.
+    /// Describes a process report if the partitions of a tracker changed.
     pub(super) fn report(&mut self, report: &ProcessReport) -> Option<String> {
         if report.role != "tracker" {
             return None;
         }
         if report.state == ProcessState::Stopped {
-            let gone = self.trackers.remove(&report.id);
-            return gone.map(|_| format!("{} left", report.id));
+            let removed = self.trackers.remove(&report.id);
+            return removed.map(|_| format!("{} stopped", report.id));
         }
-        let owned = partitions(report);
-        let before = self.trackers.insert(report.id.clone(), owned.clone());
-        (before.as_ref() != Some(&owned)).then(|| format!("{} {owned}", report.id))
+        let current = describe_partitions(report);
+        let previous = self.trackers.insert(report.id.clone(), current.clone());
+        (previous.as_ref() != Some(&current)).then(|| format!("{} {current}", report.id))
     }
 
-    /// Where things stand.
+    /// Returns a status line.
     pub(super) fn status(&mut self) -> String {
-        self.told = 0;
+        self.described = 0;
         format!(
             "{} events; {} sessions started, {} live, {}",
             self.events,
@@ -75,7 +78,7 @@ impl Scene {
         )
     }
 
-    /// What it all came to.
+    /// Returns the summary at the end of the demo.
     pub(super) fn summary(&self, elapsed: Duration) -> String {
         format!(
             "after {:.1} s: {} events of {} sessions, {}, {} still live",
@@ -97,14 +100,14 @@ impl Scene {
             .map(|(reason, count)| format!("{count} {reason}"));
         let reasons: Vec<_> = reasons.collect();
         if !reasons.is_empty() {
-            // Strings take everything.
+            // Writing to a string cannot fail.
             let _infallible = write!(text, " ({})", reasons.join(", "));
         }
         text
     }
 }
 
-fn why(ended: &SessionEnded) -> String {
+fn describe_end(ended: &SessionEnded) -> String {
     let reason = ended.reason.as_str();
     let parse = |at: &Option<String>| at.as_deref().and_then(time::parse);
     let end = time::parse(&ended.ended_at).unwrap_or_default();
@@ -125,22 +128,22 @@ fn why(ended: &SessionEnded) -> String {
     }
 }
 
-/// `has partitions 0, 2 (reading its state: 2)`
-fn partitions(report: &ProcessReport) -> String {
+/// `has partitions 0, 2 (restoring: 2)`
+fn describe_partitions(report: &ProcessReport) -> String {
     let numbers = |restoring_only: bool| {
         let all = report.assignments.iter();
-        let mut chosen: Vec<_> = all
+        let mut numbers: Vec<_> = all
             .filter(|assignment| assignment.restoring || !restoring_only)
             .map(|assignment| assignment.partition)
             .collect();
-        chosen.sort_unstable();
-        let chosen: Vec<_> = chosen.iter().map(ToString::to_string).collect();
-        chosen.join(", ")
+        numbers.sort_unstable();
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        numbers.join(", ")
     };
     match (numbers(false), numbers(true)) {
         (all, _) if all.is_empty() => "has no partitions".to_owned(),
         (all, restoring) if restoring.is_empty() => format!("has partitions {all}"),
-        (all, restoring) => format!("has partitions {all} (reading its state: {restoring})"),
+        (all, restoring) => format!("has partitions {all} (restoring: {restoring})"),
     }
 }
 
@@ -181,28 +184,28 @@ mod tests {
 
     #[test]
     fn sessions_are_counted_from_their_start_to_their_end() {
-        let mut scene = Scene::default();
-        scene.event("a", EventKind::Login);
-        scene.event("a", EventKind::Activity);
-        scene.event("b", EventKind::Activity);
-        scene.event("unknown", EventKind::Logout);
+        let mut narrator = Narrator::default();
+        narrator.event("a", EventKind::Login);
+        narrator.event("a", EventKind::Activity);
+        narrator.event("b", EventKind::Activity);
+        narrator.event("unknown", EventKind::Logout);
         assert_eq!(
-            scene.status(),
+            narrator.status(),
             "4 events; 2 sessions started, 2 live, 0 ended"
         );
-        scene.ended(&ended("a", "idle_timeout", &json!(1)));
-        scene.ended(&ended("unknown", "logout", &json!(2)));
+        narrator.ended(&ended("a", "idle_timeout", &json!(1)));
+        narrator.ended(&ended("unknown", "logout", &json!(2)));
         // The same id again is a new session.
-        scene.event("a", EventKind::Activity);
+        narrator.event("a", EventKind::Activity);
         assert_eq!(
-            scene.summary(Duration::from_millis(1_500)),
+            narrator.summary(Duration::from_millis(1_500)),
             "after 1.5 s: 5 events of 3 sessions, 2 ended (1 idle_timeout, 1 logout), 2 still live"
         );
     }
 
     #[test]
-    fn an_ending_says_why() {
-        let mut scene = Scene::default();
+    fn an_ending_is_described_with_its_reason() {
+        let mut narrator = Narrator::default();
         for (reason, user, line) in [
             (
                 "idle_timeout",
@@ -222,35 +225,55 @@ mod tests {
         ] {
             let ended = ended("0123456789", reason, &user);
             assert_eq!(
-                scene.ended(&ended),
+                narrator.ended(&ended),
                 Some(format!("session 01234567… {line}"))
             );
         }
     }
 
     #[test]
-    fn too_many_endings_are_only_counted_until_the_next_status() {
-        let mut scene = Scene::default();
-        let tell = |scene: &mut Scene| scene.ended(&ended("a", "logout", &json!(1))).is_some();
-        let told: u32 = (0..2 * TOLD).map(|_| u32::from(tell(&mut scene))).sum();
-        assert_eq!(told, TOLD);
-        assert!(scene.status().contains(&format!("{} ended", 2 * TOLD)));
-        assert!(tell(&mut scene));
+    fn endings_beyond_the_limit_are_only_counted_until_the_next_status() {
+        let mut narrator = Narrator::default();
+        let describe =
+            |narrator: &mut Narrator| narrator.ended(&ended("a", "logout", &json!(1))).is_some();
+        let described: u32 = (0..2 * MAX_DESCRIBED)
+            .map(|_| u32::from(describe(&mut narrator)))
+            .sum();
+        assert_eq!(described, MAX_DESCRIBED);
+        assert!(
+            narrator
+                .status()
+                .contains(&format!("{} ended", 2 * MAX_DESCRIBED))
+        );
+        assert!(describe(&mut narrator));
     }
 
     #[test]
-    fn partitions_are_told_when_they_change() {
-        let mut scene = Scene::default();
-        let mut see = |role, state, partitions| scene.report(&report(role, state, partitions));
-        let told = |text: &str| Some(format!("it {text}"));
-        assert_eq!(see("handler", "running", &[]), None);
-        assert_eq!(see("tracker", "running", &[]), told("has no partitions"));
-        let reading = told("has partitions 0, 2 (reading its state: 2)");
-        assert_eq!(see("tracker", "running", &[(2, true), (0, false)]), reading);
-        assert_eq!(see("tracker", "running", &[(0, false), (2, true)]), None);
-        let all = told("has partitions 0, 2");
-        assert_eq!(see("tracker", "running", &[(0, false), (2, false)]), all);
-        assert_eq!(see("tracker", "stopped", &[]), told("left"));
-        assert_eq!(see("tracker", "stopped", &[]), None);
+    fn partitions_are_described_when_they_change() {
+        let mut narrator = Narrator::default();
+        let mut report_line =
+            |role, state, partitions| narrator.report(&report(role, state, partitions));
+        let line = |text: &str| Some(format!("it {text}"));
+        assert_eq!(report_line("handler", "running", &[]), None);
+        assert_eq!(
+            report_line("tracker", "running", &[]),
+            line("has no partitions")
+        );
+        let restoring = line("has partitions 0, 2 (restoring: 2)");
+        assert_eq!(
+            report_line("tracker", "running", &[(2, true), (0, false)]),
+            restoring
+        );
+        assert_eq!(
+            report_line("tracker", "running", &[(0, false), (2, true)]),
+            None
+        );
+        let all = line("has partitions 0, 2");
+        assert_eq!(
+            report_line("tracker", "running", &[(0, false), (2, false)]),
+            all
+        );
+        assert_eq!(report_line("tracker", "stopped", &[]), line("stopped"));
+        assert_eq!(report_line("tracker", "stopped", &[]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The Kafka of the demo: one inside the process, or one that is there already.
+//! The Kafka cluster of the demo: embedded or existing.
 
 use std::mem::ManuallyDrop;
 
@@ -8,23 +8,22 @@ use rdkafka::producer::DefaultProducerContext;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{Layout, TopicAdmin, catalogue, plan};
 
-/// Put before all names on a Kafka that others may use: the demo's trackers must never
-/// come near real sessions.
+/// The default prefix of names on an existing cluster, so that the demo never touches the
+/// topics of another installation.
 const PREFIX: &str = "demo-";
 
-/// Where the demo's topics are.
-pub(super) struct Broker {
-    /// How to reach it.
+/// The Kafka cluster with the demo's topics.
+pub(super) struct DemoCluster {
     pub(super) global: GlobalArgs,
-    /// How many partitions the topic of session events has.
+    /// Partitions of the topic of session events.
     pub(super) partitions: i32,
-    /// Keeps the embedded broker alive for as long as the process lives: threads of the
-    /// roles may talk to it to the last.
+    /// Keeps the embedded broker alive until the process exits, because threads of the roles
+    /// may use it until then.
     embedded: Option<ManuallyDrop<MockCluster<'static, DefaultProducerContext>>>,
 }
 
-impl Broker {
-    /// The Kafka that the flags name, or else one that is started here; with the topics.
+impl DemoCluster {
+    /// Creates the topics on the cluster that the flags name, or on a new embedded broker.
     pub(super) async fn start(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Self> {
         if global.connection.bootstrap_servers.is_some() {
             existing(global, layout).await
@@ -33,12 +32,12 @@ impl Broker {
         }
     }
 
-    /// Whether it ends with this process, and all that it holds with it.
+    /// Whether the broker runs in this process and loses its records at exit.
     pub(super) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }
 
-    /// The flags with which another process joins in.
+    /// Returns the flags for other processes to connect to this cluster.
     pub(super) fn flags(&self) -> String {
         let bootstrap = self.global.connection.bootstrap_servers();
         match self.global.topics.topic_prefix.as_str() {
@@ -48,8 +47,8 @@ impl Broker {
     }
 }
 
-async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
-    let global = apart(global);
+async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<DemoCluster> {
+    let global = with_prefix(global);
     let topics = global.topics.topics();
     let admin = TopicAdmin::new(&global.connection.client_config()?)?;
     let existing = admin.existing(&topics.all()).await?;
@@ -61,15 +60,15 @@ async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker>
         .map(|step| &step.spec)
         .collect();
     admin.create(&missing, -1).await?;
-    Ok(Broker {
+    Ok(DemoCluster {
         global,
         partitions: layout.checkpoint,
         embedded: None,
     })
 }
 
-/// The same flags with names of the demo's own.
-fn apart(global: &GlobalArgs) -> GlobalArgs {
+/// Adds [`PREFIX`] unless the flags set a prefix.
+fn with_prefix(global: &GlobalArgs) -> GlobalArgs {
     let mut global = global.clone();
     if global.topics.topic_prefix.is_empty() {
         PREFIX.clone_into(&mut global.topics.topic_prefix);
@@ -77,19 +76,19 @@ fn apart(global: &GlobalArgs) -> GlobalArgs {
     global
 }
 
-/// The broker that librdkafka has for its own tests: in memory, on this machine only. It
-/// knows groups and idempotent producers; its transactions promise nothing.
-fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<Broker> {
+/// Starts librdkafka's mock broker: in memory, on loopback. It supports groups and idempotent
+/// producers; its transactions guarantee nothing.
+fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<DemoCluster> {
     let cluster = MockCluster::new(1)?;
     for topic in catalogue(&global.topics.topics(), layout) {
         cluster.create_topic(&topic.name, topic.partitions, 1)?;
     }
     let mut global = global.clone();
     global.connection.bootstrap_servers = Some(cluster.bootstrap_servers());
-    // It answers a fetch when the time is up, not when there is something to tell.
+    // The mock broker responds to a fetch after the wait only, not as soon as records arrive.
     let fetch_wait = ("fetch.wait.max.ms".to_owned(), "50".to_owned());
     global.connection.properties.insert(0, fetch_wait);
-    Ok(Broker {
+    Ok(DemoCluster {
         global,
         partitions: layout.partitions,
         embedded: Some(ManuallyDrop::new(cluster)),
@@ -103,13 +102,13 @@ mod tests {
     use clap::Parser;
 
     #[test]
-    fn on_a_kafka_of_others_all_names_are_the_demos_own() {
+    fn all_names_on_an_existing_cluster_have_a_prefix() {
         for (flags, prefix) in [
             (["demo", "-b", "kafka:9092"].as_slice(), "demo-"),
             (&["demo", "--topic-prefix", "mine-"], "mine-"),
         ] {
             let flags = ["sundown"].iter().chain(flags);
-            let global = apart(&Cli::parse_from(flags).global);
+            let global = with_prefix(&Cli::parse_from(flags).global);
             let names = global.topics.topics();
             assert!(names.all().iter().all(|name| name.starts_with(prefix)));
             assert!(

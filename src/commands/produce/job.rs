@@ -1,4 +1,4 @@
-//! From the source to the topic, at the pace asked for, until the end.
+//! Writes the events of a source to the topic, at the requested rate.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,58 +6,56 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use tokio_util::sync::CancellationToken;
 
-use super::source::{Next, Source};
+use super::source::{EventSource, NextEvent};
 use crate::clock::Clock;
 use crate::demo::pace::Pace;
 use crate::kafka::event_writer::{EventWriter, WriteError};
 use crate::output;
 use crate::session::Span;
 
-/// How long nothing is looked at, at most, while there is nothing to do.
-const NAP: Duration = Duration::from_millis(20);
-/// How often delivery reports are looked at while there is much to do.
-const REPORTS_EVERY: u64 = 64;
-/// How many refused lines are told of.
-const MAX_TOLD: u64 = 20;
+/// The longest wait between checks of the source and the limits.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// Events between polls for delivery reports under load.
+const EVENTS_PER_POLL: u64 = 64;
+/// The maximum number of rejected lines to report.
+const MAX_REPORTED: u64 = 20;
 
-/// What it takes to write events.
-pub(super) struct Run {
+pub(super) struct ProduceJob {
     pub(super) writer: EventWriter,
-    /// Made at the start: its elapsed time is the run's.
+    /// Started with the job: its elapsed time bounds the job.
     pub(super) clock: Clock,
     pub(super) pace: Pace,
-    /// The most events to write.
+    /// The maximum number of events.
     pub(super) events: Option<u64>,
-    /// The longest time to write.
+    /// The maximum duration.
     pub(super) duration: Option<Span>,
     pub(super) stop: CancellationToken,
 }
 
-/// What was written.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Summary {
+pub(super) struct ProduceSummary {
     pub(super) events: u64,
-    /// Of how many sessions, if known.
+    /// The number of sessions, if known.
     pub(super) sessions: Option<u64>,
-    /// Lines that were not written.
-    pub(super) refused: u64,
+    /// The number of lines not written.
+    pub(super) rejected: u64,
     pub(super) elapsed: Duration,
 }
 
-impl Run {
-    /// Writes until the source, the limits or the user say stop; then waits until
-    /// everything is written.
-    pub(super) fn until_end(&self, mut source: Source) -> anyhow::Result<Summary> {
+impl ProduceJob {
+    /// Writes until the source ends, a limit is reached or the job is cancelled; then waits
+    /// for the delivery of all events.
+    pub(super) fn run(&self, mut source: EventSource) -> anyhow::Result<ProduceSummary> {
         let bar = output::progress::of_events(self.events);
-        let mut summary = Summary::default();
-        while self.goes_on(&summary) {
+        let mut summary = ProduceSummary::default();
+        while self.should_continue(&summary) {
             let wait = self.pace.wait(summary.events, self.clock.elapsed());
             if !wait.is_zero() {
-                self.writer.wait(wait.min(NAP));
+                self.writer.wait(wait.min(IDLE_WAIT));
                 continue;
             }
             match source.next(self.clock.wall())? {
-                Next::Event {
+                NextEvent::Event {
                     target,
                     value,
                     line,
@@ -65,19 +63,19 @@ impl Run {
                     Ok(()) => {
                         summary.events += 1;
                         bar.inc(1);
-                        if summary.events.is_multiple_of(REPORTS_EVERY) {
+                        if summary.events.is_multiple_of(EVENTS_PER_POLL) {
                             self.writer.wait(Duration::ZERO);
                         }
                     }
                     Err(error @ WriteError::TooLarge(_)) => {
-                        refuse(&mut summary, &bar, line, &error);
+                        reject(&mut summary, &bar, line, &error);
                     }
                     Err(error) => return Err(error.into()),
                 },
-                Next::Refused { line, reason } => refuse(&mut summary, &bar, line, &reason),
-                Next::Skip => {}
-                Next::Later => self.writer.wait(NAP),
-                Next::End => break,
+                NextEvent::Rejected { line, reason } => reject(&mut summary, &bar, line, &reason),
+                NextEvent::Blank => {}
+                NextEvent::Pending => self.writer.wait(IDLE_WAIT),
+                NextEvent::End => break,
             }
         }
         self.writer.flush()?;
@@ -87,7 +85,7 @@ impl Run {
         Ok(summary)
     }
 
-    fn goes_on(&self, summary: &Summary) -> bool {
+    fn should_continue(&self, summary: &ProduceSummary) -> bool {
         let in_time = |limit: Span| {
             self.clock.elapsed().as_millis() < limit.as_millis().cast_unsigned().into()
         };
@@ -97,19 +95,19 @@ impl Run {
     }
 }
 
-fn refuse(summary: &mut Summary, bar: &ProgressBar, line: u64, reason: &dyn fmt::Display) {
-    summary.refused += 1;
+fn reject(summary: &mut ProduceSummary, bar: &ProgressBar, line: u64, reason: &dyn fmt::Display) {
+    summary.rejected += 1;
     bar.suspend(|| {
-        if summary.refused <= MAX_TOLD {
-            output::note(format_args!("line {line} is refused: {reason}"));
-        } else if summary.refused == MAX_TOLD + 1 {
-            output::note("more lines are refused");
+        if summary.rejected <= MAX_REPORTED {
+            output::note(format_args!("line {line} rejected: {reason}"));
+        } else if summary.rejected == MAX_REPORTED + 1 {
+            output::note("further rejected lines are not shown");
         }
     });
 }
 
 /// `wrote 1000 events of 120 sessions in 10.0 s (100 events/s)`
-impl fmt::Display for Summary {
+impl fmt::Display for ProduceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.elapsed.as_secs_f64();
         write!(f, "wrote {} events", self.events)?;
@@ -119,8 +117,8 @@ impl fmt::Display for Summary {
         #[expect(clippy::cast_precision_loss, reason = "shown without decimals")]
         let rate = self.events as f64 / seconds.max(0.001);
         write!(f, " in {seconds:.1} s ({rate:.0} events/s)")?;
-        if self.refused > 0 {
-            write!(f, ", refused {} lines", self.refused)?;
+        if self.rejected > 0 {
+            write!(f, ", rejected {} lines", self.rejected)?;
         }
         Ok(())
     }
