@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench drain                       3 M events, 6 and 60 a session
 //!     cargo bench --bench drain -- --events 500000 --rounds 1
+//!     cargo bench --bench drain -- --baseline OLD     also with the tracker of another binary
 //!
 //! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP. Both
 //! read the same topic on the same machine, so their ratio means something; the
@@ -29,7 +30,7 @@ mod installation;
 mod kafka;
 
 use drained::Watch;
-use installation::{Installation, cpu_seconds, flag, memory_mib};
+use installation::{Installation, cpu_seconds, flag, memory_mib, text_flag};
 
 const PARTITIONS: u64 = 3;
 
@@ -49,10 +50,14 @@ fn main() {
     for per_session in [6, 60] {
         let installation = Installation::new(&bootstrap, &format!("drain-{per_session}"));
         fill(&installation, events, per_session);
-        let (mut bare, mut tracker) = (Vec::new(), Vec::new());
+        let baseline = text_flag("--baseline").map(|binary| installation.with_binary(&binary));
+        let (mut bare, mut tracker, mut older) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds {
             bare.push(drain_bare(&installation, events));
-            tracker.push(drain_tracker(&installation, round));
+            tracker.push(drain_tracker(&installation, &format!("round-{round}")));
+            if let Some(baseline) = &baseline {
+                older.push(drain_tracker(baseline, &format!("baseline-{round}")));
+            }
         }
         let (bare, tracker) = (median(bare), median(tracker));
         let ratio = bare.seconds / tracker.seconds;
@@ -64,6 +69,17 @@ fn main() {
             events,
             ratio,
         );
+        if baseline.is_some() {
+            let older = median(older);
+            let ratio = bare.seconds / older.seconds;
+            row(
+                per_session,
+                "tracker of the baseline",
+                &older,
+                events,
+                ratio,
+            );
+        }
     }
 }
 
@@ -138,17 +154,16 @@ fn drain_bare(installation: &Installation, events: u64) -> Drain {
 }
 
 /// From the moment the tracker may read until the last offset is committed.
-fn drain_tracker(installation: &Installation, round: u64) -> Drain {
-    let group = format!("round-{round}");
+fn drain_tracker(installation: &Installation, group: &str) -> Drain {
     // Each round starts from nothing.
-    let checkpoint = format!("checkpoint-{round}");
+    let checkpoint = format!("checkpoint-{group}");
     let partitions = PARTITIONS.to_string();
     let own = ["--checkpoint-topic", &checkpoint];
     installation.run(&[&["topics", "create", "--partitions", &partitions], &own[..]].concat());
-    let tracker = installation.tracker(&[&["--group", &group], &own[..]].concat());
+    let tracker = installation.tracker(&[&["--group", group], &own[..]].concat());
     tracker.await_lines(1, "\"restored\"");
     let start = Instant::now();
-    Watch::new(installation, &group, PARTITIONS).await_drained();
+    Watch::new(installation, group, PARTITIONS).await_drained();
     let seconds = start.elapsed().as_secs_f64();
     let drain = Drain {
         seconds,

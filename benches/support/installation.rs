@@ -15,10 +15,18 @@ pub fn flag(name: &str, default: u64) -> u64 {
     value.map_or(default, |value| value.parse().expect("a number"))
 }
 
+/// The text of a flag of the benchmark.
+pub fn text_flag(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1)
+}
+
 /// Topics with a prefix of their own on a Kafka.
+#[derive(Clone)]
 pub struct Installation {
     pub bootstrap: String,
     pub prefix: String,
+    binary: String,
 }
 
 impl Installation {
@@ -27,6 +35,15 @@ impl Installation {
         Self {
             bootstrap: bootstrap.to_owned(),
             prefix: format!("{name}-{}-", std::process::id()),
+            binary: SUNDOWN.to_owned(),
+        }
+    }
+
+    /// The same topics, with processes of another build.
+    pub fn with_binary(&self, binary: &str) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            ..self.clone()
         }
     }
 
@@ -35,7 +52,7 @@ impl Installation {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(SUNDOWN);
+        let mut command = Command::new(&self.binary);
         command.envs([
             ("SUNDOWN_BOOTSTRAP_SERVERS", &self.bootstrap),
             ("SUNDOWN_TOPIC_PREFIX", &self.prefix),
