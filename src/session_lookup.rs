@@ -1,11 +1,11 @@
-//! Finding live sessions: the trackers that own them answer on their admin ports.
+//! Lookup of live sessions through the admin ports of the trackers that own them.
 //!
 //! | part | file |
 //! |---|---|
-//! | which tracker has which partition | `session_lookup/owners.rs` |
-//! | asking them | `session_lookup/search.rs` |
+//! | which tracker owns which partition | `session_lookup/owners.rs` |
+//! | requests to trackers | `session_lookup/search.rs` |
 //!
-//! The tracker's side is `tracker/desk.rs`.
+//! The tracker's side is `tracker/queries.rs`.
 
 pub mod owners;
 pub mod search;
@@ -22,9 +22,9 @@ use crate::session::{LiveSession, Reason};
 use crate::wire::terminal::{EndReason, PolicyRef, user_literal};
 use crate::wire::time;
 
-/// The most sessions that one tracker tells of at once.
+/// The most sessions in one response.
 pub const MAX_SESSIONS: usize = 100;
-/// Where trackers answer.
+/// The path on the trackers' admin ports.
 pub const PATH: &str = "/sessions";
 
 /// The token of trackers' admin ports.
@@ -48,10 +48,10 @@ impl AdminTokenArgs {
     }
 }
 
-/// Which sessions: what stands behind `/sessions?`.
+/// The query string of `/sessions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Query {
+pub struct LookupQuery {
     /// The one of this id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
@@ -63,9 +63,9 @@ pub struct Query {
     pub string: bool,
 }
 
-/// What a tracker answers.
+/// A tracker's response.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Answer {
+pub struct LookupResponse {
     /// The sessions found, up to [`MAX_SESSIONS`].
     pub sessions: Vec<FoundSession>,
     /// Whether there are more than these.

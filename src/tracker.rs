@@ -60,25 +60,25 @@ use policies::PolicySource;
 use queries::http::Gate;
 use worker::TrackerWorker;
 
-/// How long to wait before the brokers are asked again for the right to write.
-const RETRY: Duration = Duration::from_secs(2);
+/// How long to wait before the next attempt to take over the transactional id.
+const COMMITTER_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs a tracker until `stop`.
 ///
 /// # Errors
-/// What keeps it from starting, or from going on, with the remedy.
+/// If the tracker cannot start or cannot continue.
 pub async fn run(
     global: &GlobalArgs,
     args: &TrackerArgs,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let clock = Clock::default();
-    let health = unready();
+    let health = not_ready();
     let registry = crate::metrics::registry("tracker", &health)?;
     certificates::register(&registry, &global.connection)?;
     let metrics = TrackerMetrics::new(&registry)?;
     let token = args.admin_token.read()?;
-    let (handle, executor) = queries::open();
+    let (handle, executor) = queries::channel();
     let server = admin::start_with(&args.admin, health.clone(), registry, |address| {
         queries::http::router(handle, Gate::new(token, address))
     })
@@ -87,16 +87,16 @@ pub async fn run(
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
-    // What is wrong with the command line is told before anything is waited for.
+    // Opened first, so that an invalid file is reported before the tracker waits for brokers.
     let policies = PolicySource::open(args)?;
-    let (admin, more) = (TopicAdmin::new(&config)?, Some(topics.policies.as_str()));
-    let ask = || require_for_tracker(&admin, &topics, more);
-    let Some(source) = wait_for_topics(&health, &stop, ask).await? else {
+    let admin = TopicAdmin::new(&config)?;
+    let require = || require_for_tracker(&admin, &topics, Some(topics.policies.as_str()));
+    let Some(source) = wait_for_topics(&health, &stop, require).await? else {
         return Ok(());
     };
-    tell_whose_times(source.timestamps, &topics.session_logs);
+    log_timestamp_type(source.timestamps, &topics.session_logs);
     let group = global.topics.prefixed(&args.group);
-    let rules = policies.start(&with_group_id(&config, &group), &topics, &metrics, &stop)?;
+    let receivers = policies.start(&with_group_id(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
     let transactional_id = format!("{group}-{}", identity.id);
@@ -104,7 +104,7 @@ pub async fn run(
     let worker = move || -> anyhow::Result<()> {
         let group_config = group_config(&config, &args, &group);
         let member = Member::new(group_config.clone(), &topics.session_logs, clock)?;
-        let make = || {
+        let create = || {
             Committer::new(
                 producer.clone(),
                 args.delivery,
@@ -113,16 +113,21 @@ pub async fn run(
                 Arc::clone(member.consumer()),
             )
         };
-        let Some(committer) = start_writing(make, &health, &stop)? else {
+        let Some(committer) = create_committer(create, &health, &stop)? else {
             return Ok(());
         };
         let parts = Parts {
-            commits: CommitThread::start(committer, clock)?,
-            restores: RestorePool::start(&group_config, &topics, clock, &stop)?,
-            ends: EndOffsetWatch::start(config, topics.session_logs.clone(), clock, stop.clone())?,
+            commits: CommitThread::start(committer, clock, metrics.clone())?,
+            restores: RestorePool::start(&group_config, &topics, clock, &metrics, &stop)?,
+            end_offsets: EndOffsetWatch::start(
+                config,
+                topics.session_logs.clone(),
+                clock,
+                stop.clone(),
+            )?,
             reporter: Reporter::new(producer, &topics.processes, clock)?,
-            policies: rules.policies,
-            pauses: rules.pauses,
+            policies: receivers.policies,
+            pauses: receivers.pauses,
             consumer: Arc::clone(member.consumer()),
         };
         member.consumer().subscribe()?;
@@ -139,21 +144,21 @@ pub async fn run(
     tokio::task::spawn_blocking(worker).await?
 }
 
-fn tell_whose_times(timestamps: TimestampType, topic: &str) {
+fn log_timestamp_type(timestamps: TimestampType, topic: &str) {
     match timestamps {
         TimestampType::LogAppendTime => tracing::info!(
             topic,
-            "LogAppendTime: sessions also end while the tracker catches up"
+            "LogAppendTime: sessions end even while the tracker catches up"
         ),
         TimestampType::CreateTime => tracing::info!(
             topic,
-            "CreateTime: while the tracker catches up, only endings that a later event proves are written"
+            "CreateTime: while the tracker catches up, only sessions whose end a later event proves end"
         ),
     }
 }
 
-/// Not ready yet, each reason by its name.
-fn unready() -> Health {
+/// Returns the health of a tracker that starts, with its conditions.
+fn not_ready() -> Health {
     let health = Health::default();
     health.set_not_ready("kafka", "looking for the topics");
     health.set_not_ready(
@@ -161,35 +166,36 @@ fn unready() -> Health {
         "waiting for the consumer group to assign partitions",
     );
     health.set_not_ready("policies", "reading the policies");
-    health.set_not_ready("pauses", "reading which partitions are paused");
+    health.set_not_ready("pauses", "reading the paused partitions");
     health.set_not_ready(
         "clock",
-        "waiting for the first process report to be acknowledged",
+        "waiting for the brokers to acknowledge the first process report",
     );
     health
 }
 
-/// Takes over the transactional id, as soon as the brokers let it; `None` if told to stop before.
-fn start_writing(
-    make: impl Fn() -> Result<Committer, CommitError>,
+/// Creates a committer, retrying until the brokers hand over the transactional id; `None` if
+/// stopped before.
+fn create_committer(
+    create: impl Fn() -> Result<Committer, CommitError>,
     health: &Health,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Committer>> {
     loop {
-        match make() {
+        match create() {
             Ok(committer) => {
                 health.set_ready("writing");
                 return Ok(Some(committer));
             }
-            Err(error) if error.is_of_configuration() => {
-                return Err(error).context("cannot start writing");
+            Err(error) if error.is_configuration() => {
+                return Err(error).context("cannot create the producer");
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot start writing; trying again");
+                tracing::warn!(%error, "cannot take over the transactional id; retrying");
                 health.set_not_ready("writing", error.to_string());
             }
         }
-        let wait = async { tokio::time::timeout(RETRY, stop.cancelled()).await };
+        let wait = async { tokio::time::timeout(COMMITTER_RETRY_INTERVAL, stop.cancelled()).await };
         if Handle::current().block_on(wait).is_ok() {
             return Ok(None);
         }
@@ -203,7 +209,7 @@ fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> Clien
         protocol: args.group_protocol,
         session_timeout: Duration::from_millis(timeout),
         prefetch_kib: 64 * 1024,
-        // Whoever goes on elsewhere has not read what was in between.
+        // A tracker that continued at another offset would skip events.
         offset_reset: "error",
     };
     member_config(config, &member)

@@ -15,7 +15,7 @@ use sundown::kafka::ConnectionArgs;
 use sundown::metrics::{certificates, registry};
 use sundown::processes::ActivePolicy;
 use sundown::session::{Span, Timestamp};
-use sundown::tracker::metrics::{LivePartition, PartitionState, TrackerMetrics};
+use sundown::tracker::metrics::{AssignedPartition, LivePartition, TrackerMetrics};
 use tempfile::NamedTempFile;
 
 const PAGE: &str = "docs/metrics.md";
@@ -124,14 +124,14 @@ fn tracker() -> Registry {
     registry
 }
 
-fn live(number: i32) -> PartitionState {
+fn live(number: i32) -> AssignedPartition {
     let live = LivePartition {
         sessions: 1,
         unread: 0,
         watermark: Timestamp::from_millis(1),
         paused: false,
     };
-    PartitionState {
+    AssignedPartition {
         number,
         live: Some(live),
     }

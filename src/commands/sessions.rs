@@ -8,7 +8,7 @@ use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, Format, OutputArgs, table};
 use crate::session_lookup::search::{Findings, Gap, Searcher};
-use crate::session_lookup::{AdminTokenArgs, FoundSession, Query};
+use crate::session_lookup::{AdminTokenArgs, FoundSession, LookupQuery};
 
 /// Subcommands of `sundown sessions`.
 #[derive(Subcommand, Debug)]
@@ -67,9 +67,9 @@ pub fn run(command: &SessionsCommand, global: &GlobalArgs) -> anyhow::Result<()>
 }
 
 async fn get(args: &GetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let query = Query {
+    let query = LookupQuery {
         session: Some(args.session.clone()),
-        ..Query::default()
+        ..LookupQuery::default()
     };
     let found = find(&query, &args.common, global).await?;
     let Some(session) = found.sessions.first() else {
@@ -84,10 +84,10 @@ async fn get(args: &GetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 }
 
 async fn list(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let query = Query {
+    let query = LookupQuery {
         user: Some(args.user.clone()),
         string: args.string,
-        ..Query::default()
+        ..LookupQuery::default()
     };
     let found = find(&query, &args.common, global).await?;
     if found.sessions.is_empty() {
@@ -108,7 +108,11 @@ async fn list(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn find(query: &Query, args: &CommonArgs, global: &GlobalArgs) -> anyhow::Result<Findings> {
+async fn find(
+    query: &LookupQuery,
+    args: &CommonArgs,
+    global: &GlobalArgs,
+) -> anyhow::Result<Findings> {
     let searcher = Searcher::new(args.token.read()?)?;
     let config = global.connection.client_config()?;
     let topics = global.topics.topics();

@@ -9,7 +9,7 @@ use reqwest::Client;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::owners::Tracker;
-use super::{Answer, FoundSession, PATH, Query};
+use super::{FoundSession, LookupQuery, LookupResponse, PATH};
 use crate::http::client;
 use crate::http::token::Token;
 use crate::wire::partitioner::murmur2_partition;
@@ -100,7 +100,7 @@ impl Searcher {
     /// partitions; those that no tracker has are a gap.
     pub async fn find(
         &self,
-        query: &Query,
+        query: &LookupQuery,
         trackers: &[Tracker],
         partition_count: i32,
     ) -> Findings {
@@ -121,7 +121,7 @@ impl Searcher {
         findings
     }
 
-    async fn ask_all(&self, query: &Query, trackers: &[&Tracker]) -> Findings {
+    async fn ask_all(&self, query: &LookupQuery, trackers: &[&Tracker]) -> Findings {
         // Not a `map`: the compiler cannot tell that such a closure's future may move.
         let mut asked = Vec::with_capacity(trackers.len());
         for tracker in trackers {
@@ -135,7 +135,7 @@ impl Searcher {
         findings
     }
 
-    async fn ask(&self, query: &Query, tracker: &Tracker) -> Findings {
+    async fn ask(&self, query: &LookupQuery, tracker: &Tracker) -> Findings {
         match self.answer(query, tracker).await {
             Ok(answer) => {
                 let partitions = answer.partitions.iter().filter(|one| one.restoring);
@@ -157,7 +157,7 @@ impl Searcher {
         }
     }
 
-    async fn answer(&self, query: &Query, tracker: &Tracker) -> Result<Answer, Gap> {
+    async fn answer(&self, query: &LookupQuery, tracker: &Tracker) -> Result<LookupResponse, Gap> {
         let mut request = self.client.get(url(query, &tracker.admin));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.secret());
@@ -202,7 +202,7 @@ impl Serialize for Gap {
     }
 }
 
-fn url(query: &Query, admin: &str) -> String {
+fn url(query: &LookupQuery, admin: &str) -> String {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     for (name, value) in [("session", &query.session), ("user", &query.user)] {
         if let Some(value) = value {
@@ -253,9 +253,9 @@ mod tests {
 
     #[test]
     fn ids_of_any_form_fit_into_the_question() {
-        let query = Query {
+        let query = LookupQuery {
             session: Some("a/../b?c=d&e#é".to_owned()),
-            ..Query::default()
+            ..LookupQuery::default()
         };
         let url = url(&query, "[::1]:80");
         assert_eq!(
@@ -267,9 +267,9 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_could_look_for_is_told() {
         let searcher = Searcher::new(None).unwrap();
-        let query = Query {
+        let query = LookupQuery {
             session: Some("s".to_owned()),
-            ..Query::default()
+            ..LookupQuery::default()
         };
         let found = searcher.find(&query, &[], 3).await;
         assert_eq!(found.gaps, [Gap::NoTrackers]);

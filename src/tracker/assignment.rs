@@ -1,6 +1,6 @@
-//! What becomes of a partition from when the group gives it until the group takes it
-//! away: it is restored, read, committed and given up. Whatever that needs of Kafka and
-//! of clocks is behind [`Io`], so that a simulation runs the same code.
+//! The partitions that the group has assigned to this tracker, from assignment to revocation:
+//! restored, read, committed, and dropped. Everything that this needs of Kafka and of clocks
+//! is behind [`Io`], so that a simulation runs the same code.
 
 mod commit;
 mod io;
@@ -13,38 +13,36 @@ use super::clocks::ClockHold;
 use super::engine::{Engine, RestoreId};
 use crate::session::{TableConfig, Timestamp};
 
-pub use io::{Committed, Io, ManagerEvent, RestoreOutcome, RestoreResult};
+pub use io::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 
-/// The partitions that the group has given to this tracker, and what is under way for
-/// them.
+/// Manages the assigned partitions, their restores and commits.
 #[derive(Debug)]
-pub struct PartitionManager<S> {
+pub struct PartitionManager<I> {
     engine: Engine,
-    io: S,
+    io: I,
     partition_count: i32,
     table: TableConfig,
-    /// Partitions whose restore has not begun.
-    waiting: Vec<(i32, RestoreId)>,
-    /// Retention has deleted what was to be read next.
+    /// Partitions whose restore has not started.
+    pending_restores: Vec<(i32, RestoreId)>,
+    /// Whether retention has deleted records that were not yet read.
     log_truncated: bool,
 }
 
-impl<S: Io> PartitionManager<S> {
-    /// No partitions yet. The source topic has `partition_count` of them; their tables go by
-    /// `table`.
+impl<I: Io> PartitionManager<I> {
+    /// Creates a manager without partitions. The source topic has `partition_count` of them;
+    /// `table` configures the table of each.
     #[must_use]
-    pub fn new(engine: Engine, io: S, partition_count: i32, table: TableConfig) -> Self {
+    pub fn new(engine: Engine, io: I, partition_count: i32, table: TableConfig) -> Self {
         Self {
             engine,
             io,
             partition_count,
             table,
-            waiting: Vec::new(),
+            pending_restores: Vec::new(),
             log_truncated: false,
         }
     }
 
-    /// The tracker's logic around the partitions.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -55,106 +53,102 @@ impl<S: Io> PartitionManager<S> {
         &mut self.engine
     }
 
-    /// What it works with.
     #[must_use]
-    pub fn io(&self) -> &S {
+    pub fn io(&self) -> &I {
         &self.io
     }
 
-    /// The same, to be changed.
-    pub fn io_mut(&mut self) -> &mut S {
+    pub fn io_mut(&mut self) -> &mut I {
         &mut self.io
     }
 
-    /// Ends it, and gives back what it worked with.
     #[must_use]
-    pub fn into_io(self) -> S {
+    pub fn into_io(self) -> I {
         self.io
     }
 
-    /// The time beyond which no event can have happened yet, for
-    /// [`Engine::apply`]: read it once per burst of records.
+    /// Returns the time beyond which no event can have happened yet, for [`Engine::apply`]; read
+    /// it once per burst of records.
     #[must_use]
     pub fn now_upper(&self) -> Timestamp {
         self.engine.clocks().upper(self.io.reading())
     }
 
-    /// Why nothing can be ended now, if so.
+    /// Returns the reason for which no session may end now, if any.
     #[must_use]
-    pub fn clock_trouble(&self) -> Option<ClockHold> {
+    pub fn clock_hold(&self) -> Option<ClockHold> {
         let reading = self.io.reading();
         self.engine.clocks().lower(reading).err()
     }
 
-    /// Retention has deleted what was to be read next; that is dealt with in the next
-    /// [`round`](PartitionManager::round).
+    /// Notes that retention has deleted records that were not yet read. The next
+    /// [`round`](PartitionManager::round) restores.
     pub fn log_truncated(&mut self) {
         self.log_truncated = true;
     }
 
-    /// Deals with whatever has come about since the last round, and commits when it is
-    /// time. To be called again and again, each time after the records that have arrived
-    /// have been applied and rebalances have been dealt with.
+    /// Handles everything that has arrived since the last round, and commits if that is due.
+    /// Call it in a loop, after records have been applied and rebalances handled.
     ///
     /// # Errors
-    /// What cannot be mended by trying again: a checkpoint record that cannot be read.
+    /// If a retry cannot help: a checkpoint record cannot be read.
     pub fn round(&mut self) -> anyhow::Result<()> {
-        self.take_policies();
-        self.take_pauses();
-        self.take_restored()?;
-        self.take_samples();
-        self.take_ends();
-        self.take_commit(Duration::ZERO);
+        self.apply_policies();
+        self.apply_pauses();
+        self.start_restores();
+        self.finish_restores()?;
+        self.apply_broker_samples();
+        self.apply_end_offsets();
+        self.finish_commit(Duration::ZERO);
         self.restore_truncated();
         self.commit_if_due();
         Ok(())
     }
 
-    fn take_policies(&mut self) {
-        while let Some(policies) = self.io.policies() {
+    fn apply_policies(&mut self) {
+        while let Some(policies) = self.io.take_policies() {
             self.engine.set_policies(&policies);
-            self.io.tell(ManagerEvent::Policies);
+            self.io.handle(ManagerEvent::PoliciesChanged);
         }
     }
 
-    /// A partition that is paused is not read, and nothing ends on it: to it, time stands
-    /// still.
-    fn take_pauses(&mut self) {
-        while let Some(paused) = self.io.pauses() {
+    /// A paused partition is not read, and its sessions do not end: its watermark stands still.
+    fn apply_pauses(&mut self) {
+        while let Some(paused) = self.io.take_pauses() {
             if !paused.is_empty() {
                 tracing::info!(partitions = ?paused, "paused by an operator");
             }
-            let change = self.engine.set_paused(paused);
-            self.io.pause(&change.pause);
-            for (partition, position) in change.resume {
-                self.read_on(partition, position);
+            let changes = self.engine.set_paused(paused);
+            self.io.pause(&changes.pause);
+            for (partition, position) in changes.resume {
+                self.resume(partition, position);
             }
-            self.io.tell(ManagerEvent::Pauses);
+            self.io.handle(ManagerEvent::PausesChanged);
         }
     }
 
-    fn take_samples(&mut self) {
-        while let Some(sample) = self.io.sample() {
+    fn apply_broker_samples(&mut self) {
+        while let Some(sample) = self.io.take_broker_sample() {
             if !self.engine.clocks().known() && sample.append_time.is_none() {
-                self.io.tell(ManagerEvent::Unchecked);
+                self.io.handle(ManagerEvent::ClockUnchecked);
             }
-            self.engine.sampled(sample);
+            self.engine.add_broker_sample(sample);
         }
     }
 
-    /// Ends what the brokers' answer proves to be over.
-    fn take_ends(&mut self) {
-        let Some(answer) = self.io.ends() else {
+    /// Ends the sessions whose end the brokers' end offsets prove.
+    fn apply_end_offsets(&mut self) {
+        let Some(end_offsets) = self.io.take_end_offsets() else {
             return;
         };
-        self.step_past_control_records();
-        let trouble = self.engine.on_end_offsets(&answer).err();
-        self.io.tell(ManagerEvent::Clocks(trouble));
+        self.advance_positions();
+        let hold = self.engine.on_end_offsets(&end_offsets).err();
+        self.io.handle(ManagerEvent::ClocksCompared(hold));
     }
 
-    /// The consumer's position is behind transaction markers and aborted records, which
-    /// it never delivers. All that it did deliver has been applied.
-    fn step_past_control_records(&mut self) {
+    /// Advances to the consumer's positions, which are past transaction markers and aborted
+    /// records. The consumer delivers neither; everything that it delivered has been applied.
+    fn advance_positions(&mut self) {
         for (partition, position) in self.io.positions() {
             self.engine.advance_position(partition, position);
         }

@@ -1,23 +1,22 @@
-//! Whose clock counts.
+//! Which clock counts.
 //!
-//! A tracker with a wrong clock must not log anybody out. It knows two clocks: its
-//! own, and the brokers', which it sees in the timestamps that they put on its own
-//! process reports. Sessions end by the lower of the two, and not at all while they
-//! disagree.
+//! A tracker with a wrong clock must not log users out. It compares two clocks: its own, and the
+//! brokers', which it reads from the timestamps that they put on its process reports. Sessions
+//! end by the lower of the two, and do not end while the two disagree.
 
 use std::time::Duration;
 
 use crate::clock::{BrokerSample, Reading};
 use crate::session::{Span, Timestamp};
 
-/// How long a sample of the brokers' clock is good for: five reports missed.
+/// How long a sample of the brokers' clock is valid: five reports missed.
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(15);
 
-/// Why nothing can be ended now.
+/// Why no session may end now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClockHold {
-    /// The brokers' clock is not known yet.
-    #[error("waiting for the first process report to be acknowledged, to compare clocks")]
+    /// No sample of the brokers' clock has arrived.
+    #[error("waiting for the brokers to acknowledge the first process report, to compare clocks")]
     Unknown,
     /// No process report has been acknowledged for some time.
     #[error("no process report has been acknowledged for {}: are the brokers reachable?", span(.0))]
@@ -28,9 +27,9 @@ pub enum ClockHold {
          correct the clock that is wrong (is NTP running?)"
     )]
     Apart {
-        /// How far.
+        /// The difference.
         apart: Span,
-        /// How far they may be.
+        /// The largest allowed difference.
         allowed: Span,
     },
 }
@@ -39,7 +38,7 @@ impl ClockHold {
     /// Every [`reason`](Self::reason), for metrics.
     pub const REASONS: [&str; 3] = ["unknown", "stale", "apart"];
 
-    /// A short name for it, from a closed set.
+    /// Returns one of [`REASONS`](Self::REASONS).
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -62,7 +61,7 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Clocks that may differ by `max_skew`.
+    /// Creates a comparison of clocks that may differ by `max_skew`.
     #[must_use]
     pub fn new(max_skew: Span) -> Self {
         Self {
@@ -71,29 +70,28 @@ impl Clocks {
         }
     }
 
-    /// A process report has been acknowledged.
-    pub fn sampled(&mut self, sample: BrokerSample) {
+    /// Takes the sample of an acknowledged process report.
+    pub fn add_broker_sample(&mut self, sample: BrokerSample) {
         self.sample = Some(sample);
     }
 
-    /// Whether anything has been heard of the brokers' clock.
+    /// Returns whether a sample of the brokers' clock has arrived.
     #[must_use]
     pub fn known(&self) -> bool {
         self.sample.is_some()
     }
 
-    /// Whether the brokers do not tell their time, so that there is nothing to compare.
+    /// Returns whether brokers do not stamp process reports, so that there is no second clock.
     #[must_use]
     pub fn unchecked(&self) -> bool {
         self.sample
             .is_some_and(|sample| sample.append_time.is_none())
     }
 
-    /// The time by which sessions may end at the moment of `reading`: the lower of the
-    /// two clocks.
+    /// Returns the time by which sessions may end at `reading`: the lower of the two clocks.
     ///
     /// # Errors
-    /// [`ClockHold`] while nothing may end.
+    /// [`ClockHold`] while no session may end.
     pub fn lower(&self, reading: Reading) -> Result<Timestamp, ClockHold> {
         let sample = self.sample.ok_or(ClockHold::Unknown)?;
         let age = reading.elapsed.saturating_sub(sample.acknowledged);
@@ -103,7 +101,7 @@ impl Clocks {
         let Some(broker) = self.broker(reading) else {
             return Ok(reading.wall);
         };
-        // The broker's reading was taken at some moment of the round trip.
+        // The broker stamped the report at some moment of the round trip.
         let uncertainty = span(&sample.acknowledged.saturating_sub(sample.sent));
         let apart = reading.wall.distance(broker);
         if apart > self.max_skew + uncertainty {
@@ -115,25 +113,24 @@ impl Clocks {
         Ok(reading.wall.min(broker))
     }
 
-    /// The time beyond which no event can have happened at the moment of `reading`: the
-    /// higher of the two clocks, so that a machine that is behind does not take honest
-    /// events for events from the future.
+    /// Returns the time beyond which no event can have happened at `reading`: the higher of the
+    /// two clocks, so that a machine that is behind does not clamp the times of honest events.
     #[must_use]
     pub fn upper(&self, reading: Reading) -> Timestamp {
         let broker = self.broker(reading).unwrap_or(Timestamp::MIN);
         reading.wall.max(broker)
     }
 
-    /// How far this machine's clock is ahead of the brokers' at the moment of `reading`,
-    /// give or take the round trip of a report; none if theirs is not known.
+    /// Returns how far this machine's clock is ahead of the brokers' at `reading`, give or take
+    /// the round trip of a report; none if the brokers' clock is not known.
     #[must_use]
     pub fn skew(&self, reading: Reading) -> Option<Span> {
         Some(reading.wall.since(self.broker(reading)?))
     }
 
-    /// What the brokers' clock shows at the moment of `reading`, or a little less: the
-    /// report was stamped before its acknowledgement came. By elapsed time from there
-    /// on, so that setting this machine's clock does not move it.
+    /// Returns the brokers' clock at `reading`, or a little less: the report was stamped before
+    /// its acknowledgement arrived. Elapsed time is added to the sample, so that setting this
+    /// machine's clock does not move the result.
     fn broker(&self, reading: Reading) -> Option<Timestamp> {
         let sample = self.sample?;
         let since = reading.elapsed.saturating_sub(sample.acknowledged);
@@ -156,7 +153,7 @@ mod tests {
 
     fn sampled(append_time: Option<i64>) -> Clocks {
         let mut clocks = Clocks::new(Span::from_secs(10));
-        clocks.sampled(BrokerSample {
+        clocks.add_broker_sample(BrokerSample {
             append_time: append_time.map(|ms| Timestamp::from_millis(NOON + ms)),
             sent: Duration::from_secs(100),
             acknowledged: Duration::from_secs(100),
@@ -165,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_ends_before_the_brokers_clock_is_known() {
+    fn no_session_ends_before_the_brokers_clock_is_known() {
         let clocks = Clocks::new(Span::from_secs(10));
         assert_eq!(clocks.lower(reading(0, 1)), Err(ClockHold::Unknown));
     }
 
     #[test]
-    fn the_lower_clock_ends_sessions_and_the_higher_bounds_events() {
+    fn the_lower_clock_ends_sessions_and_the_higher_one_bounds_events() {
         let clocks = sampled(Some(-3_000));
         let at = |ms| Timestamp::from_millis(NOON + ms);
         assert_eq!(clocks.lower(reading(2_000, 102)), Ok(at(-1_000)));
@@ -183,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_between_two_reports_is_noticed_at_once() {
+    fn a_clock_that_is_set_between_two_reports_is_detected_at_once() {
         let clocks = sampled(Some(0));
         let hour = 3_600_000;
         for step in [hour, -hour] {
-            let trouble = clocks.lower(reading(1_000 + step, 101)).unwrap_err();
+            let hold = clocks.lower(reading(1_000 + step, 101)).unwrap_err();
             assert_eq!(
-                trouble,
+                hold,
                 ClockHold::Apart {
                     apart: Span::from_millis(hour),
                     allowed: Span::from_secs(10)
@@ -199,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_sample_is_worth_nothing() {
+    fn an_old_sample_is_stale() {
         assert!(matches!(
             sampled(Some(0)).lower(reading(20_000, 120)),
             Err(ClockHold::Stale(_))
@@ -207,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn where_brokers_do_not_tell_their_time_this_machines_clock_counts() {
+    fn if_brokers_do_not_stamp_reports_this_machines_clock_counts() {
         let clocks = sampled(None);
         assert!(clocks.unchecked());
         assert_eq!(clocks.skew(reading(5_000, 105)), None);

@@ -5,9 +5,9 @@ use clap::ValueEnum;
 /// The delivery guarantee of outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Delivery {
-    /// Transactions: a crash neither loses nor repeats outputs.
+    /// Outputs are written in transactions.
     ExactlyOnce,
-    /// A crash can repeat outputs; repeated terminal events keep their `event_id`.
+    /// A crash can repeat outputs; terminal events keep their `event_id`.
     AtLeastOnce,
 }
 
@@ -16,23 +16,23 @@ pub enum Delivery {
 pub enum Stage {
     /// Begin a transaction.
     Begin,
-    /// Write the records, and wait until they have arrived.
+    /// Write the records and wait for their acknowledgements.
     Write,
     /// Add the source offsets to the transaction.
     AddOffsets,
     /// Commit the transaction.
     Commit,
-    /// Commit the source offsets by themselves.
+    /// Commit the source offsets outside a transaction.
     CommitOffsets,
 }
 
 impl Delivery {
-    /// The stages of committing a batch, in their order.
+    /// Returns the stages of committing a batch, in their order.
     #[must_use]
     pub const fn stages(self) -> &'static [Stage] {
         match self {
             Self::ExactlyOnce => &[Stage::Begin, Stage::Write, Stage::AddOffsets, Stage::Commit],
-            // What an offset covers has to be there before it.
+            // The outputs of an offset have to exist before it.
             Self::AtLeastOnce => &[Stage::Write, Stage::CommitOffsets],
         }
     }

@@ -1,5 +1,5 @@
-//! The tracker's logic around the partitions: which of them it has, what time it is,
-//! and when to commit. Plain code, without Kafka, threads or clocks.
+//! The tracker's logic around the partitions: which of them it has, what time it is, and when
+//! to commit. Plain code, without Kafka, threads or clocks.
 
 mod fairness;
 mod limits;
@@ -18,70 +18,70 @@ use crate::wire::record::SourceRecord;
 use limits::RoundRobin;
 
 pub use limits::TransactionLimits;
-pub use pausing::PauseChanges;
+pub use pausing::PauseDiff;
 
 #[cfg(test)]
 mod tests;
 
-/// Records that fill a transaction before its time has come: as many are read again if it
-/// comes to nothing.
+/// Records that make a commit due before its interval is over: as many are read again if the
+/// transaction aborts.
 const MAX_RECORDS: u64 = 200_000;
-/// Records still to be read that make a tracker one that catches up.
-const BACKLOG: i64 = 10_000;
-/// Bytes of dead letters that fill it.
+/// Bytes of dead letters that make a commit due before its interval is over.
 const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
+/// Unread records of a partition from which on the tracker counts as catching up.
+const BACKLOG: i64 = 10_000;
 
-/// All that one tracker process tracks.
+/// The state of a tracker process.
 #[derive(Debug)]
 pub struct Engine {
     commit_interval: Duration,
-    bounds: TransactionLimits,
-    turns: RoundRobin,
-    /// None before any are known.
+    limits: TransactionLimits,
+    round_robin: RoundRobin,
+    /// None until they are known.
     policies: Option<Arc<PolicySet>>,
     clocks: Clocks,
     partitions: BTreeMap<i32, Assigned>,
-    /// Those that are to be read by nobody, assigned or not; none before that is known.
+    /// The partitions that an operator has paused, assigned or not; none until they are known.
     paused: Option<BTreeSet<i32>>,
-    /// How many restores have been asked for.
+    /// Counts the restores requested.
     restores_requested: u64,
     /// Records applied since the last batch.
     records: u64,
     last_batch: Duration,
-    /// It has been far behind, and has not committed since it caught up.
+    /// Whether a partition has had a backlog, and nothing has been committed since it was read.
     catching_up: bool,
 }
 
 /// A partition that the group has assigned to this tracker.
 #[derive(Debug)]
 enum Assigned {
-    /// Its state is being read by the restore of this restore_id; records of it are not.
+    /// The state is being restored; records are ignored.
     Restoring(RestoreId),
-    /// It is being read.
+    /// The partition is being read.
     Live(Box<Partition>),
 }
 
-/// Tells one restore of a partition from a later one of the same partition.
+/// Distinguishes a restore of a partition from later ones of the same partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestoreId(u64);
 
-/// Everything that one transaction has to write.
+/// What one transaction writes.
 #[derive(Debug)]
 pub struct Batch {
-    /// When the endings in it were noticed.
+    /// When its endings were detected.
     pub detected_at: Timestamp,
-    /// What each partition contributes.
+    /// The share of each partition.
     pub partitions: Vec<PartitionBatch>,
 }
 
 impl Engine {
-    /// A tracker without partitions, that knows no policies yet.
+    /// Creates an engine without partitions and policies.
     #[must_use]
     pub fn new(commit_interval: Duration, max_clock_skew: Span) -> Self {
         Self {
             commit_interval,
-            bounds: TransactionLimits::default(),
-            turns: RoundRobin::default(),
+            limits: TransactionLimits::default(),
+            round_robin: RoundRobin::default(),
             policies: None,
             clocks: Clocks::new(max_clock_skew),
             partitions: BTreeMap::new(),
@@ -93,13 +93,13 @@ impl Engine {
         }
     }
 
-    /// The same with other bounds of a transaction.
+    /// Returns the engine with other limits of a transaction.
     #[must_use]
-    pub fn bounded(self, bounds: TransactionLimits) -> Self {
-        Self { bounds, ..self }
+    pub fn with_limits(self, limits: TransactionLimits) -> Self {
+        Self { limits, ..self }
     }
 
-    /// The group has assigned a partition: it has to be restored.
+    /// Adds a partition, or drops its state; it has to be restored.
     pub fn assign(&mut self, partition: i32) -> RestoreId {
         self.restores_requested += 1;
         let restore_id = RestoreId(self.restores_requested);
@@ -108,32 +108,31 @@ impl Engine {
         restore_id
     }
 
-    /// The group has taken a partition away; what it had to write and was not in a
-    /// batch yet is gone with it.
+    /// Removes a partition, with everything that it has not yet put into a batch.
     pub fn revoke(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }
 
-    /// A partition has been restored. Returns whether that is still query, so that it
-    /// may be read from its position on.
+    /// Takes over a restored partition. Returns whether the engine still waited for this
+    /// restore, so that the partition may be read from its position on.
     pub fn restored(
         &mut self,
         restore_id: RestoreId,
         number: i32,
         mut partition: Box<Partition>,
     ) -> bool {
-        let query = self.restoring(number) == Some(restore_id);
-        if query {
-            // They may have changed while it was being restored.
+        let pending = self.restoring(number) == Some(restore_id);
+        if pending {
+            // Policies may have changed during the restore.
             if let Some(policies) = &self.policies {
                 partition.set_policies(Arc::clone(policies));
             }
             self.partitions.insert(number, Assigned::Live(partition));
         }
-        query
+        pending
     }
 
-    /// The restore that a partition waits for.
+    /// Returns the restore that a partition waits for.
     #[must_use]
     pub fn restoring(&self, partition: i32) -> Option<RestoreId> {
         match self.partitions.get(&partition)? {
@@ -142,8 +141,8 @@ impl Engine {
         }
     }
 
-    /// A transaction came to nothing, so memory is ahead of the log: every partition
-    /// has to be restored.
+    /// Drops the state of all partitions, which is ahead of the log after an aborted
+    /// transaction. Returns the restores that they wait for.
     pub fn abort(&mut self) -> Vec<(i32, RestoreId)> {
         self.records = 0;
         let numbers: Vec<i32> = self.partitions.keys().copied().collect();
@@ -153,41 +152,42 @@ impl Engine {
             .collect()
     }
 
-    /// Applies records of one partition, in the order of their offsets; ignores them
-    /// while that is being restored or paused. Returns the offset of one whose key belongs on
-    /// another partition, if there is any.
+    /// Applies records of one partition, in the order of their offsets; ignores them while the
+    /// partition is restored or paused. Returns the offset of a misrouted record, if any: its
+    /// key belongs to another partition, or it has none.
     pub fn apply<R: SourceRecord>(
         &mut self,
         partition: i32,
         records: &[R],
         now_upper: Timestamp,
     ) -> Option<i64> {
-        // A record that was on its way when its partition was paused is read again later.
+        // A record that was fetched before its partition was paused is read again later.
         let partition = self.active(partition)?;
         let misrouted = partition.apply(records, now_upper);
         self.records += records.len() as u64;
         misrouted
     }
 
-    /// The consumer's position in a partition, everything before it having been applied.
+    /// Advances a partition to the consumer's position, all records before it having been
+    /// applied.
     pub fn advance_position(&mut self, partition: i32, position: i64) {
         if let Some(partition) = self.active(partition) {
             partition.advance_position(position);
         }
     }
 
-    /// The brokers have answered where partitions end. Ends the sessions that this
-    /// proves to be over, as many as there is room for in the next transaction.
+    /// Ends the sessions whose end these end offsets prove, as many as the next transaction has
+    /// room for.
     ///
     /// # Errors
-    /// [`ClockHold`] while nothing may end because the clocks cannot be trusted.
-    pub fn on_end_offsets(&mut self, answer: &EndOffsets) -> Result<(), ClockHold> {
-        let asked_at = self.clocks.lower(answer.requested_at)?;
-        for &(number, end) in &answer.ends {
+    /// [`ClockHold`] while no session may end because the clocks cannot be trusted.
+    pub fn on_end_offsets(&mut self, end_offsets: &EndOffsets) -> Result<(), ClockHold> {
+        let asked_at = self.clocks.lower(end_offsets.requested_at)?;
+        for &(number, end) in &end_offsets.ends {
             let paused = self.is_paused(number);
             if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) {
                 if paused {
-                    partition.ends_at(end);
+                    partition.set_end(end);
                     continue;
                 }
                 partition.on_end_offset(end, asked_at);
@@ -198,18 +198,17 @@ impl Engine {
         Ok(())
     }
 
-    /// A process report has been acknowledged: a sample of the brokers' clock.
-    pub fn sampled(&mut self, sample: BrokerSample) {
-        self.clocks.sampled(sample);
+    /// Compares the clocks by a new sample of the brokers'.
+    pub fn add_broker_sample(&mut self, sample: BrokerSample) {
+        self.clocks.add_broker_sample(sample);
     }
 
-    /// The clocks, compared.
     #[must_use]
     pub fn clocks(&self) -> &Clocks {
         &self.clocks
     }
 
-    /// Puts other policies into force.
+    /// Activates policies.
     pub fn set_policies(&mut self, policies: &Arc<PolicySet>) {
         self.policies = Some(Arc::clone(policies));
         for partition in self.live_mut() {
@@ -217,21 +216,20 @@ impl Engine {
         }
     }
 
-    /// The policies in force; none as long as they are not known. No partition is to be
-    /// restored before, lest its sessions end by other rules than theirs.
+    /// Returns the active policies; none until they are known.
     #[must_use]
     pub fn policies(&self) -> Option<&Arc<PolicySet>> {
         self.policies.as_ref()
     }
 
-    /// The policies in force, the most important first, each with how many sessions live
-    /// under it on the partitions that are being read.
+    /// Returns the active policies by descending priority, each with the number of its live
+    /// sessions on the partitions that are being read.
     #[must_use]
     pub fn sessions_by_policy(&self) -> Vec<(Arc<Policy>, usize)> {
         let policies = self.policies.iter().flat_map(|set| set.iter());
         let mut counts: Vec<_> = policies.map(|policy| (Arc::clone(policy), 0)).collect();
         for partition in self.live() {
-            // All partitions are under the same policies.
+            // All partitions have the same policies.
             for (total, (_, sessions)) in counts.iter_mut().zip(partition.sessions_by_policy()) {
                 total.1 += sessions;
             }
@@ -239,25 +237,25 @@ impl Engine {
         counts
     }
 
-    /// Whether a transaction's worth has come together, in size.
+    /// Returns whether the next transaction has reached its size.
     #[must_use]
-    pub fn full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         let bytes: usize = self.live().map(Partition::dead_letter_bytes).sum();
-        self.records >= MAX_RECORDS || self.is_bounded() || bytes >= MAX_DEAD_LETTER_BYTES
+        self.records >= MAX_RECORDS || self.reaches_limits() || bytes >= MAX_DEAD_LETTER_BYTES
     }
 
-    /// Whether it is time for a transaction.
+    /// Returns whether it is time for a transaction.
     ///
-    /// A tracker that has caught up with a backlog does not wait for the rest of its
-    /// interval: what others wait for is done. Since that takes a backlog first, few
-    /// records at a time do not become as many transactions.
+    /// A tracker that has read its backlog commits without waiting for the rest of the
+    /// interval. Because that takes a backlog first, a trickle of records does not cause as
+    /// many transactions.
     #[must_use]
-    pub fn due(&self, elapsed: Duration) -> bool {
+    pub fn commit_due(&self, elapsed: Duration) -> bool {
         let interval_over = elapsed.saturating_sub(self.last_batch) >= self.commit_interval;
-        interval_over || self.full() || self.catching_up && self.caught_up()
+        interval_over || self.is_full() || self.catching_up && self.caught_up()
     }
 
-    /// Takes what has to be written now; `None` if there is nothing.
+    /// Takes everything that has to be written; `None` if there is nothing.
     pub fn take_batch(&mut self, now: Reading) -> Option<Batch> {
         self.last_batch = now.elapsed;
         self.records = 0;
@@ -271,7 +269,7 @@ impl Engine {
         })
     }
 
-    /// Partitions assigned, restored or not.
+    /// Returns the assigned partitions, with `None` for those being restored.
     pub fn assigned(&self) -> impl Iterator<Item = (i32, Option<&Partition>)> {
         self.partitions.iter().map(|(number, state)| match state {
             Assigned::Restoring(_) => (*number, None),
@@ -279,7 +277,7 @@ impl Engine {
         })
     }
 
-    /// A partition that is being read.
+    /// Returns a partition that has been restored.
     #[must_use]
     pub fn live_partition(&self, number: i32) -> Option<&Partition> {
         match self.partitions.get(&number)? {
@@ -288,13 +286,13 @@ impl Engine {
         }
     }
 
-    /// What happened on each partition since the last call.
+    /// Takes what each partition has counted since the last call.
     pub fn take_counters(&mut self) -> impl Iterator<Item = PartitionCounters> {
         self.live_mut().map(Partition::take_counters)
     }
 
-    /// Partitions of which there is more to be read, by what the brokers last said, and the
-    /// positions in them.
+    /// Returns the partitions with records left to read, by the latest end offsets, and the
+    /// position in each.
     pub fn unread(&self) -> impl Iterator<Item = (i32, i64)> {
         self.assigned().filter_map(|(number, partition)| {
             let behind = partition.filter(|one| one.backlog() > 0 && !self.is_paused(number))?;
@@ -302,12 +300,11 @@ impl Engine {
         })
     }
 
-    /// Whether nothing is left to be read, by what the brokers last said.
     fn caught_up(&self) -> bool {
         self.unread().next().is_none()
     }
 
-    /// A partition that is being read.
+    /// Returns a partition unless it is being restored or paused.
     fn active(&mut self, number: i32) -> Option<&mut Partition> {
         match self.partitions.get_mut(&number)? {
             Assigned::Live(partition) if !is_in(self.paused.as_ref(), number) => Some(partition),

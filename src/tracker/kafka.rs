@@ -1,4 +1,4 @@
-//! The tracker's Kafka side.
+//! The tracker's Kafka clients.
 
 pub mod commit_error;
 pub mod commit_thread;

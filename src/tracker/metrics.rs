@@ -12,15 +12,15 @@ use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGauge
 use crate::metrics::factory::MetricFactory;
 use crate::metrics::series::SeriesSet;
 use crate::processes::{ActivePolicy, LatenessBucket, Totals};
-use crate::session::{Effect, Reason, Span, Timestamp};
+use crate::session::{Reason, Span, Timestamp};
 use crate::tracker::clocks::ClockHold;
-use crate::tracker::engine::Batch;
+use crate::tracker::outbox::OutputCounts;
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
 use crate::wire::event::decode::DecodeError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
 
-pub use partitions::{LivePartition, PartitionState};
+pub use partitions::{AssignedPartition, LivePartition};
 
 /// From ten milliseconds to five minutes.
 const LATENESS_BUCKETS: [f64; 13] = [
@@ -34,7 +34,7 @@ const DURATION_BUCKETS: [f64; 12] = [
 /// From an empty partition to one of many millions of sessions.
 const RESTORE_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// What a tracker counts.
+/// The metrics of a tracker.
 #[derive(Clone, Debug)]
 pub struct TrackerMetrics {
     events: IntCounter,
@@ -59,43 +59,43 @@ pub struct TrackerMetrics {
     max_sessions: IntGauge,
     partitions: PartitionMetrics,
     clocks: ClockMetrics,
-    refused_policies: IntCounter,
+    rejected_policies: IntCounter,
     policy_generations: IntGaugeVec,
     policies_shown: SeriesSet,
 }
 
 impl TrackerMetrics {
-    /// Metrics in `registry`.
+    /// Registers the metrics in `registry`.
     ///
     /// # Errors
-    /// If they are in it already.
+    /// If they are registered already.
     pub fn new(registry: &Registry) -> Result<Self, Error> {
         let register = MetricFactory(registry);
         let metrics = Self {
             events: register.counter("sundown_tracker_events_total", "Records read from the session event topic.")?,
             started: register.counter("sundown_tracker_sessions_started_total", "Sessions started.")?,
-            late: register.counter("sundown_tracker_late_events_total", "Events dropped because their session would have been over already.")?,
-            clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time lay too far in the future and was set to their record's.")?,
-            misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs on another partition.")?,
+            late: register.counter("sundown_tracker_late_events_total", "Events dropped because their session would already have ended.")?,
+            clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time was too far in the future and was replaced by their record's timestamp.")?,
+            misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs to another partition.")?,
             endings: register.counters("sundown_tracker_endings_total", "Sessions ended, in committed transactions.", "reason")?,
             warnings: register.counter("sundown_tracker_warnings_total", "Warnings written, in committed transactions.")?,
             dead_letters: register.counters("sundown_tracker_dead_letters_total", "Records sent to the dead-letter topic, in committed transactions.", "reason")?,
-            lateness: register.histogram("sundown_tracker_expiry_lateness_seconds", "From a session's deadline plus the allowed lateness until its terminal event is committed.", &LATENESS_BUCKETS)?,
+            lateness: register.histogram("sundown_tracker_expiry_lateness_seconds", "Time from a session's deadline plus the allowed lateness until its terminal event is committed.", &LATENESS_BUCKETS)?,
             checkpoint_writes: register.counters("sundown_tracker_checkpoint_writes_total", "Records written to the checkpoint topic, in committed transactions.", "kind")?,
-            transactions: register.counters("sundown_tracker_transactions_total", "Transactions, or flushes with at-least-once delivery.", "result")?,
-            transaction_seconds: register.histogram("sundown_tracker_transaction_duration_seconds", "How long they took.", &DURATION_BUCKETS)?,
-            fenced_producers: register.counter("sundown_tracker_fenced_producers_total", "Times that the brokers took the transactional id away from the tracker's producer.")?,
-            rebalances: register.counters("sundown_tracker_rebalances_total", "Rebalances that gave, took or lost partitions.", "kind")?,
+            transactions: register.counters("sundown_tracker_transactions_total", "Transactions by result; with at-least-once delivery, flushes.", "result")?,
+            transaction_seconds: register.histogram("sundown_tracker_transaction_duration_seconds", "Duration of transactions.", &DURATION_BUCKETS)?,
+            fenced_producers: register.counter("sundown_tracker_fenced_producers_total", "Transactions that the brokers fenced.")?,
+            rebalances: register.counters("sundown_tracker_rebalances_total", "Rebalances that assigned, revoked or lost partitions.", "kind")?,
             restored_records: register.counter("sundown_tracker_restored_records_total", "Checkpoint records read by restores.")?,
             replayed_records: register.counter("sundown_tracker_replayed_records_total", "Source records replayed by restores.")?,
-            restore_seconds: register.histogram("sundown_tracker_restore_duration_seconds", "How long it took to restore a partition.", &RESTORE_BUCKETS)?,
-            failed_restores: register.counter("sundown_tracker_failed_restores_total", "Restores that came to nothing, and were begun again.")?,
-            degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that took every session as active because source records were gone.")?,
-            max_sessions: register.gauge("sundown_tracker_max_sessions", "The most sessions that one partition may hold (--max-sessions).")?,
+            restore_seconds: register.histogram("sundown_tracker_restore_duration_seconds", "Duration of the restore of a partition.", &RESTORE_BUCKETS)?,
+            failed_restores: register.counter("sundown_tracker_failed_restores_total", "Restores that failed and were retried.")?,
+            degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that treated every session as active because source records were gone.")?,
+            max_sessions: register.gauge("sundown_tracker_max_sessions", "Bound on the sessions of one partition (--max-sessions).")?,
             partitions: PartitionMetrics::new(&register)?,
             clocks: ClockMetrics::new(&register)?,
-            refused_policies: register.counter("sundown_tracker_refused_policies_total", "Records of the policy topic that could not be used; what was in force before stayed so.")?,
-            policy_generations: register.gauges("sundown_tracker_policy_generation", "The generation of the policy that the tracker goes by; 0 for the built-in one.", "policy")?,
+            rejected_policies: register.counter("sundown_tracker_rejected_policies_total", "Records of the policy topic that were rejected; the policies before them stayed active.")?,
+            policy_generations: register.gauges("sundown_tracker_policy_generation", "Generation of the active policy; 0 for the built-in one.", "policy")?,
             policies_shown: SeriesSet::default(),
         };
         for reason in Reason::ALL {
@@ -115,8 +115,8 @@ impl TrackerMetrics {
         Ok(metrics)
     }
 
-    /// What happened on a partition.
-    pub fn counters(&self, counters: &PartitionCounters) {
+    /// Adds the counters of a partition.
+    pub fn add_counters(&self, counters: &PartitionCounters) {
         self.events.inc_by(counters.events);
         self.misrouted.inc_by(counters.misrouted);
         self.started.inc_by(counters.table.started);
@@ -124,48 +124,47 @@ impl TrackerMetrics {
         self.clamped.inc_by(counters.table.clamped);
     }
 
-    /// A batch has been committed at `now`; `allowed_lateness` is no lateness.
-    pub fn committed(&self, batch: &Batch, now: Timestamp, allowed_lateness: Span, seconds: f64) {
-        self.transaction("committed", seconds);
-        for part in &batch.partitions {
-            for letter in &part.dead_letters {
-                self.dead_letters
-                    .with_label_values(&[letter.cause.reason])
-                    .inc();
-            }
-            for effect in &part.effects {
-                match effect {
-                    Effect::Ended(ending) => {
-                        self.endings
-                            .with_label_values(&[ending.reason.as_str()])
-                            .inc();
-                        if matches!(ending.reason, Reason::IdleTimeout | Reason::AbsoluteTimeout) {
-                            let late = now.since(ending.ended_at + allowed_lateness);
-                            self.lateness.observe(seconds_of(late));
-                        }
-                    }
-                    Effect::Expiring(_) => self.warnings.inc(),
-                    Effect::Store(_) => self.checkpoint_writes.with_label_values(&["state"]).inc(),
-                    Effect::Forget(_) => self
-                        .checkpoint_writes
-                        .with_label_values(&["tombstone"])
-                        .inc(),
-                }
-            }
+    /// Counts the outputs of a batch that was committed at `now`; `allowed_lateness` does not
+    /// count as lateness.
+    pub fn committed(
+        &self,
+        counts: &OutputCounts,
+        now: Timestamp,
+        allowed_lateness: Span,
+        took: Duration,
+    ) {
+        self.transaction("committed", took);
+        for (reason, count) in &counts.endings {
+            let endings = self.endings.with_label_values(&[reason.as_str()]);
+            endings.inc_by(*count);
+        }
+        for deadline in &counts.deadlines {
+            let late = now.since(*deadline + allowed_lateness);
+            self.lateness.observe(seconds_of(late));
+        }
+        self.warnings.inc_by(counts.warnings);
+        for (kind, count) in [("state", counts.stores), ("tombstone", counts.tombstones)] {
+            self.checkpoint_writes
+                .with_label_values(&[kind])
+                .inc_by(count);
+        }
+        for (reason, count) in &counts.dead_letters {
+            let dead_letters = self.dead_letters.with_label_values(&[reason]);
+            dead_letters.inc_by(*count);
         }
     }
 
-    /// A batch came to nothing.
-    pub fn aborted(&self, seconds: f64) {
-        self.transaction("aborted", seconds);
+    /// Counts an aborted transaction.
+    pub fn aborted(&self, took: Duration) {
+        self.transaction("aborted", took);
     }
 
-    /// The group has given (`assigned`), taken (`revoked`) or re-given (`lost`) partitions.
+    /// Counts a rebalance of this kind: `assigned`, `revoked` or `lost`.
     pub fn rebalanced(&self, kind: &'static str) {
         self.rebalances.with_label_values(&[kind]).inc();
     }
 
-    /// Restoring a partition took so long, and worked or did not.
+    /// Counts a restore that took this long and succeeded or failed.
     pub fn restore(&self, took: Duration, ok: bool) {
         if ok {
             self.restore_seconds.observe(took.as_secs_f64());
@@ -174,42 +173,41 @@ impl TrackerMetrics {
         }
     }
 
-    /// A partition has been restored.
+    /// Counts the records of a restore.
     pub fn restored(&self, records: u64, replayed: u64, degraded: bool) {
         self.restored_records.inc_by(records);
         self.replayed_records.inc_by(replayed);
         self.degraded_restores.inc_by(u64::from(degraded));
     }
 
-    /// The brokers have taken the transactional id away.
+    /// Counts a fenced transaction.
     pub fn fenced(&self) {
         self.fenced_producers.inc();
     }
 
-    /// The bounds: how many partitions the source topic has, and how many sessions each of
-    /// them may hold.
-    pub fn bounds(&self, topic_partitions: i32, max_sessions: usize) {
+    /// Shows the number of partitions of the source topic and the most sessions of each.
+    pub fn set_limits(&self, topic_partitions: i32, max_sessions: usize) {
         self.partitions.of_topic(topic_partitions);
         let max_sessions = i64::try_from(max_sessions).unwrap_or(i64::MAX);
         self.max_sessions.set(max_sessions);
     }
 
-    /// Which partitions there are now.
-    pub fn assignment(&self, partitions: impl Iterator<Item = PartitionState>) {
+    /// Shows the assigned partitions.
+    pub fn assignment(&self, partitions: impl Iterator<Item = AssignedPartition>) {
         self.partitions.show(partitions);
     }
 
-    /// Whether sessions may end by the clocks, or why not.
-    pub fn clocks(&self, trouble: Option<&ClockHold>) {
-        self.clocks.trouble(trouble);
+    /// Shows the reason for which no session may end, if any.
+    pub fn clocks(&self, hold: Option<&ClockHold>) {
+        self.clocks.hold(hold);
     }
 
-    /// How far this machine's clock is ahead of the brokers', if that is known.
+    /// Shows how far this machine's clock is ahead of the brokers', if that is known.
     pub fn clock_skew(&self, skew: Option<Span>) {
         self.clocks.skew(skew.map(seconds_of));
     }
 
-    /// The policies in force; all others are not shown any more.
+    /// Shows the active policies and no others.
     pub fn policies(&self, policies: &[ActivePolicy]) {
         for policy in policies {
             let generation = i64::try_from(policy.generation).unwrap_or(i64::MAX);
@@ -219,12 +217,12 @@ impl TrackerMetrics {
         }
         let now = policies.iter().map(|policy| vec![policy.name.clone()]);
         self.policies_shown.replace(now.collect(), |labels| {
-            // It was set before, and nobody else removes it.
+            // The label was set before and is removed only here.
             let _removed = self.policy_generations.remove_label_values(labels);
         });
     }
 
-    /// All that process reports tell of it.
+    /// Returns the totals for process reports.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let endings = Reason::ALL.map(|reason| {
@@ -253,25 +251,25 @@ impl TrackerMetrics {
         }
     }
 
-    /// A record of the policy topic could not be used.
-    pub fn policy_refused(&self) {
-        self.refused_policies.inc();
+    /// Counts a rejected record of the policy topic.
+    pub fn policy_rejected(&self) {
+        self.rejected_policies.inc();
     }
 
-    fn transaction(&self, result: &'static str, seconds: f64) {
+    fn transaction(&self, result: &'static str, took: Duration) {
         self.transactions.with_label_values(&[result]).inc();
-        self.transaction_seconds.observe(seconds);
+        self.transaction_seconds.observe(took.as_secs_f64());
     }
 }
 
-/// A counter over all its labels.
+/// Sums a counter over all its labels.
 fn sum(counters: &IntCounterVec) -> u64 {
     let families = counters.collect();
     let metrics = families.iter().flat_map(MetricFamily::get_metric);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "the library keeps counts as floats in this form"
+        reason = "the library returns counts as floats"
     )]
     let counts = metrics.map(|metric| metric.get_counter().get_value() as u64);
     counts.sum()

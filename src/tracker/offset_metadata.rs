@@ -1,8 +1,7 @@
-//! What the tracker writes beside each committed offset.
+//! The metadata that the tracker commits with each offset.
 //!
-//! Kafka keeps a string with every committed offset. It commits in the same
-//! transaction, so it can never disagree with the offset: the right place for what a
-//! restore has to know.
+//! Kafka stores a string with every committed offset, in the same transaction, so that it can
+//! never disagree with the offset: the right place for what a restore has to know.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +10,9 @@ use crate::session::Timestamp;
 /// The metadata of a committed offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffsetMetadata {
-    /// The partition's watermark when the offset was committed; `None` if nothing had
-    /// moved it yet.
+    /// The partition's watermark at the commit; `None` if it had never moved.
     pub watermark: Option<Timestamp>,
-    /// Where a restore has to begin to replay the source, at most the committed offset.
+    /// The offset from which a restore has to replay the source, at most the committed offset.
     pub replay_from: i64,
 }
 
@@ -29,8 +27,7 @@ struct Wire {
 const VERSION: u8 = 1;
 
 impl OffsetMetadata {
-    /// As it is committed: `{"v":1,"watermark":…,"replay_from":…}`, times in epoch
-    /// milliseconds.
+    /// Encodes as `{"v":1,"watermark":…,"replay_from":…}`, times in epoch milliseconds.
     #[must_use]
     pub fn encode(&self) -> String {
         let wire = Wire {
@@ -38,11 +35,11 @@ impl OffsetMetadata {
             watermark: self.watermark.map(Timestamp::as_millis),
             replay_from: self.replay_from,
         };
-        // Three numbers always serialise.
+        // Numbers always serialize.
         serde_json::to_string(&wire).unwrap_or_default()
     }
 
-    /// Reads it; `None` if it is not ours, damaged, or of a later release.
+    /// Decodes metadata; `None` if it is not the tracker's, damaged, or of a later release.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let wire: Wire = serde_json::from_str(text).ok()?;
@@ -58,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read() {
+    fn encoded_metadata_is_decoded() {
         for watermark in [None, Some(Timestamp::from_millis(1_764_000_000_123))] {
             let metadata = OffsetMetadata {
                 watermark,
@@ -69,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not_taken_for_ours() {
+    fn other_metadata_is_not_decoded() {
         for text in [
             "",
             "{}",

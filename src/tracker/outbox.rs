@@ -1,4 +1,6 @@
-//! What goes into a transaction: a batch as records for Kafka.
+//! A batch as records for Kafka.
+
+use std::collections::BTreeMap;
 
 use rdkafka::message::{Header, OwnedHeaders};
 
@@ -6,40 +8,53 @@ use super::engine::Batch;
 use super::partition::PartitionBatch;
 use super::rejected_record::RejectedRecord;
 use crate::kafka::Topics;
-use crate::session::{Checkpoint, Effect, Ending, Expiring, Timestamp};
+use crate::session::{Checkpoint, Effect, Ending, Expiring, Reason, SessionId, Timestamp};
 use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
 
-/// A record to be written.
+/// A record to write.
 #[derive(Debug)]
 pub struct ProducerRecord<'a> {
-    /// The topic.
     pub topic: &'a str,
-    /// The partition, where the key does not decide.
+    /// `None` where the key decides.
     pub partition: Option<i32>,
-    /// The key.
     pub key: Option<&'a [u8]>,
-    /// The value; `None` is a tombstone.
+    /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The headers.
     pub headers: Option<OwnedHeaders>,
 }
 
-/// How records are written.
+/// How records are encoded.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodeOptions {
-    /// Whether a transaction guards them.
+    /// Whether the records are in a transaction.
     pub delivery: Delivery,
-    /// Dead letters of more bytes are written without the contents of their records.
-    pub max_letter: usize,
+    /// Bytes beyond which a dead letter is written without the contents of its record.
+    pub max_dead_letter: usize,
 }
 
-/// Names, on checkpoint records that no transaction guards, the source offset that is
-/// committed after them.
+/// What a batch has written, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputCounts {
+    /// Terminal events by reason.
+    pub endings: BTreeMap<Reason, u64>,
+    /// The deadlines of sessions that ended at a timeout.
+    pub deadlines: Vec<Timestamp>,
+    pub warnings: u64,
+    /// Checkpoint records with a session's state.
+    pub stores: u64,
+    /// Checkpoint records that delete a session's state.
+    pub tombstones: u64,
+    /// Dead letters by reason.
+    pub dead_letters: BTreeMap<&'static str, u64>,
+}
+
+/// Header of checkpoint records outside a transaction: the source offset that is committed after
+/// them.
 pub const POSITION: &str = "sundown-position";
 
-/// Writes everything in `batch` through `send`, in order.
+/// Writes `batch` through `send`, in order, and counts what it writes.
 ///
 /// # Errors
 /// The first error of `send`.
@@ -48,10 +63,11 @@ pub fn write<E>(
     topics: &Topics,
     options: EncodeOptions,
     mut send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<OutputCounts, E> {
     let mut buffer = Vec::with_capacity(512);
+    let mut counts = OutputCounts::default();
     for part in &batch.partitions {
-        let mut writer = Writer {
+        let mut writer = PartitionWriter {
             topics,
             source: SourcePartition {
                 topic: &topics.session_logs,
@@ -60,44 +76,48 @@ pub fn write<E>(
             detected_at: batch.detected_at,
             position: (options.delivery == Delivery::AtLeastOnce)
                 .then(|| part.position.to_string()),
-            max_letter: options.max_letter,
+            max_dead_letter: options.max_dead_letter,
             buffer: &mut buffer,
+            counts: &mut counts,
             send: &mut send,
         };
-        writer.partition(part)?;
+        writer.write(part)?;
     }
-    Ok(())
+    Ok(counts)
 }
 
-struct Writer<'a, S> {
+struct PartitionWriter<'a, S> {
     topics: &'a Topics,
     source: SourcePartition<'a>,
     detected_at: Timestamp,
-    /// For [`POSITION`].
+    /// The value of [`POSITION`].
     position: Option<String>,
-    max_letter: usize,
+    max_dead_letter: usize,
     buffer: &'a mut Vec<u8>,
+    counts: &'a mut OutputCounts,
     send: &'a mut S,
 }
 
-impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
-    fn partition(&mut self, part: &PartitionBatch) -> Result<(), E> {
+impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
+    fn write(&mut self, part: &PartitionBatch) -> Result<(), E> {
         for effect in &part.effects {
             match effect {
                 Effect::Ended(ending) => self.ended(ending)?,
                 Effect::Expiring(expiring) => self.expiring(expiring)?,
                 Effect::Store(checkpoint) => self.store(checkpoint)?,
-                Effect::Forget(session) => {
-                    self.checkpoint(session.text(&mut [0; 36]).as_bytes(), None)?;
-                }
+                Effect::Forget(session) => self.tombstone(session)?,
             }
         }
         part.dead_letters
             .iter()
-            .try_for_each(|letter| self.dead_letter(letter))
+            .try_for_each(|rejected| self.dead_letter(rejected))
     }
 
     fn ended(&mut self, ending: &Ending) -> Result<(), E> {
+        *self.counts.endings.entry(ending.reason).or_default() += 1;
+        if matches!(ending.reason, Reason::IdleTimeout | Reason::AbsoluteTimeout) {
+            self.counts.deadlines.push(ending.ended_at);
+        }
         let event = SessionEnded::new(ending, self.source, self.detected_at);
         let headers = event.headers(self.source);
         self.json(
@@ -109,6 +129,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
     }
 
     fn expiring(&mut self, expiring: &Expiring) -> Result<(), E> {
+        self.counts.warnings += 1;
         let event = SessionExpiring::new(expiring, self.source);
         let headers = event.headers(self.source);
         self.json(
@@ -127,7 +148,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
         headers: OwnedHeaders,
     ) -> Result<(), E> {
         self.buffer.clear();
-        // Writing to memory cannot fail, and these types always serialise.
+        // Writing to memory cannot fail, and these types always serialize.
         let _always_ok = serde_json::to_writer(&mut *self.buffer, event);
         (self.send)(ProducerRecord {
             topic,
@@ -139,6 +160,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
     }
 
     fn store(&mut self, checkpoint: &Checkpoint) -> Result<(), E> {
+        self.counts.stores += 1;
         let mut buffer = std::mem::take(self.buffer);
         buffer.clear();
         checkpoint.encode(&mut buffer);
@@ -150,7 +172,12 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
         sent
     }
 
-    /// Checkpoint records lie on the partition with the number of their source.
+    fn tombstone(&mut self, session: &SessionId) -> Result<(), E> {
+        self.counts.tombstones += 1;
+        self.checkpoint(session.text(&mut [0; 36]).as_bytes(), None)
+    }
+
+    /// A checkpoint record goes to the partition with the number of its source.
     fn checkpoint(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), E> {
         let headers = self.position.as_ref().map(|position| {
             OwnedHeaders::new().insert(Header {
@@ -167,32 +194,34 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> Writer<'_, S> {
         })
     }
 
-    fn dead_letter(&mut self, letter: &RejectedRecord) -> Result<(), E> {
-        let fits = letter.bytes() <= self.max_letter;
-        let mut headers = OwnedHeaders::new_with_capacity(letter.headers.len() + 8);
+    fn dead_letter(&mut self, rejected: &RejectedRecord) -> Result<(), E> {
+        let reason = rejected.cause.reason;
+        *self.counts.dead_letters.entry(reason).or_default() += 1;
+        let fits = rejected.bytes() <= self.max_dead_letter;
+        let mut headers = OwnedHeaders::new_with_capacity(rejected.headers.len() + 8);
         if fits {
-            for (key, value) in &letter.headers {
+            for (key, value) in &rejected.headers {
                 let value = value.as_ref();
                 headers = headers.insert(Header { key, value });
             }
         } else {
             headers = headers.insert(Header {
                 key: dead_letter::OMITTED,
-                value: Some(&letter.bytes().to_string()),
+                value: Some(&rejected.bytes().to_string()),
             });
         }
         let origin = Origin {
             topic: self.source.topic,
             partition: self.source.partition,
-            offset: letter.offset,
-            timestamp: letter.timestamp,
+            offset: rejected.offset,
+            timestamp: rejected.timestamp,
         };
         (self.send)(ProducerRecord {
             topic: &self.topics.session_logs_dlq,
             partition: None,
-            key: letter.key.as_deref().filter(|_| fits),
-            value: letter.value.as_deref().filter(|_| fits),
-            headers: Some(dead_letter::headers(headers, &letter.cause, origin)),
+            key: rejected.key.as_deref().filter(|_| fits),
+            value: rejected.value.as_deref().filter(|_| fits),
+            headers: Some(dead_letter::headers(headers, &rejected.cause, origin)),
         })
     }
 }

@@ -1,5 +1,5 @@
-//! One owned partition: its sessions, how far it has been read, and what it has to
-//! write in the next transaction.
+//! One live partition: its sessions, its position, and what the next transaction writes for
+//! it.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::wire::event::decode::{Decoded, decode};
 use crate::wire::partitioner::murmur2_partition;
 use crate::wire::record::{SourceRecord, TimestampKind};
 
-/// Why events that would start a session beyond the bound become dead letters.
+/// The dead-letter reason of events that would start a session beyond `--max-sessions`.
 pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
-/// Records that are read before the first of them is applied: few enough to stay in the
+/// Records that are decoded before the first of them is applied: few enough to stay in the
 /// processor's nearest caches until then.
 const GROUP: usize = 64;
 
@@ -24,55 +24,55 @@ const GROUP: usize = 64;
 #[derive(Debug)]
 pub struct Partition {
     number: i32,
-    /// How many partitions the source topic has.
+    /// The number of partitions of the source topic.
     partition_count: i32,
     table: SessionTable,
     /// One past the last offset read.
     position: i64,
-    /// The position that the last flush committed.
+    /// The position at the last flush.
     flushed: i64,
-    /// The largest broker timestamp read, on a topic whose brokers stamp records.
+    /// The latest broker timestamp read, on a topic with LogAppendTime.
     append_time: Option<Timestamp>,
-    /// A time up to which everything that was appended has been read, as far as the brokers'
-    /// answers since the restore prove it.
+    /// A time up to which everything appended has been read, as proven by the end offsets since
+    /// the restore.
     proven: Option<Timestamp>,
     effects: Vec<Effect>,
     dead_letters: Vec<RejectedRecord>,
     dead_letter_bytes: usize,
     misrouted: u64,
     events: u64,
-    /// Where the partition ended when the brokers were last asked.
+    /// The latest end offset.
     end: i64,
 }
 
 /// What one partition contributes to a transaction.
 #[derive(Debug)]
 pub struct PartitionBatch {
-    /// Which partition.
+    /// The partition.
     pub partition: i32,
     /// Its terminal events, warnings and checkpoint records, in order.
     pub effects: Vec<Effect>,
-    /// Its records that could not be used.
+    /// Its records that go to the dead-letter topic.
     pub dead_letters: Vec<RejectedRecord>,
     /// The offset to commit: one past the last one read.
     pub position: i64,
-    /// What to commit beside it.
+    /// The metadata to commit with the offset.
     pub metadata: OffsetMetadata,
 }
 
-/// What happened on a partition since it was last asked.
+/// What a partition has counted since the counters were last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartitionCounters {
     /// Records read.
     pub events: u64,
-    /// Records whose key belongs on another partition.
+    /// Records without a key, or whose key belongs to another partition.
     pub misrouted: u64,
-    /// What the table counted.
+    /// The counters of its session table.
     pub table: Counters,
 }
 
 impl Partition {
-    /// A partition whose `table` holds what had been applied up to `position`.
+    /// Creates a partition whose `table` holds the state at `position`.
     #[must_use]
     pub fn new(number: i32, partition_count: i32, table: SessionTable, position: i64) -> Self {
         Self {
@@ -92,10 +92,10 @@ impl Partition {
         }
     }
 
-    /// Applies records, in the order of their offsets. `now_upper` bounds how late it can be (see
-    /// [`Clocks::upper`](super::clocks::Clocks::upper)).
+    /// Applies records, in the order of their offsets. `now_upper` is the latest that the time
+    /// can be ([`Clocks::upper`](super::clocks::Clocks::upper)).
     ///
-    /// Returns the offset of one whose key belongs on another partition, if there is any.
+    /// Returns the offset of a misrouted record, if any.
     pub fn apply<R: SourceRecord>(&mut self, records: &[R], now_upper: Timestamp) -> Option<i64> {
         let mut misrouted = None;
         for group in records.chunks(GROUP) {
@@ -105,13 +105,13 @@ impl Partition {
     }
 
     fn apply_group<R: SourceRecord>(&mut self, records: &[R], now_upper: Timestamp) -> Option<i64> {
-        let mut read = Vec::with_capacity(records.len());
+        let mut accepted = Vec::with_capacity(records.len());
         for record in records {
             if let Some(decoded) = self.read(record) {
-                read.push((record, decoded));
+                accepted.push((record, decoded));
             }
         }
-        let events: Vec<LoggedEvent<'_>> = read
+        let events: Vec<LoggedEvent<'_>> = accepted
             .iter()
             .map(|(record, decoded)| LoggedEvent {
                 event: decoded.event(),
@@ -128,10 +128,10 @@ impl Partition {
         self.table.apply_all(&events, &mut self.effects, outcome);
         for place in refused {
             let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
-            self.reject(read[place].0, TOO_MANY_SESSIONS, error);
+            self.reject(accepted[place].0, TOO_MANY_SESSIONS, error);
         }
         let mut misrouted = None;
-        for ((record, _), LoggedEvent { event, offset, .. }) in read.iter().zip(&events) {
+        for ((record, _), LoggedEvent { event, offset, .. }) in accepted.iter().zip(&events) {
             if matches!(event.subject, Subject::Session { .. })
                 && murmur2_partition(record.key(), self.partition_count) != Some(self.number)
             {
@@ -142,7 +142,7 @@ impl Partition {
         misrouted
     }
 
-    /// Reads the next record; `None` if it has been applied before, or cannot be used.
+    /// Decodes the next record; `None` if it has been applied before, or is rejected.
     fn read<'a>(&mut self, record: &'a impl SourceRecord) -> Option<Decoded<'a>> {
         let offset = record.offset();
         if offset < self.position {
@@ -160,20 +160,20 @@ impl Partition {
             .ok()
     }
 
-    /// The consumer is at `position`, everything before it having been applied: it may
-    /// have stepped past control records since the last record.
+    /// Advances to the consumer's position, which may be past control records; all records before
+    /// it have been applied.
     pub fn advance_position(&mut self, position: i64) {
         self.position = self.position.max(position);
     }
 
-    /// The brokers said that the partition ended at `end`; by `asked_at`, a time that
-    /// had passed before they were asked. If all of that has been read, nothing that
-    /// was appended before `asked_at` is unread. While behind, the brokers' own timestamps
-    /// tell how far the log has been read; producers' timestamps tell nothing.
+    /// Records an end offset that the brokers were asked for after `asked_at`. If everything up
+    /// to it has been read, nothing that was appended before `asked_at` is unread. While the
+    /// partition is behind, only the brokers' timestamps prove how far the log has been read;
+    /// producers' timestamps do not.
     ///
-    /// Ends nothing by itself; [`advance`](Partition::advance) does.
+    /// Ends no session; [`advance`](Partition::advance) does.
     pub fn on_end_offset(&mut self, end: i64, asked_at: Timestamp) {
-        self.ends_at(end);
+        self.set_end(end);
         let read_until = if self.backlog() == 0 {
             Some(asked_at)
         } else {
@@ -182,15 +182,14 @@ impl Partition {
         self.proven = self.proven.max(read_until);
     }
 
-    /// The brokers said that the partition ended at `end`; what that means for its sessions
-    /// is left open.
-    pub fn ends_at(&mut self, end: i64) {
+    /// Records an end offset without a conclusion for the sessions.
+    pub fn set_end(&mut self, end: i64) {
         self.end = end;
     }
 
-    /// Ends what is over by what [`on_end_offset`](Partition::on_end_offset) has proven, and warns of
-    /// what is nearly over, as long as there is `room` (in outputs), which it takes away from.
-    /// What finds no room stays due.
+    /// Ends sessions, and warns of endings, up to the time that
+    /// [`on_end_offset`](Partition::on_end_offset) has proven, while there is `room`, in outputs,
+    /// from which it subtracts. Endings and warnings without room stay due.
     pub fn advance(&mut self, room: &mut usize) {
         if let Some(watermark) = self.proven
             && *room > 0
@@ -201,33 +200,33 @@ impl Partition {
         }
     }
 
-    /// Puts other policies into force.
+    /// Activates policies.
     pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
         self.table.set_policies(policies);
     }
 
-    /// How much the next transaction has to write so far, in records.
+    /// Returns the number of effects and dead letters for the next transaction.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.effects.len() + self.dead_letters.len()
     }
 
-    /// How many checkpoint records of new and changed sessions the next transaction has to
-    /// write so far, at most.
+    /// Returns the most checkpoint records of new and changed sessions that the next transaction
+    /// has to write.
     #[must_use]
     pub fn pending_stores(&self) -> usize {
         self.table.pending_stores()
     }
 
-    /// Bytes of dead letters that wait for the next transaction.
+    /// Returns the bytes of dead letters for the next transaction.
     #[must_use]
     pub fn dead_letter_bytes(&self) -> usize {
         self.dead_letter_bytes
     }
 
-    /// What has to be written and committed now; `None` if there is nothing. Sessions are
-    /// rewritten for being dirty as long as there is `room`, which it takes away from.
-    /// `elapsed` is any clock that never goes back.
+    /// Takes everything that has to be written and committed; `None` if there is nothing. Dirty
+    /// sessions are rewritten while there is `room`, from which it subtracts. `elapsed` is of a
+    /// clock that never goes back.
     pub fn flush(&mut self, elapsed: Timestamp, room: &mut usize) -> Option<PartitionBatch> {
         let position = self.position;
         let rewritten = self
@@ -251,38 +250,37 @@ impl Partition {
         })
     }
 
-    /// One past the last offset read.
+    /// Returns one past the last offset read.
     #[must_use]
     pub fn position(&self) -> i64 {
         self.position
     }
 
-    /// How many offsets lie between the position and where the partition last was known
-    /// to end.
+    /// Returns the number of offsets between the position and the latest end offset.
     #[must_use]
     pub fn backlog(&self) -> i64 {
         (self.end - self.position).max(0)
     }
 
-    /// The time up to which everything appended has been read.
+    /// Returns the time up to which everything appended has been read.
     #[must_use]
     pub fn watermark(&self) -> Timestamp {
         self.table.watermark()
     }
 
-    /// How many sessions live on the partition.
+    /// Returns the number of live sessions.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.table.len()
     }
 
-    /// The live session of this id.
+    /// Returns the live session with this id.
     #[must_use]
     pub fn look_up(&self, id: &str) -> Option<LiveSession> {
         self.table.look_up(id)
     }
 
-    /// Looks for the sessions of a user; see [`SessionTable::search`].
+    /// Searches for the sessions of a user; see [`SessionTable::search`].
     pub fn search(
         &self,
         user: &UserId,
@@ -294,13 +292,13 @@ impl Partition {
         self.table.search(user, start, slots, room, found)
     }
 
-    /// The policies in force, the most important first, each with how many of the
-    /// partition's sessions live under it.
+    /// Returns the active policies by descending priority, each with the number of its live
+    /// sessions.
     pub fn sessions_by_policy(&self) -> impl Iterator<Item = (&Arc<Policy>, usize)> {
         self.table.sessions_by_policy()
     }
 
-    /// What happened since the last call.
+    /// Takes what has been counted since the last call.
     pub fn take_counters(&mut self) -> PartitionCounters {
         PartitionCounters {
             events: std::mem::take(&mut self.events),
@@ -315,8 +313,8 @@ impl Partition {
             error,
             attempts: 1,
         };
-        let letter = RejectedRecord::new(record, cause);
-        self.dead_letter_bytes += letter.bytes();
-        self.dead_letters.push(letter);
+        let rejected = RejectedRecord::new(record, cause);
+        self.dead_letter_bytes += rejected.bytes();
+        self.dead_letters.push(rejected);
     }
 }

@@ -19,31 +19,31 @@ use crate::policy::topic::PolicyUpdate;
 use crate::session::{Policy, PolicySet};
 use crate::tracker::metrics::TrackerMetrics;
 
-/// What a tracker is told to go by.
-pub(super) struct Rules {
-    /// The policies in force.
+/// The receivers of policies and pauses.
+pub(super) struct PolicyReceivers {
+    /// The active policies.
     pub(super) policies: Receiver<Arc<PolicySet>>,
-    /// The partitions that are paused.
+    /// The paused partitions.
     pub(super) pauses: Receiver<BTreeSet<i32>>,
 }
 
-/// Where policies come from.
+/// The source of a tracker's policies.
 pub(super) enum PolicySource {
-    /// A file, and what it holds.
+    /// A file, with the policies that were read from it.
     File {
         path: PathBuf,
         file: PolicyFile,
         policies: Arc<PolicySet>,
     },
-    /// The topic, with this policy for the sessions that none of its matches.
+    /// The topic, with the policy of sessions that none of its policies matches.
     Topic { fallback: Policy },
 }
 
 impl PolicySource {
-    /// What the flags ask for.
+    /// Opens the source that the flags name.
     ///
     /// # Errors
-    /// If there is a file and it cannot be used.
+    /// If the file cannot be read, or a policy in it is invalid.
     pub(super) fn open(args: &TrackerArgs) -> Result<Self, PolicyFileError> {
         let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
         let Some(path) = &args.policies else {
@@ -69,7 +69,7 @@ impl PolicySource {
         topics: &Topics,
         metrics: &TrackerMetrics,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Rules> {
+    ) -> anyhow::Result<PolicyReceivers> {
         let followed = TopicFeed::start(config, &topics.policies, stop.clone())?;
         let (sender, policies_known) = channel();
         let (pause, pauses) = channel();
@@ -97,11 +97,11 @@ impl PolicySource {
                 topic::watch(followed, move |news| match news {
                     PolicyUpdate::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
                     PolicyUpdate::Paused(paused) => pause(paused),
-                    PolicyUpdate::Refused => metrics.policy_refused(),
+                    PolicyUpdate::Refused => metrics.policy_rejected(),
                 })?;
             }
         }
-        Ok(Rules {
+        Ok(PolicyReceivers {
             policies: policies_known,
             pauses,
         })

@@ -1,8 +1,8 @@
-//! Questions about live sessions, from the admin port to the loop that owns them.
+//! Queries about live sessions, from the admin port to the loop that owns them.
 //!
-//! The loop answers between two bursts of events. What takes one lookup it answers at once;
-//! the sessions of a user it looks for in steps, one a round, so that events never wait for
-//! a question. Whoever asks waits no longer than [`PATIENCE`].
+//! The loop answers between two bursts of records. It answers a lookup by session id at once. A
+//! search for the sessions of a user proceeds in steps, one per round, so that records never
+//! wait for a query. A request waits up to [`RESPONSE_TIMEOUT`].
 
 pub mod http;
 
@@ -14,120 +14,113 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use crate::session::UserId;
-use crate::session_lookup::{Answer, FoundSession, MAX_SESSIONS, PartitionState};
+use crate::session_lookup::{FoundSession, LookupResponse, MAX_SESSIONS, PartitionState};
 
-/// How long an answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Questions that may wait; further ones are refused.
+/// How long a response may take.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bound on queued queries; further ones are refused.
 const QUEUE: usize = 16;
-/// Places of a table that are gone through in one round of the loop: well under a
-/// millisecond's worth.
+/// Table slots searched in one round of the loop: well under a millisecond's worth.
 const STEP: usize = 16_384;
 
-/// Which sessions.
+/// The sessions to look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// The one of this id.
+    /// The session with this id.
     Session(String),
-    /// Those of this user.
+    /// The sessions of this user.
     SessionsOf(UserId),
 }
 
-/// Where to ask. Clones lead to the same loop.
+/// Sends queries to the loop. Clones share its queue.
 #[derive(Clone, Debug)]
 pub struct Handle(SyncSender<PendingQuery>);
 
-/// Why there is no answer.
+/// Why a query has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// Too many ask at once.
-    #[error("the tracker has {QUEUE} questions to answer already: try again in a moment")]
+    /// The queue is full.
+    #[error("{QUEUE} queries already wait for the tracker; retry in a moment")]
     Busy,
-    /// It takes too long.
+    /// The response timed out.
     #[error(
-        "the tracker has not answered within {} s: it is starting, in a rebalance or very busy; try again in a moment",
-        PATIENCE.as_secs()
+        "the tracker did not answer within {} s because it is starting, rebalancing or overloaded; retry in a moment",
+        RESPONSE_TIMEOUT.as_secs()
     )]
-    Late,
+    TimedOut,
 }
 
-/// A question, and whom to answer.
+/// A query and its response channel.
 #[derive(Debug)]
 pub struct PendingQuery {
     query: Query,
-    answer: oneshot::Sender<Answer>,
+    sender: oneshot::Sender<LookupResponse>,
 }
 
-/// Answers questions, on the loop.
+/// Answers queries, on the loop.
 #[derive(Debug)]
 pub struct Executor {
-    questions: Receiver<PendingQuery>,
+    pending: Receiver<PendingQuery>,
     search: Option<Search>,
 }
 
-/// A question that takes several rounds.
+/// A query that takes several rounds.
 #[derive(Debug)]
 struct Search {
-    question: PendingQuery,
+    sender: oneshot::Sender<LookupResponse>,
     user: UserId,
-    /// The partitions that have not been gone through to their end.
+    /// Partitions that have not been searched to their end.
     left: VecDeque<i32>,
-    /// The place in the first of them.
-    place: u32,
-    answer: Answer,
+    /// The next slot in the first of them.
+    slot: u32,
+    response: LookupResponse,
 }
 
-/// A handle, and who sits at it.
+/// Creates the two ends of a queue of queries.
 #[must_use]
-pub fn open() -> (Handle, Executor) {
-    let (sender, questions) = sync_channel(QUEUE);
+pub fn channel() -> (Handle, Executor) {
+    let (sender, pending) = sync_channel(QUEUE);
     let executor = Executor {
-        questions,
+        pending,
         search: None,
     };
     (Handle(sender), executor)
 }
 
 impl Handle {
-    /// Asks, and waits for the answer.
+    /// Sends a query and waits for the response.
     ///
     /// # Errors
     /// [`QueryError`] if there is none in time.
-    pub async fn ask(&self, query: Query) -> Result<Answer, QueryError> {
+    pub async fn query(&self, query: Query) -> Result<LookupResponse, QueryError> {
         let (sender, receiver) = oneshot::channel();
-        let question = PendingQuery {
-            query,
-            answer: sender,
-        };
-        self.0.try_send(question).map_err(|_| QueryError::Busy)?;
-        match tokio::time::timeout(PATIENCE, receiver).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(QueryError::Late),
+        let pending = PendingQuery { query, sender };
+        self.0.try_send(pending).map_err(|_| QueryError::Busy)?;
+        match tokio::time::timeout(RESPONSE_TIMEOUT, receiver).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) | Err(_) => Err(QueryError::TimedOut),
         }
     }
 }
 
 impl Executor {
-    /// Answers what can be answered in no time, and gets one step on with the rest.
-    pub fn serve(&mut self, engine: &Engine) {
+    /// Takes the next step of a search, or answers pending lookups up to the next search.
+    pub fn run(&mut self, engine: &Engine) {
         if let Some(search) = self.search.take() {
             self.search = search.step(engine);
             return;
         }
-        for question in self.questions.try_iter() {
-            // Nobody waits for it any more.
-            if question.answer.is_closed() {
+        for PendingQuery { query, sender } in self.pending.try_iter() {
+            // The request has timed out or was canceled.
+            if sender.is_closed() {
                 continue;
             }
-            match &question.query {
+            match query {
                 Query::Session(id) => {
-                    let answer = look_up(engine, id);
-                    // As above.
-                    let _gone = question.answer.send(answer);
+                    let _closed = sender.send(look_up(engine, &id));
                 }
                 Query::SessionsOf(user) => {
-                    let user = user.clone();
-                    self.search = Search::new(question, user, engine).step(engine);
+                    self.search = Search::new(sender, user, engine).step(engine);
                     return;
                 }
             }
@@ -136,55 +129,55 @@ impl Executor {
 }
 
 impl Search {
-    fn new(question: PendingQuery, user: UserId, engine: &Engine) -> Self {
-        let answer = nothing_found(engine);
-        let live = answer.partitions.iter().filter(|one| !one.restoring);
+    fn new(sender: oneshot::Sender<LookupResponse>, user: UserId, engine: &Engine) -> Self {
+        let response = empty_response(engine);
+        let live = response.partitions.iter().filter(|one| !one.restoring);
         Self {
             left: live.map(|one| one.partition).collect(),
-            place: 0,
-            question,
+            slot: 0,
+            sender,
             user,
-            answer,
+            response,
         }
     }
 
-    /// Goes a step on; nothing if that was the last.
+    /// Takes a step; none if it was the last.
     fn step(mut self, engine: &Engine) -> Option<Self> {
-        if self.question.answer.is_closed() {
+        if self.sender.is_closed() {
             return None;
         }
         let Some(&number) = self.left.front() else {
-            // As above: it may have been closed in between.
-            let _gone = self.question.answer.send(self.answer);
+            let _closed = self.sender.send(self.response);
             return None;
         };
         let next = match engine.live_partition(number) {
             Some(partition) => {
-                let (mut found, room) = (Vec::new(), MAX_SESSIONS - self.answer.sessions.len());
-                let next = partition.search(&self.user, self.place, STEP, room, &mut found);
+                let mut found = Vec::new();
+                let room = MAX_SESSIONS - self.response.sessions.len();
+                let next = partition.search(&self.user, self.slot, STEP, room, &mut found);
                 let found = found.iter().map(|one| FoundSession::new(one, number));
-                self.answer.sessions.extend(found);
+                self.response.sessions.extend(found);
                 next
             }
             None => {
-                // Taken away since, or being restored: what it holds is not known.
-                self.answer.lost(number);
+                // Revoked or being restored since the search began, so its sessions are unknown.
+                self.response.drop_partition(number);
                 None
             }
         };
-        if self.answer.sessions.len() >= MAX_SESSIONS {
-            self.answer.more = next.is_some() || self.left.len() > 1;
+        if self.response.sessions.len() >= MAX_SESSIONS {
+            self.response.more = next.is_some() || self.left.len() > 1;
             self.left.clear();
         } else if next.is_none() {
             self.left.pop_front();
         }
-        self.place = next.unwrap_or_default();
+        self.slot = next.unwrap_or_default();
         Some(self)
     }
 }
 
-impl Answer {
-    fn lost(&mut self, partition: i32) {
+impl LookupResponse {
+    fn drop_partition(&mut self, partition: i32) {
         let mut partitions = self.partitions.iter_mut();
         if let Some(one) = partitions.find(|one| one.partition == partition) {
             one.restoring = true;
@@ -193,19 +186,19 @@ impl Answer {
     }
 }
 
-/// Looks on all partitions: the record's key, which need not be the session's id, has
-/// decided which of them it is on.
-fn look_up(engine: &Engine, id: &str) -> Answer {
-    let mut answer = nothing_found(engine);
+/// Looks on all partitions: the record's key decides on which one a session is, and the key need
+/// not be the session's id.
+fn look_up(engine: &Engine, id: &str) -> LookupResponse {
+    let mut response = empty_response(engine);
     for (number, partition) in engine.assigned() {
         let found = partition.and_then(|partition| partition.look_up(id));
         let found = found.map(|live| FoundSession::new(&live, number));
-        answer.sessions.extend(found);
+        response.sessions.extend(found);
     }
-    answer
+    response
 }
 
-fn nothing_found(engine: &Engine) -> Answer {
+fn empty_response(engine: &Engine) -> LookupResponse {
     let partitions = engine
         .assigned()
         .map(|(partition, live)| PartitionState {
@@ -213,8 +206,8 @@ fn nothing_found(engine: &Engine) -> Answer {
             restoring: live.is_none(),
         })
         .collect();
-    Answer {
+    LookupResponse {
         partitions,
-        ..Answer::default()
+        ..LookupResponse::default()
     }
 }

@@ -1,28 +1,22 @@
-//! Records of the source topic, wherever they come from.
+//! Records of the source topic that go to the dead-letter topic.
 
 use crate::session::Timestamp;
 use crate::wire::dead_letter::Cause;
 use crate::wire::record::{RecordHeader, SourceRecord};
 
-/// A record that could not be used, for the dead-letter topic.
+/// A record that is rejected, for the dead-letter topic. Key, value and headers are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedRecord {
-    /// The record's offset.
     pub offset: i64,
-    /// The record's timestamp.
     pub timestamp: Timestamp,
-    /// The record's key, untouched.
     pub key: Option<Vec<u8>>,
-    /// The record's value, untouched.
     pub value: Option<Vec<u8>>,
-    /// The record's headers, untouched.
     pub headers: Vec<RecordHeader>,
-    /// Why.
     pub cause: Cause,
 }
 
 impl RejectedRecord {
-    /// A dead letter of `record`.
+    /// Copies `record`.
     #[must_use]
     pub fn new(record: &impl SourceRecord, cause: Cause) -> Self {
         Self {
@@ -35,7 +29,7 @@ impl RejectedRecord {
         }
     }
 
-    /// How many bytes it holds.
+    /// Returns the size of key, value and headers.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let len = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);

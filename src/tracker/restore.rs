@@ -1,11 +1,11 @@
-//! How a partition's state is built again after a rebalance, a restart or an abort.
+//! Restores a partition's state after a rebalance, a restart or an abort.
 //!
-//! The order of the steps is what makes it right. First the committed offset, once no
-//! transaction is pending on it. *Then* the checkpoint partition's high watermark:
-//! whatever belongs to that offset's transaction, or to an earlier one, lies below it.
-//! Commit markers reach partitions one by one, so the reader has to wait until the
-//! checkpoint partition's last stable offset has come up to it; to stop at an earlier
-//! last stable offset would be to miss what the committed offset already covers.
+//! Correctness depends on the order of the steps. First, the restore fetches the committed
+//! offset, once no transaction is pending on it. *Then* it fetches the checkpoint partition's
+//! high watermark: every record of that offset's transaction, or of an earlier one, lies below
+//! it. Commit markers reach partitions one by one, so the restore waits until the checkpoint
+//! partition's last stable offset has reached the high watermark. An earlier last stable offset
+//! would hide records that the committed offset already covers.
 
 mod rebuild;
 
@@ -15,6 +15,7 @@ use super::clocks::Clocks;
 use super::offset_metadata::OffsetMetadata;
 use super::partition::Partition;
 use crate::clock::Reading;
+use crate::kafka::topic_reader::CommittedOffset;
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
 use crate::wire::event::decode::decode;
@@ -23,73 +24,62 @@ use rebuild::Rebuild;
 
 pub use rebuild::CheckpointRecord;
 
-/// A committed offset and what was committed beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// One past the last offset that has been applied.
-    pub offset: i64,
-    /// The metadata, as it stands there.
-    pub metadata: String,
-}
-
 /// The log that a partition is restored from: Kafka, or a simulation.
 pub trait RestoreLog {
-    /// Why it could not be read.
+    /// Why the log cannot be read.
     type Error;
-    /// Its records of the source topic.
+    /// A record of the source topic.
     type Record<'a>: SourceRecord;
 
-    /// This machine's clocks.
+    /// Reads this machine's clocks.
     fn reading(&self) -> Reading;
 
-    /// The group's committed offset of the source partition. Waits for transactions
-    /// that are pending on it.
+    /// Fetches the group's committed offset of the source partition, after waiting for
+    /// transactions that are pending on it.
     ///
     /// # Errors
-    /// If it cannot be had.
-    fn committed(&mut self) -> Result<Option<Committed>, Self::Error>;
+    /// If the brokers do not answer.
+    fn committed(&mut self) -> Result<Option<CommittedOffset>, Self::Error>;
 
-    /// The oldest offset that the source partition still has.
+    /// Fetches the first offset that retention has left in the source partition.
     ///
     /// # Errors
-    /// If it cannot be had.
+    /// If the brokers do not answer.
     fn source_start(&mut self) -> Result<i64, Self::Error>;
 
-    /// The high watermark of the checkpoint partition: where its records end, those of
+    /// Fetches the high watermark of the checkpoint partition: the end of its records, those of
     /// open transactions included.
     ///
     /// # Errors
-    /// If it cannot be had.
+    /// If the brokers do not answer.
     fn checkpoint_end(&mut self) -> Result<i64, Self::Error>;
 
-    /// The last stable offset of the checkpoint partition: where the records end that
+    /// Fetches the last stable offset of the checkpoint partition: the end of the records that
     /// [`RestoreLog::read_checkpoint`] can see.
     ///
     /// # Errors
-    /// If it cannot be had.
+    /// If the brokers do not answer.
     fn checkpoint_stable_end(&mut self) -> Result<i64, Self::Error>;
 
-    /// Waits a little.
+    /// Waits before the next request.
     ///
     /// # Errors
-    /// If there is no time to wait.
+    /// If the process is stopping.
     fn pause(&mut self) -> Result<(), Self::Error>;
 
-    /// Reads the checkpoint partition, keys and values, up to its last stable offset,
-    /// committed records only.
+    /// Reads the committed records of the checkpoint partition up to its last stable offset.
     ///
     /// # Errors
-    /// If it cannot be read to that point, or `visit` fails.
+    /// If that offset cannot be reached, or `visit` fails.
     fn read_checkpoint(
         &mut self,
         visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
     ) -> Result<(), Self::Error>;
 
-    /// Reads the source partition from the offset `from` up to the offset `to`,
-    /// exclusive.
+    /// Reads the source partition from the offset `from` up to `to`, exclusive.
     ///
     /// # Errors
-    /// If it cannot be read to that point.
+    /// If `to` cannot be reached.
     fn read_source(
         &mut self,
         from: i64,
@@ -98,49 +88,46 @@ pub trait RestoreLog {
     ) -> Result<(), Self::Error>;
 }
 
-/// What a restore has to know.
+/// The input of a restore.
 #[derive(Clone, Debug)]
 pub struct RestoreSettings {
-    /// The partition's number.
     pub partition: i32,
-    /// How many partitions the source topic has.
+    /// The number of partitions of the source topic.
     pub partition_count: i32,
-    /// For its table.
     pub table: TableConfig,
-    /// The policies in force.
+    /// The active policies.
     pub policies: Arc<PolicySet>,
-    /// The clocks, compared.
     pub clocks: Clocks,
 }
 
-/// A restored partition, and how that went.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restored {
-    /// Ready to be read on from [`Partition::position`].
+    /// Ready to be read from [`Partition::position`] on.
     pub partition: Partition,
     /// Checkpoint records read.
     pub records: u64,
     /// Source records replayed.
     pub replayed: u64,
-    /// Set when source records that were needed are gone, so that every session was
-    /// taken as active: rather a late logout than a wrong one.
+    /// Set if source records that were needed are gone, so that every session was treated as
+    /// active: a late logout rather than a wrong one.
     pub degraded: Option<Degraded>,
 }
 
-/// Why activity could not be told from the source any more.
+/// Why the source no longer proves which sessions were active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Degraded {
     /// Retention deleted records that had not been checkpointed.
     #[error(
-        "the replay begins at offset {replay_from}, but retention has deleted everything before {start}: give the topic a longer retention than trackers are ever down"
+        "the replay begins at offset {replay_from}, but retention has deleted all records before {start}: give the topic a longer retention than the longest outage of its trackers"
     )]
     ReplayDeleted {
-        /// Where the replay should have begun.
+        /// The offset from which the replay has to begin.
         replay_from: i64,
-        /// The oldest offset left.
+        /// The first offset left.
         start: i64,
     },
-    /// The offset's metadata is not the tracker's.
+    /// The metadata of the committed offset is not the tracker's.
     #[error(
         "the metadata of the committed offset is not the tracker's: was the group's offset set by hand?"
     )]
@@ -152,14 +139,14 @@ pub enum Degraded {
     NoOffset,
 }
 
-/// Marks, as `replay_from`, sessions whose activity can be found nowhere: below every
-/// offset, so that the next restore comes to the same conclusion.
+/// The `replay_from` of sessions whose activity is in no record: below every offset, so that the
+/// next restore is degraded too.
 const NOWHERE: i64 = -1;
 
 /// Restores a partition.
 ///
 /// # Errors
-/// Whatever `log` fails with.
+/// The error of `log`.
 pub fn restore<L: RestoreLog>(
     log: &mut L,
     settings: RestoreSettings,
@@ -177,8 +164,8 @@ pub fn restore<L: RestoreLog>(
         clocks,
     } = settings;
     let start = log.source_start()?;
-    // Now, not when the restore was asked for: it may have waited for long, and what was
-    // written and deleted meanwhile is gone too.
+    // Now, not when the restore was requested: it may have waited for long, and records that
+    // were written and deleted meanwhile are gone too.
     let now = clocks.upper(log.reading());
     let position = committed
         .as_ref()
@@ -202,7 +189,7 @@ pub fn restore<L: RestoreLog>(
             None
         }
         (Some(_), Some(metadata)) => {
-            // Not the watermark: what had been read when it was committed may have
+            // Not the watermark: activity that had been read when it was committed may have
             // happened after it.
             table.assume_active(now, metadata.replay_from);
             let replay_from = metadata.replay_from;
@@ -217,7 +204,7 @@ pub fn restore<L: RestoreLog>(
             Some(Degraded::NoOffset)
         }
     };
-    // A partition that never held a session has nothing to be wrong about.
+    // Without sessions, no session can end at the wrong time.
     let degraded = degraded.filter(|_| !table.is_empty());
     Ok(Restored {
         partition: Partition::new(partition, partition_count, table, position),
@@ -228,7 +215,7 @@ pub fn restore<L: RestoreLog>(
 }
 
 fn replay_record(table: &mut SessionTable, record: &impl SourceRecord, now: Timestamp) {
-    // What cannot be decoded was dead-lettered when it was first read.
+    // Records that cannot be decoded were dead-lettered when they were first read.
     if let Ok(decoded) = decode(record.value()) {
         let timestamp = record.timestamp().0.min(now);
         table.replay(&decoded.event(), record.offset(), timestamp);

@@ -68,7 +68,7 @@ impl TrackerWorker {
             let engine = self.partition_manager.engine();
             self.member.check(|_| engine.unread())?;
             self.partition_manager.round()?;
-            self.executor.serve(self.partition_manager.engine());
+            self.executor.run(self.partition_manager.engine());
             self.report_if_due();
         }
         self.finish();

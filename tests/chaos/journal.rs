@@ -153,8 +153,8 @@ impl Journal {
         let logs = self.logs();
         for (what, message) in [
             ("restores", "\"restored\""),
-            ("failed transactions", "came to nothing"),
-            ("memberships lost", "\"lost: "),
+            ("failed transactions", "transaction aborted"),
+            ("memberships lost", "partitions lost: "),
         ] {
             let count = logs.matches(message).count();
             write!(text, " {count} {what},").expect("a string takes it");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use sundown::kafka::topic_reader::CommittedOffset;
 use sundown::tracker::offset_metadata::OffsetMetadata;
-use sundown::tracker::restore::Committed;
 use sundown::wire::record::TimestampKind;
 
-use crate::group::{Group, Member};
+use crate::group::{Group, GroupMetadata};
 use crate::log::{Log, Record, Txn};
 
 /// How long the coordinator waits for a silent producer.
@@ -62,8 +62,8 @@ pub(crate) struct Cluster {
     pub(crate) expiring: Log,
     pub(crate) dead: Log,
     pub(crate) group: Group,
-    offsets: Vec<Option<Committed>>,
-    pending: BTreeMap<Txn, Vec<(i32, Committed)>>,
+    offsets: Vec<Option<CommittedOffset>>,
+    pending: BTreeMap<Txn, Vec<(i32, CommittedOffset)>>,
     transactions: BTreeMap<Txn, Transaction>,
     /// Commit requests on their way, and when they arrive.
     delayed: Vec<(i64, Txn)>,
@@ -158,11 +158,11 @@ impl Cluster {
     pub(crate) fn add_offsets(
         &mut self,
         txn: Txn,
-        member: Member,
-        offsets: Vec<(i32, Committed)>,
+        group: GroupMetadata,
+        offsets: Vec<(i32, CommittedOffset)>,
     ) -> Result<(), Refused> {
         self.participate(txn, Place::Offsets)?;
-        self.group.check(member)?;
+        self.group.check(group)?;
         self.pending.insert(txn, offsets);
         Ok(())
     }
@@ -170,10 +170,10 @@ impl Cluster {
     /// Commits offsets without a transaction.
     pub(crate) fn commit_offsets(
         &mut self,
-        member: Member,
-        offsets: Vec<(i32, Committed)>,
+        group: GroupMetadata,
+        offsets: Vec<(i32, CommittedOffset)>,
     ) -> Result<(), Refused> {
-        self.group.check(member)?;
+        self.group.check(group)?;
         offsets.into_iter().for_each(|offset| self.store(offset));
         Ok(())
     }
@@ -254,7 +254,7 @@ impl Cluster {
     }
 
     /// The committed offset, unless a transaction is pending on it.
-    pub(crate) fn committed(&self, partition: i32) -> Result<Option<Committed>, Refused> {
+    pub(crate) fn committed(&self, partition: i32) -> Result<Option<CommittedOffset>, Refused> {
         let mut pending = self.pending.values().flatten();
         if pending.any(|(number, _)| *number == partition) {
             return Err(Refused("unstable"));
@@ -280,12 +280,13 @@ impl Cluster {
     }
 
     /// Offsets and watermarks never go back.
-    fn store(&mut self, (partition, new): (i32, Committed)) {
+    fn store(&mut self, (partition, new): (i32, CommittedOffset)) {
         let slot = &mut self.offsets[index(partition)];
-        let decode = |committed: &Committed| OffsetMetadata::decode(&committed.metadata);
+        let decode = |committed: &CommittedOffset| OffsetMetadata::decode(&committed.metadata);
         let (offset, metadata) = (new.offset, decode(&new));
         if let Some(old) = slot {
-            let watermark = |of: &Committed| decode(of).and_then(|metadata| metadata.watermark);
+            let watermark =
+                |of: &CommittedOffset| decode(of).and_then(|metadata| metadata.watermark);
             if offset < old.offset || watermark(&new) < watermark(old) {
                 self.violation = Some(format!(
                     "offset or watermark of partition {partition} went back: {new:?} after {old:?}"

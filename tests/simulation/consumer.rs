@@ -98,11 +98,11 @@ impl Consumer {
     }
 
     /// Holds a partition from now on, and does not read it yet.
-    pub(crate) fn take_over(&mut self, partition: i32) {
+    pub(crate) fn assign(&mut self, partition: i32) {
         self.0.insert(partition, Fetch::default());
     }
 
-    pub(crate) fn give_back(&mut self, partition: i32) {
+    pub(crate) fn unassign(&mut self, partition: i32) {
         self.0.remove(&partition);
     }
 
@@ -113,7 +113,7 @@ impl Consumer {
     }
 
     /// Reads on from an offset; whether it holds the partition.
-    pub(crate) fn read_from(&mut self, partition: i32, offset: i64) -> bool {
+    pub(crate) fn seek(&mut self, partition: i32, offset: i64) -> bool {
         let Some(fetch) = self.0.get_mut(&partition) else {
             return false;
         };

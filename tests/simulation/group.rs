@@ -9,15 +9,15 @@ use crate::cluster::{Refused, index};
 /// How long the group waits for a silent member.
 pub(crate) const SESSION_TIMEOUT: i64 = 10_000;
 
-/// A member as it was known at some time.
+/// A member's id and the generation in which it had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub(crate) struct GroupMetadata {
     pub(crate) id: u64,
     pub(crate) generation: u64,
 }
 
 #[derive(Debug, Default)]
-struct Seat {
+struct Member {
     /// What the member has not been told yet.
     changes: VecDeque<Rebalance>,
     /// Asked to give these back.
@@ -32,7 +32,7 @@ pub(crate) struct Group {
     generation: u64,
     ids: u64,
     owners: Vec<Option<u64>>,
-    seats: BTreeMap<u64, Seat>,
+    members: BTreeMap<u64, Member>,
     /// Moves partitions around: their order among members.
     turn: usize,
 }
@@ -43,21 +43,21 @@ impl Group {
             generation: 0,
             ids: 0,
             owners: vec![None; partitions],
-            seats: BTreeMap::new(),
+            members: BTreeMap::new(),
             turn: 0,
         }
     }
 
     pub(crate) fn join(&mut self) -> u64 {
         self.ids += 1;
-        self.seats.insert(self.ids, Seat::default());
+        self.members.insert(self.ids, Member::default());
         self.balance();
         self.ids
     }
 
     /// A member leaves, or is thrown out: its partitions are free.
     pub(crate) fn remove(&mut self, id: u64) {
-        self.seats.remove(&id);
+        self.members.remove(&id);
         for owner in &mut self.owners {
             *owner = owner.filter(|owner| *owner != id);
         }
@@ -66,17 +66,17 @@ impl Group {
 
     /// The member is not heard of any more, or again.
     pub(crate) fn silent(&mut self, id: u64, since: Option<i64>) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            seat.silent = since;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.silent = since;
         }
     }
 
     /// Throws out members that have been silent for too long.
     pub(crate) fn expire(&mut self, now: i64) {
         let expired: Vec<u64> = self
-            .seats
+            .members
             .iter()
-            .filter(|(_, seat)| seat.silent.is_some_and(|at| now - at > SESSION_TIMEOUT))
+            .filter(|(_, member)| member.silent.is_some_and(|at| now - at > SESSION_TIMEOUT))
             .map(|(id, _)| *id)
             .collect();
         expired.into_iter().for_each(|id| self.remove(id));
@@ -84,22 +84,22 @@ impl Group {
 
     /// Whether it has nothing more to do.
     pub(crate) fn settled(&self) -> bool {
-        let mut seats = self.seats.values();
-        seats.all(|seat| {
-            seat.silent.is_none() && seat.changes.is_empty() && seat.revoking.is_empty()
+        let mut members = self.members.values();
+        members.all(|member| {
+            member.silent.is_none() && member.changes.is_empty() && member.revoking.is_empty()
         })
     }
 
     /// The member as the group knows it now, if it does.
-    pub(crate) fn member(&self, id: u64) -> Option<Member> {
+    pub(crate) fn metadata(&self, id: u64) -> Option<GroupMetadata> {
         let generation = self.generation;
-        let seat = self.seats.get(&id);
-        seat.map(|_| Member { id, generation })
+        let member = self.members.get(&id);
+        member.map(|_| GroupMetadata { id, generation })
     }
 
     /// Whether the group still takes that member's offsets.
-    pub(crate) fn check(&self, member: Member) -> Result<(), Refused> {
-        match self.member(member.id) {
+    pub(crate) fn check(&self, member: GroupMetadata) -> Result<(), Refused> {
+        match self.metadata(member.id) {
             Some(known) if known == member => Ok(()),
             Some(_) => Err(Refused("illegal generation")),
             None => Err(Refused("unknown member")),
@@ -107,16 +107,16 @@ impl Group {
     }
 
     pub(crate) fn next_change(&mut self, id: u64) -> Option<Rebalance> {
-        self.seats.get_mut(&id)?.changes.pop_front()
+        self.members.get_mut(&id)?.changes.pop_front()
     }
 
     /// The member has given partitions back.
     pub(crate) fn give_back(&mut self, id: u64, partitions: &[i32]) {
-        let Some(seat) = self.seats.get_mut(&id) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         for &partition in partitions {
-            seat.revoking.remove(&partition);
+            member.revoking.remove(&partition);
             self.owners[index(partition)] = None;
         }
         self.balance();
@@ -130,7 +130,7 @@ impl Group {
 
     /// Hands out free partitions, and asks for those back that others are to have.
     fn balance(&mut self) {
-        let members: Vec<u64> = self.seats.keys().copied().collect();
+        let members: Vec<u64> = self.members.keys().copied().collect();
         if members.is_empty() {
             return;
         }
@@ -144,16 +144,16 @@ impl Group {
                     (target, Rebalance::Assigned(vec![partition]))
                 }
                 Some(current) if current != target => {
-                    let seat = self.seats.get_mut(&current);
-                    if !seat.is_some_and(|seat| seat.revoking.insert(partition)) {
+                    let member = self.members.get_mut(&current);
+                    if !member.is_some_and(|member| member.revoking.insert(partition)) {
                         continue;
                     }
                     (current, Rebalance::Revoked(vec![partition]))
                 }
                 Some(_) => continue,
             };
-            if let Some(seat) = self.seats.get_mut(&id) {
-                seat.changes.push_back(change);
+            if let Some(member) = self.members.get_mut(&id) {
+                member.changes.push_back(change);
             }
         }
     }

@@ -11,15 +11,13 @@ use rand_chacha::ChaCha8Rng;
 use sundown::clock::{BrokerSample, Reading};
 use sundown::kafka::end_offsets::EndOffsets;
 use sundown::session::{PolicySet, Timestamp};
-use sundown::tracker::assignment::{
-    Committed, Io as Seam, ManagerEvent, RestoreOutcome, RestoreResult,
-};
+use sundown::tracker::assignment::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 use sundown::tracker::engine::{Batch, RestoreId};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
 
 use crate::cluster::{Cluster, Place};
 use crate::consumer::{Consumer, Polled};
-use crate::group::Member;
+use crate::group::GroupMetadata;
 use crate::producer::Producer;
 use crate::restore_log::{Halt, SimulatedLog, Told};
 
@@ -52,7 +50,7 @@ pub(crate) struct Simulated {
     asked: u64,
     answer: Option<EndOffsets>,
     restores: Vec<Restoring>,
-    restored: VecDeque<(RestoreResult<String>, i64)>,
+    restored: VecDeque<(RestoreResult, i64)>,
     /// The partition of the one taken last, and when it was asked for.
     taken: (i32, i64),
     pub(crate) producer: Producer,
@@ -185,7 +183,7 @@ impl Simulated {
         let mut log = SimulatedLog::new(&self.cluster, (partition, reading), &mut job.told);
         let outcome = match restore(&mut log, job.settings.clone()) {
             Err(Halt::NotYet) => return,
-            Err(Halt::Failed(why)) => RestoreOutcome::Failed(why.to_owned()),
+            Err(Halt::Failed(why)) => RestoreOutcome::Failed(anyhow::anyhow!(why)),
             Err(Halt::Checkpoint(error)) => RestoreOutcome::Impossible(error.into()),
             Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
         };
@@ -219,9 +217,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Seam for Simulated {
-    type Error = String;
-    type GroupMetadata = Member;
+impl Io for Simulated {
+    type GroupMetadata = GroupMetadata;
 
     fn reading(&self) -> Reading {
         Reading {
@@ -230,32 +227,32 @@ impl Seam for Simulated {
         }
     }
 
-    fn policies(&mut self) -> Option<Arc<PolicySet>> {
+    fn take_policies(&mut self) -> Option<Arc<PolicySet>> {
         self.policies.pop_front()
     }
 
-    fn pauses(&mut self) -> Option<BTreeSet<i32>> {
+    fn take_pauses(&mut self) -> Option<BTreeSet<i32>> {
         self.pauses.pop_front()
     }
 
-    fn sample(&mut self) -> Option<BrokerSample> {
+    fn take_broker_sample(&mut self) -> Option<BrokerSample> {
         self.samples.pop_front()
     }
 
-    fn ends(&mut self) -> Option<EndOffsets> {
+    fn take_end_offsets(&mut self) -> Option<EndOffsets> {
         self.answer.take()
     }
 
     fn assign_paused(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         for &partition in partitions {
-            self.consumer.take_over(partition);
+            self.consumer.assign(partition);
         }
         Ok(())
     }
 
     fn unassign(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
         for partition in partitions {
-            self.consumer.give_back(*partition);
+            self.consumer.unassign(*partition);
         }
         let group = &mut self.cluster.borrow_mut().group;
         group.give_back(self.id, partitions);
@@ -268,19 +265,16 @@ impl Seam for Simulated {
         }
     }
 
-    fn seek(&mut self, partition: i32, offset: i64) -> Result<(), String> {
-        if self.consumer.read_from(partition, offset) {
-            Ok(())
-        } else {
-            Err("not assigned".to_owned())
-        }
+    fn seek(&mut self, partition: i32, offset: i64) -> anyhow::Result<()> {
+        anyhow::ensure!(self.consumer.seek(partition, offset), "not assigned");
+        Ok(())
     }
 
     fn positions(&self) -> Vec<(i32, i64)> {
         self.consumer.positions(&self.cluster.borrow())
     }
 
-    fn restore(&mut self, restore_id: RestoreId, settings: RestoreSettings) {
+    fn start_restore(&mut self, restore_id: RestoreId, settings: RestoreSettings) {
         self.restores.push(Restoring {
             restore_id,
             settings,
@@ -288,29 +282,29 @@ impl Seam for Simulated {
         });
     }
 
-    fn restored(&mut self) -> Option<RestoreResult<String>> {
+    fn take_restore_result(&mut self) -> Option<RestoreResult> {
         let (result, asked_at) = self.restored.pop_front()?;
         self.taken = (result.partition, asked_at);
         Some(result)
     }
 
-    fn group_metadata(&self) -> Option<Member> {
-        self.cluster.borrow().group.member(self.id)
+    fn group_metadata(&self) -> Option<GroupMetadata> {
+        self.cluster.borrow().group.metadata(self.id)
     }
 
-    fn committing(&self) -> bool {
+    fn is_committing(&self) -> bool {
         self.producer.busy()
     }
 
-    fn commit(&mut self, batch: Batch, member: Member) {
+    fn start_commit(&mut self, batch: Batch, group: GroupMetadata) {
         let now = self.cluster.borrow().now;
-        self.producer.submit(batch, member, now);
+        self.producer.submit(batch, group, now);
     }
 
-    /// Who waits lets time pass for everybody.
-    fn committed(&mut self, patience: Duration) -> Option<Committed<String>> {
+    /// While one tracker waits, time passes for the cluster.
+    fn take_commit_result(&mut self, timeout: Duration) -> Option<CommitResult> {
         let mut waited = 0_u32;
-        while u128::from(waited) < patience.as_millis() {
+        while u128::from(waited) < timeout.as_millis() {
             if let Some(done) = self.producer.result() {
                 return Some(done);
             }
@@ -331,8 +325,8 @@ impl Seam for Simulated {
         self.producer.result()
     }
 
-    fn tell(&mut self, news: ManagerEvent<'_>) {
-        if let ManagerEvent::Restored(restored) = news
+    fn handle(&mut self, event: ManagerEvent<'_>) {
+        if let ManagerEvent::Restored(restored) = event
             && let Some(degraded) = restored.degraded
         {
             let (partition, asked_at) = self.taken;

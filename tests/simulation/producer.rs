@@ -6,14 +6,14 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::Topics;
-use sundown::tracker::assignment::Committed;
+use sundown::kafka::topic_reader::CommittedOffset;
+use sundown::tracker::assignment::CommitResult;
 use sundown::tracker::delivery::{Delivery, Stage};
 use sundown::tracker::engine::Batch;
-use sundown::tracker::outbox::{self, EncodeOptions, ProducerRecord};
-use sundown::tracker::restore;
+use sundown::tracker::outbox::{self, EncodeOptions, OutputCounts, ProducerRecord};
 
 use crate::cluster::{Cluster, Place, State};
-use crate::group::Member;
+use crate::group::GroupMetadata;
 use crate::log::Txn;
 
 type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
@@ -29,7 +29,7 @@ pub(crate) struct Producer {
     /// Its last transaction.
     txn: Option<Txn>,
     under_way: Option<UnderWay>,
-    done: Option<Committed<String>>,
+    done: Option<CommitResult>,
     /// No request is lost and none dawdles any more.
     pub(crate) calm: bool,
 }
@@ -37,10 +37,11 @@ pub(crate) struct Producer {
 #[derive(Debug)]
 struct UnderWay {
     batch: Batch,
-    member: Member,
+    group: GroupMetadata,
     began: i64,
     stages: VecDeque<Stage>,
     records: Option<VecDeque<(Place, Pair)>>,
+    counts: OutputCounts,
 }
 
 impl Producer {
@@ -48,18 +49,19 @@ impl Producer {
         self.under_way.is_some() || self.done.is_some()
     }
 
-    pub(crate) fn submit(&mut self, batch: Batch, member: Member, now: i64) {
+    pub(crate) fn submit(&mut self, batch: Batch, group: GroupMetadata, now: i64) {
         assert!(!self.busy(), "one batch at a time");
         self.under_way = Some(UnderWay {
             batch,
-            member,
+            group,
             began: now,
             stages: Delivery::ExactlyOnce.stages().iter().copied().collect(),
             records: None,
+            counts: OutputCounts::default(),
         });
     }
 
-    pub(crate) fn result(&mut self) -> Option<Committed<String>> {
+    pub(crate) fn result(&mut self) -> Option<CommitResult> {
         self.done.take()
     }
 
@@ -70,7 +72,7 @@ impl Producer {
         };
         if !cluster.up {
             if cluster.now - work.began > PATIENCE {
-                self.finish(cluster.now, Err("no answer".to_owned()));
+                self.finish(cluster.now, Err("no answer"));
             }
             return false;
         }
@@ -94,7 +96,7 @@ impl Producer {
                     let _over = cluster.end(txn, false);
                 }
             }
-            self.finish(cluster.now, Err(error.to_owned()));
+            self.finish(cluster.now, Err(error));
         }
         true
     }
@@ -117,7 +119,12 @@ impl Producer {
         let Some(work) = &mut self.under_way else {
             return Ok(());
         };
-        let records = work.records.get_or_insert_with(|| outgoing(&work.batch));
+        if work.records.is_none() {
+            let (records, counts) = encode(&work.batch);
+            work.records = Some(records);
+            work.counts = counts;
+        }
+        let records = work.records.get_or_insert_default();
         match records.pop_front() {
             None => self.next_stage(),
             Some((place, pair)) => {
@@ -136,7 +143,7 @@ impl Producer {
         let (Some(work), Some(txn)) = (&self.under_way, self.txn) else {
             return Ok(());
         };
-        let added = cluster.add_offsets(txn, work.member, offsets(&work.batch));
+        let added = cluster.add_offsets(txn, work.group, offsets(&work.batch));
         added.map_err(|error| error.0)?;
         if self.unlucky(rng) {
             return Err(IN_DOUBT);
@@ -165,7 +172,7 @@ impl Producer {
 
     fn commit_offsets(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
         if let Some(work) = &self.under_way {
-            let committed = cluster.commit_offsets(work.member, offsets(&work.batch));
+            let committed = cluster.commit_offsets(work.group, offsets(&work.batch));
             committed.map_err(|error| error.0)?;
         }
         self.next_stage();
@@ -182,12 +189,12 @@ impl Producer {
         }
     }
 
-    fn finish(&mut self, now: i64, outcome: Result<(), String>) {
+    fn finish(&mut self, now: i64, outcome: Result<(), &str>) {
         if let Some(work) = self.under_way.take() {
             let took = u64::try_from(now - work.began).unwrap_or_default();
-            self.done = Some(Committed {
-                batch: work.batch,
-                outcome,
+            let outcome = outcome.map(|()| work.counts);
+            self.done = Some(CommitResult {
+                outcome: outcome.map_err(|error| anyhow::anyhow!("{error}")),
                 took: Duration::from_millis(took),
             });
         }
@@ -196,11 +203,11 @@ impl Producer {
 
 const IN_DOUBT: &str = "no answer: in doubt";
 
-fn offsets(batch: &Batch) -> Vec<(i32, restore::Committed)> {
+fn offsets(batch: &Batch) -> Vec<(i32, CommittedOffset)> {
     let parts = batch.partitions.iter();
     parts
         .map(|part| {
-            let committed = restore::Committed {
+            let committed = CommittedOffset {
                 offset: part.position,
                 metadata: part.metadata.encode(),
             };
@@ -209,15 +216,15 @@ fn offsets(batch: &Batch) -> Vec<(i32, restore::Committed)> {
         .collect()
 }
 
-/// The batch's records, and where they go.
-fn outgoing(batch: &Batch) -> VecDeque<(Place, Pair)> {
+/// Encodes the batch's records, and counts them.
+fn encode(batch: &Batch) -> (VecDeque<(Place, Pair)>, OutputCounts) {
     let topics = topics();
-    let manner = EncodeOptions {
+    let options = EncodeOptions {
         delivery: Delivery::ExactlyOnce,
-        max_letter: usize::MAX,
+        max_dead_letter: usize::MAX,
     };
     let mut records = VecDeque::new();
-    let written = outbox::write(batch, &topics, manner, |record: ProducerRecord<'_>| {
+    let counts = outbox::write(batch, &topics, options, |record: ProducerRecord<'_>| {
         let place = match (record.topic, record.partition) {
             (topic, Some(partition)) if topic == topics.checkpoint => Place::Checkpoint(partition),
             (topic, None) if topic == topics.expired_sessions => Place::Ended,
@@ -233,8 +240,7 @@ fn outgoing(batch: &Batch) -> VecDeque<(Place, Pair)> {
         records.push_back((place, (key, record.value.map(<[u8]>::to_vec))));
         Ok::<(), ()>(())
     });
-    written.expect("writing to memory does not fail");
-    records
+    (records, counts.expect("writing to memory does not fail"))
 }
 
 /// Where a dead letter comes from: `partition/offset`.

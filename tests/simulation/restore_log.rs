@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sundown::clock::Reading;
+use sundown::kafka::topic_reader::CommittedOffset;
 use sundown::session::checkpoint::CheckpointError;
-use sundown::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
+use sundown::tracker::restore::{CheckpointRecord, RestoreLog};
 
 use crate::cluster::{Cluster, Place};
 use crate::log::Record;
@@ -38,7 +39,7 @@ impl From<CheckpointError> for Halt {
 /// What a restore has been told.
 #[derive(Clone, Debug)]
 enum Answer {
-    Committed(Option<Committed>),
+    Committed(Option<CommittedOffset>),
     Offset(i64),
     Waited,
     /// Records, and where to go on; `None` at the end.
@@ -152,7 +153,7 @@ impl RestoreLog for SimulatedLog<'_> {
         self.told.1.unwrap_or(self.reading)
     }
 
-    fn committed(&mut self) -> Result<Option<Committed>, Halt> {
+    fn committed(&mut self) -> Result<Option<CommittedOffset>, Halt> {
         let partition = self.partition;
         // While a transaction is pending on it, there is no answer.
         let answer = self.ask(|cluster| match cluster.committed(partition) {

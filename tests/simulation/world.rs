@@ -231,7 +231,7 @@ impl World {
         self.processes += 1;
         let interval = Duration::from_millis(self.settings.commit_interval);
         let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
-        let engine = Engine::new(interval, max_skew).bounded(TransactionLimits {
+        let engine = Engine::new(interval, max_skew).with_limits(TransactionLimits {
             outputs: self.settings.transaction,
             stores: self.settings.transaction,
         });

@@ -123,9 +123,9 @@ impl Question {
         self.session.is_empty() && self.user.is_empty()
     }
 
-    fn query(&self) -> Result<session_lookup::Query, Problem> {
+    fn query(&self) -> Result<session_lookup::LookupQuery, Problem> {
         let given = |id: &str| (!id.is_empty()).then(|| id.to_owned());
-        let query = session_lookup::Query {
+        let query = session_lookup::LookupQuery {
             session: given(&self.session),
             user: given(&self.user),
             string: self.string,

@@ -1,65 +1,60 @@
-//! When to commit, and what to do with the outcome.
+//! When to commit, and what follows.
 
 use std::time::Duration;
 
-use super::rebalance::COMMIT_PATIENCE;
-use super::{Committed, Io, ManagerEvent, PartitionManager};
+use super::rebalance::REBALANCE_COMMIT_TIMEOUT;
+use super::{CommitResult, Io, ManagerEvent, PartitionManager};
 
-impl<S: Io> PartitionManager<S> {
-    /// Hands a batch over when its time has come.
+impl<I: Io> PartitionManager<I> {
+    /// Starts a commit if one is due.
     pub(super) fn commit_if_due(&mut self) {
         let now = self.io.reading();
-        if !self.engine.due(now.elapsed) {
+        if !self.engine.commit_due(now.elapsed) {
             return;
         }
-        if self.io.committing() {
-            // The next batch goes on growing, but not for ever.
-            if self.engine.full() {
-                self.take_commit(COMMIT_PATIENCE);
+        if self.io.is_committing() {
+            // The next batch may grow meanwhile, up to its limits.
+            if self.engine.is_full() {
+                self.finish_commit(REBALANCE_COMMIT_TIMEOUT);
             }
             return;
         }
-        self.submit_batch();
+        self.start_commit();
     }
 
-    fn submit_batch(&mut self) {
-        // Asked for first: a batch that is taken has to be committed.
+    fn start_commit(&mut self) {
+        // Checked first: a batch that has been taken has to be committed.
         let Some(group) = self.io.group_metadata() else {
             return;
         };
-        self.step_past_control_records();
+        self.advance_positions();
         let now = self.io.reading();
         if let Some(batch) = self.engine.take_batch(now) {
-            self.io.commit(batch, group);
+            self.io.start_commit(batch, group);
         }
     }
 
-    /// Takes the result of the commit that is under way, waiting for it up to `patience`.
-    pub(super) fn take_commit(&mut self, patience: Duration) {
-        let Some(Committed {
-            batch,
-            outcome,
-            took,
-        }) = self.io.committed(patience)
-        else {
+    /// Handles the result of the commit in progress, waiting for it up to `timeout`.
+    pub(super) fn finish_commit(&mut self, timeout: Duration) {
+        let Some(CommitResult { outcome, took }) = self.io.take_commit_result(timeout) else {
             return;
         };
         match outcome {
-            Ok(()) => self.io.tell(ManagerEvent::Committed(&batch, took)),
+            Ok(counts) => self.io.handle(ManagerEvent::Committed(&counts, took)),
             Err(error) => {
-                self.io.tell(ManagerEvent::Aborted(took));
-                tracing::warn!(%error, "the transaction came to nothing; restoring all partitions");
-                self.restore_everything();
+                self.io.handle(ManagerEvent::Aborted(took));
+                tracing::warn!(%error, "transaction aborted; restoring all partitions");
+                self.restore_all();
             }
         }
     }
 
-    /// Commits everything now, and waits for it up to `patience`.
-    pub fn commit_now(&mut self, patience: Duration) {
-        self.take_commit(patience);
-        if !self.io.committing() {
-            self.submit_batch();
-            self.take_commit(patience);
+    /// Commits everything now, waiting up to `timeout` for each of at most two commits.
+    pub fn commit_now(&mut self, timeout: Duration) {
+        self.finish_commit(timeout);
+        if !self.io.is_committing() {
+            self.start_commit();
+            self.finish_commit(timeout);
         }
     }
 }

@@ -1,7 +1,6 @@
-//! What [`PartitionManager`](super::PartitionManager) works with: Kafka and clocks, or a simulation.
+//! The seam of [`PartitionManager`](super::PartitionManager): Kafka and clocks, or a simulation.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,28 +9,27 @@ use crate::kafka::end_offsets::EndOffsets;
 use crate::session::PolicySet;
 use crate::tracker::clocks::ClockHold;
 use crate::tracker::engine::{Batch, RestoreId};
+use crate::tracker::outbox::OutputCounts;
 use crate::tracker::restore::{RestoreSettings, Restored};
 
-/// A member of the consumer group, a producer, restores that run beside it, clocks.
-/// Nothing in here waits unless it says so.
+/// A member of the consumer group, a producer, restores that run beside it, and clocks. No call
+/// blocks unless its documentation says so.
 pub trait Io {
-    /// Why something came to nothing.
-    type Error: fmt::Display;
     /// The member's id and generation. The group refuses a commit with one that is out of
     /// date.
     type GroupMetadata;
 
-    /// The clocks.
+    /// Reads the clocks.
     fn reading(&self) -> Reading;
 
-    /// Policies, if they have become known or have changed.
-    fn policies(&mut self) -> Option<Arc<PolicySet>>;
-    /// The partitions that are paused, if that has become known or has changed.
-    fn pauses(&mut self) -> Option<BTreeSet<i32>>;
-    /// A sample of the brokers' clock, if there is one that has not been taken.
-    fn sample(&mut self) -> Option<BrokerSample>;
-    /// The brokers' latest answer where partitions end, if it has not been taken.
-    fn ends(&mut self) -> Option<EndOffsets>;
+    /// Returns policies once they are known and after each change.
+    fn take_policies(&mut self) -> Option<Arc<PolicySet>>;
+    /// Returns the paused partitions once they are known and after each change.
+    fn take_pauses(&mut self) -> Option<BTreeSet<i32>>;
+    /// Returns the next sample of the brokers' clock.
+    fn take_broker_sample(&mut self) -> Option<BrokerSample>;
+    /// Returns the latest end offsets unless they have been taken.
+    fn take_end_offsets(&mut self) -> Option<EndOffsets>;
 
     /// Takes over assigned partitions without reading them yet.
     ///
@@ -49,80 +47,78 @@ pub trait Io {
     ///
     /// # Errors
     /// If the consumer refuses.
-    fn seek(&mut self, partition: i32, offset: i64) -> Result<(), Self::Error>;
+    fn seek(&mut self, partition: i32, offset: i64) -> anyhow::Result<()>;
     /// Returns the consumer's position in each partition.
     fn positions(&self) -> Vec<(i32, i64)>;
 
-    /// Begins to restore a partition.
-    fn restore(&mut self, restore_id: RestoreId, settings: RestoreSettings);
-    /// A restore that is done, if there is one.
-    fn restored(&mut self) -> Option<RestoreResult<Self::Error>>;
+    /// Starts to restore a partition.
+    fn start_restore(&mut self, restore_id: RestoreId, settings: RestoreSettings);
+    /// Returns the next restore that has ended.
+    fn take_restore_result(&mut self) -> Option<RestoreResult>;
 
     /// Returns the group metadata; none while the member is in no group.
     fn group_metadata(&self) -> Option<Self::GroupMetadata>;
-    /// Whether a batch is being committed; another one has to wait.
-    fn committing(&self) -> bool;
-    /// Begins to commit a batch.
-    fn commit(&mut self, batch: Batch, group: Self::GroupMetadata);
-    /// The batch that has been dealt with, if one has; waits for it up to `patience`.
-    fn committed(&mut self, patience: Duration) -> Option<Committed<Self::Error>>;
+    /// Returns whether a commit is in progress; another one has to wait.
+    fn is_committing(&self) -> bool;
+    /// Starts to commit a batch.
+    fn start_commit(&mut self, batch: Batch, group: Self::GroupMetadata);
+    /// Returns the result of the commit in progress, waiting for it up to `timeout`.
+    fn take_commit_result(&mut self, timeout: Duration) -> Option<CommitResult>;
 
-    /// For metrics and the admin port.
-    fn tell(&mut self, news: ManagerEvent<'_>);
+    /// Passes an event on to metrics, health and logs.
+    fn handle(&mut self, event: ManagerEvent<'_>);
 }
 
-/// A batch that has been dealt with.
+/// The end of a commit.
 #[derive(Debug)]
-pub struct Committed<E> {
-    /// The batch.
-    pub batch: Batch,
-    /// Whether it counts.
-    pub outcome: Result<(), E>,
-    /// How long that took.
+pub struct CommitResult {
+    /// What was written, if the commit succeeded.
+    pub outcome: anyhow::Result<OutputCounts>,
+    /// How long the commit took.
     pub took: Duration,
 }
 
-/// A restore that is done.
+/// The end of a restore.
 #[derive(Debug)]
-pub struct RestoreResult<E> {
-    /// Whose it was.
+pub struct RestoreResult {
+    /// The restore.
     pub restore_id: RestoreId,
-    /// Which partition.
+    /// The partition.
     pub partition: i32,
-    /// The partition, or why not.
-    pub outcome: RestoreOutcome<E>,
+    /// How the restore ended.
+    pub outcome: RestoreOutcome,
 }
 
-/// How a restore went.
+/// How a restore ended.
 #[derive(Debug)]
-pub enum RestoreOutcome<E> {
+pub enum RestoreOutcome {
     /// The partition can be read.
     Restored(Box<Restored>),
-    /// Worth trying again.
-    Failed(E),
-    /// Trying again will not help.
+    /// A retry may help.
+    Failed(anyhow::Error),
+    /// A retry will not help.
     Impossible(anyhow::Error),
     /// The process is stopping.
     Stopped,
 }
 
-/// What has come about.
+/// A change that metrics, health and logs show.
 #[derive(Clone, Copy, Debug)]
 pub enum ManagerEvent<'a> {
-    /// Policies are in force, or others than before.
-    Policies,
-    /// It is known which partitions are paused, or others are than before.
-    Pauses,
-    /// The brokers do not tell their time: this machine's clock cannot be checked.
-    Unchecked,
-    /// Whether sessions may end by the clocks, or why not.
-    Clocks(Option<ClockHold>),
-    /// A batch has been committed, in this time.
-    Committed(&'a Batch, Duration),
-    /// A batch came to nothing, in this time.
+    /// Policies are known, or have changed.
+    PoliciesChanged,
+    /// The paused partitions are known, or have changed.
+    PausesChanged,
+    /// Brokers do not stamp process reports, so this machine's clock cannot be checked.
+    ClockUnchecked,
+    /// The clocks were compared; holds the reason for which no session may end, if any.
+    ClocksCompared(Option<ClockHold>),
+    /// A batch was committed in this time.
+    Committed(&'a OutputCounts, Duration),
+    /// A batch was aborted after this time.
     Aborted(Duration),
-    /// A partition has been restored.
+    /// A partition was restored.
     Restored(&'a Restored),
-    /// So many partitions are being restored.
+    /// This many partitions wait for their restore.
     Restoring(usize),
 }

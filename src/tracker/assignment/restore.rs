@@ -1,4 +1,4 @@
-//! How to get a partition's state, and to read on from there.
+//! Restores of partitions, from the request until the partition is read.
 
 use std::sync::Arc;
 
@@ -7,36 +7,59 @@ use crate::session::PolicySet;
 use crate::tracker::engine::RestoreId;
 use crate::tracker::restore::{RestoreSettings, Restored};
 
-impl<S: Io> PartitionManager<S> {
-    /// Has partitions restored, and takes those that have been.
-    pub(super) fn take_restored(&mut self) -> anyhow::Result<()> {
-        // Not before the clocks are known: events would be taken for events from the
-        // future on a machine that is behind. Nor before the policies are: sessions would
-        // end by other rules than theirs. Nor before it is known what is paused.
+impl<I: Io> PartitionManager<I> {
+    /// Starts pending restores once policies, pauses and clocks are known: without them,
+    /// sessions would end by other policies than theirs, paused partitions would be read, and
+    /// a machine whose clock is behind would clamp the times of honest events.
+    pub(super) fn start_restores(&mut self) {
         if self.engine.clocks().known()
             && self.engine.pauses_known()
             && let Some(policies) = self.engine.policies().cloned()
         {
-            for (partition, restore_id) in std::mem::take(&mut self.waiting) {
-                self.begin_restore(partition, restore_id, Arc::clone(&policies));
+            for (partition, restore_id) in std::mem::take(&mut self.pending_restores) {
+                self.start_restore(partition, restore_id, Arc::clone(&policies));
             }
         }
-        while let Some(result) = self.io.restored() {
-            self.restored(result)?;
+    }
+
+    /// Takes over the partitions that have been restored.
+    pub(super) fn finish_restores(&mut self) -> anyhow::Result<()> {
+        while let Some(result) = self.io.take_restore_result() {
+            self.finish_restore(result)?;
         }
         Ok(())
     }
 
-    /// Goes on where the log begins by now. Not while a commit is under way: a restore
-    /// that runs beside it could see its checkpoints without its offset.
+    /// Restores partitions after retention deleted their next records. Not while a commit is in
+    /// progress: a concurrent restore could read its checkpoints without its offset.
     pub(super) fn restore_truncated(&mut self) {
-        if self.log_truncated && !self.io.committing() {
+        if self.log_truncated && !self.io.is_committing() {
             self.log_truncated = false;
-            self.restore_everything();
+            self.restore_all();
         }
     }
 
-    fn begin_restore(&mut self, partition: i32, restore_id: RestoreId, policies: Arc<PolicySet>) {
+    /// Drops the state in memory, which no longer matches the log, and restores it.
+    pub(super) fn restore_all(&mut self) {
+        self.pending_restores = self.engine.abort();
+        let pending = self.pending_restores.iter();
+        let partitions: Vec<i32> = pending.map(|(number, _)| *number).collect();
+        self.io.pause(&partitions);
+        self.count_restoring();
+    }
+
+    pub(super) fn restore_again(&mut self, partition: i32) {
+        let restore_id = self.engine.assign(partition);
+        self.pending_restores.push((partition, restore_id));
+    }
+
+    pub(super) fn count_restoring(&mut self) {
+        let assigned = self.engine.assigned();
+        let restoring = assigned.filter(|(_, state)| state.is_none()).count();
+        self.io.handle(ManagerEvent::Restoring(restoring));
+    }
+
+    fn start_restore(&mut self, partition: i32, restore_id: RestoreId, policies: Arc<PolicySet>) {
         let settings = RestoreSettings {
             partition,
             partition_count: self.partition_count,
@@ -44,10 +67,10 @@ impl<S: Io> PartitionManager<S> {
             policies,
             clocks: *self.engine.clocks(),
         };
-        self.io.restore(restore_id, settings);
+        self.io.start_restore(restore_id, settings);
     }
 
-    fn restored(&mut self, result: RestoreResult<S::Error>) -> anyhow::Result<()> {
+    fn finish_restore(&mut self, result: RestoreResult) -> anyhow::Result<()> {
         let RestoreResult {
             restore_id,
             partition,
@@ -59,8 +82,8 @@ impl<S: Io> PartitionManager<S> {
         match outcome {
             RestoreOutcome::Restored(restored) => self.go_live(restore_id, partition, *restored),
             RestoreOutcome::Failed(error) => {
-                tracing::warn!(partition, %error, "restoring again");
-                self.waiting.push((partition, restore_id));
+                tracing::warn!(partition, %error, "restore failed; retrying");
+                self.pending_restores.push((partition, restore_id));
             }
             RestoreOutcome::Impossible(error) => return Err(error),
             RestoreOutcome::Stopped => {}
@@ -68,27 +91,26 @@ impl<S: Io> PartitionManager<S> {
         Ok(())
     }
 
-    /// Has a partition read from `position` on; restores it if that cannot be done. Whether
-    /// it could.
-    pub(super) fn read_on(&mut self, partition: i32, position: i64) -> bool {
+    /// Reads a partition from `position` on, or restores it if the consumer refuses. Returns
+    /// whether it is read.
+    pub(super) fn resume(&mut self, partition: i32, position: i64) -> bool {
         let Err(error) = self.io.seek(partition, position) else {
             return true;
         };
-        tracing::warn!(partition, position, %error, "cannot read on from there; restoring again");
-        let restore_id = self.engine.assign(partition);
-        self.waiting.push((partition, restore_id));
-        self.tell_restoring();
+        tracing::warn!(partition, position, %error, "seek failed; restoring the partition again");
+        self.restore_again(partition);
+        self.count_restoring();
         false
     }
 
     fn go_live(&mut self, restore_id: RestoreId, partition: i32, restored: Restored) {
         let position = restored.partition.position();
-        // One that is paused is read on when it is resumed.
-        if !self.engine.is_paused(partition) && !self.read_on(partition, position) {
+        // A paused partition is read once it is resumed.
+        if !self.engine.is_paused(partition) && !self.resume(partition, position) {
             return;
         }
         if let Some(degraded) = &restored.degraded {
-            tracing::error!(partition, reason = %degraded, "took every session of the partition as active: they end late rather than wrongly");
+            tracing::error!(partition, reason = %degraded, "degraded restore: treated every session of the partition as active, so that sessions end late rather than early");
         }
         tracing::info!(
             partition,
@@ -98,9 +120,9 @@ impl<S: Io> PartitionManager<S> {
             replayed = restored.replayed,
             "restored"
         );
-        self.io.tell(ManagerEvent::Restored(&restored));
+        self.io.handle(ManagerEvent::Restored(&restored));
         self.engine
             .restored(restore_id, partition, Box::new(restored.partition));
-        self.tell_restoring();
+        self.count_restoring();
     }
 }

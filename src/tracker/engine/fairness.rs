@@ -1,30 +1,31 @@
 //! How partitions share a transaction.
 //!
-//! A transaction is bounded whatever the number of partitions: until it has committed,
-//! nobody can read what is in it, and what has been read since waits for the next one.
-//! Where there is not room for everybody, partitions take turns. Each takes all that is left,
-//! so that a transaction touches few of them: what it costs the brokers, it costs a partition.
+//! A transaction is bounded whatever the number of partitions: readers see none of it until it
+//! has committed, and everything read meanwhile waits for the next one. If not all partitions
+//! have room in it, they take turns. Each takes all the room that is left, so that a
+//! transaction touches few partitions: its cost for the brokers grows with their number.
 
 use super::{Assigned, Engine, Partition, PartitionBatch};
 use crate::session::Timestamp;
 
 impl Engine {
-    /// Whether the next transaction has advance_position a bound. Events may have led it beyond.
-    pub(super) fn is_bounded(&self) -> bool {
+    /// Returns whether the next transaction has reached a limit. Events may have taken it
+    /// beyond.
+    pub(super) fn reaches_limits(&self) -> bool {
         let pending_stores: usize = self.live().map(Partition::pending_stores).sum();
-        self.room() == 0 || pending_stores >= self.bounds.stores
+        self.room() == 0 || pending_stores >= self.limits.stores
     }
 
-    /// How many more outputs the next transaction takes.
+    /// Returns the number of outputs that the next transaction has room for.
     fn room(&self) -> usize {
         let outputs: usize = self.live().map(Partition::outputs).sum();
-        self.bounds.outputs.saturating_sub(outputs)
+        self.limits.outputs.saturating_sub(outputs)
     }
 
-    /// Ends what is proven to be over.
+    /// Ends the sessions whose end is proven.
     pub(super) fn advance(&mut self) {
         let mut room = self.room();
-        for number in self.from(self.turns.endings) {
+        for number in self.starting_with(self.round_robin.endings) {
             if room == 0 {
                 return;
             }
@@ -32,29 +33,29 @@ impl Engine {
                 continue;
             };
             partition.advance(&mut room);
-            // If it took the last, the next turn is another's.
-            self.turns.endings = number + 1;
+            // If it took the rest of the room, the next partition has the next turn.
+            self.round_robin.endings = number + 1;
         }
     }
 
-    /// What each partition has to write.
+    /// Takes what each partition has to write.
     pub(super) fn flush(&mut self, elapsed: Timestamp) -> Vec<PartitionBatch> {
-        let mut room = self.bounds.stores;
+        let mut room = self.limits.stores;
         let mut batches = Vec::new();
-        for number in self.from(self.turns.rewrites) {
+        for number in self.starting_with(self.round_robin.rewrites) {
             let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) else {
                 continue;
             };
             if room > 0 {
-                self.turns.rewrites = number + 1;
+                self.round_robin.rewrites = number + 1;
             }
             batches.extend(partition.flush(elapsed, &mut room));
         }
         batches
     }
 
-    /// All partitions, beginning with this one.
-    fn from(&self, first: i32) -> Vec<i32> {
+    /// Returns all partitions in order, `first` and its successors before the others.
+    fn starting_with(&self, first: i32) -> Vec<i32> {
         let (from, before) = (
             self.partitions.range(first..),
             self.partitions.range(..first),

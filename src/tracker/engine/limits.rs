@@ -1,12 +1,12 @@
-//! The size of a transaction, and the partitions that take turns in it.
+//! The size of a transaction, and the turns of partitions in it.
 
-/// The most that goes into one transaction.
+/// The size of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransactionLimits {
-    /// Terminal events, warnings and dead letters.
+    /// Bounds terminal events, warnings and dead letters.
     pub outputs: usize,
-    /// Checkpoint records of new and changed sessions; and as many again of those that are
-    /// written anew for being out of date.
+    /// Bounds checkpoint records of new and changed sessions; and again those that are
+    /// rewritten because they are out of date.
     pub stores: usize,
 }
 
@@ -20,9 +20,11 @@ impl Default for TransactionLimits {
     }
 }
 
-/// The partitions whose turn it is.
+/// The partition that takes the next turn.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
+    /// For endings and warnings.
     pub(super) endings: i32,
+    /// For checkpoint records that are out of date.
     pub(super) rewrites: i32,
 }

@@ -5,7 +5,7 @@ use crate::wire::record::{RecordHeader, TimestampKind};
 const INTERVAL: Duration = Duration::from_secs(1);
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
-/// A record of a log that exists in these tests alone.
+/// An activity of one session at this offset.
 struct Event(i64);
 
 impl SourceRecord for Event {
@@ -35,10 +35,10 @@ fn policies() -> Arc<PolicySet> {
     Arc::new(PolicySet::new(Vec::new(), hour).unwrap())
 }
 
-/// An engine that reads partition 0 from its beginning.
+/// Creates an engine that reads partition 0 from its beginning.
 fn engine() -> Engine {
     let mut engine = Engine::new(INTERVAL, Span::from_secs(10));
-    engine.sampled(BrokerSample {
+    engine.add_broker_sample(BrokerSample {
         append_time: None,
         sent: Duration::ZERO,
         acknowledged: Duration::ZERO,
@@ -63,27 +63,30 @@ fn read_to(engine: &mut Engine, end: i64) {
 }
 
 fn on_end_offset(engine: &mut Engine, end: i64) {
-    let answer = EndOffsets {
+    let end_offsets = EndOffsets {
         requested_at: reading(0),
         ends: vec![(0, end)],
     };
-    engine.on_end_offsets(&answer).unwrap();
+    engine.on_end_offsets(&end_offsets).unwrap();
 }
 
 #[test]
-fn a_backlog_is_committed_as_soon_as_it_is_worked_off() {
+fn a_backlog_is_committed_as_soon_as_it_has_been_read() {
     let mut engine = engine();
     on_end_offset(&mut engine, BACKLOG);
     read_to(&mut engine, BACKLOG - 1);
-    assert!(!engine.due(Duration::from_millis(2)), "one record is left");
-    assert!(engine.due(INTERVAL), "the interval counts all the same");
+    assert!(
+        !engine.commit_due(Duration::from_millis(2)),
+        "one record is left"
+    );
+    assert!(engine.commit_due(INTERVAL), "the interval still counts");
     engine.take_batch(reading(1_000)).unwrap();
 
     read_to(&mut engine, BACKLOG);
-    assert!(engine.due(Duration::from_millis(1_001)));
+    assert!(engine.commit_due(Duration::from_millis(1_001)));
     let batch = engine.take_batch(reading(1_001)).unwrap();
     assert_eq!(batch.partitions[0].position, BACKLOG);
-    assert!(!engine.due(Duration::from_millis(1_002)), "once");
+    assert!(!engine.commit_due(Duration::from_millis(1_002)), "once");
 }
 
 #[test]
@@ -93,20 +96,20 @@ fn a_trickle_waits_for_the_commit_interval() {
         on_end_offset(&mut engine, step * 100);
         read_to(&mut engine, step * 100);
         on_end_offset(&mut engine, step * 100);
-        assert!(!engine.due(Duration::from_millis(999)));
+        assert!(!engine.commit_due(Duration::from_millis(999)));
     }
-    assert!(engine.due(INTERVAL));
+    assert!(engine.commit_due(INTERVAL));
 }
 
 #[test]
-fn on_a_paused_partition_time_stands_still_and_then_everything_due_ends() {
+fn no_session_of_a_paused_partition_ends_until_it_is_resumed() {
     let mut engine = engine();
     read_to(&mut engine, 1);
     let paused = engine.set_paused(BTreeSet::from([0, 7]));
     assert_eq!(paused.pause, [0]);
     let watermark = |engine: &Engine| engine.live_partition(0).unwrap().watermark();
     let before = watermark(&engine);
-    // The session's hour is over long since, and nothing is left to be read.
+    // The session's hour is over, and no record is left to read.
     let later = EndOffsets {
         requested_at: Reading {
             wall: START + Span::from_secs(100_000),

@@ -5,60 +5,54 @@ use rdkafka::error::KafkaError;
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer;
 
-/// Why a batch has not been committed. Nothing of it counts.
+/// Why a batch was not committed. None of it counts.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Kafka refused or did not answer.
+    /// Kafka refused a step or did not answer.
     #[error("{step}: {}", WithHint(source))]
     Kafka {
-        /// Doing what.
         step: &'static str,
-        /// Its answer.
         source: KafkaError,
     },
     /// Records were not acknowledged in time.
     #[error("{0} records were not acknowledged in time")]
     Unacknowledged(i32),
-    /// Records were refused, or given up.
+    /// Records were refused, or timed out.
     #[error(
         "{count} records could not be written, the first to {topic}: {}",
         WithHint(reason)
     )]
     Unwritten {
-        /// How many.
         count: u64,
-        /// Where the first should have gone.
+        /// The topic of the first record.
         topic: String,
-        /// Why it has not.
+        /// The error of the first record.
         reason: KafkaError,
     },
-    /// Records were refused because of their size: dead letters, nothing else is large.
-    #[error("{0} dead letters are larger than their topic takes")]
+    /// Dead letters were refused because of their size; no other output is large.
+    #[error("{0} dead letters exceed max.message.bytes of their topic")]
     TooLarge(u64),
     /// Another process has the transactional id, or a transaction was open for too long.
-    #[error("the brokers have taken the transactional id away: {0}")]
+    #[error("the brokers fenced the transactional id: {0}")]
     Fenced(Box<CommitError>),
 }
 
 impl CommitError {
-    /// Whether the brokers have taken the transactional id away.
+    /// Returns whether the brokers fenced the transactional id.
     #[must_use]
     pub const fn is_fenced(&self) -> bool {
         matches!(self, Self::Fenced(_))
     }
-}
 
-impl CommitError {
-    /// Whether records were given up because nobody took them in time. The producer may
-    /// have lost their partitions for good, whatever the brokers do since
-    /// ([`renewing`](crate::kafka::recreating_producer) says why).
+    /// Returns whether records timed out, after which the producer may never write to their
+    /// partitions again ([`recreating_producer`]).
     pub(super) fn has_timed_out(&self) -> bool {
         matches!(self, Self::Unwritten { reason, .. } if recreating_producer::must_recreate(reason))
     }
 
-    /// Whether librdkafka refuses how the producer is configured: trying again does not help.
+    /// Returns whether librdkafka refuses the producer's configuration: a retry does not help.
     #[must_use]
-    pub const fn is_of_configuration(&self) -> bool {
+    pub const fn is_configuration(&self) -> bool {
         let Self::Kafka { source, .. } = self else {
             return false;
         };
@@ -69,8 +63,6 @@ impl CommitError {
     }
 }
 
-pub(super) type Step<T> = Result<T, CommitError>;
-
-pub(super) fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Step<T> {
+pub(super) fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Result<T, CommitError> {
     result.map_err(|source| CommitError::Kafka { step, source })
 }

@@ -1,5 +1,4 @@
-//! Commits beside the thread that consumes: while one batch is being committed, the
-//! next one comes together.
+//! Commits beside the thread that consumes: while one batch is committed, the next one fills.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -10,14 +9,15 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use super::commit_error::CommitError;
 use super::committer::Committer;
 use crate::clock::Clock;
-use crate::tracker::assignment::Committed;
+use crate::tracker::assignment::CommitResult;
 use crate::tracker::engine::Batch;
+use crate::tracker::metrics::TrackerMetrics;
 
 /// A thread that commits one batch at a time.
 #[derive(Debug)]
 pub struct CommitThread {
     batches: Option<SyncSender<(Batch, ConsumerGroupMetadata)>>,
-    results: Receiver<Committed<CommitError>>,
+    results: Receiver<CommitResult>,
     thread: Option<JoinHandle<()>>,
     busy: bool,
 }
@@ -26,8 +26,12 @@ impl CommitThread {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If it cannot be started.
-    pub fn start(mut committer: Committer, clock: Clock) -> std::io::Result<Self> {
+    /// If the thread cannot be started.
+    pub fn start(
+        mut committer: Committer,
+        clock: Clock,
+        metrics: TrackerMetrics,
+    ) -> std::io::Result<Self> {
         let (batches, queue) = sync_channel::<(Batch, ConsumerGroupMetadata)>(1);
         let (sender, results) = sync_channel(1);
         let work = move || {
@@ -35,11 +39,11 @@ impl CommitThread {
                 let start = clock.elapsed();
                 let outcome = committer.commit(&batch, &group);
                 let took = clock.elapsed().saturating_sub(start);
-                let _gone = sender.send(Committed {
-                    batch,
-                    outcome,
-                    took,
-                });
+                if outcome.as_ref().is_err_and(CommitError::is_fenced) {
+                    metrics.fenced();
+                }
+                let outcome = outcome.map_err(anyhow::Error::new);
+                let _gone = sender.send(CommitResult { outcome, took });
             }
         };
         Ok(Self {
@@ -54,26 +58,26 @@ impl CommitThread {
         })
     }
 
-    /// Whether a batch is being committed; another one has to wait.
+    /// Returns whether a commit is in progress; another one has to wait.
     #[must_use]
-    pub fn busy(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         self.busy
     }
 
-    /// Commits `batch`; only while not [`busy`](CommitThread::busy).
+    /// Commits `batch`; only while not [busy](CommitThread::is_busy).
     pub fn submit(&mut self, batch: Batch, group: ConsumerGroupMetadata) {
         if let Some(batches) = &self.batches {
-            // The thread lives as long as this end does.
+            // The thread lives as long as the sender.
             self.busy = batches.send((batch, group)).is_ok();
         }
     }
 
-    /// The batch that has been dealt with, if one has; waits for it up to `patience`.
-    pub fn result(&mut self, patience: Duration) -> Option<Committed<CommitError>> {
+    /// Returns the result of the commit in progress, waiting for it up to `timeout`.
+    pub fn take_result(&mut self, timeout: Duration) -> Option<CommitResult> {
         if !self.busy {
             return None;
         }
-        match self.results.recv_timeout(patience) {
+        match self.results.recv_timeout(timeout) {
             Ok(result) => {
                 self.busy = false;
                 Some(result)
@@ -82,18 +86,18 @@ impl CommitThread {
         }
     }
 
-    /// Ends the thread. One that is still busy is left to end with the process: no broker
-    /// answers it, and those that come back will abort its transaction.
+    /// Ends the thread. A busy one ends with the process: no broker answers it, and brokers
+    /// abort its transaction when they are back.
     pub fn stop(mut self) {
         self.batches = None;
         if self.busy {
             tracing::warn!(
-                "stopping with a commit under way; what it does not reach will be done again"
+                "stopping while a commit is in progress; if it does not finish, its events will be read again"
             );
         } else if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the commit thread has panicked");
+            tracing::error!("the commit thread panicked");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Writes batches and source offsets to Kafka, on a thread of its own.
+//! Writes batches and source offsets to Kafka.
 //!
-//! With [`Delivery::ExactlyOnce`] a batch is a Kafka transaction: all of it commits,
-//! or none. With [`Delivery::AtLeastOnce`] it is written, flushed, and then its
-//! offsets are committed: for services without transactions.
+//! With [`Delivery::ExactlyOnce`] a batch is a Kafka transaction: all of it commits, or none.
+//! With [`Delivery::AtLeastOnce`] the batch is written and flushed before its offsets are
+//! committed: for services without transactions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::commit_error::{CommitError, Step, at};
+use super::commit_error::{CommitError, at};
 use super::delivery_queue::TRANSACTION_TIMEOUT;
 use super::delivery_queue::{BatchProducer, Failures, drain, send};
 use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
 use crate::tracker::delivery::{Delivery, Stage};
 use crate::tracker::engine::Batch;
-use crate::tracker::outbox::{self, EncodeOptions};
+use crate::tracker::outbox::{self, EncodeOptions, OutputCounts, ProducerRecord};
 
-/// How long one call may take before it is tried again.
+/// How long one call may take before it is retried.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a call is tried before the producer is given up.
-const ATTEMPTS: u32 = 3;
-/// Dead letters up to this size are written in full even where larger ones were refused.
-const SMALL_LETTER: usize = 64 << 10;
+/// How many times a call is attempted before the producer is discarded.
+const MAX_ATTEMPTS: u32 = 3;
+/// The largest dead letter, in bytes, that is written in full after larger ones were refused.
+const SMALL_DEAD_LETTER: usize = 64 << 10;
 
 /// Writes batches.
 pub struct Committer {
@@ -34,17 +34,16 @@ pub struct Committer {
     delivery: Delivery,
     topics: Topics,
     consumer: Arc<GroupConsumer>,
-    /// `None` after it has failed for good (fenced, timed out): made anew when the next
-    /// batch comes.
+    /// `None` after it was fenced or timed out; the next batch creates a new one.
     producer: Option<BatchProducer>,
 }
 
 impl Committer {
-    /// A committer for the member that `consumer` is of its group. `transactional_id`
-    /// has to be this process's alone.
+    /// Creates a committer for the group member `consumer`. No other process may use
+    /// `transactional_id`.
     ///
     /// # Errors
-    /// If the producer cannot be made, or does not get hold of its transactional id.
+    /// If the producer cannot be created, or cannot take over its transactional id.
     pub fn new(
         mut config: ClientConfig,
         delivery: Delivery,
@@ -55,10 +54,10 @@ impl Committer {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         let mut defaults = vec![
             ("compression.type", "lz4"),
-            // Outputs come in batches and are flushed at once; waiting gains nothing.
+            // Outputs arrive in batches and are flushed at once, so lingering gains nothing.
             ("linger.ms", "1"),
             ("message.timeout.ms", &timeout),
-            // Larger than any dead letter: the brokers judge its size.
+            // Larger than any dead letter: the brokers check its size.
             ("message.max.bytes", "100000000"),
             ("queue.buffering.max.messages", "500000"),
             ("queue.buffering.max.kbytes", "262144"),
@@ -70,7 +69,7 @@ impl Committer {
                 .set("delivery.report.only.error", "true");
             defaults.push(("transaction.timeout.ms", &timeout));
         }
-        // What the user set with -X wins.
+        // The user's -X options take precedence.
         for (key, value) in defaults {
             if config.get(key).is_none() {
                 config.set(key, value);
@@ -87,49 +86,52 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Writes `batch` and commits the source offsets in it for the member that `group`
-    /// describes.
+    /// Writes `batch` and commits its source offsets for the member in `group`.
     ///
     /// # Errors
-    /// [`CommitError`] if that came to nothing.
+    /// [`CommitError`]; then none of the batch counts.
     pub fn commit(
         &mut self,
         batch: &Batch,
         group: &ConsumerGroupMetadata,
-    ) -> Result<(), CommitError> {
+    ) -> Result<OutputCounts, CommitError> {
         let outcome = self.attempt(batch, group, usize::MAX);
         let Err(error @ CommitError::TooLarge(_)) = outcome else {
             return outcome;
         };
-        // Whoever wrote one such record must not bring everything to a halt.
+        // One large record must not block the partition.
         tracing::warn!(
             %error,
             topic = self.topics.session_logs_dlq,
-            "writing without their contents what stays in the source topic until retention deletes it; raise max.message.bytes of the dead-letter topic to that of the source topic"
+            "writing large dead letters without their contents, which stay in the source topic until retention deletes them; raise max.message.bytes of the dead-letter topic to that of the source topic"
         );
-        self.attempt(batch, group, SMALL_LETTER)
+        self.attempt(batch, group, SMALL_DEAD_LETTER)
     }
 
-    /// Dead letters of more than `max_letter` bytes are written without their contents.
+    /// Dead letters of more than `max_dead_letter` bytes are written without their contents.
     fn attempt(
         &mut self,
         batch: &Batch,
         group: &ConsumerGroupMetadata,
-        max_letter: usize,
-    ) -> Step<()> {
+        max_dead_letter: usize,
+    ) -> Result<OutputCounts, CommitError> {
         let offsets = self.offsets(batch)?;
         let topics = self.topics.clone();
         let options = EncodeOptions {
             delivery: self.delivery,
-            max_letter,
+            max_dead_letter,
         };
         let consumer = Arc::clone(&self.consumer);
         let producer = self.producer()?;
+        let mut counts = OutputCounts::default();
         let mut stages = options.delivery.stages().iter();
         let outcome = stages.try_for_each(|stage| match stage {
             Stage::Begin => at("begin the transaction", producer.begin_transaction()),
-            Stage::Write => outbox::write(batch, &topics, options, |record| send(producer, record))
-                .and_then(|()| drain(producer)),
+            Stage::Write => {
+                let send = |record: ProducerRecord<'_>| send(producer, record);
+                counts = outbox::write(batch, &topics, options, send)?;
+                drain(producer)
+            }
             Stage::AddOffsets => retry("add offsets to the transaction", || {
                 producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
             }),
@@ -143,23 +145,23 @@ impl Committer {
         });
         let outcome = outcome.map_err(|error| fenced_or(error, producer));
         if let Err(error) = &outcome {
-            let ends_transaction = options.delivery == Delivery::ExactlyOnce;
-            // Fenced, or in doubt. The next one takes over its transactional id, which
-            // ends what it left open; whether that was committed, a restore reads.
-            let lost = requires_new_producer(error) || ends_transaction && abort(producer).is_err();
+            let transactional = options.delivery == Delivery::ExactlyOnce;
+            // Fenced, or in doubt. The next producer takes over the transactional id, which ends
+            // the open transaction; the next restore reads whether it was committed.
+            let lost = requires_new_producer(error) || transactional && abort(producer).is_err();
             if lost || error.has_timed_out() {
                 self.producer = None;
             }
         }
-        outcome
+        outcome.map(|()| counts)
     }
 
-    fn offsets(&self, batch: &Batch) -> Step<TopicPartitionList> {
+    fn offsets(&self, batch: &Batch) -> Result<TopicPartitionList, CommitError> {
         let mut offsets = TopicPartitionList::new();
         for part in &batch.partitions {
             let mut element = offsets.add_partition(&self.topics.session_logs, part.partition);
             at(
-                "name the offset",
+                "set the offset",
                 element.set_offset(Offset::Offset(part.position)),
             )?;
             element.set_metadata(part.metadata.encode());
@@ -167,13 +169,13 @@ impl Committer {
         Ok(offsets)
     }
 
-    /// The producer, ready for another batch.
-    fn producer(&mut self) -> Step<&BatchProducer> {
+    /// Returns the producer, ready for another batch.
+    fn producer(&mut self) -> Result<&BatchProducer, CommitError> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
             None => {
                 let producer: BatchProducer = at(
-                    "make the producer",
+                    "create the producer",
                     self.config.create_with_context(Failures::default()),
                 )?;
                 if self.delivery == Delivery::ExactlyOnce {
@@ -184,24 +186,29 @@ impl Committer {
                 producer
             }
         };
-        // What an aborted batch has left behind is not this one's.
+        // Failures of an aborted batch are not this one's.
         producer.context().forget();
         Ok(self.producer.insert(producer))
     }
 }
 
-fn abort(producer: &BatchProducer) -> Step<()> {
+fn abort(producer: &BatchProducer) -> Result<(), CommitError> {
     retry("abort the transaction", || {
         producer.abort_transaction(CALL_TIMEOUT)
     })
 }
 
-/// Calls again while Kafka says that this may help.
-fn retry(step: &'static str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Step<()> {
+/// Retries a call while Kafka returns retriable errors.
+fn retry(
+    step: &'static str,
+    mut call: impl FnMut() -> Result<(), KafkaError>,
+) -> Result<(), CommitError> {
     let mut attempt = 1;
     loop {
         match call() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && attempt < ATTEMPTS => {
+            Err(KafkaError::Transaction(error))
+                if error.is_retriable() && attempt < MAX_ATTEMPTS =>
+            {
                 attempt += 1;
             }
             result => return at(step, result),
@@ -209,7 +216,7 @@ fn retry(step: &'static str, mut call: impl FnMut() -> Result<(), KafkaError>) -
     }
 }
 
-/// A producer that has been fenced says so once for all; what fails for it may say less.
+/// The fatal error of a fenced producer is precise; the errors of its calls need not be.
 fn fenced_or(error: CommitError, producer: &BatchProducer) -> CommitError {
     let fatal = producer.client().fatal_error().map(|(code, _)| code);
     let is_fence = |code: RDKafkaErrorCode| {

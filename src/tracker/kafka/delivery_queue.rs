@@ -1,4 +1,4 @@
-//! The producer's queue: records go in, and are waited for.
+//! The producer's queue: sends records and waits for their acknowledgements.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,11 +9,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
-use super::commit_error::{CommitError, Step};
+use super::commit_error::CommitError;
 use crate::tracker::outbox::ProducerRecord;
 
-/// How long to wait before looking again whether the queue has emptied.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long the brokers wait for a silent producer before they abort its transaction. Until then
+/// every reader of committed records waits too.
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a full or draining queue is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 pub(super) type BatchProducer = ThreadedProducer<Failures>;
 
@@ -25,7 +28,7 @@ pub(super) struct Failures(Mutex<FailureCounts>);
 struct FailureCounts {
     all: u64,
     too_large: u64,
-    /// Where the first of them should have gone, and why it has not.
+    /// The topic and the error of the first one.
     first: Option<(String, KafkaError)>,
 }
 
@@ -44,7 +47,7 @@ impl Failures {
         counters.first.get_or_insert_with(first);
     }
 
-    fn take(&self) -> Step<()> {
+    fn take(&self) -> Result<(), CommitError> {
         let counters = std::mem::take(&mut *self.counters());
         match (counters.first, counters.too_large) {
             (None, _) => Ok(()),
@@ -75,19 +78,22 @@ impl ProducerContext for Failures {
 }
 
 /// Queues a record, waiting while the queue is full.
-pub(super) fn send(producer: &BatchProducer, outgoing: ProducerRecord<'_>) -> Step<()> {
-    let mut record = BaseRecord::to(outgoing.topic);
-    record.key = outgoing.key;
-    record.payload = outgoing.value;
-    record.partition = outgoing.partition;
-    record.headers = outgoing.headers;
-    // Bounded by the message timeout, which empties the queue if nothing else does.
+pub(super) fn send(
+    producer: &BatchProducer,
+    record: ProducerRecord<'_>,
+) -> Result<(), CommitError> {
+    let mut unsent = BaseRecord::to(record.topic);
+    unsent.key = record.key;
+    unsent.payload = record.value;
+    unsent.partition = record.partition;
+    unsent.headers = record.headers;
+    // The message timeout bounds the loop: it empties the queue if the brokers do not.
     loop {
-        match producer.send(record) {
+        match producer.send(unsent) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
-                record = unsent;
-                thread::sleep(PAUSE);
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
+                unsent = returned;
+                thread::sleep(POLL_INTERVAL);
             }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
                 return Err(CommitError::TooLarge(1));
@@ -102,20 +108,16 @@ pub(super) fn send(producer: &BatchProducer, outgoing: ProducerRecord<'_>) -> St
     }
 }
 
-/// Waits until every queued record has been acknowledged or has failed. (The
-/// library's own flush looks only every 100 ms, which would be most of a commit.)
-pub(super) fn drain(producer: &BatchProducer) -> Step<()> {
-    let mut rounds = TRANSACTION_TIMEOUT.as_millis() * 2 / PAUSE.as_millis();
+/// Waits until every queued record has been acknowledged or has failed. rdkafka's own flush polls
+/// every 100 ms, which would be most of a commit.
+pub(super) fn drain(producer: &BatchProducer) -> Result<(), CommitError> {
+    let mut rounds = TRANSACTION_TIMEOUT.as_millis() * 2 / POLL_INTERVAL.as_millis();
     while producer.in_flight_count() > 0 {
         if rounds == 0 {
             return Err(CommitError::Unacknowledged(producer.in_flight_count()));
         }
         rounds -= 1;
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
     producer.context().take()
 }
-
-/// How long the brokers wait for a silent producer before they abort its transaction.
-/// Until then every reader of committed records waits with it.
-pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);

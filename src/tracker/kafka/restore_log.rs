@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
 use crate::kafka::errors::WithHint;
-use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
+use crate::kafka::topic_reader::{CommittedOffset, Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::OffsetRange;
 use crate::session::checkpoint::CheckpointError;
 use crate::tracker::outbox::POSITION;
-use crate::tracker::restore::{CheckpointRecord, Committed, RestoreLog};
+use crate::tracker::restore::{CheckpointRecord, RestoreLog};
 
 /// Bounds one request to the brokers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -144,7 +144,7 @@ impl RestoreLog for KafkaLog {
         }
     }
 
-    fn committed(&mut self) -> Result<Option<Committed>, RestoreError> {
+    fn committed(&mut self) -> Result<Option<CommittedOffset>, RestoreError> {
         let topic = &self.topics.session_logs;
         let committed = self.reader.committed_offset(topic, self.partition);
         let committed = committed.map_err(|source| RestoreError::Kafka {
@@ -162,10 +162,7 @@ impl RestoreLog for KafkaLog {
                 end,
             });
         }
-        Ok(Some(Committed {
-            offset: committed.offset,
-            metadata: committed.metadata,
-        }))
+        Ok(Some(committed))
     }
 
     fn source_start(&mut self) -> Result<i64, RestoreError> {

@@ -12,51 +12,43 @@ use super::restore_log::KafkaLog;
 use super::restore_log::RestoreError;
 use crate::clock::Clock;
 use crate::kafka::Topics;
+use crate::kafka::recreating_producer::recreate;
+use crate::tracker::assignment::{RestoreOutcome, RestoreResult};
 use crate::tracker::engine::RestoreId;
+use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::{RestoreSettings, Restored, restore};
 
-/// Partitions restored at the same time.
+/// Partitions restored concurrently.
 const WORKERS: usize = 2;
-/// How long a restore that failed waits before it reports so, and is tried again.
+/// How long a failed restore waits before it returns, to be retried.
 const BACKOFF: Duration = Duration::from_secs(1);
-
-/// A partition to be restored.
-#[derive(Debug)]
-pub struct RestoreJob {
-    /// For whom.
-    pub restore_id: RestoreId,
-    /// Which, and how.
-    pub settings: RestoreSettings,
-}
-
-/// How a restore went.
-#[derive(Debug)]
-pub struct RestoreResult {
-    /// Whose it was.
-    pub restore_id: RestoreId,
-    /// Which partition.
-    pub partition: i32,
-    /// The partition, or why not.
-    pub outcome: Result<Restored, RestoreError>,
-}
 
 /// Threads that restore partitions.
 #[derive(Debug)]
 pub struct RestorePool {
     jobs: Sender<RestoreJob>,
     results: Receiver<RestoreResult>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct RestoreJob {
+    restore_id: RestoreId,
+    settings: RestoreSettings,
+    submitted_at: Duration,
 }
 
 impl RestorePool {
-    /// Starts the threads. `config` is that of the group's members: the committed
-    /// offsets are the group's. They end after `stop`.
+    /// Starts the threads, which end after `stop`. `config` is that of a group member, because
+    /// the committed offsets are the group's.
     ///
     /// # Errors
-    /// If a client cannot be made or a thread not be started.
+    /// If a client cannot be created or a thread cannot be started.
     pub fn start(
         config: &ClientConfig,
         topics: &Topics,
         clock: Clock,
+        metrics: &TrackerMetrics,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (jobs, queue) = channel::<RestoreJob>();
@@ -64,31 +56,27 @@ impl RestorePool {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..WORKERS {
             let (config, topics, stop) = (config.clone(), topics.clone(), stop.clone());
+            let checkpoint_topic = topics.checkpoint.clone();
             let open = move || KafkaLog::new(&config, topics.clone(), clock, stop.clone());
             let mut log = open()?;
             let (queue, sender) = (Arc::clone(&queue), sender.clone());
+            let metrics = metrics.clone();
             let work = move || {
                 // The queue ends with the pool.
                 while let Ok(job) = { queue.lock().unwrap_or_else(PoisonError::into_inner).recv() }
                 {
-                    let restore_id = job.restore_id;
                     let partition = job.settings.partition;
                     log.partition = partition;
-                    let outcome = restore(&mut log, job.settings);
-                    if matches!(
-                        outcome,
-                        Err(RestoreError::Kafka { .. } | RestoreError::Truncated { .. })
-                    ) {
+                    let restored = restore(&mut log, job.settings);
+                    let took = clock.elapsed().saturating_sub(job.submitted_at);
+                    metrics.restore(took, restored.is_ok());
+                    let outcome = outcome(restored, &checkpoint_topic, partition);
+                    if matches!(outcome, RestoreOutcome::Failed(_)) {
                         thread::sleep(BACKOFF);
-                        // librdkafka may have lost its way to a partition for good
-                        // (`kafka::renewing`).
-                        match open() {
-                            Ok(another) => log = another,
-                            Err(error) => tracing::error!(%error, "there is no other client"),
-                        }
+                        recreate(&mut log, &open);
                     }
                     let _gone = sender.send(RestoreResult {
-                        restore_id,
+                        restore_id: job.restore_id,
                         partition,
                         outcome,
                     });
@@ -98,17 +86,44 @@ impl RestorePool {
                 .name(format!("restore-{number}"))
                 .spawn(work)?;
         }
-        Ok(Self { jobs, results })
+        Ok(Self {
+            jobs,
+            results,
+            clock,
+        })
     }
 
-    /// Has a partition restored; [`RestorePool::result`] gives it when it is done.
-    pub fn submit(&self, job: RestoreJob) {
-        // The workers live as long as the pool.
-        let _never_gone = self.jobs.send(job);
+    /// Starts to restore a partition; [`RestorePool::take_result`] returns it.
+    pub fn submit(&self, restore_id: RestoreId, settings: RestoreSettings) {
+        let submitted_at = self.clock.elapsed();
+        // The threads live as long as the pool.
+        let _never_gone = self.jobs.send(RestoreJob {
+            restore_id,
+            settings,
+            submitted_at,
+        });
     }
 
-    /// A restore that is done, if there is one.
-    pub fn result(&self) -> Option<RestoreResult> {
+    /// Returns the next restore that has ended.
+    pub fn take_result(&self) -> Option<RestoreResult> {
         self.results.try_recv().ok()
+    }
+}
+
+fn outcome(
+    restored: Result<Restored, RestoreError>,
+    checkpoint_topic: &str,
+    partition: i32,
+) -> RestoreOutcome {
+    match restored {
+        Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
+        Err(RestoreError::Stopped) => RestoreOutcome::Stopped,
+        Err(error @ RestoreError::Checkpoint(_)) => {
+            let context = format!("cannot restore from {checkpoint_topic}/{partition}");
+            RestoreOutcome::Impossible(anyhow::Error::new(error).context(context))
+        }
+        Err(error @ (RestoreError::Kafka { .. } | RestoreError::Truncated { .. })) => {
+            RestoreOutcome::Failed(error.into())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What is shown of the two clocks.
+//! Metrics of the two clocks.
 
 use prometheus::{Error, GaugeVec, IntGauge, IntGaugeVec};
 
@@ -8,8 +8,8 @@ use crate::tracker::clocks::ClockHold;
 #[derive(Clone, Debug)]
 pub(super) struct ClockMetrics {
     agree: IntGauge,
-    trouble: IntGaugeVec,
-    /// Without labels; a vector, for it is not always known.
+    hold: IntGaugeVec,
+    /// Without labels; a vector because the value is not always known.
     skew: GaugeVec,
 }
 
@@ -18,28 +18,28 @@ impl ClockMetrics {
         let metrics = Self {
             agree: register.gauge(
                 "sundown_tracker_clocks_agree",
-                "1 while sessions may end, 0 while this machine's clock and the brokers' cannot be trusted.",
+                "1 while sessions may end, 0 while this machine's clock or the brokers' cannot be trusted.",
             )?,
-            trouble: register.gauges(
-                "sundown_tracker_clock_trouble",
-                "1 for the reason why no session may end by the clocks, if there is one.",
+            hold: register.gauges(
+                "sundown_tracker_clock_hold",
+                "1 for the reason for which no session may end by the clocks, if any.",
                 "reason",
             )?,
             skew: register.float_gauges(
                 "sundown_tracker_clock_skew_seconds",
-                "How far this machine's clock is ahead of the brokers'; not shown as long as theirs is not known.",
+                "How far this machine's clock is ahead of the brokers'; absent until theirs is known.",
                 &[],
             )?,
         };
-        metrics.trouble(Some(&ClockHold::Unknown));
+        metrics.hold(Some(&ClockHold::Unknown));
         Ok(metrics)
     }
 
-    pub(super) fn trouble(&self, trouble: Option<&ClockHold>) {
-        self.agree.set(i64::from(trouble.is_none()));
-        let reason = trouble.map(ClockHold::reason);
+    pub(super) fn hold(&self, hold: Option<&ClockHold>) {
+        self.agree.set(i64::from(hold.is_none()));
+        let reason = hold.map(ClockHold::reason);
         for each in ClockHold::REASONS {
-            let gauge = self.trouble.with_label_values(&[each]);
+            let gauge = self.hold.with_label_values(&[each]);
             gauge.set(i64::from(reason == Some(each)));
         }
     }

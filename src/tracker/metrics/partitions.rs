@@ -1,4 +1,4 @@
-//! What is shown of the partitions that the tracker has.
+//! Metrics of the assigned partitions.
 
 use prometheus::{Error, GaugeVec, IntGauge, IntGaugeVec};
 
@@ -6,26 +6,25 @@ use crate::metrics::factory::MetricFactory;
 use crate::metrics::series::SeriesSet;
 use crate::session::Timestamp;
 
-/// A partition that the tracker has.
+/// A partition that the group has assigned to the tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartitionState {
-    /// Its number.
+pub struct AssignedPartition {
     pub number: i32,
-    /// What is known of it once it has been restored.
+    /// None until it has been restored.
     pub live: Option<LivePartition>,
 }
 
-/// A partition that is being read.
+/// A partition that has been restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LivePartition {
     /// Live sessions.
     pub sessions: usize,
-    /// Records not yet read when the brokers were last asked.
+    /// Offsets between the position and the latest end offset.
     pub unread: i64,
-    /// The time up to which everything appended has been read; [`Timestamp::MIN`] as long
-    /// as nothing has moved it.
+    /// The time up to which everything appended has been read; [`Timestamp::MIN`] if it has
+    /// never moved.
     pub watermark: Timestamp,
-    /// Whether somebody has paused it.
+    /// Whether an operator has paused it.
     pub paused: bool,
 }
 
@@ -44,22 +43,22 @@ impl PartitionMetrics {
         Ok(Self {
             of_topic: register.gauge(
                 "sundown_tracker_topic_partitions",
-                "Partitions of the session event topic, whoever has them.",
+                "Partitions of the session event topic, assigned or not.",
             )?,
             by_state: register.gauges(
                 "sundown_tracker_partitions",
-                "Partitions assigned.",
+                "Assigned partitions by state.",
                 "state",
             )?,
             sessions: register.gauges("sundown_tracker_sessions", "Live sessions.", "partition")?,
             unread: register.gauges(
                 "sundown_tracker_unread_records",
-                "Records of the session event topic not yet read when the brokers were last asked.",
+                "Unread records of the session event topic, by its latest end offset.",
                 "partition",
             )?,
             watermarks: register.float_gauges(
                 "sundown_tracker_watermark_timestamp_seconds",
-                "The time up to which everything appended has been read, in seconds since 1970.",
+                "Time up to which everything appended has been read, in seconds since 1970.",
                 &["partition"],
             )?,
             shown: SeriesSet::default(),
@@ -70,10 +69,10 @@ impl PartitionMetrics {
         self.of_topic.set(i64::from(partitions));
     }
 
-    pub(super) fn show(&self, partitions: impl Iterator<Item = PartitionState>) {
+    pub(super) fn show(&self, partitions: impl Iterator<Item = AssignedPartition>) {
         let (mut live, mut restoring, mut paused) = (0, 0, 0);
         let mut now = std::collections::BTreeSet::new();
-        for PartitionState {
+        for AssignedPartition {
             number,
             live: state,
         } in partitions
@@ -105,8 +104,8 @@ impl PartitionMetrics {
     }
 
     fn remove(&self, labels: &[&str]) {
-        // They were set before, and nobody else removes them; of a partition whose
-        // watermark was never known there is none.
+        // The labels were set before and are removed only here. A watermark that was never known
+        // has none.
         let _removed = self.sessions.remove_label_values(labels);
         let _removed = self.unread.remove_label_values(labels);
         let _removed = self.watermarks.remove_label_values(labels);

@@ -1,4 +1,4 @@
-//! `GET /sessions` on the admin port, and who may ask.
+//! `GET /sessions` on the admin port, and its access control.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,52 +14,54 @@ use serde::Serialize;
 use super::{Handle, Query, QueryError};
 use crate::http::token::Token;
 use crate::session::UserRef;
-use crate::session_lookup::{self, PATH};
+use crate::session_lookup::{LookupQuery, LookupResponse, PATH};
 use crate::wire::event::encode::user_id;
 
-/// Who may ask: ids are personal data.
+/// The access control of `/sessions`: ids are personal data.
 #[derive(Clone, Debug)]
 pub struct Gate {
     token: Option<Token>,
-    /// Only this machine reaches the port.
+    /// Whether the port is reachable from this machine only.
     loopback: bool,
 }
 
-/// Why a question is not answered.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+enum RequestError {
     #[error(
-        "others than this machine reach this port, and there is no token: start the tracker with --admin-token-file (SUNDOWN_ADMIN_TOKEN_FILE), and give whoever asks the same file"
+        "this port is reachable from other machines but no token is set; start the tracker and its clients with the same --admin-token-file (SUNDOWN_ADMIN_TOKEN_FILE)"
     )]
     Closed,
     #[error(
-        "this takes the tracker's token: start whoever asks with the same --admin-token-file (SUNDOWN_ADMIN_TOKEN_FILE), or send it as Authorization: Bearer"
+        "the request lacks the tracker's token; start the client with the same --admin-token-file (SUNDOWN_ADMIN_TOKEN_FILE), or send the token as Authorization: Bearer"
     )]
     Token,
-    /// See DNS rebinding.
-    #[error("this port answers for localhost and loopback addresses only")]
+    /// Prevents DNS rebinding.
+    #[error("without a token, this port answers only requests to localhost or a loopback address")]
     ForeignHost,
-    #[error("give one of session and user, as in /sessions?session=ID or /sessions?user=ID")]
+    #[error(
+        "the query string needs either session or user; request /sessions?session=ID or /sessions?user=ID"
+    )]
     Malformed,
     #[error(transparent)]
     QueryError(#[from] QueryError),
 }
 
 impl Gate {
-    /// The rules of an admin port at `address`. With a token, it takes that; without one,
-    /// only this machine is answered.
+    /// Creates the access control of an admin port at `address`: with a token, requests need it;
+    /// without one, they have to come from this machine.
     #[must_use]
     pub fn new(token: Option<Token>, address: SocketAddr) -> Self {
         let loopback = address.ip().is_loopback();
         Self { token, loopback }
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check(&self, headers: &HeaderMap) -> Result<(), RequestError> {
         let Some(token) = &self.token else {
             return match self.loopback {
-                false => Err(Refusal::Closed),
+                false => Err(RequestError::Closed),
                 true if is_this_machine(headers) => Ok(()),
-                true => Err(Refusal::ForeignHost),
+                true => Err(RequestError::ForeignHost),
             };
         };
         let given = headers.get(header::AUTHORIZATION);
@@ -67,12 +69,12 @@ impl Gate {
         if given.is_some_and(|given| token.matches(given)) {
             Ok(())
         } else {
-            Err(Refusal::Token)
+            Err(RequestError::Token)
         }
     }
 }
 
-/// What the admin port serves besides probes and metrics.
+/// Returns the routes that a tracker's admin port serves besides probes and metrics.
 pub fn router(handle: Handle, gate: Gate) -> Router {
     Router::new()
         .route(PATH, get(sessions))
@@ -84,40 +86,40 @@ async fn sessions(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    match answer(&handle, &gate, &headers, &uri).await {
-        Ok(answer) => Json(answer).into_response(),
-        Err(refusal) => refusal.into_response(),
+    match look_up(&handle, &gate, &headers, &uri).await {
+        Ok(found) => Json(found).into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-async fn answer(
+async fn look_up(
     handle: &Handle,
     gate: &Gate,
     headers: &HeaderMap,
     uri: &Uri,
-) -> Result<session_lookup::Answer, Refusal> {
-    // Who may not ask is not told what is wrong with the question.
-    gate.admit(headers)?;
+) -> Result<LookupResponse, RequestError> {
+    // Checked first: an unauthorized client does not learn whether its query is valid.
+    gate.check(headers)?;
     let axum::extract::Query(query) =
-        axum::extract::Query::try_from_uri(uri).map_err(|_| Refusal::Malformed)?;
-    Ok(handle.ask(parse(query)?).await?)
+        axum::extract::Query::try_from_uri(uri).map_err(|_| RequestError::Malformed)?;
+    Ok(handle.query(parse(query)?).await?)
 }
 
-fn parse(query: session_lookup::Query) -> Result<Query, Refusal> {
+fn parse(query: LookupQuery) -> Result<Query, RequestError> {
     match (query.session, query.user) {
         (Some(id), None) => Ok(Query::Session(id)),
         (None, Some(id)) => {
-            let json = user_id(&id, query.string).map_err(|_| Refusal::Malformed)?;
+            let json = user_id(&id, query.string).map_err(|_| RequestError::Malformed)?;
             let number = !json.get().starts_with('"');
             let user = UserRef { text: &id, number };
             Ok(Query::SessionsOf(user.to_owned()))
         }
-        _ => Err(Refusal::Malformed),
+        _ => Err(RequestError::Malformed),
     }
 }
 
-/// Whether the request was made for this machine by name: a page from elsewhere whose name
-/// has been made to lead here asks under its own.
+/// Returns whether the Host header names this machine. A web page whose DNS name was rebound to
+/// this machine sends its own name.
 fn is_this_machine(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -130,7 +132,7 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
         || address.is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
         struct Body {
@@ -172,30 +174,30 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_machine_is_answered() {
+    fn without_a_token_only_requests_from_this_machine_are_answered() {
         let local = gate(false, "127.0.0.1:80");
         for host in ["localhost", "LOCALHOST:80", "127.0.0.1:80", "[::1]:80"] {
-            assert_eq!(local.admit(&headers(&[(header::HOST, host)])), Ok(()));
+            assert_eq!(local.check(&headers(&[(header::HOST, host)])), Ok(()));
         }
         for host in ["evil.example:80", "localhost.evil.example", "10.0.0.1", ""] {
-            let refused = local.admit(&headers(&[(header::HOST, host)]));
-            assert_eq!(refused, Err(Refusal::ForeignHost), "{host}");
+            let refused = local.check(&headers(&[(header::HOST, host)]));
+            assert_eq!(refused, Err(RequestError::ForeignHost), "{host}");
         }
         let open = gate(false, "0.0.0.0:80");
-        let refused = open.admit(&headers(&[(header::HOST, "localhost")]));
-        assert_eq!(refused, Err(Refusal::Closed));
+        let refused = open.check(&headers(&[(header::HOST, "localhost")]));
+        assert_eq!(refused, Err(RequestError::Closed));
     }
 
     #[test]
-    fn with_a_token_it_takes_that_wherever_one_asks_from() {
+    fn a_token_is_required_from_every_machine() {
         for address in ["127.0.0.1:80", "0.0.0.0:80"] {
             let gate = gate(true, address);
-            let with = |value| gate.admit(&headers(&[(header::AUTHORIZATION, value)]));
+            let with = |value| gate.check(&headers(&[(header::AUTHORIZATION, value)]));
             assert_eq!(with("Bearer 0123456789abcdef"), Ok(()));
             for wrong in ["Bearer 0123456789abcdeg", "0123456789abcdef", "Bearer "] {
-                assert_eq!(with(wrong), Err(Refusal::Token), "{wrong}");
+                assert_eq!(with(wrong), Err(RequestError::Token), "{wrong}");
             }
-            assert_eq!(gate.admit(&HeaderMap::new()), Err(Refusal::Token));
+            assert_eq!(gate.check(&HeaderMap::new()), Err(RequestError::Token));
         }
     }
 }

@@ -1,11 +1,10 @@
-//! From checkpoint records to a table.
+//! Rebuilds a session table from checkpoint records.
 //!
-//! A transaction's records are there if its source offset is committed, and only then.
-//! With at-least-once delivery they are written first, so a crash can leave records
-//! *ahead* of the committed offset: written, but the source will be read again from
-//! before what they tell. A session that ended there has to be alive again, or its
-//! events would start it anew and end it a second time as another session. So those
-//! records do not count, and what they are about is written anew.
+//! The records of a transaction exist if and only if its source offset is committed. With
+//! at-least-once delivery they are written first, so a crash can leave records *ahead* of the
+//! committed offset: the source will be read again from before the events that they cover. A
+//! session that ended there has to be live again; otherwise its events would start and end
+//! another session with its id. So those records do not count, and their sessions are rewritten.
 
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{Checkpoint, Packed, SessionId, SessionTable};
@@ -17,14 +16,14 @@ pub struct CheckpointRecord<'a> {
     pub key: &'a [u8],
     /// The session's state; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// With at-least-once delivery, the source offset that was to be committed next.
+    /// With at-least-once delivery, the source offset to be committed after it.
     pub position: Option<i64>,
 }
 
-/// A table that is being built.
+/// A table that is being rebuilt.
 pub(super) struct Rebuild {
     table: SessionTable,
-    /// Where the source will be read on.
+    /// The offset from which the source will be read.
     position: i64,
     records: u64,
     ahead: Vec<SessionId>,
@@ -59,7 +58,7 @@ impl Rebuild {
             }
             return Ok(());
         }
-        // Where compaction has left nothing else of a session, it is better than nothing.
+        // Compaction may have left no other record of the session.
         if let Some(checkpoint) = checkpoint
             && checkpoint.start_offset < self.position
             && !self.table.contains(&session)
@@ -70,7 +69,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The table, and how many records it was built from.
+    /// Returns the table and the number of records read.
     pub(super) fn finish(mut self) -> (SessionTable, u64) {
         for session in self.ahead {
             self.table.rewrite(session);

@@ -1,4 +1,4 @@
-//! A restore of which the source records are gone.
+//! A restore whose source records have been deleted.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::wire::record::{RecordHeader, TimestampKind};
 const IDLE: Span = Span::from_secs(60);
 const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
-/// No record at all.
+/// The type of no record.
 impl SourceRecord for Infallible {
     fn offset(&self) -> i64 {
         match *self {}
@@ -33,7 +33,7 @@ impl SourceRecord for Infallible {
     }
 }
 
-/// One session is in the checkpoint; its activity from offset 3 on has been deleted.
+/// A log with one session in the checkpoint; its activity from offset 3 on has been deleted.
 struct Deleted {
     now: Timestamp,
 }
@@ -49,12 +49,12 @@ impl RestoreLog for Deleted {
         }
     }
 
-    fn committed(&mut self) -> Result<Option<Committed>, CheckpointError> {
+    fn committed(&mut self) -> Result<Option<CommittedOffset>, CheckpointError> {
         let metadata = OffsetMetadata {
             watermark: Some(WATERMARK),
             replay_from: 3,
         };
-        Ok(Some(Committed {
+        Ok(Some(CommittedOffset {
             offset: 9,
             metadata: metadata.encode(),
         }))
@@ -112,10 +112,10 @@ impl RestoreLog for Deleted {
     }
 }
 
-/// What was read before the offset was committed may have happened after the watermark
-/// that was committed with it, so that watermark is too early.
+/// Activity that was read before the offset was committed may have happened after the watermark
+/// in its metadata, so that watermark is too early.
 #[test]
-fn sessions_whose_activity_is_gone_are_taken_as_active_now() {
+fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
     let now = WATERMARK + Span::from_secs(20);
     let policies = PolicySet::new(Vec::new(), Policy::built_in(IDLE, None)).unwrap();
     let settings = RestoreSettings {

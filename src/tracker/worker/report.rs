@@ -1,21 +1,23 @@
-//! What the loop tells the outside: metrics and process reports.
+//! Metrics and process reports of the loop.
 
 use super::{TrackerWorker, known};
 use crate::processes::{
     ActivePolicy, Assignment, LAST_REPORT_PATIENCE, ProcessReport, ProcessState,
 };
 use crate::tracker::assignment::{Io, ManagerEvent};
-use crate::tracker::metrics::{LivePartition, PartitionState};
+use crate::tracker::metrics::{AssignedPartition, LivePartition};
 use crate::wire::time;
 
 impl TrackerWorker {
-    /// Reports every few seconds, and at once after a rebalance.
+    /// Reports every few seconds, and at once after a rebalance or a change of policies or
+    /// pauses.
     pub(super) fn report_if_due(&mut self) {
-        if self.partition_manager.io_mut().report_is_due() {
-            // While no broker answers, nothing else would.
-            let trouble = self.partition_manager.clock_trouble();
+        if self.partition_manager.io_mut().take_report_due() {
+            // Without end offsets, which brokers that do not answer never send, no other code
+            // compares the clocks.
+            let hold = self.partition_manager.clock_hold();
             let io = self.partition_manager.io_mut();
-            io.tell(ManagerEvent::Clocks(trouble));
+            io.handle(ManagerEvent::ClocksCompared(hold));
             let report = self.report(ProcessState::Running);
             let io = self.partition_manager.io_mut();
             io.parts.reporter.write(&report);
@@ -32,26 +34,30 @@ impl TrackerWorker {
     }
 
     fn update_metrics(&mut self) {
-        let tallies: Vec<_> = self
+        let counters: Vec<_> = self
             .partition_manager
             .engine_mut()
             .take_counters()
             .collect();
         let io = self.partition_manager.io();
         let metrics = &io.metrics;
-        for counters in &tallies {
-            metrics.counters(counters);
+        for counters in &counters {
+            metrics.add_counters(counters);
         }
         let engine = self.partition_manager.engine();
-        metrics.assignment(engine.assigned().map(|(number, partition)| PartitionState {
-            number,
-            live: partition.map(|partition| LivePartition {
-                sessions: partition.sessions(),
-                unread: partition.backlog(),
-                watermark: partition.watermark(),
-                paused: engine.is_paused(number),
-            }),
-        }));
+        metrics.assignment(
+            engine
+                .assigned()
+                .map(|(number, partition)| AssignedPartition {
+                    number,
+                    live: partition.map(|partition| LivePartition {
+                        sessions: partition.sessions(),
+                        unread: partition.backlog(),
+                        watermark: partition.watermark(),
+                        paused: engine.is_paused(number),
+                    }),
+                }),
+        );
         metrics.clock_skew(engine.clocks().skew(io.reading()));
         metrics.policies(&self.policies());
         let paused = engine.assigned().map(|(number, _)| number);

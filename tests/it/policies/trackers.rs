@@ -125,7 +125,7 @@ fn what_cannot_be_used_changes_nothing_and_is_counted() {
         let record = NewRecord::new("acme", value);
         installation.kafka.produce(&topic, [record]);
     }
-    tracker.await_metric("sundown_tracker_refused_policies_total", "", 2);
+    tracker.await_metric("sundown_tracker_rejected_policies_total", "", 2);
     let entry = tracker.await_message("a policy record cannot be used");
     assert_eq!(entry["level"], "ERROR");
     await_end_of_new_session(&installation, "nobody");

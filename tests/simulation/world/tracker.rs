@@ -191,7 +191,7 @@ impl Tracker {
     fn notice_loss(&mut self) -> Result<(), String> {
         let simulated = self.simulated();
         let cluster = Rc::clone(&simulated.cluster);
-        if !cluster.borrow().up || cluster.borrow().group.member(simulated.id).is_some() {
+        if !cluster.borrow().up || cluster.borrow().group.metadata(simulated.id).is_some() {
             return Ok(());
         }
         let held = simulated.held();

@@ -12,9 +12,9 @@ use crate::wire::record::{RecordHeader, SourceRecord, TimestampKind};
 
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 const PARTITIONS: i32 = 5;
-/// What fits into a transaction.
+/// The size of a transaction.
 const ROOM: usize = 4;
-/// More than that.
+/// More sessions than a transaction has room for.
 const SESSIONS: i64 = 6;
 
 /// The `pass`th activity of one of the sessions.
@@ -55,14 +55,14 @@ impl SourceRecord for Event {
     }
 }
 
-/// An engine in each of whose partitions all sessions have started.
+/// Creates an engine with all sessions started on each partition.
 fn engine() -> Engine {
-    let bounds = TransactionLimits {
+    let limits = TransactionLimits {
         outputs: ROOM,
         stores: ROOM,
     };
-    let mut engine = Engine::new(Duration::from_secs(1), Span::from_secs(10)).bounded(bounds);
-    engine.sampled(BrokerSample {
+    let mut engine = Engine::new(Duration::from_secs(1), Span::from_secs(10)).with_limits(limits);
+    engine.add_broker_sample(BrokerSample {
         append_time: None,
         sent: Duration::ZERO,
         acknowledged: Duration::ZERO,
@@ -79,11 +79,11 @@ fn engine() -> Engine {
         let partition = Partition::new(number, PARTITIONS, table, 0);
         assert!(engine.restored(restore_id, number, Box::new(partition)));
     }
-    all_act(&mut engine, 0);
+    apply_activity(&mut engine, 0);
     engine
 }
 
-fn all_act(engine: &mut Engine, pass: i64) {
+fn apply_activity(engine: &mut Engine, pass: i64) {
     let events: Vec<_> = (0..SESSIONS)
         .map(|session| Event::new(session, pass))
         .collect();
@@ -100,37 +100,37 @@ fn take(engine: &mut Engine) -> Batch {
     engine.take_batch(now).unwrap()
 }
 
-/// Takes batches until each session is in one of them. Each has as many as it may, and
-/// nobody has a second turn before everybody has had one.
-fn share(engine: &mut Engine, mut due: impl FnMut(&mut Engine), of: fn(&Effect) -> bool) {
+/// Takes batches until they contain each session. Each batch is full, and no partition has a
+/// second turn before each has had one.
+fn assert_fair(engine: &mut Engine, mut due: impl FnMut(&mut Engine), counts: fn(&Effect) -> bool) {
     let all = usize::try_from(SESSIONS * i64::from(PARTITIONS)).unwrap();
-    let mut had = BTreeMap::<i32, usize>::new();
-    while had.values().sum::<usize>() < all {
+    let mut taken = BTreeMap::<i32, usize>::new();
+    while taken.values().sum::<usize>() < all {
         due(engine);
-        let left = all - had.values().sum::<usize>();
+        let left = all - taken.values().sum::<usize>();
         let mut count = 0;
         for part in take(engine).partitions {
-            let of_part = part.effects.iter().filter(|effect| of(effect)).count();
-            *had.entry(part.partition).or_default() += of_part;
+            let of_part = part.effects.iter().filter(|effect| counts(effect)).count();
+            *taken.entry(part.partition).or_default() += of_part;
             count += of_part;
         }
         assert_eq!(count, ROOM.min(left));
-        let waits = (0..PARTITIONS).any(|number| !had.contains_key(&number));
+        let waiting = (0..PARTITIONS).any(|number| !taken.contains_key(&number));
         assert!(
-            !waits || had.values().all(|count| *count <= ROOM),
-            "{had:?}"
+            !waiting || taken.values().all(|count| *count <= ROOM),
+            "{taken:?}"
         );
     }
 }
 
 #[test]
-fn sessions_that_start_fill_a_transaction() {
+fn new_sessions_fill_a_transaction() {
     let mut engine = engine();
-    assert!(engine.full());
+    assert!(engine.is_full());
     let batch = take(&mut engine);
     let effects = batch.partitions.iter().flat_map(|part| &part.effects);
-    assert_eq!(effects.count(), 30, "what events lead to is not put off");
-    assert!(!engine.full());
+    assert_eq!(effects.count(), 30, "effects of events are not deferred");
+    assert!(!engine.is_full());
 }
 
 #[test]
@@ -145,11 +145,11 @@ fn partitions_share_the_endings_of_a_transaction() {
         ends: (0..PARTITIONS).map(|number| (number, SESSIONS)).collect(),
     };
     let due = |engine: &mut Engine| {
-        // More answers make no more room.
+        // Further end offsets make no more room.
         engine.on_end_offsets(&later).unwrap();
         engine.on_end_offsets(&later).unwrap();
     };
-    share(&mut engine, due, |effect| {
+    assert_fair(&mut engine, due, |effect| {
         matches!(effect, Effect::Ended(_))
     });
 }
@@ -158,8 +158,8 @@ fn partitions_share_the_endings_of_a_transaction() {
 fn partitions_share_the_sessions_that_a_transaction_rewrites() {
     let mut engine = engine();
     take(&mut engine);
-    all_act(&mut engine, 1);
-    share(
+    apply_activity(&mut engine, 1);
+    assert_fair(
         &mut engine,
         |_| {},
         |effect| matches!(effect, Effect::Store(_)),
