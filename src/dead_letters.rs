@@ -1,39 +1,40 @@
-//! Dead letters of both kinds: found, shown, redriven and discarded.
+//! Dead letters: read, listed, redriven and discarded.
 
 pub mod discard;
 pub mod filter;
 pub mod kind;
 pub mod letter;
+pub mod process;
 pub mod redrive;
-pub mod retry;
 pub mod scan;
 pub mod selection;
 
 use crate::kafka::args::GlobalArgs;
-use redrive::{Outcome, Watched};
+use process::{ProcessSummary, ProgressBarMode};
 use selection::SelectionArgs;
 
-/// What is to become of letters.
+/// How dead letters are processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// They are tried again.
-    Retry,
-    /// They are let go of.
+    /// Written back to their source topics.
+    Redrive,
+    /// Marked as processed and left to retention.
     Discard,
 }
 
-/// Deals with the letters that are meant, or only finds them if it is a dry run. Blocks; what
-/// it has not committed when it is interrupted is as it was.
+/// Processes the selected dead letters, or lists them in a dry run. Blocks. If interrupted, it
+/// leaves letters unchanged whose transaction was not committed.
 ///
 /// # Errors
-/// If the cluster cannot be reached or refuses, or the selection contradicts itself.
-pub fn redrive(
-    treatment: Disposition,
+/// If the cluster cannot be reached, refuses a write, or the selection is inconsistent.
+pub fn process(
+    disposition: Disposition,
     selection: &SelectionArgs,
     global: &GlobalArgs,
-) -> anyhow::Result<Outcome> {
-    match treatment {
-        Disposition::Retry => retry::redrive(selection, global, Watched::No),
-        Disposition::Discard => discard::redrive(selection, global, Watched::No),
+) -> anyhow::Result<ProcessSummary> {
+    let mode = ProgressBarMode::Hidden;
+    match disposition {
+        Disposition::Redrive => redrive::redrive(selection, global, mode),
+        Disposition::Discard => discard::discard(selection, global, mode),
     }
 }

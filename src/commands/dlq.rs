@@ -1,14 +1,14 @@
-//! `sundown dlq`: lists, shows, retries and discards dead letters.
+//! `sundown dlq`: lists, shows, redrives and discards dead letters.
 //!
 //! Kafka cannot delete single records. A redrive therefore writes a *marker* to the partition
 //! of the letter: a record without a value whose header names the letter's offset. Letters
-//! with a marker are not listed. A retried letter and its marker are written in one
-//! transaction, so an interruption never retries a letter twice. Retention removes letters
+//! with a marker are not listed. A redriven letter and its marker are written in one
+//! transaction, so an interruption never redrives a letter twice. Retention removes letters
 //! before their markers.
 
 mod discard;
 mod list;
-mod retry;
+mod redrive;
 mod show;
 
 use clap::Subcommand;
@@ -16,7 +16,7 @@ use clap::Subcommand;
 use crate::kafka::args::GlobalArgs;
 use discard::DiscardArgs;
 use list::ListArgs;
-use retry::RetryArgs;
+use redrive::RedriveArgs;
 use show::ShowArgs;
 
 /// Subcommands of `sundown dlq`.
@@ -26,11 +26,11 @@ pub enum DlqCommand {
     List(ListArgs),
     /// Show a dead letter in full.
     Show(ShowArgs),
-    /// Retry dead letters: terminal events with their pending actions, session events from
+    /// Redrive dead letters: terminal events with their pending actions, session events from
     /// the start.
     ///
-    /// The command can be interrupted and repeated at any time; no letter is retried twice.
-    Retry(RetryArgs),
+    /// The command can be interrupted and repeated at any time; no letter is redriven twice.
+    Redrive(RedriveArgs),
     /// Discard dead letters: they are no longer listed, and retention deletes them.
     Discard(DiscardArgs),
 }
@@ -43,7 +43,7 @@ pub fn run(command: &DlqCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     match command {
         DlqCommand::List(args) => list::run(args, global),
         DlqCommand::Show(args) => show::run(args, global),
-        DlqCommand::Retry(args) => retry::run(args, global),
+        DlqCommand::Redrive(args) => redrive::run(args, global),
         DlqCommand::Discard(args) => discard::run(args, global),
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use super::problem::Problem;
 use crate::dead_letters;
 use crate::dead_letters::Disposition;
-use crate::dead_letters::redrive::Outcome;
+use crate::dead_letters::process::ProcessSummary;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 
@@ -39,16 +39,16 @@ impl Redriver {
     /// cannot be reached or refuses.
     pub async fn redrive(
         &self,
-        treatment: Disposition,
+        disposition: Disposition,
         mut selection: SelectionArgs,
-    ) -> Result<Outcome, Problem> {
+    ) -> Result<ProcessSummary, Problem> {
         let place = Arc::clone(&self.place).try_acquire_owned();
         let place = place.map_err(|_| Problem::Busy)?;
         let limit = selection.filter.limit.unwrap_or(MAX_LETTERS);
         selection.filter.limit = Some(limit.min(MAX_LETTERS));
         let global = Arc::clone(&self.global);
         let treating = tokio::task::spawn_blocking(move || {
-            let outcome = dead_letters::redrive(treatment, &selection, &global);
+            let outcome = dead_letters::process(disposition, &selection, &global);
             drop(place);
             outcome
         });

@@ -47,7 +47,7 @@ fn pages() -> Router<Arc<AppState>> {
         .route(topics::PATH, get(topics::list_page))
         .route("/topics/{topic}/{partition}", get(topics::records_page))
         .route(DeadLetters::PATH, get(page::<DeadLetters>))
-        .route("/dead-letters/redrive", post(redrive::page))
+        .route("/dead-letters/process", post(redrive::page))
         .route(Errors::PATH, get(page::<Errors>))
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))

@@ -1,25 +1,29 @@
 //! Discards dead letters.
 
-use super::kind::Kind;
+use super::kind::DeadLetterKind;
+use super::letter::DeadLetter;
+use super::process::{ProcessSummary, Processor, ProgressBarMode, RedriveRecord, process};
 use super::selection::SelectionArgs;
-use crate::dead_letters::letter::DeadLetter;
-use crate::dead_letters::redrive::{Outcome, Outgoing, Processor, Watched, process};
 use crate::kafka::args::GlobalArgs;
 
-pub(crate) fn redrive(
+pub(crate) fn discard(
     selection: &SelectionArgs,
     global: &GlobalArgs,
-    watched: Watched,
-) -> anyhow::Result<Outcome> {
-    process(&Discard, selection, global, watched)
+    mode: ProgressBarMode,
+) -> anyhow::Result<ProcessSummary> {
+    process(&Discard, selection, global, mode)
 }
 
 struct Discard;
 
 impl Processor for Discard {
-    const NAME: &'static str = "discarded";
+    const PROCESSED_AS: &'static str = "discarded";
 
-    fn write(&self, _kind: Kind, _letter: &DeadLetter) -> Result<Option<Outgoing>, String> {
+    fn record(
+        &self,
+        _kind: DeadLetterKind,
+        _letter: &DeadLetter,
+    ) -> Result<Option<RedriveRecord>, String> {
         Ok(None)
     }
 }

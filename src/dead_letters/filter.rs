@@ -1,9 +1,9 @@
-//! Which dead letters are meant.
+//! Filters of dead letters.
 
 use clap::Args;
 
 use super::letter::DeadLetter;
-use crate::dead_letters::kind::Kind;
+use crate::dead_letters::kind::DeadLetterKind;
 use crate::session::{Span, Timestamp};
 use crate::wire::duration;
 
@@ -13,7 +13,7 @@ use crate::wire::duration;
 pub struct FilterArgs {
     /// Select letters of this kind only. Defaults to both kinds.
     #[arg(long, value_name = "KIND")]
-    pub kind: Option<Kind>,
+    pub kind: Option<DeadLetterKind>,
 
     /// Select letters with this reason, such as `exhausted`; can be repeated.
     #[arg(long, value_name = "REASON")]
@@ -41,21 +41,21 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The kinds that are let through.
-    pub(crate) fn kinds(&self) -> Vec<Kind> {
+    /// The kinds that match.
+    pub(crate) fn kinds(&self) -> Vec<DeadLetterKind> {
         match self.kind {
             Some(kind) => vec![kind],
-            None => Kind::ALL.to_vec(),
+            None => DeadLetterKind::ALL.to_vec(),
         }
     }
 
-    /// The most letters.
+    /// The maximum number of letters.
     pub(crate) fn limit(&self) -> usize {
         self.limit.unwrap_or(usize::MAX)
     }
 
-    /// Whether a letter is let through.
-    pub(crate) fn admits(&self, letter: &DeadLetter, now: Timestamp) -> bool {
+    /// Whether a letter matches all filters.
+    pub(crate) fn matches(&self, letter: &DeadLetter, now: Timestamp) -> bool {
         let one_of = |wanted: &[String], value: &str| {
             wanted.is_empty() || wanted.iter().any(|wanted| wanted == value)
         };
@@ -73,13 +73,13 @@ impl FilterArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::letter::LetterId;
+    use crate::dead_letters::letter::DeadLetterId;
     use crate::wire::dead_letter::{PENDING_ACTIONS, REASON};
 
     fn letter() -> DeadLetter {
         let header = |name: &str, value: &str| (name.to_owned(), Some(value.as_bytes().to_vec()));
         DeadLetter {
-            id: LetterId {
+            id: DeadLetterId {
                 topic: "t".to_owned(),
                 partition: 0,
                 offset: 0,
@@ -87,7 +87,7 @@ mod tests {
             at: Timestamp::from_millis(60_000),
             key: Some(b"key".to_vec()),
             value: Some(br#"{"session_id":"s-1"}"#.to_vec()),
-            // Of an application that uses the same name, then ours.
+            // The first header was set by an application that uses the same name.
             headers: vec![
                 header(REASON, "theirs"),
                 header(REASON, "exhausted"),
@@ -97,11 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn every_filter_has_to_hold() {
+    fn a_letter_has_to_match_every_filter() {
         let now = Timestamp::from_millis(180_000);
         let minutes = |minutes: i64| Some(Span::from_secs(60 * minutes));
         let text = |text: &str| vec!["other".to_owned(), text.to_owned()];
-        let admits = |filter: FilterArgs| filter.admits(&letter(), now);
+        let matches = |filter: FilterArgs| filter.matches(&letter(), now);
         let all = FilterArgs {
             reason: text("exhausted"),
             action: text("revoke"),
@@ -110,8 +110,8 @@ mod tests {
             newer_than: minutes(3),
             ..FilterArgs::default()
         };
-        assert!(admits(FilterArgs::default()));
-        assert!(admits(all.clone()));
+        assert!(matches(FilterArgs::default()));
+        assert!(matches(all.clone()));
         for wrong in [
             FilterArgs {
                 reason: text("theirs"),
@@ -134,7 +134,7 @@ mod tests {
                 ..all
             },
         ] {
-            assert!(!admits(wrong.clone()), "{wrong:?}");
+            assert!(!matches(wrong.clone()), "{wrong:?}");
         }
     }
 }

@@ -4,16 +4,16 @@ use clap::ValueEnum;
 
 use crate::kafka::Topics;
 
-/// Which of the two dead-letter topics.
+/// The kind of source record, one for each dead-letter topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Kind {
+pub enum DeadLetterKind {
     /// Terminal events whose actions failed.
     Endings,
     /// Session events that were rejected.
     Events,
 }
 
-impl Kind {
+impl DeadLetterKind {
     pub(crate) const ALL: [Self; 2] = [Self::Endings, Self::Events];
 
     pub(crate) fn dead_letter_topic(self, topics: &Topics) -> &str {
@@ -30,21 +30,19 @@ impl Kind {
         }
     }
 
-    pub(crate) fn of(topic: &str, topics: &Topics) -> anyhow::Result<Self> {
+    pub(crate) fn of_topic(topic: &str, topics: &Topics) -> anyhow::Result<Self> {
         let mut kinds = Self::ALL.into_iter();
         let found = kinds.find(|kind| kind.dead_letter_topic(topics) == topic);
         found.ok_or_else(|| {
             let [one, other] = Self::ALL.map(|kind| kind.dead_letter_topic(topics));
             anyhow::anyhow!(
-                "'{topic}' is no dead-letter topic of this installation; there are {one} and \
-                 {other} (check --topic-prefix)"
+                "'{topic}' is not a dead-letter topic of this installation, which has {one} and \
+                 {other}; check --topic-prefix"
             )
         })
     }
-}
 
-impl Kind {
-    /// What its letters are called.
+    /// What the source records are.
     pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Endings => "terminal events",

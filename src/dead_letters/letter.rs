@@ -1,4 +1,4 @@
-//! A dead letter, and what it says of itself.
+//! A dead letter and its headers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,53 +14,52 @@ use crate::wire::dead_letter::{
 };
 use crate::wire::time;
 
-/// Where a letter is: `expired_sessions.dlq/0/42`.
+/// The topic, partition and offset of a dead letter, such as `expired_sessions.dlq/0/42`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LetterId {
-    /// The topic, prefix included.
+pub struct DeadLetterId {
+    /// The full name of the topic, prefix included.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
-    /// The offset.
     pub offset: i64,
 }
 
-/// A dead letter as it was read.
+/// A record of a dead-letter topic that is not a marker.
 #[derive(Clone, Debug)]
 pub(crate) struct DeadLetter {
-    pub(crate) id: LetterId,
+    pub(crate) id: DeadLetterId,
+    /// When the dead letter was written.
     pub(crate) at: Timestamp,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// A dead letter in a list.
+/// A dead letter as `sundown dlq list` shows it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
-    /// As `sundown dlq list` names it.
+pub struct DeadLetterSummary {
+    /// `TOPIC/PARTITION/OFFSET`.
     pub id: String,
-    /// Since when it is here, RFC 3339.
+    /// When the dead letter was written, RFC 3339.
     pub dead_since: String,
-    /// Why, from a closed set.
+    /// The reason, from a closed set.
     pub reason: String,
-    /// What is wrong, for people.
+    /// The error, for humans.
     pub error: String,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
     /// The actions that have not run; terminal events only.
     pub pending_actions: Vec<String>,
-    /// The session that it is about, as far as it can be told.
+    /// The session id in the value, or else the key.
     pub session: Option<String>,
-    /// How often it has been tried again from here.
-    pub retried: usize,
+    /// The number of times that the record has been redriven, ten at most.
+    pub redrives: usize,
 }
 
 impl DeadLetter {
     pub(crate) fn read(record: &BorrowedMessage<'_>) -> Self {
         let headers = record.headers().into_iter().flat_map(Headers::iter);
         Self {
-            id: LetterId {
+            id: DeadLetterId {
                 topic: record.topic().to_owned(),
                 partition: record.partition(),
                 offset: record.offset(),
@@ -74,14 +73,14 @@ impl DeadLetter {
         }
     }
 
-    /// The last header of that name: a record may have had one before it died.
+    /// The last header of that name. The source record may already have had one.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter().rev();
         let (_, value) = headers.find(|(other, _)| other == name)?;
         str::from_utf8(value.as_deref()?).ok()
     }
 
-    /// Why it is here, from a closed set.
+    /// The reason, from a closed set.
     pub(crate) fn reason(&self) -> &str {
         self.header(REASON).unwrap_or("unknown")
     }
@@ -92,7 +91,7 @@ impl DeadLetter {
         names.filter(|name| !name.is_empty())
     }
 
-    /// The session that it is about, as far as it can be told.
+    /// The session id in the value, or else the key.
     pub(crate) fn session(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
         struct Fields {
@@ -106,23 +105,23 @@ impl DeadLetter {
         str::from_utf8(key).ok().map(str::to_owned)
     }
 
-    /// The partition that it came from.
+    /// The partition of the source record.
     pub(crate) fn source_partition(&self) -> Option<i32> {
         self.header(SOURCE_PARTITION)?.parse().ok()
     }
 
-    /// Whether its contents were too large to be kept here.
+    /// Whether key, value and headers were omitted because of their size.
     pub(crate) fn is_truncated(&self) -> bool {
         self.header(OMITTED).is_some()
     }
 
-    /// What went wrong before it was last tried again, the latest last.
+    /// The failures before the last redrive, the latest last.
     pub(crate) fn history(&self) -> Vec<Failure> {
         let header = self.header(REDRIVE_HISTORY).unwrap_or("[]");
         serde_json::from_str(header).unwrap_or_default()
     }
 
-    /// What went wrong the last time.
+    /// The latest failure.
     pub(crate) fn failure(&self) -> Failure {
         let part = |name| self.header(name).unwrap_or("?");
         let (topic, partition) = (part(SOURCE_TOPIC), part(SOURCE_PARTITION));
@@ -135,8 +134,8 @@ impl DeadLetter {
         }
     }
 
-    pub(crate) fn summary(&self) -> Summary {
-        Summary {
+    pub(crate) fn summary(&self) -> DeadLetterSummary {
+        DeadLetterSummary {
             id: self.id.to_string(),
             dead_since: time::format(self.at),
             reason: self.reason().to_owned(),
@@ -144,7 +143,7 @@ impl DeadLetter {
             attempts: self.attempts(),
             pending_actions: self.pending_actions().map(str::to_owned).collect(),
             session: self.session(),
-            retried: self.history().len(),
+            redrives: self.history().len(),
         }
     }
 
@@ -154,13 +153,13 @@ impl DeadLetter {
     }
 }
 
-impl fmt::Display for LetterId {
+impl fmt::Display for DeadLetterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
     }
 }
 
-impl FromStr for LetterId {
+impl FromStr for DeadLetterId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -176,7 +175,7 @@ impl FromStr for LetterId {
             });
         }
         Err(format!(
-            "'{text}' is not of the form TOPIC/PARTITION/OFFSET, as `sundown dlq list` shows it"
+            "'{text}' is not of the form TOPIC/PARTITION/OFFSET; `sundown dlq list` shows the ids"
         ))
     }
 }

@@ -1,20 +1,20 @@
-//! The dead letters that a command is about.
+//! The dead letters that a command processes.
 
 use std::collections::BTreeSet;
 
 use clap::Args;
 
 use super::filter::FilterArgs;
-use super::kind::Kind;
-use super::letter::LetterId;
+use super::kind::DeadLetterKind;
+use super::letter::DeadLetterId;
 use crate::kafka::Topics;
 
-/// Which letters are to be dealt with.
+/// Flags that select dead letters to process.
 #[derive(Args, Clone, Debug)]
 pub struct SelectionArgs {
     /// Letters to select, by the ids that `list` shows.
     #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
-    pub letters: Vec<LetterId>,
+    pub letters: Vec<DeadLetterId>,
     /// Select all letters that match the filters. Required if no letter is named.
     #[arg(long, conflicts_with = "letters")]
     pub all: bool,
@@ -26,16 +26,22 @@ pub struct SelectionArgs {
 }
 
 impl SelectionArgs {
-    /// The letters named, by the topic that they are in.
-    pub(crate) fn named(&self, topics: &Topics) -> anyhow::Result<BTreeSet<(Kind, LetterId)>> {
+    /// The named letters and their kinds.
+    pub(crate) fn named(
+        &self,
+        topics: &Topics,
+    ) -> anyhow::Result<BTreeSet<(DeadLetterKind, DeadLetterId)>> {
         let mut named = BTreeSet::new();
         for letter in &self.letters {
-            named.insert((Kind::of(&letter.topic, topics)?, letter.clone()));
+            named.insert((
+                DeadLetterKind::of_topic(&letter.topic, topics)?,
+                letter.clone(),
+            ));
         }
         if named.is_empty() && !self.all {
             anyhow::bail!(
-                "name the letters, as `sundown dlq list` does, or pass --all for all that the \
-                 filters let through"
+                "no letters selected; pass ids from `sundown dlq list`, or --all for all letters \
+                 that match the filters"
             );
         }
         Ok(named)

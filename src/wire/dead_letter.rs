@@ -32,7 +32,7 @@ pub const REDRIVE_HISTORY: &str = "sundown-redrive-history";
 /// On a marker, a record without a value in a dead-letter topic: the offset of the processed
 /// letter in the same partition.
 pub const PROCESSED: &str = "sundown-dlq-processed";
-/// On a marker: `retried` or `discarded`.
+/// On a marker: `redriven` or `discarded`.
 pub const PROCESSED_AS: &str = "sundown-dlq-processed-as";
 
 /// The size of the omitted key, value and headers, in bytes, if the record exceeds the limit

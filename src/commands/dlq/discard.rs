@@ -4,8 +4,8 @@ use anyhow::bail;
 use clap::Args;
 
 use super::list;
-use crate::dead_letters::discard::redrive;
-use crate::dead_letters::redrive::Watched;
+use crate::dead_letters::discard::discard;
+use crate::dead_letters::process::ProgressBarMode;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs};
@@ -17,12 +17,12 @@ pub(super) fn run(args: &DiscardArgs, global: &GlobalArgs) -> anyhow::Result<()>
              them"
         );
     }
-    let outcome = redrive(&args.selection, global, Watched::Yes)?;
-    list::note_skipped(&outcome);
+    let summary = discard(&args.selection, global, ProgressBarMode::Shown)?;
+    list::note_skipped(&summary);
     if args.selection.dry_run {
-        return list::print(&outcome.planned, OutputArgs::default());
+        return list::print(&summary.planned, OutputArgs::default());
     }
-    output::line(format!("{} discarded", outcome.processed));
+    output::line(format!("{} discarded", summary.processed));
     Ok(())
 }
 

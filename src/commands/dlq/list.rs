@@ -6,8 +6,8 @@ use clap::Args;
 
 use crate::clock::Clock;
 use crate::dead_letters::filter::FilterArgs;
-use crate::dead_letters::letter::Summary;
-use crate::dead_letters::redrive::Outcome;
+use crate::dead_letters::letter::DeadLetterSummary;
+use crate::dead_letters::process::ProcessSummary;
 use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs, table};
@@ -25,7 +25,7 @@ pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     for kind in args.filter.kinds() {
         let scan = Scan::open(&config, kind.dead_letter_topic(&topics))?;
         scan.letters(|letter| {
-            if args.filter.admits(&letter, now) {
+            if args.filter.matches(&letter, now) {
                 if found.len() == limit {
                     more = true;
                     return Ok(ControlFlow::Break(()));
@@ -46,13 +46,13 @@ pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 }
 
 /// Notes the letters that were skipped, with the reason.
-pub(super) fn note_skipped(outcome: &Outcome) {
-    for (id, reason) in &outcome.left {
+pub(super) fn note_skipped(summary: &ProcessSummary) {
+    for (id, reason) in &summary.skipped {
         output::note(format_args!("{id} skipped: {reason}"));
     }
 }
 
-pub(super) fn print(letters: &[Summary], output: OutputArgs) -> anyhow::Result<()> {
+pub(super) fn print(letters: &[DeadLetterSummary], output: OutputArgs) -> anyhow::Result<()> {
     output.print(letters, |letters| {
         let rows: Vec<_> = letters.iter().map(row).collect();
         table(
@@ -62,7 +62,7 @@ pub(super) fn print(letters: &[Summary], output: OutputArgs) -> anyhow::Result<(
     })
 }
 
-fn row(letter: &Summary) -> [String; 6] {
+fn row(letter: &DeadLetterSummary) -> [String; 6] {
     let mut error: String = letter.error.chars().take(ERROR_WIDTH).collect();
     if error.len() < letter.error.len() {
         error.push('…');

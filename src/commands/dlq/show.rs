@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use crate::dead_letters::kind::Kind;
-use crate::dead_letters::letter::{DeadLetter, LetterId};
+use crate::dead_letters::kind::DeadLetterKind;
+use crate::dead_letters::letter::{DeadLetter, DeadLetterId};
 use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
 use crate::output::OutputArgs;
@@ -31,7 +31,7 @@ struct DeadLetterDetails {
 pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let topics = global.topics.topics();
     // Rejects topics that are not dead-letter topics.
-    Kind::of(&args.letter.topic, &topics)?;
+    DeadLetterKind::of_topic(&args.letter.topic, &topics)?;
     let scan = Scan::open(&global.connection.client_config()?, &args.letter.topic)?;
     let mut found = None;
     scan.letters(|letter| {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     })?;
     let details = found.with_context(|| {
         format!(
-            "letter {} not found: it was retried, discarded or deleted by retention; list the \
+            "letter {} not found: it was redriven, discarded or deleted by retention; list the \
              remaining letters with: sundown dlq list",
             args.letter
         )
@@ -75,7 +75,7 @@ fn details(letter: &DeadLetter) -> DeadLetterDetails {
 pub struct ShowArgs {
     /// Id of the letter, as shown by `list`.
     #[arg(value_name = "TOPIC/PARTITION/OFFSET")]
-    pub letter: LetterId,
+    pub letter: DeadLetterId,
     #[command(flatten)]
     pub output: OutputArgs,
 }

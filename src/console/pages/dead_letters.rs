@@ -27,12 +27,12 @@ pub struct Filter {
     topic: String,
     /// Only those with this reason.
     reason: String,
-    /// What has just been done: `retry` or `discard`.
+    /// What has just been done: `redrive` or `discard`.
     done: String,
     /// To how many.
     processed: usize,
-    /// How many could not be dealt with.
-    left: usize,
+    /// The number of letters that could not be processed.
+    skipped: usize,
 }
 
 /// Dead letters.

@@ -94,7 +94,7 @@ fn redacted_searches_tell_no_ids_but_the_one_asked_for() {
 }
 
 #[test]
-fn dead_letters_are_retried_and_discarded() {
+fn dead_letters_are_redriven_and_discarded() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(LONG);
     tracker.await_ready();
@@ -119,7 +119,7 @@ fn dead_letters_are_retried_and_discarded() {
     // Nobody without the token, and nothing without a confirmation.
     let (cookie, csrf) = console.log_in();
     let login = [("cookie", cookie.as_str())];
-    let treat = "/dead-letters/redrive";
+    let treat = "/dead-letters/process";
     let id = all[0]["id"].as_str().expect("text");
     let discard = [("how", "discard"), ("letter", id)];
     let order = form(&csrf, &discard);
@@ -142,14 +142,14 @@ fn dead_letters_are_retried_and_discarded() {
     assert!(left.iter().all(|letter| letter["id"] != id));
 
     let wish = json!({"all": true, "reason": [reason], "dry_run": true});
-    let retry = "/api/v1/dead-letters/retry";
-    let answer = console.api("POST", retry, &wish);
+    let redrive = "/api/v1/dead-letters/redrive";
+    let answer = console.api("POST", redrive, &wish);
     let planned: Value = serde_json::from_str(&answer.body).expect("JSON");
     let count = planned["planned"].as_array().map(Vec::len);
     assert_eq!((&planned["processed"], count), (&json!(0), Some(2)));
-    let answer = console.api("POST", retry, &json!({"all": true, "reason": [reason]}));
-    let retried: Value = serde_json::from_str(&answer.body).expect("JSON");
-    assert_eq!(retried["processed"], 2, "{retried}");
+    let answer = console.api("POST", redrive, &json!({"all": true, "reason": [reason]}));
+    let redriven: Value = serde_json::from_str(&answer.body).expect("JSON");
+    assert_eq!(redriven["processed"], 2, "{redriven}");
     // Tried again, they die again, as new letters.
     eventually(SOON, "new letters", || {
         let letters = letters("/api/v1/dead-letters", 3);
@@ -157,10 +157,10 @@ fn dead_letters_are_retried_and_discarded() {
         (letters.iter().filter(|letter| before(letter)).count() == 1).then_some(())
     });
     for (path, wish) in [
-        (retry, json!({})),
-        (retry, json!({"all": true, "letters": [id]})),
-        (retry, json!({"letters": ["somewhere"]})),
-        (retry, json!({"all": true, "kind": "other"})),
+        (redrive, json!({})),
+        (redrive, json!({"all": true, "letters": [id]})),
+        (redrive, json!({"letters": ["somewhere"]})),
+        (redrive, json!({"all": true, "kind": "other"})),
     ] {
         assert_eq!(console.api("POST", path, &wish).status, 400, "{wish}");
     }
@@ -169,7 +169,7 @@ fn dead_letters_are_retried_and_discarded() {
     let audit = console.audit();
     let told =
         |action: &str, outcome: &str| audit.contains(&(action.to_owned(), outcome.to_owned()));
-    assert!(told("discard", "refused") && told("discard", "done") && told("retry", "done"));
+    assert!(told("discard", "refused") && told("discard", "done") && told("redrive", "done"));
 }
 
 #[test]

@@ -62,13 +62,13 @@ fn a_letter_is_tried_again_with_what_is_undone_and_remembers_what_went_wrong() {
     assert!(list(&installation, &["--action", "good"]).is_empty());
 
     // It fails once more.
-    let (success, said) = dlq(&installation, &["retry", "--all", "--kind", "endings"]);
-    assert!(success && said.contains("1 retried"), "{said}");
+    let (success, said) = dlq(&installation, &["redrive", "--all", "--kind", "endings"]);
+    assert!(success && said.contains("1 redriven"), "{said}");
     bad.wait_for(SOON, 2);
     installation.wait_until_drained();
     let letters = list(&installation, &[]);
     assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0]["retried"], 1);
+    assert_eq!(letters[0]["redrives"], 1);
     let id = letters[0]["id"].as_str().unwrap();
     let (_, shown) = dlq(&installation, &["show", id, "-o", "json"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
@@ -84,15 +84,15 @@ fn a_letter_is_tried_again_with_what_is_undone_and_remembers_what_went_wrong() {
 
     // And then it does not.
     status.store(200, SeqCst);
-    let (success, said) = dlq(&installation, &["retry", id]);
-    assert!(success && said.contains("1 retried"), "{said}");
+    let (success, said) = dlq(&installation, &["redrive", id]);
+    assert!(success && said.contains("1 redriven"), "{said}");
     let calls = bad.wait_for(SOON, 3);
     installation.wait_until_drained();
     assert_eq!(calls[2].body, ending.bytes);
     assert_eq!(good.calls().len(), 1, "what is done is not done again");
     assert!(list(&installation, &[]).is_empty());
-    let (success, said) = dlq(&installation, &["retry", "--all", "--kind", "endings"]);
-    assert!(success && said.contains("0 retried"), "{said}");
+    let (success, said) = dlq(&installation, &["redrive", "--all", "--kind", "endings"]);
+    assert!(success && said.contains("0 redriven"), "{said}");
     stop(handler);
 }
 
@@ -113,17 +113,17 @@ fn nothing_is_touched_unless_it_is_meant() {
     stop(handler);
 
     for args in [
-        &["retry", "--kind", "endings"][..],
+        &["redrive", "--kind", "endings"][..],
         &["discard", "--all", "--kind", "endings"],
         &["show", "elsewhere.dlq/0/0"],
-        &["retry", &format!("{}/0/0", installation.topic())],
+        &["redrive", &format!("{}/0/0", installation.topic())],
     ] {
         let (success, said) = dlq(&installation, args);
         assert!(!success, "{args:?}: {said}");
     }
     let (success, said) = dlq(
         &installation,
-        &["retry", "--all", "--dry-run", "--kind", "endings"],
+        &["redrive", "--all", "--dry-run", "--kind", "endings"],
     );
     assert!(success && said.contains(&endings[0].session), "{said}");
     assert!(list(&installation, &["--older-than", "1h"]).is_empty());
@@ -148,11 +148,11 @@ fn nothing_is_touched_unless_it_is_meant() {
     let second = left[1].clone();
     let (success, said) = dlq(
         &installation,
-        &["retry", "--all", "--kind", "endings", "--limit", "1"],
+        &["redrive", "--all", "--kind", "endings", "--limit", "1"],
     );
-    assert!(success && said.contains("1 retried"), "{said}");
+    assert!(success && said.contains("1 redriven"), "{said}");
     let left = list(&installation, &[]);
-    assert_eq!(left, [second], "the oldest is retried first");
+    assert_eq!(left, [second], "the oldest is redriven first");
     assert_eq!(with_value(&installation), 3, "Kafka keeps them");
 }
 
@@ -169,7 +169,7 @@ fn a_retry_that_is_killed_and_called_again_brings_each_letter_back_once() {
     let mut first = Launch::sundown()
         .args([
             "dlq",
-            "retry",
+            "redrive",
             "--all",
             "-b",
             installation.kafka.bootstrap(),
@@ -182,7 +182,7 @@ fn a_retry_that_is_killed_and_called_again_brings_each_letter_back_once() {
         (!brought().is_empty()).then_some(())
     });
     first.sigkill();
-    let (success, said) = dlq(&installation, &["retry", "--all", "--kind", "events"]);
+    let (success, said) = dlq(&installation, &["redrive", "--all", "--kind", "events"]);
     assert!(success, "{said}");
     // The marker of the last transaction may reach the partition after the command has ended.
     let records = eventually(SOON, "every letter to be back", || {
@@ -220,8 +220,8 @@ fn a_session_event_goes_back_to_its_partition_as_it_was() {
         ..letter.clone()
     };
     installation.kafka.produce(&dead, [letter.clone(), hollow]);
-    let (success, said) = dlq(&installation, &["retry", "--all"]);
-    assert!(success && said.contains("1 retried"), "{said}");
+    let (success, said) = dlq(&installation, &["redrive", "--all"]);
+    assert!(success && said.contains("1 redriven"), "{said}");
     assert!(said.contains("skipped"), "{said}");
     let records = installation.kafka.read(&source, Isolation::ReadCommitted);
     assert_eq!(records.len(), 1);

@@ -71,7 +71,7 @@ impl Visitor {
             let topic = installation.topic(topic);
             installation.kafka.produce(&topic, [letter]);
             let all = json!({"all": true, "kind": kind});
-            told += &line("retry", &self.send("POST", "dead-letters/retry", &all));
+            told += &line("redrive", &self.send("POST", "dead-letters/redrive", &all));
         }
         for method in ["POST", "DELETE"] {
             let place = json!({"role": "handler", "partition": 0});

@@ -18,9 +18,9 @@ use crate::console::security::{Caller, csrf_of};
 use crate::console::state::AppState;
 use crate::dead_letters::Disposition;
 use crate::dead_letters::filter::FilterArgs;
-use crate::dead_letters::kind::Kind;
-use crate::dead_letters::letter::Summary;
-use crate::dead_letters::redrive::Outcome;
+use crate::dead_letters::kind::DeadLetterKind;
+use crate::dead_letters::letter::DeadLetterSummary;
+use crate::dead_letters::process::ProcessSummary;
 use crate::dead_letters::selection::SelectionArgs;
 use crate::http::server::PeerAddr;
 use crate::wire::duration;
@@ -34,7 +34,7 @@ const SHOWN: usize = 20;
 #[serde(default)]
 pub struct FormBody {
     csrf: String,
-    /// `retry` or `discard`.
+    /// `redrive` or `discard`.
     how: String,
     /// One letter, as `sundown dlq list` names it; empty for all that fit.
     letter: String,
@@ -45,7 +45,7 @@ pub struct FormBody {
     confirmed: bool,
 }
 
-/// The body of `POST /api/v1/dead-letters/retry` and `…/discard`.
+/// The body of `POST /api/v1/dead-letters/redrive` and `…/discard`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiBody {
@@ -77,13 +77,13 @@ struct Treated {
     /// How many letters have been dealt with.
     processed: usize,
     /// Those that a dry run would have dealt with.
-    planned: Vec<Summary>,
-    /// Those that could not be.
-    left: Vec<Left>,
+    planned: Vec<DeadLetterSummary>,
+    /// Those that could not be processed.
+    skipped: Vec<Skipped>,
 }
 
 #[derive(Debug, Serialize)]
-struct Left {
+struct Skipped {
     id: String,
     reason: String,
 }
@@ -93,11 +93,11 @@ struct Left {
 struct Confirm<'a> {
     csrf: &'a str,
     order: &'a FormBody,
-    retry: bool,
+    redrive: bool,
     treated: Treated,
 }
 
-/// `POST /dead-letters/redrive`
+/// `POST /dead-letters/process`
 pub async fn page(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
@@ -121,14 +121,14 @@ pub async fn page(
                 .append_pair("reason", &order.reason)
                 .append_pair("done", &order.how)
                 .append_pair("processed", &treated.processed.to_string())
-                .append_pair("left", &treated.left.len().to_string());
+                .append_pair("skipped", &treated.skipped.len().to_string());
             Redirect::to(&format!("/dead-letters?{}", query.finish())).into_response()
         }
         Ok(treated) => {
             let view = Confirm {
                 csrf: &order.csrf,
                 order: &order,
-                retry: order.how == "retry",
+                redrive: order.how == "redrive",
                 treated,
             };
             answer(&app, &visit, PLACE, Ok(view))
@@ -179,17 +179,17 @@ async fn redrive(
 
 fn treatment(how: &str) -> Result<Disposition, Problem> {
     match how {
-        "retry" => Ok(Disposition::Retry),
+        "redrive" => Ok(Disposition::Redrive),
         "discard" => Ok(Disposition::Discard),
         _ => Err(Problem::NotFound(format!(
-            "'{how}' is nothing that can be done with dead letters: retry or discard them"
+            "'{how}' is nothing that can be done with dead letters: redrive or discard them"
         ))),
     }
 }
 
 fn name(treatment: Disposition) -> &'static str {
     match treatment {
-        Disposition::Retry => "retry",
+        Disposition::Redrive => "redrive",
         Disposition::Discard => "discard",
     }
 }
@@ -241,8 +241,8 @@ impl ApiBody {
         };
         let kind = match self.kind.as_deref() {
             None => None,
-            Some("endings") => Some(Kind::Endings),
-            Some("events") => Some(Kind::Events),
+            Some("endings") => Some(DeadLetterKind::Endings),
+            Some("events") => Some(DeadLetterKind::Events),
             Some(other) => {
                 let text = format!("kind is 'endings' or 'events', not '{other}'");
                 return Err(Problem::Invalid(text));
@@ -271,7 +271,7 @@ impl ApiBody {
 }
 
 impl Treated {
-    fn new(outcome: Outcome, app: &AppState) -> Self {
+    fn new(outcome: ProcessSummary, app: &AppState) -> Self {
         let mut planned = outcome.planned;
         if app.redactor.is_on() {
             for letter in &mut planned {
@@ -280,14 +280,14 @@ impl Treated {
                 letter.error.clear();
             }
         }
-        let left = outcome.left.into_iter().map(|(id, reason)| Left {
+        let skipped = outcome.skipped.into_iter().map(|(id, reason)| Skipped {
             id: id.to_string(),
             reason,
         });
         Self {
             processed: outcome.processed,
             planned,
-            left: left.collect(),
+            skipped: skipped.collect(),
         }
     }
 }
