@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::http::token::{Token, TokenError};
-use crate::session::{LiveSession, Reason};
-use crate::wire::terminal::{EndReason, PolicyRef, user_literal};
+use crate::session::{EndReason, LiveSession};
+use crate::wire::terminal::{PolicyRef, user_literal};
 use crate::wire::time;
 
 /// The most sessions in one response.
@@ -99,6 +99,7 @@ pub struct FoundSession {
     /// When it ends if nothing more happens, RFC 3339; null while its policy is suspended.
     pub deadline: Option<String>,
     /// What will have ended it then: `idle_timeout` or `absolute_timeout`.
+    #[serde(default, with = "crate::wire::end_reason::option")]
     pub reason: Option<EndReason>,
     /// Why, for people.
     pub why: String,
@@ -121,7 +122,7 @@ impl FoundSession {
             started_at: time::format(live.started_at),
             last_activity: time::format(live.last_activity),
             deadline: live.end.map(|(at, _)| time::format(at)),
-            reason: live.end.map(|(_, reason)| reason.into()),
+            reason: live.end.map(|(_, reason)| reason),
             why: why(live),
             partition,
             attributes: attributes
@@ -142,7 +143,7 @@ impl FoundSession {
 fn why(live: &LiveSession) -> String {
     let policy = &live.policy;
     match (live.end, policy.absolute_timeout) {
-        (Some((_, Reason::AbsoluteTimeout)), Some(timeout)) => {
+        (Some((_, EndReason::AbsoluteTimeout)), Some(timeout)) => {
             format!("{timeout} after its start, activity or not")
         }
         (Some(_), _) => format!("{} after its last activity", policy.idle_timeout),

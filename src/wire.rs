@@ -4,6 +4,7 @@
 
 pub mod dead_letter;
 pub mod duration;
+pub mod end_reason;
 pub mod event;
 pub mod partitioner;
 pub mod record;

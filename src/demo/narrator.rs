@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::processes::{ProcessReport, ProcessState};
-use crate::session::{EventKind, Timestamp};
-use crate::wire::terminal::{EndReason, SessionEnded};
+use crate::session::{EndReason, EventKind, Timestamp};
+use crate::wire::terminal::SessionEnded;
 use crate::wire::time;
 
 /// The maximum number of endings to describe between two status lines.

@@ -6,10 +6,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::session::Timestamp;
-use crate::wire::terminal::{
-    ENDED_TYPE, EXPIRING_TYPE, EndReason, PolicyRef, SessionEnded, SessionExpiring,
-};
+use crate::session::{EndReason, Timestamp};
+use crate::wire::terminal::{ENDED_TYPE, EXPIRING_TYPE, PolicyRef, SessionEnded, SessionExpiring};
 use crate::wire::time;
 
 /// A decoded record of a topic that triggers actions.

@@ -12,7 +12,7 @@ use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGauge
 use crate::metrics::factory::MetricFactory;
 use crate::metrics::series::SeriesSet;
 use crate::processes::{ActivePolicy, LatenessBucket, Totals};
-use crate::session::{Reason, Span, Timestamp};
+use crate::session::{EndReason, Span, Timestamp};
 use crate::tracker::clocks::ClockHold;
 use crate::tracker::outbox::OutputCounts;
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
@@ -98,7 +98,7 @@ impl TrackerMetrics {
             policy_generations: register.gauges("sundown_tracker_policy_generation", "Generation of the active policy; 0 for the built-in one.", "policy")?,
             policies_shown: SeriesSet::default(),
         };
-        for reason in Reason::ALL {
+        for reason in EndReason::ALL {
             metrics.endings.with_label_values(&[reason.as_str()]);
         }
         for (counters, values) in [
@@ -225,7 +225,7 @@ impl TrackerMetrics {
     /// Returns the totals for process reports.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let endings = Reason::ALL.map(|reason| {
+        let endings = EndReason::ALL.map(|reason| {
             let count = self.endings.with_label_values(&[reason.as_str()]).get();
             (reason.as_str().to_owned(), count)
         });

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::end_reason::EndReasonFormat;
 use super::event::schema::UserIdSchema;
 use super::time;
-use crate::session::{Attributes, Ending, Expiring, Policy, Reason, Timestamp, UserId};
+use crate::session::{Attributes, EndReason, Ending, Expiring, Policy, Timestamp, UserId};
 
 /// `ce_type` of terminal events.
 pub const ENDED_TYPE: &str = "dev.sundown.session.ended";
@@ -39,6 +40,7 @@ pub struct SessionEnded {
     /// one.
     #[schemars(with = "Option<UserIdSchema>")]
     pub user_id: Option<Box<RawValue>>,
+    #[serde(with = "EndReasonFormat")]
     pub reason: EndReason,
     /// Policy that applied to the session.
     pub policy: PolicyRef,
@@ -70,6 +72,7 @@ pub struct SessionExpiring {
     #[schemars(with = "Option<UserIdSchema>")]
     pub user_id: Option<Box<RawValue>>,
     /// Timeout that will end the session.
+    #[serde(with = "EndReasonFormat")]
     pub reason: EndReason,
     /// Policy that applies to the session.
     pub policy: PolicyRef,
@@ -93,20 +96,6 @@ pub struct PolicyRef {
     pub generation: u64,
 }
 
-/// Reason for the end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// The idle timeout of the policy elapsed.
-    IdleTimeout,
-    /// The absolute timeout of the policy elapsed.
-    AbsoluteTimeout,
-    /// The user logged out.
-    Logout,
-    /// An administrator revoked the session.
-    Revoked,
-}
-
 impl SessionEnded {
     /// Creates the terminal event of a session on `source`.
     #[must_use]
@@ -115,7 +104,7 @@ impl SessionEnded {
             event_id: event_id(source, ending.start_offset, ending.reason.as_str()),
             session_id: ending.session.to_string(),
             user_id: ending.user.as_ref().and_then(user_literal),
-            reason: ending.reason.into(),
+            reason: ending.reason,
             policy: ending.policy.as_ref().into(),
             started_at: ending.started_at.map(time::format),
             last_activity: ending.last_activity.map(time::format),
@@ -141,7 +130,7 @@ impl SessionExpiring {
             event_id: event_id(source, expiring.start_offset, &suffix),
             session_id: expiring.session.to_string(),
             user_id: user_literal(&expiring.user),
-            reason: expiring.reason.into(),
+            reason: expiring.reason,
             policy: expiring.policy.as_ref().into(),
             last_activity: time::format(expiring.last_activity),
             expires_at: time::format(expiring.deadline),
@@ -153,30 +142,6 @@ impl SessionExpiring {
     #[must_use]
     pub fn headers(&self, source: SourcePartition<'_>) -> OwnedHeaders {
         cloud_event_headers(self.event_id, EXPIRING_TYPE, source, &self.expires_at)
-    }
-}
-
-impl EndReason {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::IdleTimeout => "idle_timeout",
-            Self::AbsoluteTimeout => "absolute_timeout",
-            Self::Logout => "logout",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-impl From<Reason> for EndReason {
-    fn from(reason: Reason) -> Self {
-        match reason {
-            Reason::IdleTimeout => Self::IdleTimeout,
-            Reason::AbsoluteTimeout => Self::AbsoluteTimeout,
-            Reason::Logout => Self::Logout,
-            Reason::Revoked => Self::Revoked,
-        }
     }
 }
 

@@ -6,7 +6,8 @@ mod ending;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sundown::wire::terminal::{EndReason, SessionEnded, SessionExpiring};
+use sundown::session::EndReason;
+use sundown::wire::terminal::{SessionEnded, SessionExpiring};
 use uuid::{Uuid, uuid};
 
 use crate::cluster::{Cluster, Place, index};

@@ -7,7 +7,7 @@ use super::attributes::Attributes;
 use super::checkpoint::Checkpoint;
 use super::id::{SessionId, UserId};
 use super::policy::Policy;
-use super::reason::Reason;
+use super::reason::EndReason;
 use super::time::Timestamp;
 
 /// One output of a [`SessionTable`](super::SessionTable); the order of outputs matters.
@@ -31,7 +31,7 @@ pub struct Ending {
     /// The user; `None` if only an event without a user named the session.
     pub user: Option<UserId>,
     /// The reason of the ending.
-    pub reason: Reason,
+    pub reason: EndReason,
     /// The policy that applied.
     pub policy: Arc<Policy>,
     /// The time of the first event, or of the last login; `None` if the event that ended the session is
@@ -58,7 +58,7 @@ pub struct Expiring {
     /// The policy that applies.
     pub policy: Arc<Policy>,
     /// The timeout that ends the session if no activity arrives.
-    pub reason: Reason,
+    pub reason: EndReason,
     /// The latest event time seen.
     pub last_activity: Timestamp,
     /// The time of that ending.

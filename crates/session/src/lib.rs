@@ -28,6 +28,6 @@ pub use effect::{Effect, Ending, Expiring};
 pub use event::{Event, EventKind, Subject};
 pub use id::{Packed, SessionId, UserId, UserRef};
 pub use policy::{Glob, Matcher, Policy, PolicyIndex, PolicySet};
-pub use reason::Reason;
+pub use reason::EndReason;
 pub use table::{Applied, Counters, LiveSession, LoggedEvent, SessionTable, TableConfig};
 pub use time::{Span, Timestamp};

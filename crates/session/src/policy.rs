@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::attributes::Attributes;
-use super::reason::Reason;
+use super::reason::EndReason;
 use super::time::{Span, Timestamp};
 
 pub(super) use counts::PolicyCounts;
@@ -59,14 +59,18 @@ impl Policy {
     /// If both timeouts pass at the same time, the reason is the absolute one: activity
     /// could not have kept the session.
     #[must_use]
-    pub fn deadline(&self, started_at: Timestamp, last_activity: Timestamp) -> (Timestamp, Reason) {
+    pub fn deadline(
+        &self,
+        started_at: Timestamp,
+        last_activity: Timestamp,
+    ) -> (Timestamp, EndReason) {
         if self.suspend {
-            return (Timestamp::MAX, Reason::IdleTimeout);
+            return (Timestamp::MAX, EndReason::IdleTimeout);
         }
         let idle = last_activity + self.idle_timeout;
         match self.absolute_timeout.map(|timeout| started_at + timeout) {
-            Some(absolute) if absolute <= idle => (absolute, Reason::AbsoluteTimeout),
-            _ => (idle, Reason::IdleTimeout),
+            Some(absolute) if absolute <= idle => (absolute, EndReason::AbsoluteTimeout),
+            _ => (idle, EndReason::IdleTimeout),
         }
     }
 }
@@ -218,11 +222,11 @@ mod tests {
         let policy = Policy::built_in(Span::from_secs(10), Some(Span::from_secs(30)));
         assert_eq!(
             policy.deadline(at(0), at(5_000)),
-            (at(15_000), Reason::IdleTimeout)
+            (at(15_000), EndReason::IdleTimeout)
         );
         assert_eq!(
             policy.deadline(at(0), at(20_000)),
-            (at(30_000), Reason::AbsoluteTimeout)
+            (at(30_000), EndReason::AbsoluteTimeout)
         );
         let suspended = Policy {
             suspend: true,

@@ -2,7 +2,7 @@
 
 /// The reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum EndReason {
     /// The idle timeout passed without activity.
     IdleTimeout,
     /// The absolute timeout passed.
@@ -13,7 +13,7 @@ pub enum Reason {
     Revoked,
 }
 
-impl Reason {
+impl EndReason {
     /// Every reason, for metrics and documentation.
     pub const ALL: [Self; 4] = [
         Self::IdleTimeout,

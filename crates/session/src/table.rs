@@ -30,7 +30,7 @@ use hashbrown::HashTable;
 
 use super::id::{SessionId, UserId};
 use super::policy::{Policy, PolicyCounts, PolicyIndex, PolicySet};
-use super::reason::Reason;
+use super::reason::EndReason;
 use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
@@ -212,7 +212,7 @@ impl SessionTable {
         self.policies.get(self.slots[slot].policy)
     }
 
-    fn deadline(&self, slot: SlotId) -> (Timestamp, Reason) {
+    fn deadline(&self, slot: SlotId) -> (Timestamp, EndReason) {
         let session = &self.slots[slot];
         self.policy(slot)
             .deadline(session.started_at, session.last_activity)

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::processes::{ProcessReport, Totals};
-use crate::session::{Reason, Timestamp};
+use crate::session::{EndReason, Timestamp};
 
 /// The length of a step, in milliseconds: that between two reports.
 pub const STEP_MILLIS: i64 = 3_000;
@@ -25,8 +25,8 @@ const HOLD_MILLIS: i64 = 10_000;
 pub struct Step {
     /// Session events read.
     pub events: f64,
-    /// Sessions ended, by [`Reason::ALL`].
-    pub endings: [f64; Reason::ALL.len()],
+    /// Sessions ended, by [`EndReason::ALL`].
+    pub endings: [f64; EndReason::ALL.len()],
     /// Of those that timed out, how many fell between two bounds of lateness.
     pub lateness: Vec<f64>,
     /// Rebalances.
@@ -186,11 +186,11 @@ pub fn report_lag(report: &ProcessReport) -> u64 {
 /// What was counted between two reports of one process.
 fn between(earlier: &Totals, later: &Totals) -> Step {
     let since = |later: u64, earlier: u64| to_f64(later.saturating_sub(earlier));
-    let ended = |totals: &Totals, reason: Reason| {
+    let ended = |totals: &Totals, reason: EndReason| {
         let count = totals.endings.get(reason.as_str());
         count.copied().unwrap_or_default()
     };
-    let endings = Reason::ALL.map(|reason| since(ended(later, reason), ended(earlier, reason)));
+    let endings = EndReason::ALL.map(|reason| since(ended(later, reason), ended(earlier, reason)));
     let mut lateness = Vec::with_capacity(later.lateness.len());
     let mut below = 0.0;
     for (at, bucket) in later.lateness.iter().enumerate() {

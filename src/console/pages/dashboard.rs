@@ -11,7 +11,7 @@ use crate::console::live::history::{History, STEP_MILLIS, Step, report_lag};
 use crate::console::live::processes::{Process, ProcessStatus};
 use crate::console::state::AppState;
 use crate::policy::pauses::PausableRole;
-use crate::session::{Reason, Timestamp};
+use crate::session::{EndReason, Timestamp};
 
 /// Steps in a minute.
 const MINUTE: usize = 20;
@@ -122,7 +122,7 @@ fn charts(history: &History, first: i64, steps: &[Step]) -> Vec<Chart> {
             .map(|end| history.lateness(&steps[end.saturating_sub(SMOOTHED)..end], share))
             .collect(),
     };
-    let endings = Reason::ALL.iter().enumerate().map(|(at, reason)| {
+    let endings = EndReason::ALL.iter().enumerate().map(|(at, reason)| {
         series(reason.as_str(), &|step: &Step| {
             step.endings[at] * per_second
         })

@@ -11,7 +11,7 @@ use crate::console::live::tail::TailRecord;
 use crate::console::live::{MAX_ENDINGS, State};
 use crate::console::redact::Redactor;
 use crate::console::state::AppState;
-use crate::session::{Reason, Timestamp};
+use crate::session::{EndReason, Timestamp};
 use crate::wire::terminal::SessionEnded;
 use crate::wire::time;
 
@@ -80,7 +80,7 @@ impl View for Endings {
         wanted.sort_by_key(|(record, _)| std::cmp::Reverse(record.timestamp));
         Self {
             trouble: state.trouble.clone(),
-            reasons: Reason::ALL
+            reasons: EndReason::ALL
                 .map(|reason| (reason.as_str(), with(reason.as_str())))
                 .into(),
             endings: wanted

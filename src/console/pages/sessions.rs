@@ -19,10 +19,9 @@ use crate::console::problem::Problem;
 use crate::console::redact::Redactor;
 use crate::console::security::Caller;
 use crate::console::state::AppState;
-use crate::session::Timestamp;
+use crate::session::{EndReason, Timestamp};
 use crate::session_lookup::search::Findings;
 use crate::session_lookup::{self, FoundSession, owners};
-use crate::wire::terminal::EndReason;
 use crate::wire::time;
 
 const TITLE: &str = "Sessions";
@@ -76,6 +75,7 @@ struct Row {
     started: Option<Moment>,
     last_activity: Option<Moment>,
     deadline: Option<Moment>,
+    #[serde(serialize_with = "crate::wire::end_reason::option::serialize")]
     reason: Option<EndReason>,
     why: String,
     /// Why it lives though its deadline has passed.

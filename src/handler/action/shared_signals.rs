@@ -20,7 +20,7 @@ use super::{Action, ActionInput, Attempt, Jwk};
 use crate::handler::event::TriggerEvent;
 use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
 use crate::handler::secret::{Secret, SecretRef};
-use crate::wire::terminal::EndReason;
+use crate::session::EndReason;
 use crate::wire::time;
 use subject::SubjectTemplate;
 

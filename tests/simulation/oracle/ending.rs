@@ -1,7 +1,7 @@
 //! Checks of one terminal event against the log.
 
-use sundown::session::{Span, Timestamp};
-use sundown::wire::terminal::{EndReason, SessionEnded};
+use sundown::session::{EndReason, Span, Timestamp};
+use sundown::wire::terminal::SessionEnded;
 use sundown::wire::time;
 
 use super::{Oracle, Verdict, aborted, timed_out};

@@ -9,7 +9,7 @@ use crate::attributes::Attributes;
 use crate::effect::{Effect, Ending};
 use crate::event::{Event, EventKind, Subject};
 use crate::id::UserRef;
-use crate::reason::Reason;
+use crate::reason::EndReason;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
@@ -117,8 +117,8 @@ impl SessionTable {
                 self.touch(slot, event.at, event.offset);
             }
             EventKind::Activity | EventKind::Login => self.update(slot, event),
-            EventKind::Logout => self.end(slot, Reason::Logout, event.at, out),
-            EventKind::Revoke => self.end(slot, Reason::Revoked, event.at, out),
+            EventKind::Logout => self.end(slot, EndReason::Logout, event.at, out),
+            EventKind::Revoke => self.end(slot, EndReason::Revoked, event.at, out),
         }
         Applied::Accepted
     }
@@ -188,8 +188,8 @@ impl SessionTable {
         }
         let reason = match event.kind {
             EventKind::Activity | EventKind::Login => return self.start(key, event),
-            EventKind::Logout => Reason::Logout,
-            EventKind::Revoke => Reason::Revoked,
+            EventKind::Logout => EndReason::Logout,
+            EventKind::Revoke => EndReason::Revoked,
         };
         // A token of the session may exist: end it all the same.
         out.push(Effect::Ended(Box::new(Ending {
@@ -238,8 +238,8 @@ impl SessionTable {
         out: &mut Vec<Effect>,
     ) {
         let reason = match kind {
-            EventKind::Revoke => Reason::Revoked,
-            EventKind::Activity | EventKind::Login | EventKind::Logout => Reason::Logout,
+            EventKind::Revoke => EndReason::Revoked,
+            EventKind::Activity | EventKind::Login | EventKind::Logout => EndReason::Logout,
         };
         let user = user.to_owned();
         let mut found: Vec<(i64, SlotId)> = self
@@ -263,7 +263,7 @@ impl SessionTable {
     pub(super) fn end(
         &mut self,
         slot: SlotId,
-        reason: Reason,
+        reason: EndReason,
         ended_at: Timestamp,
         out: &mut Vec<Effect>,
     ) {

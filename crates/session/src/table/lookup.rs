@@ -7,7 +7,7 @@ use super::SessionTable;
 use crate::attributes::Attributes;
 use crate::id::{SessionId, UserId};
 use crate::policy::Policy;
-use crate::reason::Reason;
+use crate::reason::EndReason;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
@@ -25,7 +25,7 @@ pub struct LiveSession {
     /// The latest event time seen.
     pub last_activity: Timestamp,
     /// When and why it ends without further activity; `None` while its policy is suspended.
-    pub end: Option<(Timestamp, Reason)>,
+    pub end: Option<(Timestamp, EndReason)>,
     /// The attributes of the session.
     pub attributes: Option<Attributes>,
 }
@@ -130,7 +130,7 @@ mod tests {
         let found = table.look_up("a").unwrap();
         assert_eq!(found.user, JOE.to_owned());
         let deadline = NOON + Span::from_secs(3_600);
-        assert_eq!(found.end, Some((deadline, Reason::IdleTimeout)));
+        assert_eq!(found.end, Some((deadline, EndReason::IdleTimeout)));
     }
 
     #[test]

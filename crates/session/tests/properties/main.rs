@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sundown_session::{Checkpoint, Packed, Reason};
+use sundown_session::{Checkpoint, EndReason, Packed};
 
 use generate::{
     Act, MAX_ACTS, Scenario, crowded_scenarios, scenarios, scenarios_under_one_policy_set,
@@ -275,7 +275,7 @@ fn start_offset(output: &Output) -> i64 {
 }
 
 fn timed_out(output: &Output) -> bool {
-    use Reason::{AbsoluteTimeout, IdleTimeout};
+    use EndReason::{AbsoluteTimeout, IdleTimeout};
     matches!(
         output,
         Output::Ended {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sundown_session::{EventKind, Reason};
+use sundown_session::{EndReason, EventKind};
 
 use crate::generate::Record;
 
@@ -52,7 +52,7 @@ pub(crate) enum Output {
     Ended {
         session: String,
         user: Option<User>,
-        reason: Reason,
+        reason: EndReason,
         policy: (String, u64),
         started_at: Option<i64>,
         last_activity: Option<i64>,
@@ -63,7 +63,7 @@ pub(crate) enum Output {
     Expiring {
         session: String,
         user: User,
-        reason: Reason,
+        reason: EndReason,
         policy: (String, u64),
         last_activity: i64,
         deadline: i64,
@@ -199,8 +199,8 @@ impl Model {
         let before = self.deadline(&self.live[id]).0;
         let session = self.live.get_mut(id).unwrap();
         match event.kind {
-            EventKind::Logout => return self.end(id, Reason::Logout, at, outputs),
-            EventKind::Revoke => return self.end(id, Reason::Revoked, at, outputs),
+            EventKind::Logout => return self.end(id, EndReason::Logout, at, outputs),
+            EventKind::Revoke => return self.end(id, EndReason::Revoked, at, outputs),
             EventKind::Login => {
                 session.started_at = session.started_at.max(at);
                 session.user = event.user.clone().unwrap();
@@ -241,8 +241,8 @@ impl Model {
                 self.live.insert(id.to_owned(), session);
                 return Verdict::Accepted;
             }
-            EventKind::Logout => Reason::Logout,
-            EventKind::Revoke => Reason::Revoked,
+            EventKind::Logout => EndReason::Logout,
+            EventKind::Revoke => EndReason::Revoked,
         };
         let rule = self.rule(&session.user.0, &session.attributes);
         outputs.push(Output::Ended {
@@ -270,13 +270,13 @@ impl Model {
             let (deadline, reason) = self.deadline(&self.live[&id]);
             match event.kind {
                 _ if at >= deadline && at == event.at => self.end(&id, reason, deadline, outputs),
-                EventKind::Revoke => self.end(&id, Reason::Revoked, at, outputs),
-                _ => self.end(&id, Reason::Logout, at, outputs),
+                EventKind::Revoke => self.end(&id, EndReason::Revoked, at, outputs),
+                _ => self.end(&id, EndReason::Logout, at, outputs),
             }
         }
     }
 
-    fn end(&mut self, id: &str, reason: Reason, ended_at: i64, outputs: &mut Vec<Output>) {
+    fn end(&mut self, id: &str, reason: EndReason, ended_at: i64, outputs: &mut Vec<Output>) {
         let session = self.live.remove(id).unwrap();
         let rule = self.rule(&session.user.0, &session.attributes);
         outputs.push(Output::Ended {
@@ -323,16 +323,16 @@ impl Model {
             .collect()
     }
 
-    fn deadline(&self, session: &Session) -> (i64, Reason) {
+    fn deadline(&self, session: &Session) -> (i64, EndReason) {
         let rule = self.rule(&session.user.0, &session.attributes);
         if rule.suspend {
-            return (i64::MAX, Reason::IdleTimeout);
+            return (i64::MAX, EndReason::IdleTimeout);
         }
         let idle = session.last_activity + rule.idle;
         let absolute = rule.absolute.map(|absolute| session.started_at + absolute);
         match absolute {
-            Some(absolute) if absolute <= idle => (absolute, Reason::AbsoluteTimeout),
-            _ => (idle, Reason::IdleTimeout),
+            Some(absolute) if absolute <= idle => (absolute, EndReason::AbsoluteTimeout),
+            _ => (idle, EndReason::IdleTimeout),
         }
     }
 

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::output::table;
-use crate::session::{Ending, Reason, Timestamp};
-use crate::wire::terminal::{EndReason, user_literal};
+use crate::session::{EndReason, Ending, Timestamp};
+use crate::wire::end_reason::EndReasonFormat;
+use crate::wire::terminal::user_literal;
 use crate::wire::time;
 
 /// What a simulation comes to.
@@ -39,7 +40,7 @@ pub(super) struct Side {
     pub(super) sessions: u64,
     /// Sessions ended, by why and under which policy.
     #[serde(serialize_with = "list")]
-    pub(super) ended: BTreeMap<(Reason, String), u64>,
+    pub(super) ended: BTreeMap<(EndReason, String), u64>,
     /// Sessions that live in the end.
     pub(super) live: u64,
     /// Events dropped because their session would have been over already.
@@ -69,6 +70,7 @@ pub(super) enum Fate {
         /// Since when, RFC 3339.
         ended_at: String,
         /// Why.
+        #[serde(with = "EndReasonFormat")]
         reason: EndReason,
         /// By which policy.
         policy: String,
@@ -117,7 +119,7 @@ impl Fate {
     pub(super) fn of(ending: &Ending) -> Self {
         Self::Ended {
             ended_at: time::format(ending.ended_at),
-            reason: ending.reason.into(),
+            reason: ending.reason,
             policy: ending.policy.name.clone(),
         }
     }
@@ -136,17 +138,18 @@ impl Fate {
 }
 
 fn list<S: serde::Serializer>(
-    ended: &BTreeMap<(Reason, String), u64>,
+    ended: &BTreeMap<(EndReason, String), u64>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Line<'a> {
+        #[serde(with = "EndReasonFormat")]
         reason: EndReason,
         policy: &'a str,
         sessions: u64,
     }
     serializer.collect_seq(ended.iter().map(|((reason, policy), sessions)| Line {
-        reason: (*reason).into(),
+        reason: *reason,
         policy,
         sessions: *sessions,
     }))

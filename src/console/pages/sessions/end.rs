@@ -15,7 +15,7 @@ use crate::console::revocation::Whom;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
-use crate::wire::terminal::EndReason;
+use crate::session::EndReason;
 
 /// How long the page waits for the ending, so as to show it.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
