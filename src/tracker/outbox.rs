@@ -8,7 +8,7 @@ use super::engine::Batch;
 use super::partition::PartitionBatch;
 use super::rejected_record::RejectedRecord;
 use crate::kafka::Topics;
-use crate::session::{Checkpoint, Effect, Ending, Expiring, Reason, SessionId, Timestamp};
+use crate::session::{Checkpoint, Effect, EndReason, Ending, Expiring, SessionId, Timestamp};
 use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
@@ -38,7 +38,7 @@ pub struct EncodeOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputCounts {
     /// Terminal events by reason.
-    pub endings: BTreeMap<Reason, u64>,
+    pub endings: BTreeMap<EndReason, u64>,
     /// The deadlines of sessions that ended at a timeout.
     pub deadlines: Vec<Timestamp>,
     pub warnings: u64,
@@ -115,7 +115,10 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
 
     fn ended(&mut self, ending: &Ending) -> Result<(), E> {
         *self.counts.endings.entry(ending.reason).or_default() += 1;
-        if matches!(ending.reason, Reason::IdleTimeout | Reason::AbsoluteTimeout) {
+        if matches!(
+            ending.reason,
+            EndReason::IdleTimeout | EndReason::AbsoluteTimeout
+        ) {
             self.counts.deadlines.push(ending.ended_at);
         }
         let event = SessionEnded::new(ending, self.source, self.detected_at);
