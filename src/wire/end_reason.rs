@@ -34,11 +34,6 @@ pub mod option {
     ///
     /// # Errors
     /// If the serializer fails.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        clippy::ref_option,
-        reason = "serde requires a reference"
-    )]
     pub fn serialize<S: Serializer>(
         reason: &Option<EndReason>,
         serializer: S,

@@ -106,7 +106,7 @@ impl<'a> Member<'a> {
         match (status.code(), status.signal()) {
             (Some(0), _) => journal.note(&description),
             (Some(EXIT_TO_RESTART), _) => {
-                journal.remark("trackers exited to be restarted", &description)
+                journal.remark("trackers exited to be restarted", &description);
             }
             (_, Some(signal)) if signal == Signal::SIGKILL as i32 => {
                 journal.remark("trackers did not stop in time", &description);

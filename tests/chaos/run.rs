@@ -82,7 +82,7 @@ fn inject_faults<'a>(deployment: &'a Deployment<'a>) -> Vec<Member<'a>> {
         scope.spawn(|| deployment.guarded(|| broker_faults::fail(deployment, lane(1))));
         for network_lane in 0..NETWORK_LANES {
             scope.spawn(move || {
-                deployment.guarded(|| network_faults::fail(deployment, lane(2 + network_lane)))
+                deployment.guarded(|| network_faults::fail(deployment, lane(2 + network_lane)));
             });
         }
         let lanes: Vec<_> = (0..MEMBERS)

@@ -192,7 +192,7 @@ fn refuses_other_contradictions() {
                 "monitoring.podMonitor.enabled=true",
                 "monitoring.serviceMonitor.enabled=true",
             ],
-            "every process would be scraped, and counted, twice",
+            "every process would be scraped twice",
         ),
     ]);
 }

@@ -171,7 +171,7 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
             severity,
             text,
             link,
-        })
+        });
     };
     if trackers.is_empty() {
         let text = "No tracker is running, so no session ends: start one with sundown tracker";

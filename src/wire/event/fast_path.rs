@@ -20,7 +20,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Fields<'_>> {
             "\"session_id\"" => set_once(&mut fields.session_id, unquote(scanner.string()?))?,
             "\"user_id\"" => set_once(&mut fields.user_id, scanner.literal()?)?,
             "\"activity_timestamp\"" => {
-                set_once(&mut fields.activity_timestamp, scanner.literal()?)?
+                set_once(&mut fields.activity_timestamp, scanner.literal()?)?;
             }
             "\"event\"" => set_once(&mut fields.event, unquote(scanner.string()?))?,
             _ => return None,
