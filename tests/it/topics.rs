@@ -117,7 +117,7 @@ fn topics_that_exist_are_left_and_their_differences_told() {
 
     let (success, _, hint) = topics(kafka, &prefix, &["create"]);
     assert!(success, "{hint}");
-    assert!(hint.contains("Existing topics are never changed"), "{hint}");
+    assert!(hint.contains("Existing topics are not changed"), "{hint}");
 
     let planned = json(kafka, &prefix, &["plan"]);
     assert_eq!(

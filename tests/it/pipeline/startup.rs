@@ -64,7 +64,7 @@ fn a_checkpoint_topic_of_another_size_is_refused() {
 fn a_tracker_waits_for_brokers_says_so_and_stops_when_asked() {
     let tracker = Tracker::start(Launch::sundown().arg("tracker").args(NOWHERE));
     tracker.await_unready("kafka", "topics");
-    tracker.await_message("retrying");
+    tracker.await_message("cannot find the topics; retrying");
     tracker.stop();
 }
 
@@ -102,7 +102,7 @@ fn flags_that_make_no_sense_are_usage_errors() {
         (["--delivery", "perhaps"], "exactly-once"),
         (["--group-protocol", "raft"], "classic"),
         (["--max-sessions", "many"], "--max-sessions"),
-        (["-X", "novalue"], "key=value"),
+        (["-X", "novalue"], "KEY=VALUE"),
         (["--no-such", "flag"], "--no-such"),
     ] {
         let launch = Launch::sundown().arg("tracker").args(NOWHERE).args(flags);

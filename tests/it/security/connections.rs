@@ -13,7 +13,7 @@ fn is_told(launch: Launch, words: &[&str]) {
     for word in words {
         running.await_unready("kafka", word);
     }
-    running.await_message("retrying");
+    running.await_message("cannot find the topics; retrying");
     let times = running.log().matches("retrying").count();
     assert!(times < 5, "{}", running.log());
     running.stop();
