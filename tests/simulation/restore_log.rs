@@ -103,7 +103,7 @@ impl<'a> SimulatedLog<'a> {
         }
     }
 
-    /// Reads from `from` up to `to`, or to the end that there is when that is advance_position.
+    /// Reads from `from` up to `to`, or to the present end if that comes first.
     fn read(
         &mut self,
         place: Place,

@@ -35,7 +35,7 @@ pub struct Step {
     pub sessions: f64,
     /// Session events not yet read.
     pub lag: f64,
-    /// How many trackers were there; none before the first was wait_until_visible of.
+    /// Number of live trackers; `None` before the first report of a tracker.
     pub trackers: u32,
 }
 

@@ -15,11 +15,11 @@ pub struct Row {
     pub since: Option<Moment>,
     pub by: String,
     pub reason: String,
-    /// Whether whoever has the partition says so too; none if nobody has it.
+    /// Whether the partition's owner reports the pause; `None` without an owner.
     pub obeyed: Option<bool>,
 }
 
-/// The partitions that are paused, and whether those who have them know.
+/// Returns the paused partitions, each with whether its owner applies the pause.
 pub fn rows(state: &live::State, now: Timestamp) -> Vec<Row> {
     let pauses = state.policies.pauses().iter();
     let rows = pauses.map(|(place, pause)| Row {

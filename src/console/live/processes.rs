@@ -10,10 +10,10 @@ use crate::session::Timestamp;
 
 /// For how long processes that are over are shown.
 const REMEMBERED: Duration = Duration::from_mins(15);
-/// The most processes that are kept; beyond it, those wait_until_visible of longest ago go.
+/// Maximum number of processes; beyond it, those with the oldest reports are removed.
 const MAX_PROCESSES: usize = 1_000;
 
-/// All processes wait_until_visible of lately.
+/// Processes with recent reports.
 #[derive(Debug, Default)]
 pub struct Processes(BTreeMap<String, Process>);
 

@@ -72,7 +72,7 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
             _kubeconfig,
         } = start(&site, &objects);
         let mut texts = ["ü", "ö"].into_iter().cycle();
-        eventually(SOON, &format!("a last_connection_error: {without}"), || {
+        eventually(SOON, &format!("an error: {without}"), || {
             namespace.apply("p", &too_large(texts.next()?));
             controller.log().contains("orbidden").then_some(())
         });

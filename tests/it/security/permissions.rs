@@ -10,7 +10,7 @@ use crate::eventually::eventually;
 use crate::pipeline::tracker::Tracker as Running;
 use crate::process::Stream;
 
-/// What every last_connection_error about a permission says.
+/// Part of every error about a missing permission.
 const REMEDY: &str = "grant it";
 
 #[test]
@@ -72,15 +72,11 @@ fn the_check_needs_each_of_its_permissions() {
         works();
         for one in &all {
             revoke(scene.secure.kafka.bootstrap(), one);
-            eventually(
-                SOON,
-                &format!("a last_connection_error without {one}"),
-                || {
-                    let (works, told) = check();
-                    let mut lines = told.lines();
-                    (!works && lines.any(|line| names(line, one))).then_some(())
-                },
-            );
+            eventually(SOON, &format!("an error without {one}"), || {
+                let (works, told) = check();
+                let mut lines = told.lines();
+                (!works && lines.any(|line| names(line, one))).then_some(())
+            });
             grant(scene.secure.kafka.bootstrap(), one);
         }
         works();
@@ -113,16 +109,12 @@ fn each_is_needed(scene: &Scene<'_>, role: &str) {
         scene.forget();
         revoke(scene.secure.kafka.bootstrap(), one);
         let running = scene.start(role);
-        eventually(
-            SOON,
-            &format!("a last_connection_error without {one}"),
-            || {
-                scene.stir(role, &running);
-                let told = scene.told(&running);
-                let mut lines = told.lines();
-                lines.any(|line| names(line, one)).then_some(())
-            },
-        );
+        eventually(SOON, &format!("an error without {one}"), || {
+            scene.stir(role, &running);
+            let told = scene.told(&running);
+            let mut lines = told.lines();
+            lines.any(|line| names(line, one)).then_some(())
+        });
         grant(scene.secure.kafka.bootstrap(), one);
         scene.await_at_work(role, &running);
         running.stop();
@@ -142,16 +134,12 @@ fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
         scene.forget();
         let before = running.log().len();
         revoke(scene.secure.kafka.bootstrap(), one);
-        eventually(
-            SOON,
-            &format!("a last_connection_error without {one}"),
-            || {
-                scene.stir_for(one, role, &running);
-                let told = running.log()[before..].to_owned() + &scene.pages();
-                let mut lines = told.lines();
-                lines.any(|line| names(line, one)).then_some(())
-            },
-        );
+        eventually(SOON, &format!("an error without {one}"), || {
+            scene.stir_for(one, role, &running);
+            let told = running.log()[before..].to_owned() + &scene.pages();
+            let mut lines = told.lines();
+            lines.any(|line| names(line, one)).then_some(())
+        });
         grant(scene.secure.kafka.bootstrap(), one);
     }
     scene.await_at_work(role, &running);

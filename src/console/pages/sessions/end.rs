@@ -133,7 +133,7 @@ async fn revoke(
     outcome
 }
 
-/// Waits until the console has wait_until_visible of the revocation of a session.
+/// Waits until the console has read the terminal event of the revoked session.
 async fn ended(app: &AppState, id: &str) {
     let mut changes = app.live.changes();
     let known = || {
