@@ -46,7 +46,7 @@ use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_feed::TopicFeed;
 use crate::metrics::certificates;
-use crate::policy::pauses::PauseWriter;
+use crate::policy::pause_writer::PauseWriter;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use crate::session_lookup::search::Searcher;

@@ -1,27 +1,26 @@
-//! The controller: brings session policies from Kubernetes to the trackers, and tells in
-//! their status how far they have come. It also measures how far trackers and handlers are
-//! behind.
+//! The controller: publishes session policies from Kubernetes to the trackers, reports their
+//! rollout in their status, and measures the lag of trackers and handlers.
 //!
 //! | part | file |
 //! |---|---|
-//! | who of several controllers writes | `lease.rs` |
-//! | fetch: the API server, the policy topic, the process reports | `watch.rs`, `records.rs`, `trackers.rs` |
+//! | leader election | `lease.rs` |
+//! | fetch: API server, policy topic, process reports | `watch.rs`, `published.rs`, `rollout.rs` |
 //! | validate | `validate.rs`, `overlap.rs` |
-//! | build: what to write and to say, plain code | `build.rs`, `conditions.rs` |
+//! | diff: records and statuses to write, pure | `diff.rs`, `conditions.rs` |
 //! | apply | `apply.rs` |
-//! | the loop | `reconcile.rs` |
+//! | reconciliation loop | `reconcile.rs` |
 //! | consumer lag | `lag.rs` |
 
 pub mod apply;
 pub mod args;
-pub mod build;
 pub mod conditions;
+pub mod diff;
 pub mod lag;
 pub mod lease;
 pub mod metrics;
 pub mod overlap;
+pub mod published;
 pub mod reconcile;
-pub mod records;
 pub mod rollout;
 pub mod validate;
 pub mod watch;
@@ -36,33 +35,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::controller::metrics::ControllerMetrics;
 use crate::health::Health;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_feed::TopicFeed;
 use crate::metrics::certificates;
+use crate::policy::writer::PolicyTopicWriter;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use apply::Applier;
 use args::ControllerArgs;
 use lag::{LagMeter, MeasuredGroup};
-use lease::{Candidate, Election};
-use reconcile::{Inputs, Reconciler};
-use records::{EndOffsetProbe, PolicyWriter, Records};
+use lease::{Election, ElectionConfig};
+use metrics::ControllerMetrics;
+use published::{EndOffsetProbe, PublishedPolicies};
+use reconcile::{Reconciler, ReconcilerInputs};
 use rollout::TrackerRegistry;
 use watch::Scope;
 
-/// A loop that has not come round for so long is stuck. A pass over a thousand policies,
-/// each of which the API server answers late, is not.
-const STUCK: Duration = Duration::from_secs(120);
+/// A loop without a heartbeat for this long is stuck. It exceeds a reconciliation of a thousand
+/// policies with a slow API server.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// `sundown controller`: runs until `stop`.
+/// Runs `sundown controller` until `stop`.
 ///
 /// # Errors
-/// What keeps it from starting, with the remedy. Kafka and the API server need not answer
-/// yet.
+/// If the configuration is invalid, or the admin port cannot be bound. Kafka and the API server
+/// may become available later.
 pub async fn run(
     global: &GlobalArgs,
     args: &ControllerArgs,
@@ -81,30 +81,36 @@ pub async fn run(
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     let client = Client::try_default().await.context(
-        "no way to the Kubernetes API server: run in a pod with a service account, or set KUBECONFIG",
+        "no configuration for the Kubernetes API server: run in a pod with a service account, or set KUBECONFIG",
     )?;
     let scope = scope(args, &client);
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("controller", admin_address, clock.wall());
-    let (told, topic) = (health.clone(), &topics.processes);
-    let reports = Reports::new(identity, told, producer.clone(), topic, clock)?;
+    let reports = Reports::new(
+        identity,
+        health.clone(),
+        producer.clone(),
+        &topics.processes,
+        clock,
+    )?;
     tracing::info!(identity = reports.id(), ?scope, "starting");
 
     let own = client.default_namespace().to_owned();
     let namespace = args.lease_namespace.as_ref().unwrap_or(&own);
-    let candidate = Candidate {
-        lease: args.lease_name.clone(),
+    let election = ElectionConfig {
+        lease_name: args.lease_name.clone(),
         identity: reports.id().to_owned(),
-        duration: args.lease_duration,
+        lease_duration: args.lease_duration,
     };
-    let election = Election::new(Api::namespaced(client.clone(), namespace), candidate, clock);
+    let election = Election::new(Api::namespaced(client.clone(), namespace), election, clock);
     let leadership = election.leadership();
 
     let group = global.topics.prefixed(&args.tracker_group);
-    let views = Views::follow(&with_group_id(&config, &group), &topics, clock, &stop)?;
-    let writer = PolicyWriter::new(producer, topics.policies.clone(), leadership.write_limit())?;
-    let inputs = Inputs {
-        told: watch::watch(&client, &scope),
+    let views = TopicViews::start(&with_group_id(&config, &group), &topics, clock, &stop)?;
+    let writer =
+        PolicyTopicWriter::for_leader(producer, &topics.policies, leadership.write_timeout())?;
+    let inputs = ReconcilerInputs {
+        events: watch::watch(&client, &scope),
         scope,
         probe: views.probe,
         trackers: views.trackers,
@@ -116,64 +122,64 @@ pub async fn run(
         reports.id(),
         leadership.clone(),
         writer,
-        views.records,
+        views.published,
         metrics.clone(),
     );
     let measured_groups = measured_groups(global, args);
     let meter = LagMeter::new(&config, measured_groups, clock, metrics, leadership)?;
-    let pulse = health.heartbeat("lag", STUCK);
-    meter.start(args.lag_interval, stop.clone(), pulse)?;
+    let heartbeat = health.heartbeat("lag", HEARTBEAT_TIMEOUT);
+    meter.start(args.lag_interval, stop.clone(), heartbeat)?;
     let reporting = tokio::spawn(reports.run(stop.clone()));
 
-    // The lease is given back when nothing is being written any more.
-    let over = CancellationToken::new();
-    let pulse = health.heartbeat("lease", STUCK);
-    let electing = tokio::spawn(election.run(over.clone(), pulse));
-    let pulse = health.heartbeat("reconcile", STUCK);
+    // The lease is released after the last write.
+    let stop_election = CancellationToken::new();
+    let heartbeat = health.heartbeat("lease", HEARTBEAT_TIMEOUT);
+    let electing = tokio::spawn(election.run(stop_election.clone(), heartbeat));
+    let heartbeat = health.heartbeat("reconcile", HEARTBEAT_TIMEOUT);
     let reconciler = Reconciler::new(inputs, applier, clock, health);
-    let reconciled = tokio::spawn(reconciler.run(stop, pulse)).await;
-    over.cancel();
+    let reconciled = tokio::spawn(reconciler.run(stop, heartbeat)).await;
+    stop_election.cancel();
     electing.await?;
     reporting.await?;
     Ok(reconciled?)
 }
 
-/// What is in Kafka, kept up to date.
-struct Views {
-    records: channel::Receiver<Records>,
+/// The contents of topics, kept up to date.
+struct TopicViews {
+    published: channel::Receiver<PublishedPolicies>,
     probe: channel::Receiver<EndOffsetProbe>,
     trackers: channel::Receiver<TrackerRegistry>,
 }
 
-impl Views {
-    fn follow(
+impl TopicViews {
+    fn start(
         config: &ClientConfig,
         topics: &Topics,
         clock: Clock,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let records = channel::Sender::new(Records::default());
+        let published = channel::Sender::new(PublishedPolicies::default());
         let trackers = channel::Sender::new(TrackerRegistry::default());
         let views = Self {
-            records: records.subscribe(),
+            published: published.subscribe(),
             trackers: trackers.subscribe(),
-            probe: records::probe(
+            probe: published::probe(
                 config,
                 topics.policies.clone(),
                 clock,
-                records.clone(),
+                published.clone(),
                 stop.clone(),
             )?,
         };
         let policies = TopicFeed::start(config, &topics.policies, stop.clone())?;
-        tokio::spawn(records::keep(policies, records));
+        tokio::spawn(published::update(policies, published));
         let processes = TopicFeed::start(config, &topics.processes, stop.clone())?;
-        tokio::spawn(rollout::keep(processes, trackers, clock));
+        tokio::spawn(rollout::update(processes, trackers, clock));
         Ok(views)
     }
 }
 
-/// Whose lag is measured.
+/// The consumer groups whose lag is measured.
 fn measured_groups(global: &GlobalArgs, args: &ControllerArgs) -> [MeasuredGroup; 2] {
     let topics = global.topics.topics();
     [

@@ -92,7 +92,7 @@ fn a_thousand_partitions_are_scraped() {
         ["sundown-tracker", "sundown-handler"].map(|group| lag(group, partition))
     });
     let controller = ControllerMetrics::new(&registry).unwrap();
-    controller.lag(&lags.collect::<Vec<_>>());
+    controller.set_lag(&lags.collect::<Vec<_>>());
 
     let clock = Clock::default();
     let scrapes = 20;
@@ -174,14 +174,14 @@ fn handler() -> Registry {
 fn controller() -> Registry {
     let registry = with_shared_metrics("controller");
     let metrics = ControllerMetrics::new(&registry).unwrap();
-    metrics.policies(&[PolicyGauges {
+    metrics.set_policies(&[PolicyGauges {
         name: "default/p",
         generation: 1,
         sessions: 1,
         trackers: 1,
         ready: true,
     }]);
-    metrics.lag(&[lag("sundown-tracker", 0)]);
+    metrics.set_lag(&[lag("sundown-tracker", 0)]);
     registry
 }
 

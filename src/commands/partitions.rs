@@ -1,24 +1,16 @@
-//! `sundown partitions`: pauses and resumes partitions, and lists those that are paused.
+//! `sundown partitions`: pauses, resumes and lists partitions.
 
-use std::time::Duration;
-
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
-use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, OutputArgs, table};
-use crate::policy::pauses::{PausableRole, Pause, PauseWriter, Pauses, Place};
+use crate::policy::pause_writer::PauseWriter;
+use crate::policy::pauses::{PausableRole, Pause, RolePartition};
+use crate::policy::topic::PolicyTopic;
 
-/// How long reading the topic may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What to do with partitions.
+/// Subcommands of `sundown partitions`.
 #[derive(Subcommand, Debug)]
 pub enum PartitionsCommand {
     /// Pause partitions of a role until they are resumed, across restarts and rebalances.
@@ -32,7 +24,7 @@ pub enum PartitionsCommand {
     List(OutputArgs),
 }
 
-/// What `pause` takes.
+/// Flags of `sundown partitions pause`.
 #[derive(Args, Clone, Debug)]
 pub struct PauseArgs {
     #[command(flatten)]
@@ -42,14 +34,14 @@ pub struct PauseArgs {
     pub reason: String,
 }
 
-/// What `resume` takes.
+/// Flags of `sundown partitions resume`.
 #[derive(Args, Clone, Debug)]
 pub struct ResumeArgs {
     #[command(flatten)]
     pub which: WhichArgs,
 }
 
-/// Which partitions.
+/// The partitions to pause or resume.
 #[derive(Args, Clone, Debug)]
 pub struct WhichArgs {
     /// The role that reads the partitions.
@@ -60,9 +52,9 @@ pub struct WhichArgs {
     pub partitions: Vec<i32>,
 }
 
-/// A partition that is paused.
+/// A paused partition.
 #[derive(Debug, Serialize)]
-struct Row {
+struct PausedPartition {
     role: PausableRole,
     partition: i32,
     #[serde(flatten)]
@@ -72,7 +64,7 @@ struct Row {
 /// Runs `sundown partitions`.
 ///
 /// # Errors
-/// If there is no such partition, or Kafka cannot be asked or does not take the record.
+/// If a partition does not exist, or Kafka is unavailable.
 pub fn run(command: &PartitionsCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -98,25 +90,29 @@ async fn write(
     let config = global.connection.producer_config()?;
     let writer = PauseWriter::new(config, global.topics.topics())?;
     for &partition in &which.partitions {
-        let place = Place {
+        let partition = RolePartition {
             role: which.role,
             partition,
         };
-        writer.write(place, pause).await?;
+        writer.write(partition, pause).await?;
         let done = if pause.is_some() { "paused" } else { "resumed" };
-        output::line(format!("{place} {done}"));
+        output::line(format!("{partition} {done}"));
     }
     Ok(())
 }
 
 async fn list(args: OutputArgs, global: &GlobalArgs) -> anyhow::Result<()> {
-    let pauses = read(global).await?;
-    let rows = pauses.iter().map(|(place, pause)| Row {
-        role: place.role,
-        partition: place.partition,
-        pause: pause.clone(),
-    });
-    let rows: Vec<Row> = rows.collect();
+    // Invalid policies do not matter here.
+    let store = PolicyTopic::new(global)?.read(drop).await?;
+    let rows = store
+        .pauses()
+        .iter()
+        .map(|(paused, pause)| PausedPartition {
+            role: paused.role,
+            partition: paused.partition,
+            pause: pause.clone(),
+        });
+    let rows: Vec<PausedPartition> = rows.collect();
     let text = args.render(&rows, |rows| {
         let cells: Vec<_> = rows.iter().map(cells).collect();
         table(["ROLE", "PARTITION", "SINCE", "BY", "REASON"], &cells)
@@ -125,7 +121,7 @@ async fn list(args: OutputArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cells(row: &Row) -> [String; 5] {
+fn cells(row: &PausedPartition) -> [String; 5] {
     let cells = [
         row.role.as_str().to_owned(),
         row.partition.to_string(),
@@ -134,24 +130,4 @@ fn cells(row: &Row) -> [String; 5] {
         row.pause.reason.clone(),
     ];
     cells.map(|cell| cell.replace(char::is_control, " "))
-}
-
-async fn read(global: &GlobalArgs) -> anyhow::Result<Pauses> {
-    let config = global.connection.client_config()?;
-    let topic = global.topics.topics().policies;
-    require(&TopicAdmin::new(&config)?, &[&topic]).await?;
-    let stop = CancellationToken::new();
-    let _stopped_at_the_end = stop.clone().drop_guard();
-    let mut followed = TopicFeed::start(&config, &topic, stop)?;
-    let mut pauses = Pauses::default();
-    let read = async {
-        while let Some(TopicEvent::Record(record)) = followed.recv().await {
-            pauses.read(record.key.as_deref(), record.value.as_deref());
-        }
-    };
-    timeout(PATIENCE, read).await.with_context(|| {
-        let seconds = PATIENCE.as_secs();
-        format!("{topic} could not be read to its end within {seconds} s: check that the brokers are up and that this user may read there")
-    })?;
-    Ok(pauses)
 }

@@ -1,5 +1,4 @@
-//! `sundown policy`: writes, shows, checks and tries out session policies, without
-//! Kubernetes.
+//! `sundown policy`: manages session policies without Kubernetes.
 
 mod apply;
 mod delete;
@@ -11,9 +10,9 @@ mod validate;
 use clap::Subcommand;
 
 use crate::kafka::args::GlobalArgs;
-use crate::policy::store::Store;
+use crate::policy::topic::PolicyTopic;
 
-/// What to do with policies.
+/// Subcommands of `sundown policy`.
 #[derive(Subcommand, Debug)]
 pub enum PolicyCommand {
     /// Apply policies: running trackers activate them within a second.
@@ -40,16 +39,16 @@ pub enum PolicyCommand {
 /// Runs `sundown policy`.
 ///
 /// # Errors
-/// If policies cannot be used or found, or Kafka cannot be asked or does not take them.
+/// If policies are invalid or do not exist, or Kafka is unavailable.
 pub fn run(command: &PolicyCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
-    let store = || Store::new(global);
+    let topic = || PolicyTopic::new(global);
     match command {
-        PolicyCommand::Apply(args) => runtime.block_on(apply::run(args, &store()?)),
-        PolicyCommand::Get(args) => runtime.block_on(get::run(args, &store()?)),
-        PolicyCommand::Delete(args) => runtime.block_on(delete::run(args, &store()?)),
+        PolicyCommand::Apply(args) => runtime.block_on(apply::run(args, &topic()?)),
+        PolicyCommand::Get(args) => runtime.block_on(get::run(args, &topic()?)),
+        PolicyCommand::Delete(args) => runtime.block_on(delete::run(args, &topic()?)),
         PolicyCommand::Validate(args) => validate::run(args),
         PolicyCommand::Simulate(args) => simulate::run(args, global, &runtime),
     }

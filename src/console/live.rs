@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::kafka::Topics;
 use crate::kafka::topic_feed::TopicEvent;
-use crate::policy::topic::PolicyState;
+use crate::policy::store::PolicyStore;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::PROCESSED;
@@ -54,7 +54,7 @@ pub struct State {
     /// The last quarter of an hour.
     pub history: History,
     /// The policies that the topic holds.
-    pub policies: PolicyState,
+    pub policies: PolicyStore,
     /// The newest terminal events, the newest first.
     pub endings: VecDeque<(TailRecord, SessionEnded)>,
     /// The newest dead letters of both topics, the newest first.
@@ -124,11 +124,8 @@ impl Live {
             if let TopicEvent::Record(record) = news {
                 self.update(|state| {
                     // What was in force stays so; the trackers say the same in their logs.
-                    if let Err(error) = state
-                        .policies
-                        .read(record.key.as_deref(), record.value.as_deref())
-                    {
-                        tracing::warn!(%error, "a policy record cannot be used");
+                    if let Err(error) = state.policies.apply(&record) {
+                        tracing::warn!(%error, "rejected a policy record");
                     }
                 });
             }

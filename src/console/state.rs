@@ -11,7 +11,7 @@ use super::redrive::Redriver;
 use super::revocation::Revoker;
 use super::security::Security;
 use crate::kafka::Topics;
-use crate::policy::pauses::PauseWriter;
+use crate::policy::pause_writer::PauseWriter;
 use crate::session_lookup::search::Searcher;
 
 /// State shared by all requests; handlers extract it as `State<Arc<AppState>>`.

@@ -1,5 +1,5 @@
-//! The fourth stage: writes records, statuses and events. Right before each write it asks
-//! whether this process still leads.
+//! The fourth stage: writes records, statuses and events. Each write first checks the
+//! leadership.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,44 +11,39 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::build::Write;
+use super::diff::PolicyWrite;
 use super::lease::Leadership;
-use super::records::{PolicyWriter, Records};
+use super::metrics::ControllerMetrics;
+use super::published::PublishedPolicies;
 use super::watch::resource;
-use crate::controller::metrics::ControllerMetrics;
 use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
 use crate::policy::document::{API_VERSION, KIND, SessionPolicyStatus};
+use crate::policy::writer::PolicyTopicWriter;
 
-/// In whose name fields are written.
+/// Field manager of server-side apply.
 pub const FIELD_MANAGER: &str = "sundown-controller";
-/// The longest note of an event that Kubernetes takes, in bytes.
-const LONGEST_NOTE: usize = 1_024;
-/// How long to wait until the records just written have been read back.
-const READ_BACK: Duration = Duration::from_secs(3);
+/// The longest note of an event that Kubernetes accepts, in bytes.
+const MAX_NOTE_BYTES: usize = 1_024;
+/// Bounds the wait until written records have been read back.
+const READ_BACK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why something has not been written.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// Another controller may lead by now.
-    #[error("this controller does not lead any more")]
+    #[error("this controller is no longer the leader")]
     NotLeading,
-    /// The topic could not be written to.
     #[error("{0}")]
     Topic(String),
-    /// The API server refused, or did not answer.
     #[error("{0}")]
     Api(String),
 }
 
-/// Writes what the controller has to say.
+/// Writes records, statuses and events while this controller leads.
 pub struct Applier {
-    /// Whether it may.
     pub leadership: Leadership,
-    /// To the topic.
-    pub writer: PolicyWriter,
-    /// What is in the topic.
-    pub records: watch::Receiver<Records>,
-    /// What is counted.
+    pub writer: PolicyTopicWriter,
+    pub published: watch::Receiver<PublishedPolicies>,
     pub metrics: ControllerMetrics,
     client: Client,
     recorder: Recorder,
@@ -56,14 +51,14 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// An applier in the name of `identity`.
+    /// Creates an applier that reports events as `identity`.
     #[must_use]
     pub fn new(
         client: Client,
         identity: &str,
         leadership: Leadership,
-        writer: PolicyWriter,
-        records: watch::Receiver<Records>,
+        writer: PolicyTopicWriter,
+        published: watch::Receiver<PublishedPolicies>,
         metrics: ControllerMetrics,
     ) -> Self {
         let reporter = Reporter {
@@ -75,53 +70,59 @@ impl Applier {
             client,
             leadership,
             writer,
-            records,
+            published,
             metrics,
             resource: resource(),
         }
     }
 
-    /// Writes records, and waits until they have been read back, so that nothing is written
-    /// twice.
+    /// Writes records and waits until they have been read back, so that the next reconcile does
+    /// not write them again.
     ///
     /// # Errors
-    /// The first of the writes that failed; the others may have succeeded.
-    pub async fn write_records(&mut self, writes: &[Write]) -> Result<(), ApplyError> {
+    /// The first failure; the other writes may have succeeded.
+    pub async fn write_records(&mut self, writes: &[PolicyWrite]) -> Result<(), ApplyError> {
         let written = join_all(writes.iter().map(|write| self.write_record(write))).await;
         let last = written
             .iter()
             .filter_map(|offset| offset.as_ref().ok())
             .max();
         if let Some(last) = last {
-            let arrived = self.records.wait_for(|records| records.position > *last);
-            if tokio::time::timeout(READ_BACK, arrived).await.is_err() {
-                let trouble = "the policies were written, but cannot be read back";
-                return Err(ApplyError::Topic(trouble.to_owned()));
+            let read_back = self
+                .published
+                .wait_for(|published| published.position > *last);
+            if tokio::time::timeout(READ_BACK_TIMEOUT, read_back)
+                .await
+                .is_err()
+            {
+                let problem = "the written policies cannot be read back";
+                return Err(ApplyError::Topic(problem.to_owned()));
             }
         }
         written.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
     }
 
-    async fn write_record(&self, write: &Write) -> Result<i64, ApplyError> {
+    async fn write_record(&self, write: &PolicyWrite) -> Result<i64, ApplyError> {
         if !self.leadership.permits() {
             return Err(ApplyError::NotLeading);
         }
-        let written = self.writer.write(&write.name, write.value.as_deref()).await;
-        let offset = written.map_err(ApplyError::Topic)?;
-        self.metrics.record(write.value.is_none());
+        let value = write.value.as_deref();
+        let written = self.writer.write_policy(&write.name, value).await;
+        let offset = written.map_err(|error| ApplyError::Topic(error.to_string()))?;
+        self.metrics.record_written(write.value.is_none());
         tracing::info!(
             policy = write.name,
             deleted = write.value.is_none(),
             offset,
-            "published"
+            "wrote a policy record"
         );
         Ok(offset)
     }
 
-    /// Writes the status of `object`; the object as it is then.
+    /// Writes the status of `object`, and returns the object that results.
     ///
     /// # Errors
-    /// If the API server refuses, does not answer in time, or another process may lead.
+    /// If the API server fails or times out, or this controller no longer leads.
     pub async fn write_status(
         &self,
         object: &DynamicObject,
@@ -134,7 +135,7 @@ impl Applier {
         let name = object.name_any();
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &namespace, &self.resource);
-        // With its uid, so that a namesake made since gets no status that is not its own.
+        // The uid protects an object of the same name that has been created since.
         let patch = Patch::Apply(json!({
             "apiVersion": API_VERSION,
             "kind": KIND,
@@ -143,23 +144,21 @@ impl Applier {
         }));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patched = api.patch_status(&name, &params, &patch);
-        let outcome = match tokio::time::timeout(self.leadership.write_limit(), patched).await {
+        let result = match tokio::time::timeout(self.leadership.write_timeout(), patched).await {
             Ok(Ok(object)) => Ok(object),
             Ok(Err(error)) => Err(ApplyError::Api(crate::output::chain(&error))),
-            Err(_) => Err(ApplyError::Api(
-                "the API server does not answer in time".to_owned(),
-            )),
+            Err(_) => Err(ApplyError::Api("the API server timed out".to_owned())),
         };
-        self.metrics.status(outcome.is_ok());
-        outcome
+        self.metrics.status_written(result.is_ok());
+        result
     }
 
-    /// Tells of problems that a status has and the one before it had not. Events are for
-    /// people who look: one that is lost is only logged.
-    pub async fn tell_problems(
+    /// Publishes an event for each problem of a status that the previous status did not have.
+    /// Lost events are logged only.
+    pub async fn publish_events(
         &self,
         object: &DynamicObject,
-        before: &SessionPolicyStatus,
+        previous: &SessionPolicyStatus,
         status: &SessionPolicyStatus,
     ) {
         for problem in status
@@ -176,11 +175,11 @@ impl Applier {
                 );
                 (known.kind, known.status, &known.reason, &known.message) == now
             };
-            if before.conditions.iter().find(same).is_some() || !self.leadership.permits() {
+            if previous.conditions.iter().find(same).is_some() || !self.leadership.permits() {
                 continue;
             }
             let mut note = problem.message.clone();
-            note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+            note.truncate(note.floor_char_boundary(MAX_NOTE_BYTES));
             let event = Event {
                 type_: EventType::Warning,
                 reason: problem.reason.clone(),
@@ -190,20 +189,20 @@ impl Applier {
             };
             let reference = object.object_ref(&self.resource);
             let published = self.recorder.publish(&event, &reference);
-            let limit = self.leadership.write_limit();
+            let limit = self.leadership.write_timeout();
             match tokio::time::timeout(limit, published).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(
                     error = crate::output::chain(&error),
-                    "an event could not be written"
+                    "cannot publish an event"
                 ),
-                Err(_) => tracing::warn!("an event could not be written in time"),
+                Err(_) => tracing::warn!("publishing an event timed out"),
             }
         }
     }
 }
 
-/// Whether it is something that somebody has to see to.
+/// Returns whether the condition requires action by a user.
 fn is_problem(condition: &Condition) -> bool {
     match condition.kind {
         ConditionType::Ready => {
@@ -214,17 +213,17 @@ fn is_problem(condition: &Condition) -> bool {
     }
 }
 
-/// The status that an object has, as far as it is the controller's.
+/// Returns the fields of an object's status that the controller writes.
 #[must_use]
 pub fn status_of(object: &DynamicObject) -> SessionPolicyStatus {
     let status = object.data.get("status").cloned().unwrap_or_default();
     let field = |name: &str| status.get(name).cloned();
     let conditions = field("conditions").and_then(|list| list.as_array().cloned());
-    // Conditions of others are none of the controller's business.
-    let ours = conditions.into_iter().flatten();
+    // Conditions of other controllers do not deserialize.
+    let own = conditions.into_iter().flatten();
     SessionPolicyStatus {
         observed_generation: field("observedGeneration").and_then(|value| value.as_i64()),
-        conditions: ours
+        conditions: own
             .filter_map(|condition| serde_json::from_value(condition).ok())
             .collect(),
         trackers: field("trackers").and_then(|value| value.as_str().map(str::to_owned)),
@@ -232,37 +231,43 @@ pub fn status_of(object: &DynamicObject) -> SessionPolicyStatus {
     }
 }
 
-/// When what failed may be tried again: after half a second, then twice as long each
-/// time, up to a minute.
+/// Exponential backoff of failed writes, by key: from half a second to a minute.
 #[derive(Debug, Default)]
-pub struct Backoff(BTreeMap<String, (u32, Duration)>);
+pub struct WriteBackoff(BTreeMap<String, Retry>);
 
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST: Duration = Duration::from_secs(60);
+#[derive(Debug, Default)]
+struct Retry {
+    failures: u32,
+    /// The earliest time of the next attempt.
+    at: Duration,
+}
 
-    /// Whether `what` may be tried at `now`.
+impl WriteBackoff {
+    const MIN: Duration = Duration::from_millis(500);
+    const MAX: Duration = Duration::from_secs(60);
+
+    /// Returns whether a write may be attempted at `now`.
     #[must_use]
-    pub fn permits(&self, what: &str, now: Duration) -> bool {
-        self.0.get(what).is_none_or(|(_, at)| *at <= now)
+    pub fn permits(&self, key: &str, now: Duration) -> bool {
+        self.0.get(key).is_none_or(|retry| retry.at <= now)
     }
 
-    /// `what` has failed at `now`; whether that is the first time in a row.
-    pub fn failed(&mut self, what: &str, now: Duration) -> bool {
-        let (failures, at) = self.0.entry(what.to_owned()).or_default();
-        let pause = Self::FIRST.saturating_mul(1 << (*failures).min(10));
-        *at = now + pause.min(Self::LONGEST);
-        *failures += 1;
-        *failures == 1
+    /// Records a failure at `now`, and returns whether it is the first in a row.
+    pub fn record_failure(&mut self, key: &str, now: Duration) -> bool {
+        let retry = self.0.entry(key.to_owned()).or_default();
+        let delay = Self::MIN.saturating_mul(1 << retry.failures.min(10));
+        retry.at = now + delay.min(Self::MAX);
+        retry.failures += 1;
+        retry.failures == 1
     }
 
-    /// `what` has succeeded, or is not there any more.
-    pub fn forget(&mut self, what: &str) {
-        self.0.remove(what);
+    /// Resets the backoff of a key.
+    pub fn reset(&mut self, key: &str) {
+        self.0.remove(key);
     }
 
-    /// Forgets all for which `keep` says so.
+    /// Resets the backoff of all keys that `keep` does not return `true` for.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.0.retain(|what, _| keep(what));
+        self.0.retain(|key, _| keep(key));
     }
 }

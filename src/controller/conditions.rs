@@ -1,4 +1,4 @@
-//! The third stage, pure: what to say about each policy.
+//! The third stage, pure: the status of each policy.
 
 use std::time::Duration;
 
@@ -7,163 +7,191 @@ use super::validate::{Ambiguity, Rejection};
 use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
 use crate::policy::document::SessionPolicyStatus;
 
-/// What a policy's status is made of.
+/// What the status of a policy is derived from.
 #[derive(Debug)]
-pub struct PolicyState<'a> {
-    /// Of which generation.
+pub struct PolicyStatusInput<'a> {
+    /// The generation in the API server.
     pub generation: i64,
-    /// Why it is not published, if it is not to be.
-    pub refusal: Option<&'a Rejection>,
-    /// The generation of its record in the topic, if it has one.
-    pub published: Option<u64>,
-    /// Whether that record is all that it should be.
-    pub up_to_date: bool,
-    /// What is wrong with Kafka.
-    pub kafka: Option<&'a str>,
-    /// How far it has come among the trackers.
-    pub spread: &'a Rollout,
-    /// Whether others compete with it.
+    /// Why the policy is not published.
+    pub rejection: Option<&'a Rejection>,
+    /// The active generation.
+    pub active_generation: Option<u64>,
+    /// Whether the record of the policy matches the API server.
+    pub published: bool,
+    /// The problem with Kafka.
+    pub kafka_error: Option<&'a str>,
+    pub rollout: &'a Rollout,
     pub ambiguity: &'a Ambiguity,
 }
 
-/// A condition without its time.
-struct Verdict(ConditionType, ConditionStatus, &'static str, String);
+/// A condition without its transition time.
+struct UndatedCondition {
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+}
 
-/// The status that says so. Conditions that were so `before` keep their time; those that
-/// were not get `now`, RFC 3339.
-#[must_use]
-pub fn status(
-    findings: &PolicyState<'_>,
-    before: &SessionPolicyStatus,
-    now: &str,
-) -> SessionPolicyStatus {
-    let verdicts = [ready(findings), distributed(findings), ambiguous(findings)];
-    let conditions = verdicts.map(|Verdict(kind, status, reason, message)| {
-        let known = before.conditions.iter().find(|known| known.kind == kind);
-        let since = known.filter(|known| known.status == status);
-        Condition {
+impl UndatedCondition {
+    fn new(
+        kind: ConditionType,
+        (status, reason, message): (ConditionStatus, &'static str, String),
+    ) -> Self {
+        Self {
             kind,
             status,
-            observed_generation: Some(findings.generation),
-            last_transition_time: since
-                .map_or(now, |known| &known.last_transition_time)
-                .to_owned(),
-            reason: reason.to_owned(),
+            reason,
             message,
         }
+    }
+}
+
+/// Derives the status. Conditions whose status is unchanged since `previous` keep their
+/// transition time; the others get `now`, RFC 3339.
+#[must_use]
+pub fn status(
+    input: &PolicyStatusInput<'_>,
+    previous: &SessionPolicyStatus,
+    now: &str,
+) -> SessionPolicyStatus {
+    let conditions = [
+        UndatedCondition::new(ConditionType::Ready, ready(input)),
+        UndatedCondition::new(ConditionType::Distributed, distributed(input)),
+        UndatedCondition::new(ConditionType::Ambiguous, ambiguous(input.ambiguity)),
+    ];
+    let conditions = conditions.map(|condition| {
+        let mut known = previous.conditions.iter();
+        let known = known.find(|known| known.kind == condition.kind);
+        let unchanged = known.filter(|known| known.status == condition.status);
+        let since = unchanged.map_or(now, |known| &known.last_transition_time);
+        Condition {
+            kind: condition.kind,
+            status: condition.status,
+            observed_generation: Some(input.generation),
+            last_transition_time: since.to_owned(),
+            reason: condition.reason.to_owned(),
+            message: condition.message,
+        }
     });
-    // While no reports can be read, the numbers would be those of nobody.
-    let numbers = findings.kafka.is_none();
-    let spread = findings.spread;
+    // The numbers are unknown while process reports cannot be read.
+    let numbers_known = input.kafka_error.is_none();
+    let rollout = input.rollout;
     SessionPolicyStatus {
-        observed_generation: Some(findings.generation),
+        observed_generation: Some(input.generation),
         conditions: conditions.into(),
-        trackers: if numbers {
-            Some(format!("{}/{}", spread.applied, spread.trackers))
+        trackers: if numbers_known {
+            Some(format!("{}/{}", rollout.applied, rollout.trackers))
         } else {
-            before.trackers.clone()
+            previous.trackers.clone()
         },
-        sessions: if numbers {
-            u64::try_from(spread.sessions).ok()
+        sessions: if numbers_known {
+            u64::try_from(rollout.sessions).ok()
         } else {
-            before.sessions
+            previous.sessions
         },
     }
 }
 
-fn ready(findings: &PolicyState<'_>) -> Verdict {
+type Evaluation = (ConditionStatus, &'static str, String);
+
+fn ready(input: &PolicyStatusInput<'_>) -> Evaluation {
     use ConditionStatus::{False, True, Unknown};
-    let verdict = |status, reason, message| Verdict(ConditionType::Ready, status, reason, message);
-    let in_force = match findings.published {
-        Some(generation) => format!("generation {generation} stays in force"),
-        None => "no earlier generation is in force".to_owned(),
+    let active = match input.active_generation {
+        Some(generation) => format!("generation {generation} stays active"),
+        None => "no earlier generation is active".to_owned(),
     };
-    match (findings.refusal, findings.kafka) {
+    let generation = input.generation;
+    match (input.rejection, input.kafka_error) {
         (Some(Rejection::Invalid(problem)), _) => {
-            verdict(False, "Invalid", format!("{problem}; {in_force}"))
+            (False, "Invalid", format!("{problem}; {active}"))
         }
         (Some(Rejection::TooMany(problem)), _) => {
-            verdict(False, "TooManyPolicies", format!("{problem}; {in_force}"))
+            (False, "TooManyPolicies", format!("{problem}; {active}"))
         }
-        (None, _) if findings.up_to_date => {
-            let message = format!(
-                "generation {} is published to the trackers",
-                findings.generation
-            );
-            verdict(True, "Published", message)
+        (None, _) if input.published => {
+            let message = format!("generation {generation} is published to the trackers");
+            (True, "Published", message)
         }
-        (None, Some(trouble)) => {
-            let status = if findings.published.is_some() {
+        (None, Some(error)) => {
+            let status = if input.active_generation.is_some() {
                 False
             } else {
                 Unknown
             };
-            verdict(
-                status,
-                "KafkaUnavailable",
-                format!("{trouble}; it is tried again"),
-            )
+            (status, "KafkaUnavailable", format!("{error}; retrying"))
         }
-        (None, None) => verdict(False, "Publishing", "it is being published".to_owned()),
+        (None, None) => {
+            let message = format!("generation {generation} is being published");
+            (False, "Publishing", message)
+        }
     }
 }
 
-fn distributed(findings: &PolicyState<'_>) -> Verdict {
+fn distributed(input: &PolicyStatusInput<'_>) -> Evaluation {
     use ConditionStatus::{False, True, Unknown};
-    let verdict =
-        |status, reason, message| Verdict(ConditionType::Distributed, status, reason, message);
     let Rollout {
         trackers,
         applied,
         waiting_for,
         ..
-    } = findings.spread;
-    let generation = findings.generation;
-    match (findings.kafka, waiting_for) {
-        (Some(trouble), _) => verdict(
-            Unknown,
-            "KafkaUnavailable",
-            format!("what trackers run cannot be told: {trouble}"),
-        ),
-        (None, _) if *trackers == 0 => verdict(
+    } = input.rollout;
+    let generation = input.generation;
+    match (input.kafka_error, waiting_for) {
+        (Some(error), _) => {
+            let message = format!("the generations of the trackers are unknown: {error}");
+            (Unknown, "KafkaUnavailable", message)
+        }
+        (None, _) if *trackers == 0 => (
             Unknown,
             "NoTrackers",
-            "no tracker has reported lately: start one, or see its log".to_owned(),
+            "no tracker has reported recently: start one, or check its log".to_owned(),
         ),
         (None, Some(waiting_for)) => {
             let message = format!(
                 "{applied} of {trackers} live trackers run generation {generation}; {waiting_for} does not"
             );
-            verdict(False, "Waiting", message)
+            (False, "Waiting", message)
         }
-        (None, None) => verdict(
-            True,
-            "AllTrackers",
-            format!("all live trackers run generation {generation}"),
+        (None, None) => {
+            let message = format!("all live trackers run generation {generation}");
+            (True, "AllTrackers", message)
+        }
+    }
+}
+
+fn ambiguous(ambiguity: &Ambiguity) -> Evaluation {
+    use ConditionStatus::{False, True, Unknown};
+    /// The most names in a message.
+    const MAX_NAMES: usize = 5;
+    match ambiguity {
+        Ambiguity::None => (
+            False,
+            "Distinct",
+            "no other policy of this priority can match the same sessions".to_owned(),
+        ),
+        Ambiguity::With(others) => {
+            let names = others.iter().take(MAX_NAMES).map(String::as_str);
+            let names = names.collect::<Vec<_>>().join(", ");
+            let more = others.len().saturating_sub(MAX_NAMES);
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let message = format!(
+                "{names}{more} can match the same sessions at the same priority; the first by name wins: give them different priorities"
+            );
+            (True, "EqualPriority", message)
+        }
+        Ambiguity::Undetermined => (
+            Unknown,
+            "TooManyGlobs",
+            "the policies of this priority have too many globs to compare: give this policy a priority of its own".to_owned(),
         ),
     }
 }
 
-fn ambiguous(findings: &PolicyState<'_>) -> Verdict {
-    use ConditionStatus::{False, True, Unknown};
-    /// The most names that a message gives.
-    const NAMED: usize = 5;
-    let verdict =
-        |status, reason, message| Verdict(ConditionType::Ambiguous, status, reason, message);
-    match findings.ambiguity {
-        Ambiguity::None => verdict(False, "Distinct", "no other policy of this priority can match the same sessions".to_owned()),
-        Ambiguity::With(others) => {
-            let named = others.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let more = others.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let message = format!("{named}{more} can match the same sessions at the same priority, and the first in the order of names wins: give them different priorities");
-            verdict(True, "EqualPriority", message)
-        }
-        Ambiguity::Undetermined => verdict(Unknown, "TooManyGlobs", "the policies of this priority have too many globs to compare: give it a priority of its own".to_owned()),
-    }
-}
-
-/// Whether two statuses differ in more than how many sessions there are.
+/// Returns whether two statuses differ in more than the number of sessions.
 #[must_use]
 pub fn differ_in_more_than_sessions(a: &SessionPolicyStatus, b: &SessionPolicyStatus) -> bool {
     let without = |status: &SessionPolicyStatus| SessionPolicyStatus {
@@ -173,34 +201,34 @@ pub fn differ_in_more_than_sessions(a: &SessionPolicyStatus, b: &SessionPolicySt
     without(a) != without(b)
 }
 
-/// How often a status is written of which only the number of sessions has changed.
+/// Interval between updates of a status in which only the number of sessions has changed.
 pub const SESSIONS_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn findings(spread: &Rollout) -> PolicyState<'_> {
-        PolicyState {
+    fn input(rollout: &Rollout) -> PolicyStatusInput<'_> {
+        PolicyStatusInput {
             generation: 3,
-            refusal: None,
-            published: Some(3),
-            up_to_date: true,
-            kafka: None,
-            spread,
+            rejection: None,
+            active_generation: Some(3),
+            published: true,
+            kafka_error: None,
+            rollout,
             ambiguity: &Ambiguity::None,
         }
     }
 
-    fn told(status: &SessionPolicyStatus) -> String {
+    fn summary(status: &SessionPolicyStatus) -> String {
         let conditions = status.conditions.iter();
-        let told: Vec<_> = conditions
+        let summaries: Vec<_> = conditions
             .map(|condition| format!("{:?} {}", condition.status, condition.reason))
             .collect();
-        told.join(", ")
+        summaries.join(", ")
     }
 
-    fn spread(applied: usize, trackers: usize) -> Rollout {
+    fn rollout(applied: usize, trackers: usize) -> Rollout {
         let waiting_for = (applied < trackers).then(|| "tracker-b".to_owned());
         Rollout {
             trackers,
@@ -212,66 +240,66 @@ mod tests {
 
     #[test]
     fn each_state_has_its_conditions() {
-        let (none, some, all) = (spread(0, 0), spread(1, 2), spread(2, 2));
+        let (none, some, all) = (rollout(0, 0), rollout(1, 2), rollout(2, 2));
         let invalid = Rejection::Invalid("spec.idleTimeout: is wrong".to_owned());
         let both = Ambiguity::With(vec!["ns/b".to_owned()]);
         let cases = [
             (
-                findings(&all),
+                input(&all),
                 "True Published, True AllTrackers, False Distinct",
             ),
             (
-                findings(&some),
+                input(&some),
                 "True Published, False Waiting, False Distinct",
             ),
             (
-                findings(&none),
+                input(&none),
                 "True Published, Unknown NoTrackers, False Distinct",
             ),
             (
-                PolicyState {
-                    up_to_date: false,
-                    kafka: Some("down"),
-                    ..findings(&all)
+                PolicyStatusInput {
+                    published: false,
+                    kafka_error: Some("down"),
+                    ..input(&all)
                 },
                 "False KafkaUnavailable, Unknown KafkaUnavailable, False Distinct",
             ),
             (
-                PolicyState {
-                    kafka: Some("down"),
-                    ..findings(&all)
+                PolicyStatusInput {
+                    kafka_error: Some("down"),
+                    ..input(&all)
                 },
                 "True Published, Unknown KafkaUnavailable, False Distinct",
             ),
             (
-                PolicyState {
-                    refusal: Some(&invalid),
-                    published: Some(2),
-                    up_to_date: false,
+                PolicyStatusInput {
+                    rejection: Some(&invalid),
+                    active_generation: Some(2),
+                    published: false,
                     ambiguity: &both,
-                    ..findings(&some)
+                    ..input(&some)
                 },
                 "False Invalid, False Waiting, True EqualPriority",
             ),
         ];
-        for (findings, expected) in cases {
-            let status = status(&findings, &SessionPolicyStatus::default(), "now");
-            assert_eq!(told(&status), expected);
-            if findings.refusal.is_some() {
+        for (input, expected) in cases {
+            let status = status(&input, &SessionPolicyStatus::default(), "now");
+            assert_eq!(summary(&status), expected);
+            if input.rejection.is_some() {
                 assert!(
                     status.conditions[0]
                         .message
-                        .contains("generation 2 stays in force")
+                        .contains("generation 2 stays active")
                 );
             }
         }
     }
 
     #[test]
-    fn a_condition_keeps_the_time_since_when_it_is_so() {
-        let (some, all) = (spread(1, 2), spread(2, 2));
-        let first = status(&findings(&some), &SessionPolicyStatus::default(), "then");
-        let second = status(&findings(&all), &first, "now");
+    fn a_condition_keeps_its_transition_time() {
+        let (some, all) = (rollout(1, 2), rollout(2, 2));
+        let first = status(&input(&some), &SessionPolicyStatus::default(), "then");
+        let second = status(&input(&all), &first, "now");
         let times: Vec<_> = second
             .conditions
             .iter()
@@ -281,9 +309,9 @@ mod tests {
         assert_eq!(second.trackers.as_deref(), Some("2/2"));
         let fewer = Rollout {
             sessions: 6,
-            ..spread(2, 2)
+            ..rollout(2, 2)
         };
-        let third = status(&findings(&fewer), &second, "later");
+        let third = status(&input(&fewer), &second, "later");
         assert_ne!(third, second);
         assert!(!differ_in_more_than_sessions(&third, &second));
         assert!(differ_in_more_than_sessions(&second, &first));

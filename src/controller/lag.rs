@@ -132,7 +132,7 @@ impl LagMeter {
             })
         });
         if self.leadership.remaining().is_some() {
-            self.metrics.lag(&exported.collect::<Vec<_>>());
+            self.metrics.set_lag(&exported.collect::<Vec<_>>());
         }
     }
 }

@@ -1,14 +1,13 @@
-//! Who leads: the holder of a Lease, as Kubernetes' own controllers elect one.
+//! Leader election by a Lease, as in Kubernetes' own controllers.
 //!
-//! A candidate takes the lease over once it has seen no change of it for as long as the
-//! lease says, by its own monotonic clock: what the machines' wall clocks show does not
-//! matter. Every update names the version that it is of, so of several candidates at the
-//! same moment one succeeds.
+//! A candidate acquires the lease when it has not observed a renewal for the lease duration, by
+//! its own monotonic clock; wall clocks do not matter. Updates carry the resource version of the
+//! lease, so one of several concurrent candidates succeeds.
 //!
-//! A leader counts from *before* it asks for a renewal, and only to four fifths of the
-//! duration. So it has stopped before anybody else can start, even if it was frozen in
-//! between: it asks [`Leadership::permits`] right before each write, and gives a write no
-//! longer than [`Leadership::write_limit`].
+//! The leader counts four fifths of the duration from *before* it requests a renewal. So it
+//! stops before another candidate can start, even if it was suspended in between: it checks
+//! [`Leadership::permits`] before each write, and bounds each write by
+//! [`Leadership::write_timeout`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,242 +24,241 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::health::Heartbeat;
 
-/// Which lease, and in whose name.
+/// Parameters of an election.
 #[derive(Clone, Debug)]
-pub struct Candidate {
-    /// The Lease's name.
-    pub lease: String,
-    /// Unique among all processes, past ones included.
+pub struct ElectionConfig {
+    pub lease_name: String,
+    /// The identity of this candidate, unique among all processes ever.
     pub identity: String,
-    /// How long a leader may be silent.
-    pub duration: Duration,
+    /// How long after the leader's last renewal another candidate takes over.
+    pub lease_duration: Duration,
 }
 
-/// Whether this process leads. Clones share it.
+/// Whether this process is the leader; clones share it.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     clock: Clock,
-    /// Milliseconds on the clock; 0 for none.
+    /// The end of the leadership in milliseconds on the clock; 0 if not leading.
     until: Arc<AtomicU64>,
-    write_limit: Duration,
+    write_timeout: Duration,
 }
 
 impl Leadership {
-    /// How long this process surely still leads.
+    /// How long this process certainly remains the leader.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let until = Duration::from_millis(self.until.load(Ordering::SeqCst));
-        let left = until.checked_sub(self.clock.elapsed())?;
-        (!left.is_zero()).then_some(left)
+        let remaining = until.checked_sub(self.clock.elapsed())?;
+        (!remaining.is_zero()).then_some(remaining)
     }
 
-    /// Whether a write may begin now: it will be over, one way or the other, before
-    /// anybody else can lead.
+    /// Returns whether a write may start now: it succeeds or times out before another process
+    /// can become the leader.
     #[must_use]
     pub fn permits(&self) -> bool {
-        self.remaining().is_some_and(|left| left > self.write_limit)
+        self.remaining()
+            .is_some_and(|remaining| remaining > self.write_timeout)
     }
 
-    /// The longest that a write may take.
+    /// The bound of each write.
     #[must_use]
-    pub fn write_limit(&self) -> Duration {
-        self.write_limit
+    pub fn write_timeout(&self) -> Duration {
+        self.write_timeout
     }
 }
 
-/// Takes part in the election.
+/// Participates in the election.
 pub struct Election {
     api: Api<Lease>,
-    candidate: Candidate,
+    config: ElectionConfig,
     leadership: Leadership,
     leads: watch::Sender<bool>,
-    /// The version of the lease last seen, and when it was first seen.
-    seen: Option<(String, Duration)>,
+    /// The last observed resource version of the lease, and when it was first observed.
+    observed: Option<(String, Duration)>,
 }
 
 impl Election {
-    /// An election by the leases of a namespace.
+    /// Creates an election by a lease in the namespace of `api`.
     #[must_use]
-    pub fn new(api: Api<Lease>, candidate: Candidate, clock: Clock) -> Self {
+    pub fn new(api: Api<Lease>, config: ElectionConfig, clock: Clock) -> Self {
         let leadership = Leadership {
             clock,
             until: Arc::default(),
-            write_limit: candidate.duration / 5,
+            write_timeout: config.lease_duration / 5,
         };
         Self {
             api,
-            candidate,
+            config,
             leadership,
             leads: watch::Sender::new(false),
-            seen: None,
+            observed: None,
         }
     }
 
-    /// Whether this process leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
         self.leadership.clone()
     }
 
-    /// Tells when it begins or ceases to lead.
+    /// Whether this process is the leader, whenever that changes.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<bool> {
         self.leads.subscribe()
     }
 
-    /// Takes part until `stop`, then gives the lease back, so that another one need not
-    /// wait for it to run out. Whoever writes has to have stopped by then.
-    pub async fn run(mut self, stop: CancellationToken, pulse: Heartbeat) {
-        let pause = self.candidate.duration / 5;
+    /// Participates until `stop`, then releases the lease, so that another candidate need not
+    /// wait until it expires. All writes must have ended by then.
+    pub async fn run(mut self, stop: CancellationToken, heartbeat: Heartbeat) {
+        let retry_period = self.config.lease_duration / 5;
         while !stop.is_cancelled() {
-            pulse.beat();
-            self.take_part(pause).await;
+            heartbeat.beat();
+            self.renew_or_acquire(retry_period).await;
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(retry_period) => {}
                 () = stop.cancelled() => {}
             }
         }
         if self.leadership.remaining().is_some() {
             self.leadership.until.store(0, Ordering::SeqCst);
-            let released = tokio::time::timeout(pause, self.release()).await;
+            let released = tokio::time::timeout(retry_period, self.release()).await;
             if !matches!(released, Ok(Ok(()))) {
-                tracing::warn!("the lease could not be given back; it runs out by itself");
+                tracing::warn!("cannot release the lease; it will expire");
             }
         }
     }
 
-    /// One round: renews the lease or tries to get it, and tells what came of it.
-    async fn take_part(&mut self, limit: Duration) {
-        let asked_at = self.leadership.clock.elapsed();
-        let held = match tokio::time::timeout(limit, self.acquire()).await {
+    /// Tries once to renew or acquire the lease, and publishes the result.
+    async fn renew_or_acquire(&mut self, timeout: Duration) {
+        let requested_at = self.leadership.clock.elapsed();
+        let held = match tokio::time::timeout(timeout, self.try_acquire()).await {
             Ok(Ok(held)) => held,
             Ok(Err(error)) => {
-                let lease = &self.candidate.lease;
-                tracing::warn!(%error, lease, "the lease cannot be asked for; check the controller's rights to leases");
-                return self.tell();
+                let lease = &self.config.lease_name;
+                tracing::warn!(%error, lease, "cannot acquire the lease; check that the controller is authorized to get, create and update leases");
+                return self.publish();
             }
             Err(_) => {
-                tracing::warn!("the API server does not answer in time for the lease");
-                return self.tell();
+                tracing::warn!("the API server timed out on the lease");
+                return self.publish();
             }
         };
-        let until = asked_at + self.candidate.duration * 4 / 5;
+        let until = requested_at + self.config.lease_duration * 4 / 5;
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         let until = if held { until } else { 0 };
         self.leadership.until.store(until, Ordering::SeqCst);
-        self.tell();
+        self.publish();
     }
 
-    fn tell(&self) {
+    fn publish(&self) {
         let leads = self.leadership.remaining().is_some();
-        let identity = &self.candidate.identity;
-        self.leads.send_if_modified(|told| {
-            let changed = *told != leads;
+        let identity = &self.config.identity;
+        self.leads.send_if_modified(|published| {
+            let changed = *published != leads;
             if changed && leads {
-                tracing::info!(identity, "leading: this controller writes");
+                tracing::info!(identity, "became the leader");
             } else if changed {
-                tracing::warn!(identity, "not leading any more: another controller writes");
+                tracing::warn!(identity, "lost the leadership");
             }
-            *told = leads;
+            *published = leads;
             changed
         });
     }
 
-    /// Whether the lease is this process's now.
-    async fn acquire(&mut self) -> kube::Result<bool> {
-        let name = self.candidate.lease.clone();
+    /// Returns whether this process holds the lease now.
+    async fn try_acquire(&mut self) -> kube::Result<bool> {
+        let name = self.config.lease_name.clone();
         let Some(mut lease) = self.api.get_opt(&name).await? else {
-            let lease = self.claim(Lease::default());
-            return accepted(self.api.create(&PostParams::default(), &lease).await);
+            let lease = self.held(Lease::default());
+            return is_accepted(self.api.create(&PostParams::default(), &lease).await);
         };
-        if !self.free(&lease) {
+        if !self.is_available(&lease) {
             return Ok(false);
         }
         lease.metadata.managed_fields = None;
-        let claim = self.claim(lease);
-        accepted(
+        let lease = self.held(lease);
+        is_accepted(
             self.api
-                .replace(&name, &PostParams::default(), &claim)
+                .replace(&name, &PostParams::default(), &lease)
                 .await,
         )
     }
 
-    /// Whether the lease is this process's, nobody's, or its holder's time is up.
-    fn free(&mut self, lease: &Lease) -> bool {
+    /// Returns whether the lease is held by this process, has no holder, or has expired.
+    fn is_available(&mut self, lease: &Lease) -> bool {
         let now = self.leadership.clock.elapsed();
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let since = match &self.seen {
-            Some((seen, since)) if *seen == version => *since,
+        let since = match &self.observed {
+            Some((observed, since)) if *observed == version => *since,
             _ => {
-                self.seen = Some((version, now));
+                self.observed = Some((version, now));
                 now
             }
         };
         let Some(spec) = &lease.spec else { return true };
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        if holder.is_empty() || holder == self.candidate.identity {
+        if holder.is_empty() || holder == self.config.identity {
             return true;
         }
         let seconds = spec.lease_duration_seconds.unwrap_or_default();
-        let patience = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-        now.saturating_sub(since) >= patience
+        let lease_duration = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        now.saturating_sub(since) >= lease_duration
     }
 
-    /// The lease with this process as its holder.
-    fn claim(&self, lease: Lease) -> Lease {
+    /// Returns the lease with this process as its holder.
+    fn held(&self, lease: Lease) -> Lease {
         let now = Some(self.now());
-        let before = lease.spec.unwrap_or_default();
-        let again = before.holder_identity.as_ref() == Some(&self.candidate.identity);
-        // The first holder is no transition.
-        let transitions = before
+        let previous = lease.spec.unwrap_or_default();
+        let renewal = previous.holder_identity.as_ref() == Some(&self.config.identity);
+        // The first acquisition is not a transition.
+        let transitions = previous
             .lease_transitions
-            .map_or(0, |so_far| so_far + i32::from(!again));
+            .map_or(0, |count| count + i32::from(!renewal));
         Lease {
             metadata: ObjectMeta {
-                name: Some(self.candidate.lease.clone()),
+                name: Some(self.config.lease_name.clone()),
                 ..lease.metadata
             },
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.candidate.identity.clone()),
-                lease_duration_seconds: i32::try_from(self.candidate.duration.as_secs()).ok(),
-                acquire_time: if again {
-                    before.acquire_time
+                holder_identity: Some(self.config.identity.clone()),
+                lease_duration_seconds: i32::try_from(self.config.lease_duration.as_secs()).ok(),
+                acquire_time: if renewal {
+                    previous.acquire_time
                 } else {
                     now.clone()
                 },
                 renew_time: now,
                 lease_transitions: Some(transitions),
-                ..before
+                ..previous
             }),
         }
     }
 
     async fn release(&self) -> kube::Result<()> {
-        let mut lease = self.api.get(&self.candidate.lease).await?;
+        let mut lease = self.api.get(&self.config.lease_name).await?;
         lease.metadata.managed_fields = None;
         if let Some(spec) = &mut lease.spec
-            && spec.holder_identity.as_ref() == Some(&self.candidate.identity)
+            && spec.holder_identity.as_ref() == Some(&self.config.identity)
         {
             spec.holder_identity = None;
             spec.lease_duration_seconds = Some(1);
             let params = PostParams::default();
             self.api
-                .replace(&self.candidate.lease, &params, &lease)
+                .replace(&self.config.lease_name, &params, &lease)
                 .await?;
         }
         Ok(())
     }
 
-    /// For people who look at the lease.
+    /// The wall-clock time, for display only.
     fn now(&self) -> MicroTime {
         let millis = self.leadership.clock.wall().as_millis();
         MicroTime(jiff::Timestamp::from_millisecond(millis).unwrap_or_default())
     }
 }
 
-/// Whether a write was accepted; not so if another one was faster.
-fn accepted(answer: kube::Result<Lease>) -> kube::Result<bool> {
-    match answer {
+/// Returns whether a write succeeded; a concurrent write is no error.
+fn is_accepted(response: kube::Result<Lease>) -> kube::Result<bool> {
+    match response {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
         Err(error) => Err(error),

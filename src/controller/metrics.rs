@@ -1,4 +1,4 @@
-//! What the controller counts and measures.
+//! Metrics of the controller.
 
 use prometheus::{
     GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -9,8 +9,8 @@ use prometheus::{
 
 use crate::metrics::series::SeriesSet;
 
-/// The controller's metrics. Clones share them. All but the counters are the leader's to
-/// show: another controller shows none, so that sums over replicas are right.
+/// The controller's metrics; clones share them. Only the leader exports series of policies and
+/// lag, so that sums over replicas are correct.
 #[derive(Clone, Debug)]
 pub struct ControllerMetrics {
     leads: IntGauge,
@@ -27,43 +27,40 @@ struct PolicyMetrics {
     sessions: IntGaugeVec,
     trackers: IntGaugeVec,
     ready: IntGaugeVec,
-    shown: SeriesSet,
+    series: SeriesSet,
 }
 
 #[derive(Clone, Debug)]
 struct LagMetrics {
     records: IntGaugeVec,
     seconds: GaugeVec,
-    shown: SeriesSet,
+    series: SeriesSet,
 }
 
-/// What is shown of a policy.
+/// Values of a policy's gauges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyGauges<'a> {
     /// `namespace/name`.
     pub name: &'a str,
-    /// The generation that the API server has.
+    /// The generation in the API server.
     pub generation: i64,
-    /// Live sessions under it.
+    /// Live sessions under the policy.
     pub sessions: usize,
-    /// Live trackers that run that generation.
+    /// Live trackers that run this generation.
     pub trackers: usize,
-    /// Whether it is valid and published.
+    /// Whether the policy is valid and published.
     pub ready: bool,
 }
 
-/// How far a group is behind on a partition.
+/// The lag of a consumer group on a partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartitionLag<'a> {
-    /// The group.
     pub group: &'a str,
-    /// The topic.
     pub topic: &'a str,
-    /// The partition.
     pub partition: i32,
-    /// Records between what it has committed and the last stable offset.
+    /// Committed records from the group's committed offset to the last stable offset.
     pub records: i64,
-    /// The age of the oldest of them, in seconds; none where it is not known.
+    /// The age of the oldest of them; `None` if unknown.
     pub seconds: Option<f64>,
 }
 
@@ -71,17 +68,17 @@ impl ControllerMetrics {
     /// Registers the metrics.
     ///
     /// # Errors
-    /// If the registry has metrics by these names already.
+    /// If the registry already has a metric of one of these names.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             leads: gauge!(
                 "sundown_controller_leader",
-                "1 while this controller leads: it alone writes.",
+                "1 while this controller is the leader, which alone writes; 0 otherwise.",
                 registry
             )?,
             reconciles: counters!(
                 "sundown_controller_reconciles_total",
-                "Times that all policies were gone through, by how it went.",
+                "Reconciliation passes, by result.",
                 &["result"],
                 registry
             )?,
@@ -93,7 +90,7 @@ impl ControllerMetrics {
             )?,
             statuses: counters!(
                 "sundown_controller_status_updates_total",
-                "Writes of a policy's status, by how they went.",
+                "Policy status updates, by result.",
                 &["result"],
                 registry
             )?,
@@ -112,38 +109,38 @@ impl ControllerMetrics {
         Ok(metrics)
     }
 
-    /// Whether this controller leads.
-    pub fn leads(&self, leads: bool) {
+    /// Sets whether this controller is the leader.
+    pub fn set_leader(&self, leads: bool) {
         self.leads.set(i64::from(leads));
         if !leads {
-            self.policies(&[]);
-            self.lag(&[]);
+            self.set_policies(&[]);
+            self.set_lag(&[]);
         }
     }
 
-    /// All policies have been gone through.
+    /// Counts a reconciliation pass.
     pub fn reconciled(&self, ok: bool) {
         self.reconciles.with_label_values(&[result(ok)]).inc();
     }
 
-    /// A record has been written.
-    pub fn record(&self, tombstone: bool) {
+    /// Counts a written record.
+    pub fn record_written(&self, tombstone: bool) {
         let kind = if tombstone { "tombstone" } else { "policy" };
         self.records.with_label_values(&[kind]).inc();
     }
 
-    /// A status has been written, or could not be.
-    pub fn status(&self, ok: bool) {
+    /// Counts a status update.
+    pub fn status_written(&self, ok: bool) {
         self.statuses.with_label_values(&[result(ok)]).inc();
     }
 
-    /// The policies that there are; all others are not shown any more.
-    pub fn policies(&self, policies: &[PolicyGauges<'_>]) {
+    /// Sets the gauges of these policies and removes those of all others.
+    pub fn set_policies(&self, policies: &[PolicyGauges<'_>]) {
         self.policies.show(policies);
     }
 
-    /// How far the groups are behind; what is not told is not shown any more.
-    pub fn lag(&self, partitions: &[PartitionLag<'_>]) {
+    /// Sets the gauges of these partitions and removes those of all others.
+    pub fn set_lag(&self, partitions: &[PartitionLag<'_>]) {
         self.lags.show(partitions);
     }
 }
@@ -153,29 +150,29 @@ impl PolicyMetrics {
         Ok(Self {
             generations: gauges!(
                 "sundown_policy_generation",
-                "The generation of the policy that the API server has.",
+                "Generation of the policy in the API server.",
                 &["policy"],
                 registry
             )?,
             sessions: gauges!(
                 "sundown_policy_sessions",
-                "Live sessions under the policy, as the trackers report.",
+                "Live sessions under the policy, as reported by the trackers.",
                 &["policy"],
                 registry
             )?,
             trackers: gauges!(
                 "sundown_policy_trackers",
-                "Live trackers that run the policy's present generation.",
+                "Live trackers that run the current generation of the policy.",
                 &["policy"],
                 registry
             )?,
             ready: gauges!(
                 "sundown_policy_ready",
-                "1 if the policy is valid and published, 0 if not.",
+                "1 if the policy is valid and published, 0 otherwise.",
                 &["policy"],
                 registry
             )?,
-            shown: SeriesSet::default(),
+            series: SeriesSet::default(),
         })
     }
 
@@ -197,14 +194,14 @@ impl PolicyMetrics {
                 .set(i64::from(policy.ready));
         }
         let now = policies.iter().map(|policy| vec![policy.name.to_owned()]);
-        self.shown.replace(now.collect(), |labels| {
+        self.series.replace(now.collect(), |labels| {
             for gauges in [
                 &self.generations,
                 &self.sessions,
                 &self.trackers,
                 &self.ready,
             ] {
-                // It was set before, and nobody else removes it.
+                // The series was set before, and only this removes series.
                 let _removed = gauges.remove_label_values(labels);
             }
         });
@@ -217,17 +214,17 @@ impl LagMetrics {
         Ok(Self {
             records: gauges!(
                 "kafka_consumergroup_lag",
-                "Records that the group has yet to read: from its committed offset to the last stable one, 0 where only transaction markers are left.",
+                "Records from the committed offset of the group to the last stable offset; 0 if only transaction markers remain.",
                 &labels,
                 registry
             )?,
             seconds: float_gauges!(
                 "kafka_consumergroup_lag_seconds",
-                "The age of the oldest record that the group has yet to read, 0 where there is none.",
+                "Age of the oldest record that the group has not read, in seconds; 0 if there is none.",
                 &labels,
                 registry
             )?,
-            shown: SeriesSet::default(),
+            series: SeriesSet::default(),
         })
     }
 
@@ -243,10 +240,10 @@ impl LagMetrics {
                 self.seconds.with_label_values(&labels).set(seconds);
             }
         }
-        self.shown
+        self.series
             .replace(partitions.iter().map(labels).collect(), |labels| {
                 let _removed = self.records.remove_label_values(labels);
-                // Of some partitions only the number of records was ever known.
+                // Partitions of unknown age have no such series.
                 let _removed = self.seconds.remove_label_values(labels);
             });
     }

@@ -2,11 +2,11 @@
 
 use crate::policy::document::{Match, SessionPolicySpec};
 
-/// How many pairs of characters of globs one look at all policies may compare. With a
-/// thousand policies that all have the longest globs, more would take minutes.
-const BUDGET: usize = 20_000_000;
+/// Bounds the pairs of characters that one reconciliation compares. Without a bound, a thousand
+/// policies with the longest globs take minutes.
+const MAX_COMPARISONS: usize = 20_000_000;
 
-/// Compares matchers, up to a bound.
+/// Compares matchers until a budget is spent.
 #[derive(Debug)]
 pub struct Comparison {
     budget: usize,
@@ -14,12 +14,14 @@ pub struct Comparison {
 
 impl Default for Comparison {
     fn default() -> Self {
-        Self { budget: BUDGET }
+        Self {
+            budget: MAX_COMPARISONS,
+        }
     }
 }
 
 impl Comparison {
-    /// Whether some session falls under both policies; nothing when the bound is reached.
+    /// Returns whether a session can match both policies; `None` once the budget is spent.
     pub fn overlap(&mut self, a: &SessionPolicySpec, b: &SessionPolicySpec) -> Option<bool> {
         let (Some(a), Some(b)) = (&a.matches, &b.matches) else {
             return Some(true);
@@ -34,7 +36,7 @@ impl Comparison {
             for right in &b.user_ids {
                 let cost = (left.len() + 1) * (right.len() + 1);
                 self.budget = self.budget.checked_sub(cost)?;
-                if globs_meet(left, right) {
+                if globs_overlap(left, right) {
                     return Some(true);
                 }
             }
@@ -43,38 +45,40 @@ impl Comparison {
     }
 }
 
-/// No session has two values of one attribute.
+/// Returns whether a session can have the attributes of both matchers.
 fn attributes_agree(a: &Match, b: &Match) -> bool {
     a.attributes
         .iter()
         .all(|(name, value)| b.attributes.get(name).is_none_or(|other| other == value))
 }
 
-/// Whether some text matches both globs. Row by row through the pairs of positions in them
-/// from which the rest of both can match one text, from the ends.
-fn globs_meet(a: &str, b: &str) -> bool {
+/// Returns whether a string exists that matches both globs.
+///
+/// Dynamic programming from the ends: a cell is `true` if the suffixes of both globs from its
+/// positions match a common string.
+fn globs_overlap(a: &str, b: &str) -> bool {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    let mut below = vec![false; b.len() + 1];
+    let mut next_row = vec![false; b.len() + 1];
     for i in (0..=a.len()).rev() {
         let mut row = vec![false; b.len() + 1];
         for j in (0..=b.len()).rev() {
             let (left, right) = (a.get(i), b.get(j));
-            let next_in_a = || i < a.len() && below[j];
+            let next_in_a = || i < a.len() && next_row[j];
             let next_in_b = |row: &[bool]| j < b.len() && row[j + 1];
             row[j] = match (left, right) {
                 (None, None) => true,
-                // A star matches nothing, or one character of what the other matches.
+                // A star matches nothing, or one character that the other glob matches.
                 (Some('*'), _) | (_, Some('*')) => next_in_a() || next_in_b(&row),
                 (Some(left), Some(right)) => {
-                    (left == right || *left == '?' || *right == '?') && below[j + 1]
+                    (left == right || *left == '?' || *right == '?') && next_row[j + 1]
                 }
                 (None, Some(_)) | (Some(_), None) => false,
             };
         }
-        below = row;
+        next_row = row;
     }
-    below[0]
+    next_row[0]
 }
 
 #[cfg(test)]
@@ -97,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_that_contradict_keep_policies_apart() {
+    fn contradicting_attributes_do_not_overlap() {
         let acme = spec(&[("tenant", "acme")], &[]);
         let mobile = spec(&[("client", "mobile")], &[]);
         let umbrella = spec(&[("tenant", "umbrella"), ("client", "mobile")], &[]);
@@ -109,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn globs_meet_where_one_text_matches_both() {
-        for (a, b, meet) in [
+    fn globs_overlap_if_one_text_matches_both() {
+        for (a, b, expected) in [
             ("svc-*", "*-backup", true),
             ("svc-*", "user-*", false),
             ("a?c", "ab*", true),
@@ -122,13 +126,13 @@ mod tests {
         ] {
             let left = spec(&[], &[a]);
             let right = spec(&[], &[b]);
-            assert_eq!(overlap(&left, &right), Some(meet), "{a} {b}");
-            assert_eq!(overlap(&right, &left), Some(meet), "{b} {a}");
+            assert_eq!(overlap(&left, &right), Some(expected), "{a} {b}");
+            assert_eq!(overlap(&right, &left), Some(expected), "{b} {a}");
         }
     }
 
     #[test]
-    fn past_the_bound_nothing_is_said() {
+    fn past_the_budget_the_overlap_is_undetermined() {
         let long = "a".repeat(500);
         let policy = spec(&[], &[&long]);
         let mut comparison = Comparison { budget: 1_000 };
@@ -137,9 +141,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_that_matches_both_is_proof(a in "[ab?*]{0,5}", b in "[ab?*]{0,5}", text in "[ab]{0,5}") {
+        fn a_text_that_matches_both_proves_an_overlap(a in "[ab?*]{0,5}", b in "[ab?*]{0,5}", text in "[ab]{0,5}") {
             if Glob::new(&a).matches(&text) && Glob::new(&b).matches(&text) {
-                prop_assert!(globs_meet(&a, &b));
+                prop_assert!(globs_overlap(&a, &b));
             }
         }
     }

@@ -1,10 +1,9 @@
-//! Makes the policy topic and the policies' statuses agree with the API server, in stages:
-//! fetch, [`validate`](super::validate), [`build`](super::build), [`apply`](super::apply).
+//! Reconciles the policy topic and the statuses of policies with the API server, in stages:
+//! fetch, [`validate`](super::validate), [`diff`](super::diff), [`apply`](super::apply).
 //!
-//! All policies are gone through together, whenever anything has changed: what is in the
-//! API server, what is in the topic, what trackers report. Nothing is remembered that
-//! could be wrong; what differs is written, so that a pass over an unchanged world writes
-//! nothing.
+//! Each reconciliation covers all policies. It runs when policies in the API server, records in
+//! the topic or reports of trackers change, and compares the desired state with the observed
+//! one: if nothing differs, nothing is written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,125 +14,120 @@ use kube::api::DynamicObject;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Applier, ApplyError, Backoff, status_of};
-use super::build;
-use super::conditions::{self, PolicyState, SESSIONS_INTERVAL, differ_in_more_than_sessions};
-use super::records::EndOffsetProbe;
+use super::apply::{Applier, ApplyError, WriteBackoff, status_of};
+use super::conditions::{self, PolicyStatusInput, SESSIONS_INTERVAL, differ_in_more_than_sessions};
+use super::diff::diff;
+use super::metrics::PolicyGauges;
+use super::published::EndOffsetProbe;
 use super::rollout::{Rollout, TrackerRegistry};
 use super::validate::{Ambiguity, Validation, ambiguities, validate};
-use super::watch::{Policies, Scope, WatchEvent};
+use super::watch::{PolicyCache, Scope, WatchEvent};
 use crate::clock::Clock;
-use crate::controller::metrics::PolicyGauges;
 use crate::health::{Health, Heartbeat};
-use crate::policy::document::{SessionPolicy, SessionPolicyStatus};
+use crate::policy::document::SessionPolicyStatus;
 use crate::wire::time;
 
-/// How often to look without being told: reports and pauses run out silently.
-const TICK: Duration = Duration::from_secs(1);
-/// What changes within this time is gone through together.
+/// Interval of reconciliations without an event: reports and backoffs expire silently.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Events within this time are reconciled together.
 const DEBOUNCE: Duration = Duration::from_millis(20);
-/// How long to wait for process reports before saying that there are none to be had.
-const REPORTS_WITHIN: Duration = Duration::from_secs(15);
-/// What pauses when the topic cannot be written to.
-const TOPIC: &str = "the topic";
+/// How long process reports may be missing before statuses report it.
+const REPORTS_TIMEOUT: Duration = Duration::from_secs(15);
+/// The backoff key of writes to the policy topic. Names of policies have no space.
+const TOPIC_KEY: &str = "the topic";
 
-/// What the reconciler goes by.
-pub struct Inputs {
-    /// Which namespaces are its.
+/// The event sources of the reconciler.
+pub struct ReconcilerInputs {
     pub scope: Scope,
-    /// What the API server tells.
-    pub told: BoxStream<'static, WatchEvent>,
-    /// What the brokers say of the policy topic.
+    pub events: BoxStream<'static, WatchEvent>,
     pub probe: watch::Receiver<EndOffsetProbe>,
-    /// What the trackers report.
     pub trackers: watch::Receiver<TrackerRegistry>,
-    /// Whether this process leads.
+    /// Whether this process is the leader.
     pub leads: watch::Receiver<bool>,
-    /// Under which name this process reports.
+    /// The identity in this process's reports.
     pub own_id: String,
 }
 
-/// The reconciler.
+/// Reconciles the policy topic and the statuses with the API server.
 pub struct Reconciler {
-    inputs: Inputs,
+    inputs: ReconcilerInputs,
     applier: Applier,
-    policies: Policies,
-    backoff: Backoff,
+    policies: PolicyCache,
+    backoff: WriteBackoff,
     /// When each status was last written, on the clock.
     written: BTreeMap<String, Duration>,
-    /// When process reports were last to be had.
-    reports_known: Duration,
-    /// When this process began to lead.
+    /// When process reports were last current, on the clock.
+    reports_current_at: Duration,
+    /// When this process became the leader, on the clock.
     leads_since: Option<Duration>,
     clock: Clock,
     health: Health,
 }
 
 impl Reconciler {
-    /// A reconciler that knows nothing yet.
     #[must_use]
-    pub fn new(inputs: Inputs, applier: Applier, clock: Clock, health: Health) -> Self {
-        let policies = Policies::new(&inputs.scope);
+    pub fn new(inputs: ReconcilerInputs, applier: Applier, clock: Clock, health: Health) -> Self {
+        let policies = PolicyCache::new(&inputs.scope);
         Self {
             inputs,
             applier,
             policies,
-            backoff: Backoff::default(),
+            backoff: WriteBackoff::default(),
             written: BTreeMap::new(),
-            reports_known: Duration::ZERO,
+            reports_current_at: Duration::ZERO,
             leads_since: None,
             clock,
             health,
         }
     }
 
-    /// Reconciles until `stop`. What is being written then is written to its end.
-    pub async fn run(mut self, stop: CancellationToken, pulse: Heartbeat) {
-        let mut records = self.applier.records.clone();
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Reconciles until `stop`. Writes in progress are completed.
+    pub async fn run(mut self, stop: CancellationToken, heartbeat: Heartbeat) {
+        let mut published = self.applier.published.clone();
+        let mut resync = tokio::time::interval(RESYNC_INTERVAL);
+        resync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
-            pulse.beat();
+            heartbeat.beat();
             tokio::select! {
-                Some(told) = self.inputs.told.next() => self.policies.apply(&self.inputs.scope, told),
-                Ok(()) = records.changed() => {}
+                Some(event) = self.inputs.events.next() => self.policies.apply(&self.inputs.scope, event),
+                Ok(()) = published.changed() => {}
                 Ok(()) = self.inputs.trackers.changed() => {}
                 Ok(()) = self.inputs.leads.changed() => {}
-                _ = tick.tick() => {}
+                _ = resync.tick() => {}
                 () = stop.cancelled() => break,
             }
-            self.take_in_the_rest().await;
-            self.tell_health();
+            self.apply_pending_events().await;
+            self.update_health();
             if self.update_leadership() && self.policies.synced() {
-                let outcome = self.pass().await;
-                self.applier.metrics.reconciled(outcome.is_ok());
-                if let Err(error) = outcome {
-                    tracing::warn!(%error, "not all could be written; trying again");
+                let result = self.reconcile().await;
+                self.applier.metrics.reconciled(result.is_ok());
+                if let Err(error) = result {
+                    tracing::warn!(%error, "reconciliation incomplete; retrying");
                 }
             }
         }
     }
 
-    /// Many policies applied at once come as many events.
-    async fn take_in_the_rest(&mut self) {
-        let more = async {
-            while let Some(told) = self.inputs.told.next().await {
-                self.policies.apply(&self.inputs.scope, told);
+    /// Applies further events until the debounce time is over.
+    async fn apply_pending_events(&mut self) {
+        let apply = async {
+            while let Some(event) = self.inputs.events.next().await {
+                self.policies.apply(&self.inputs.scope, event);
             }
         };
-        let _time_is_up = tokio::time::timeout(DEBOUNCE, more).await;
+        let _elapsed = tokio::time::timeout(DEBOUNCE, apply).await;
     }
 
     fn update_leadership(&mut self) -> bool {
         let leads = *self.inputs.leads.borrow_and_update();
-        self.applier.metrics.leads(leads);
+        self.applier.metrics.set_leader(leads);
         self.leads_since = leads.then(|| self.leads_since.unwrap_or_else(|| self.clock.elapsed()));
         leads
     }
 
-    fn tell_health(&self) {
-        match (self.policies.trouble(), self.policies.synced()) {
-            (Some(trouble), _) => self.health.set_not_ready("kubernetes", trouble),
+    fn update_health(&self) {
+        match (self.policies.error(), self.policies.synced()) {
+            (Some(error), _) => self.health.set_not_ready("kubernetes", error),
             (None, false) => self
                 .health
                 .set_not_ready("kubernetes", "listing the policies"),
@@ -141,122 +135,127 @@ impl Reconciler {
         }
         match &self.inputs.probe.borrow().end {
             Ok(_) => self.health.set_ready("kafka"),
-            Err(trouble) => self.health.set_not_ready("kafka", trouble.clone()),
+            Err(error) => self.health.set_not_ready("kafka", error.clone()),
         }
     }
 
-    /// Goes through all policies once.
-    async fn pass(&mut self) -> Result<(), ApplyError> {
+    async fn reconcile(&mut self) -> Result<(), ApplyError> {
         let since = self.leads_since.unwrap_or_default();
         let probe = self.inputs.probe.borrow().clone();
-        let mut kafka = probe.end.as_ref().err().cloned();
-        let current = self.applier.records.borrow().current(&probe, since);
-        if !current && kafka.is_none() {
-            // In a moment: what the topic holds is being read.
+        let mut kafka_error = probe.end.as_ref().err().cloned();
+        let current = self.applier.published.borrow().is_current(&probe, since);
+        if !current && kafka_error.is_none() {
+            // The topic is still being read.
             return Ok(());
         }
-        let judged = self.validate();
-        let mut outcome = Ok(());
+        let validation = self.validate();
+        let mut result = Ok(());
         if current {
-            outcome = self.publish(&judged).await;
-            if let Err(ApplyError::Topic(trouble)) = &outcome {
-                kafka = Some(trouble.clone());
+            result = self.publish(&validation).await;
+            if let Err(ApplyError::Topic(error)) = &result {
+                kafka_error = Some(error.clone());
             }
         }
-        if matches!(outcome, Err(ApplyError::NotLeading)) {
-            return outcome;
+        if matches!(result, Err(ApplyError::NotLeading)) {
+            return result;
         }
         let now = self.clock.elapsed();
         if self
             .inputs
             .trackers
             .borrow()
-            .knows(&self.inputs.own_id, now)
+            .is_current(&self.inputs.own_id, now)
         {
-            self.reports_known = now;
-        } else if kafka.is_none() {
-            if now.saturating_sub(self.reports_known.max(since)) < REPORTS_WITHIN {
-                return outcome;
+            self.reports_current_at = now;
+        } else if kafka_error.is_none() {
+            if now.saturating_sub(self.reports_current_at.max(since)) < REPORTS_TIMEOUT {
+                return result;
             }
-            kafka = Some("no process reports can be read; check that the topic of process reports exists (sundown topics create)".to_owned());
+            kafka_error = Some("process reports cannot be read; check that their topic exists (sundown topics create)".to_owned());
         }
-        outcome.and(self.tell(&judged, kafka.as_deref()).await)
+        let updated = self
+            .update_statuses(&validation, kafka_error.as_deref())
+            .await;
+        result.and(updated)
     }
 
     fn validate(&self) -> Validation {
-        let records = self.applier.records.borrow();
-        let foreign = records.by_name.keys();
+        let published = self.applier.published.borrow();
+        let foreign = published.values.keys();
         let foreign = foreign.filter(|name| !self.inputs.scope.owns(name)).count();
-        validate(self.policies.objects(), &records.by_name, foreign)
+        validate(self.policies.objects(), &published.values, foreign)
     }
 
-    /// Makes the topic agree.
-    async fn publish(&mut self, judged: &Validation) -> Result<(), ApplyError> {
+    /// Reconciles the policy topic.
+    async fn publish(&mut self, validation: &Validation) -> Result<(), ApplyError> {
         let writes = {
-            let records = self.applier.records.borrow();
+            let published = self.applier.published.borrow();
             let objects = self.policies.objects();
-            build::writes(&self.inputs.scope, objects, judged, &records.by_name)
+            diff(&self.inputs.scope, objects, validation, &published.values)
         };
         let now = self.clock.elapsed();
         if writes.is_empty() {
-            self.backoff.forget(TOPIC);
+            self.backoff.reset(TOPIC_KEY);
             return Ok(());
         }
-        if !self.backoff.permits(TOPIC, now) {
-            let trouble = "the last write failed; the next one waits";
-            return Err(ApplyError::Topic(trouble.to_owned()));
+        if !self.backoff.permits(TOPIC_KEY, now) {
+            let problem = "the last write failed; the next attempt is backing off";
+            return Err(ApplyError::Topic(problem.to_owned()));
         }
-        let outcome = self.applier.write_records(&writes).await;
-        match outcome {
-            Ok(()) => self.backoff.forget(TOPIC),
+        let result = self.applier.write_records(&writes).await;
+        match result {
+            Ok(()) => self.backoff.reset(TOPIC_KEY),
             Err(_) => {
-                let _first = self.backoff.failed(TOPIC, self.clock.elapsed());
+                let now = self.clock.elapsed();
+                let _first = self.backoff.record_failure(TOPIC_KEY, now);
             }
         }
-        outcome
+        result
     }
 
-    /// Makes the statuses agree.
-    async fn tell(&mut self, judged: &Validation, kafka: Option<&str>) -> Result<(), ApplyError> {
+    /// Reconciles the statuses.
+    async fn update_statuses(
+        &mut self,
+        validation: &Validation,
+        kafka_error: Option<&str>,
+    ) -> Result<(), ApplyError> {
         let now = self.clock.elapsed();
-        let today = time::format(self.clock.wall());
-        let statuses = self.statuses(judged, kafka, &today);
-        self.show(&statuses);
-        let names: Vec<_> = statuses.iter().map(|told| told.name.clone()).collect();
+        let wall = time::format(self.clock.wall());
+        let updates = self.status_updates(validation, kafka_error, &wall);
+        self.set_gauges(&updates);
+        let names: Vec<_> = updates.iter().map(|update| update.name.clone()).collect();
         self.backoff
-            .retain(|what| what == TOPIC || names.iter().any(|name| name == what));
+            .retain(|key| key == TOPIC_KEY || names.iter().any(|name| name == key));
         self.written.retain(|name, _| names.contains(name));
-        let mut outcome = Ok(());
-        for told in statuses {
-            let before = status_of(&told.object);
-            let due = differ_in_more_than_sessions(&before, &told.status)
-                || before != told.status && self.sessions_due(&told.name, now);
-            if !due || !self.backoff.permits(&told.name, now) {
+        let mut result = Ok(());
+        for update in updates {
+            let previous = status_of(&update.object);
+            let due = differ_in_more_than_sessions(&previous, &update.status)
+                || previous != update.status && self.sessions_due(&update.name, now);
+            if !due || !self.backoff.permits(&update.name, now) {
                 continue;
             }
-            match self.applier.write_status(&told.object, &told.status).await {
-                Ok(object) => {
-                    self.applier
-                        .tell_problems(&told.object, &before, &told.status)
-                        .await;
-                    self.policies.put(object);
-                    self.backoff.forget(&told.name);
-                    self.written.insert(told.name, self.clock.elapsed());
+            let (object, status) = (&update.object, &update.status);
+            match self.applier.write_status(object, status).await {
+                Ok(updated) => {
+                    self.applier.publish_events(object, &previous, status).await;
+                    self.policies.put(updated);
+                    self.backoff.reset(&update.name);
+                    self.written.insert(update.name, self.clock.elapsed());
                 }
                 Err(ApplyError::NotLeading) => return Err(ApplyError::NotLeading),
                 Err(error) => {
-                    // An object that does not fit the definition, as it may have been
-                    // before a change of it, takes no status. An event it does.
-                    if self.backoff.failed(&told.name, self.clock.elapsed()) {
-                        self.applier
-                            .tell_problems(&told.object, &before, &told.status)
-                            .await;
+                    // The API server rejects the status of an object that violates the
+                    // definition, as after a change of it, but accepts an event.
+                    let now = self.clock.elapsed();
+                    if self.backoff.record_failure(&update.name, now) {
+                        self.applier.publish_events(object, &previous, status).await;
                     }
-                    outcome = Err(error);
+                    result = Err(error);
                 }
             }
         }
-        outcome
+        result
     }
 
     fn sessions_due(&self, name: &str, now: Duration) -> bool {
@@ -264,63 +263,65 @@ impl Reconciler {
         last.is_none_or(|last| now.saturating_sub(*last) >= SESSIONS_INTERVAL)
     }
 
-    fn statuses(&self, judged: &Validation, kafka: Option<&str>, today: &str) -> Vec<StatusUpdate> {
-        let records = self.applier.records.borrow();
+    fn status_updates(
+        &self,
+        validation: &Validation,
+        kafka_error: Option<&str>,
+        wall: &str,
+    ) -> Vec<StatusUpdate> {
+        let published = self.applier.published.borrow();
         let trackers = self.inputs.trackers.borrow();
         let now = self.clock.elapsed();
         let scope = &self.inputs.scope;
-        let ambiguities = ambiguities(&judged.valid, &records.by_name, |name| scope.owns(name));
+        let foreign = published.store.documents();
+        let foreign = foreign.filter(|(name, _)| !scope.owns(name));
+        let foreign = foreign.map(|(name, document)| (name, &document.spec));
+        let ambiguities = ambiguities(&validation.valid, foreign);
         let objects = self.policies.objects().iter();
         objects
             .map(|(name, object)| {
                 let generation = object.metadata.generation.unwrap_or(1);
-                let spread = trackers.spread(name, u64::try_from(generation).unwrap_or(1), now);
-                let record = records.by_name.get(name);
-                let wanted = judged.valid.get(name).map(crate::policy::record::encode);
-                let findings = PolicyState {
+                let rollout = trackers.rollout(name, u64::try_from(generation).unwrap_or(1), now);
+                let valid = validation.valid.get(name);
+                let input = PolicyStatusInput {
                     generation,
-                    refusal: judged.refused.get(name),
-                    published: record.and_then(|record| generation_of(record)),
-                    up_to_date: wanted
-                        .zip(record)
-                        .is_some_and(|(wanted, record)| wanted.as_bytes() == record),
-                    kafka,
-                    spread: &spread,
+                    rejection: validation.rejected.get(name),
+                    active_generation: published.active_generation(name),
+                    published: valid
+                        .is_some_and(|policy| policy.is_published(published.values.get(name))),
+                    kafka_error,
+                    rollout: &rollout,
                     ambiguity: ambiguities.get(name).unwrap_or(&Ambiguity::None),
                 };
                 StatusUpdate {
                     name: name.clone(),
                     object: object.clone(),
-                    ready: findings.refusal.is_none() && findings.up_to_date,
-                    status: conditions::status(&findings, &status_of(object), today),
-                    spread,
+                    ready: input.rejection.is_none() && input.published,
+                    status: conditions::status(&input, &status_of(object), wall),
+                    rollout,
                 }
             })
             .collect()
     }
 
-    fn show(&self, statuses: &[StatusUpdate]) {
-        let gauges = statuses.iter().map(|told| PolicyGauges {
-            name: &told.name,
-            generation: told.object.metadata.generation.unwrap_or(1),
-            sessions: told.spread.sessions,
-            trackers: told.spread.applied,
-            ready: told.ready,
+    fn set_gauges(&self, updates: &[StatusUpdate]) {
+        let gauges = updates.iter().map(|update| PolicyGauges {
+            name: &update.name,
+            generation: update.object.metadata.generation.unwrap_or(1),
+            sessions: update.rollout.sessions,
+            trackers: update.rollout.applied,
+            ready: update.ready,
         });
-        self.applier.metrics.policies(&gauges.collect::<Vec<_>>());
+        let gauges: Vec<_> = gauges.collect();
+        self.applier.metrics.set_policies(&gauges);
     }
 }
 
-/// What is to be said of a policy.
+/// The desired status of a policy.
 struct StatusUpdate {
     name: String,
     object: DynamicObject,
     ready: bool,
     status: SessionPolicyStatus,
-    spread: Rollout,
-}
-
-fn generation_of(record: &[u8]) -> Option<u64> {
-    let document: SessionPolicy = serde_json::from_slice(record).ok()?;
-    document.metadata.generation
+    rollout: Rollout,
 }

@@ -1,4 +1,4 @@
-//! The trackers that run, and what they go by, as their process reports tell.
+//! The live trackers and the generations that they run, by their process reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,87 +11,88 @@ use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::processes::{ProcessReport, ProcessState, is_live};
 use crate::session::Timestamp;
 
-/// The most records taken in at once.
-const BATCH: usize = 1_000;
-/// Reports of processes that are gone are forgotten after this long.
-const FORGET: Duration = Duration::from_secs(3_600);
+/// The most records applied in one batch.
+const MAX_BATCH: usize = 1_000;
+/// The age at which reports are removed.
+const REPORT_RETENTION: Duration = Duration::from_secs(3_600);
 
-/// The processes that have reported.
+/// The processes that have reported lately.
 #[derive(Debug, Default)]
 pub struct TrackerRegistry {
-    reports: BTreeMap<String, Seen>,
-    /// The latest time that a broker has put on a report, and when that arrived on the
-    /// clock: what the brokers' clock shows can be told from it.
+    reports: BTreeMap<String, ReceivedReport>,
+    /// The latest broker timestamp of a report, and when the report arrived on the clock: the
+    /// reference for the brokers' current time.
     latest: Option<(Timestamp, Duration)>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct ReceivedReport {
     report: ProcessReport,
     at: Timestamp,
 }
 
-/// How far a policy has come among the trackers.
+/// How far a generation of a policy has been rolled out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
     /// Live trackers.
     pub trackers: usize,
-    /// Those of them that run the generation asked about.
+    /// Live trackers that run the generation.
     pub applied: usize,
-    /// Live sessions under the policy, whichever generation.
+    /// Live sessions under the policy, of any generation.
     pub sessions: usize,
-    /// One of those that do not run it yet.
+    /// A live tracker that does not run the generation yet.
     pub waiting_for: Option<String>,
 }
 
 impl TrackerRegistry {
-    /// Whether `own_id` has reported lately, by `now` on the clock: only then is it known
-    /// what the brokers' clock shows, and that others' reports would have come too.
+    /// Returns whether the process `own_id` has reported lately, at `now` on the clock. Only
+    /// then is the brokers' time known, and reports of other processes would have arrived.
     #[must_use]
-    pub fn knows(&self, own_id: &str, now: Duration) -> bool {
+    pub fn is_current(&self, own_id: &str, now: Duration) -> bool {
         let brokers_now = self.brokers_now(now);
         let own = self.reports.get(own_id);
-        own.is_some_and(|seen| is_live(seen.at, brokers_now))
+        own.is_some_and(|own| is_live(own.at, brokers_now))
     }
 
-    /// How far generation `generation` of the policy `name` has come, at `now` on the clock.
+    /// Returns how far a generation of the policy `name` has been rolled out, at `now` on the
+    /// clock.
     #[must_use]
-    pub fn spread(&self, name: &str, generation: u64, now: Duration) -> Rollout {
-        let mut spread = Rollout::default();
+    pub fn rollout(&self, name: &str, generation: u64, now: Duration) -> Rollout {
+        let mut rollout = Rollout::default();
         for tracker in self.live_trackers(now) {
-            spread.trackers += 1;
+            rollout.trackers += 1;
             let policy = tracker.policies.iter().find(|policy| policy.name == name);
-            spread.sessions += policy
+            rollout.sessions += policy
                 .and_then(|policy| policy.sessions)
                 .unwrap_or_default();
             if policy.is_some_and(|policy| policy.generation == generation) {
-                spread.applied += 1;
-            } else if spread.waiting_for.is_none() {
-                spread.waiting_for = Some(tracker.id.clone());
+                rollout.applied += 1;
+            } else if rollout.waiting_for.is_none() {
+                rollout.waiting_for = Some(tracker.id.clone());
             }
         }
-        spread
+        rollout
     }
 
     fn live_trackers(&self, now: Duration) -> impl Iterator<Item = &ProcessReport> {
         let brokers_now = self.brokers_now(now);
-        let trackers = self.reports.values().filter(move |seen| {
-            seen.report.role == "tracker"
-                && seen.report.state == ProcessState::Running
-                && is_live(seen.at, brokers_now)
+        let trackers = self.reports.values().filter(move |received| {
+            received.report.role == "tracker"
+                && received.report.state == ProcessState::Running
+                && is_live(received.at, brokers_now)
         });
-        trackers.map(|seen| &seen.report)
+        trackers.map(|received| &received.report)
     }
 
-    /// What the brokers' clock shows at `now` on this machine's.
+    /// The brokers' time at `now` on the clock.
     fn brokers_now(&self, now: Duration) -> Timestamp {
         self.latest.map_or(Timestamp::MIN, |(at, arrived)| {
-            let passed = now.saturating_sub(arrived).as_millis();
-            Timestamp::from_millis(at.as_millis() + i64::try_from(passed).unwrap_or_default())
+            let elapsed = now.saturating_sub(arrived).as_millis();
+            Timestamp::from_millis(at.as_millis() + i64::try_from(elapsed).unwrap_or_default())
         })
     }
 
-    fn read(&mut self, record: &TopicRecord, now: Duration) {
+    fn apply(&mut self, record: &TopicRecord, now: Duration) {
         let at = record.timestamp;
         if self.latest.is_none_or(|(latest, _)| latest <= at) {
             self.latest = Some((at, now));
@@ -101,42 +102,43 @@ impl TrackerRegistry {
         let report = record.value.as_deref().map(serde_json::from_slice);
         match report {
             Some(Ok(report)) => {
-                self.reports.insert(id.into_owned(), Seen { report, at });
+                self.reports
+                    .insert(id.into_owned(), ReceivedReport { report, at });
             }
             None => {
                 self.reports.remove(id.as_ref());
             }
-            // Of a release that this one does not know.
-            Some(Err(error)) => tracing::debug!(%error, "a process report cannot be read"),
+            // Written by an unknown release.
+            Some(Err(error)) => tracing::debug!(%error, "ignored a process report"),
         }
     }
 
-    fn forget(&mut self) {
+    fn remove_expired(&mut self) {
         let Some((latest, _)) = self.latest else {
             return;
         };
-        let forget = i64::try_from(FORGET.as_millis()).unwrap_or(i64::MAX);
+        let retention = i64::try_from(REPORT_RETENTION.as_millis()).unwrap_or(i64::MAX);
         self.reports
-            .retain(|_, seen| latest.since(seen.at).as_millis() < forget);
+            .retain(|_, received| latest.since(received.at).as_millis() < retention);
     }
 }
 
-/// Keeps the trackers as a follower of the process reports tells it, until it ends.
-pub async fn keep(
-    mut followed: Receiver<TopicEvent>,
+/// Applies the process reports of a feed until it ends.
+pub async fn update(
+    mut feed: Receiver<TopicEvent>,
     trackers: watch::Sender<TrackerRegistry>,
     clock: Clock,
 ) {
     let mut batch = Vec::new();
-    while followed.recv_many(&mut batch, BATCH).await > 0 {
+    while feed.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let now = clock.elapsed();
         trackers.send_modify(|trackers| {
-            for news in batch.drain(..) {
-                if let TopicEvent::Record(record) = news {
-                    trackers.read(&record, now);
+            for event in batch.drain(..) {
+                if let TopicEvent::Record(record) = event {
+                    trackers.apply(&record, now);
                 }
             }
-            trackers.forget();
+            trackers.remove_expired();
         });
     }
 }
@@ -164,24 +166,24 @@ mod tests {
     }
 
     #[test]
-    fn trackers_count_that_have_reported_lately_and_run() {
+    fn only_running_trackers_with_a_recent_report_count() {
         let mut trackers = TrackerRegistry::default();
         let now = Duration::from_secs(1);
-        trackers.read(&record("stale", 98, 2, "running"), now);
-        trackers.read(&record("behind", 105, 1, "running"), now);
-        trackers.read(&record("stopped", 106, 2, "stopped"), now);
-        trackers.read(&record("a", 109, 2, "running"), now);
-        let spread = trackers.spread("ns/p", 2, now);
+        trackers.apply(&record("stale", 98, 2, "running"), now);
+        trackers.apply(&record("behind", 105, 1, "running"), now);
+        trackers.apply(&record("stopped", 106, 2, "stopped"), now);
+        trackers.apply(&record("a", 109, 2, "running"), now);
+        let rollout = trackers.rollout("ns/p", 2, now);
         let expected = Rollout {
             trackers: 2,
             applied: 1,
             sessions: 10,
             waiting_for: Some("behind".to_owned()),
         };
-        assert_eq!(spread, expected);
-        let later = trackers.spread("ns/p", 2, Duration::from_secs(8));
+        assert_eq!(rollout, expected);
+        let later = trackers.rollout("ns/p", 2, Duration::from_secs(8));
         assert_eq!((later.trackers, later.applied), (1, 1));
-        let much_later = trackers.spread("ns/p", 2, Duration::from_secs(20));
+        let much_later = trackers.rollout("ns/p", 2, Duration::from_secs(20));
         assert_eq!(much_later, Rollout::default());
     }
 }

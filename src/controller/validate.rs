@@ -1,4 +1,4 @@
-//! The second stage: objects become policies, or problems.
+//! The second stage, pure: validates the API server's policies.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,50 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use super::overlap::Comparison;
-use crate::policy::document::{API_VERSION, KIND, SessionPolicy, SessionPolicySpec};
+use crate::policy::document::{API_VERSION, KIND, Metadata, SessionPolicy, SessionPolicySpec};
 use crate::policy::record;
-use crate::policy::record::PolicyRecord;
 use crate::session::PolicySet;
 
-/// Every policy that the API server has, judged.
+/// The validated policies of the API server, by `namespace/name`.
 #[derive(Debug, Default)]
 pub struct Validation {
-    /// Documents that may be published, by `namespace/name`.
-    pub valid: BTreeMap<String, SessionPolicy>,
-    /// What is wrong with the others.
-    pub refused: BTreeMap<String, Rejection>,
+    pub valid: BTreeMap<String, ValidPolicy>,
+    pub rejected: BTreeMap<String, Rejection>,
+}
+
+/// A policy that may be published.
+#[derive(Clone, Debug)]
+pub struct ValidPolicy {
+    pub spec: SessionPolicySpec,
+    /// The value of its record.
+    pub value: String,
 }
 
 /// Why a policy is not published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// It contradicts itself, or is not of this release's form.
     Invalid(String),
-    /// There are as many as can be in force.
+    /// The limit of active policies has been reached.
     TooMany(String),
 }
 
-/// Judges the policies. Of more than can be in force, those stay that are `published`.
+impl ValidPolicy {
+    /// Returns whether this is the value of the policy's record.
+    #[must_use]
+    pub fn is_published(&self, value: Option<&Vec<u8>>) -> bool {
+        value.is_some_and(|value| value == self.value.as_bytes())
+    }
+}
+
+/// Validates the policies. At the limit of active policies, `foreign` ones of other owners
+/// included, `published` policies take precedence over new ones.
 #[must_use]
 pub fn validate(
     objects: &BTreeMap<String, DynamicObject>,
     published: &BTreeMap<String, Vec<u8>>,
     foreign: usize,
 ) -> Validation {
-    let mut judged = Validation::default();
+    let mut validation = Validation::default();
     let known = objects
         .iter()
         .filter(|(name, _)| published.contains_key(*name));
@@ -44,35 +57,38 @@ pub fn validate(
         .iter()
         .filter(|(name, _)| !published.contains_key(*name));
     for (name, object) in known.chain(new) {
-        let refusal = match document(object) {
-            Ok(_) if foreign + judged.valid.len() >= PolicySet::MAX => {
-                let most = PolicySet::MAX;
+        let rejection = match to_document(object) {
+            Ok(_) if foreign + validation.valid.len() >= PolicySet::MAX => {
+                let limit = PolicySet::MAX;
                 Rejection::TooMany(format!(
-                    "there are {most} policies already, the most that can be in force at once: delete some"
+                    "the limit of {limit} active policies has been reached: delete some"
                 ))
             }
             Ok(document) => {
-                judged.valid.insert(name.clone(), document);
+                let value = record::encode(&document);
+                let spec = document.spec;
+                let policy = ValidPolicy { spec, value };
+                validation.valid.insert(name.clone(), policy);
                 continue;
             }
             Err(problem) => Rejection::Invalid(problem),
         };
-        judged.refused.insert(name.clone(), refusal);
+        validation.rejected.insert(name.clone(), rejection);
     }
-    judged
+    validation
 }
 
-/// The document of an object, checked past what the API server has.
-fn document(object: &DynamicObject) -> Result<SessionPolicy, String> {
+/// Converts an object to a document, and validates it beyond the API server's schema.
+fn to_document(object: &DynamicObject) -> Result<SessionPolicy, String> {
     let spec = object.data.get("spec").cloned().unwrap_or_default();
     let spec: SessionPolicySpec = serde_json::from_value(spec).map_err(|error| {
-        format!("spec: {error}; apply the policy again, in the form that sundown crd prints")
+        format!("spec: {error}; apply the policy again, in the format that sundown crd prints")
     })?;
     let generation = object.metadata.generation.unwrap_or(1);
     let document = SessionPolicy {
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
-        metadata: crate::policy::document::Metadata {
+        metadata: Metadata {
             name: object.name_any(),
             namespace: object.namespace(),
             generation: Some(u64::try_from(generation).unwrap_or(1).max(1)),
@@ -83,39 +99,27 @@ fn document(object: &DynamicObject) -> Result<SessionPolicy, String> {
     Ok(document)
 }
 
-/// What is known of the policies that a policy shares its priority with.
+/// Which policies of the same priority match the same sessions as a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ambiguity {
-    /// No other policy of its priority can match the same sessions.
     None,
-    /// These can; the first in the order of names wins.
+    /// These can match the same sessions; the first by name wins.
     With(Vec<String>),
-    /// There are too many globs to tell.
+    /// The policies have too many globs to compare.
     Undetermined,
 }
 
-/// Which policies share sessions with another of the same priority. Those of `published`
-/// that are nobody's object count too: of other namespaces, or written with
-/// `sundown policy`.
+/// Finds valid policies that can match the same sessions as another policy of the same
+/// priority. `foreign` are active policies of other owners: of other namespaces, or written
+/// with `sundown policy`.
 #[must_use]
-pub fn ambiguities(
-    valid: &BTreeMap<String, SessionPolicy>,
-    published: &BTreeMap<String, Vec<u8>>,
-    ours: impl Fn(&str) -> bool,
+pub fn ambiguities<'a>(
+    valid: &'a BTreeMap<String, ValidPolicy>,
+    foreign: impl IntoIterator<Item = (&'a str, &'a SessionPolicySpec)>,
 ) -> BTreeMap<String, Ambiguity> {
-    let foreign = published.iter().filter(|(name, _)| !ours(name));
-    let foreign: Vec<_> = foreign
-        .filter_map(
-            |(name, value)| match record::decode(Some(name.as_bytes()), Some(value)) {
-                Ok(PolicyRecord::InForce { document, .. }) => Some((name.clone(), document.spec)),
-                _ => None,
-            },
-        )
-        .collect();
-    let ours = valid.iter().map(|(name, document)| (name, &document.spec));
-    let all: Vec<_> = ours
-        .chain(foreign.iter().map(|(name, spec)| (name, spec)))
-        .collect();
+    let own = valid.iter();
+    let own = own.map(|(name, policy)| (name.as_str(), &policy.spec));
+    let all: Vec<_> = own.chain(foreign).collect();
     let mut found: BTreeMap<String, Ambiguity> = valid
         .keys()
         .map(|name| (name.clone(), Ambiguity::None))
@@ -151,9 +155,9 @@ impl Ambiguity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    fn object(name: &str, spec: &serde_json::Value) -> (String, DynamicObject) {
+    fn object(name: &str, spec: &Value) -> (String, DynamicObject) {
         let object = json!({
             "apiVersion": API_VERSION, "kind": KIND,
             "metadata": {"name": name, "namespace": "ns", "generation": 4}, "spec": spec,
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_become_documents_or_problems() {
+    fn objects_are_valid_or_rejected() {
         let objects = BTreeMap::from([
             object("good", &json!({"idleTimeout": "1h"})),
             object(
@@ -175,16 +179,16 @@ mod tests {
             object("future", &json!({"idleTimeout": "1h", "geofence": "eu"})),
             object("broken", &json!("nonsense")),
         ]);
-        let judged = validate(&objects, &BTreeMap::new(), 0);
-        let good = &judged.valid["ns/good"];
-        assert_eq!(good.full_name(), "ns/good");
-        assert_eq!(good.metadata.generation, Some(4));
+        let validation = validate(&objects, &BTreeMap::new(), 0);
+        let good: Value = serde_json::from_str(&validation.valid["ns/good"].value).unwrap();
+        let metadata = json!({"name": "good", "namespace": "ns", "generation": 4});
+        assert_eq!(good["metadata"], metadata);
         for (name, words) in [
             ("ns/contradicts", "less than idleTimeout"),
             ("ns/future", "geofence"),
             ("ns/broken", "spec"),
         ] {
-            let Rejection::Invalid(problem) = &judged.refused[name] else {
+            let Rejection::Invalid(problem) = &validation.rejected[name] else {
                 panic!("{name}")
             };
             assert!(problem.contains(words), "{problem}");
@@ -192,31 +196,30 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_what_is_published_stays() {
+    fn at_the_bound_published_policies_stay_valid() {
         let objects = BTreeMap::from([
             object("a", &json!({"idleTimeout": "1h"})),
             object("b", &json!({"idleTimeout": "1h"})),
         ]);
         let published = BTreeMap::from([("ns/b".to_owned(), Vec::new())]);
-        let judged = validate(&objects, &published, PolicySet::MAX - 1);
-        assert_eq!(judged.valid.keys().collect::<Vec<_>>(), ["ns/b"]);
-        assert!(matches!(judged.refused["ns/a"], Rejection::TooMany(_)));
+        let validation = validate(&objects, &published, PolicySet::MAX - 1);
+        assert_eq!(validation.valid.keys().collect::<Vec<_>>(), ["ns/b"]);
+        assert!(matches!(validation.rejected["ns/a"], Rejection::TooMany(_)));
     }
 
     #[test]
-    fn ambiguous_are_those_of_one_priority_that_meet() {
+    fn policies_of_one_priority_that_overlap_are_ambiguous() {
         let objects = BTreeMap::from([
             object("a", &json!({"idleTimeout": "1h"})),
             object("b", &json!({"idleTimeout": "1h"})),
             object("higher", &json!({"idleTimeout": "1h", "priority": 1})),
         ]);
         let valid = validate(&objects, &BTreeMap::new(), 0).valid;
-        let mut default = valid["ns/a"].clone();
-        default.metadata.name = "default".to_owned();
-        default.metadata.namespace = None;
-        let record = record::encode(&default).into_bytes();
-        let published = BTreeMap::from([("default".to_owned(), record)]);
-        let found = ambiguities(&valid, &published, |name| name.contains('/'));
+        let (_, foreign) = object("default", &json!({"idleTimeout": "1h"}));
+        let mut foreign = to_document(&foreign).unwrap();
+        foreign.metadata.namespace = None;
+        let foreign = [("default", &foreign.spec)];
+        let found = ambiguities(&valid, foreign);
         let with = |names: [&str; 2]| Ambiguity::With(names.map(str::to_owned).to_vec());
         assert_eq!(found["ns/a"], with(["ns/b", "default"]));
         assert_eq!(found["ns/b"], with(["ns/a", "default"]));

@@ -1,8 +1,8 @@
-//! The session policies that the API server has.
+//! Watches the session policies of the API server.
 //!
-//! Watched as plain objects: one that does not fit this release's types, because it is
-//! older or newer than the definition, is a policy that is invalid, not the end of the
-//! watch.
+//! The watches deliver untyped objects: an object that does not match this release's types,
+//! because it is older or newer than the definition, becomes an invalid policy and does not end
+//! the watch.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,15 @@ use kube::{Client, CustomResourceExt, ResourceExt};
 
 use crate::policy::document::SessionPolicyResource;
 
-/// Which namespaces are watched.
+/// The watched namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All of them.
     All,
-    /// These.
     Namespaces(Vec<String>),
 }
 
 impl Scope {
-    /// Whether policies of `namespace` are this controller's.
+    /// Returns whether this controller manages policies of `namespace`.
     #[must_use]
     pub fn covers(&self, namespace: &str) -> bool {
         match self {
@@ -33,8 +31,8 @@ impl Scope {
         }
     }
 
-    /// Whether the record of this key is this controller's: keys without a namespace are
-    /// policies written with `sundown policy`.
+    /// Returns whether this controller manages the record with this key. Keys without a
+    /// namespace belong to `sundown policy`.
     #[must_use]
     pub fn owns(&self, key: &str) -> bool {
         key.split_once('/')
@@ -42,16 +40,16 @@ impl Scope {
     }
 }
 
-/// How Kubernetes calls the resource.
+/// The API resource of session policies.
 #[must_use]
 pub fn resource() -> ApiResource {
     SessionPolicyResource::api_resource()
 }
 
-/// What one of the watches tells; the number is that of its namespace.
+/// An event of a watch, with the index of the watch.
 pub type WatchEvent = (usize, watcher::Result<Event<DynamicObject>>);
 
-/// Watches the policies of `scope`, and tries again with growing pauses when that fails.
+/// Watches the policies of `scope`, and retries failed watches with exponential backoff.
 pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
     let resource = resource();
     let apis: Vec<Api<DynamicObject>> = match scope {
@@ -61,35 +59,33 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
             .map(|name| Api::namespaced_with(client.clone(), name, &resource))
             .collect(),
     };
-    let streams = apis.into_iter().enumerate().map(|(number, api)| {
+    let streams = apis.into_iter().enumerate().map(|(index, api)| {
         watcher(api, Config::default())
             .default_backoff()
-            .map(move |told| (number, told))
+            .map(move |event| (index, event))
             .boxed()
     });
     select_all(streams).boxed()
 }
 
-/// The policies, by `namespace/name`.
+/// The watched policies, by `namespace/name`.
 #[derive(Debug)]
-pub struct Policies {
+pub struct PolicyCache {
     objects: BTreeMap<String, DynamicObject>,
-    watches: Vec<Watch>,
+    watches: Vec<WatchState>,
 }
 
-/// Where one of the watches stands.
 #[derive(Debug, Default)]
-struct Watch {
-    /// Whether its objects are known.
+struct WatchState {
+    /// Whether the first list is complete.
     synced: bool,
-    /// What a listing under way has brought so far.
+    /// The objects of a list in progress.
     listed: Vec<DynamicObject>,
-    /// What keeps it.
-    trouble: Option<String>,
+    /// The last error, until the next event.
+    error: Option<String>,
 }
 
-impl Policies {
-    /// None yet.
+impl PolicyCache {
     #[must_use]
     pub fn new(scope: &Scope) -> Self {
         let watches = match scope {
@@ -98,24 +94,22 @@ impl Policies {
         };
         Self {
             objects: BTreeMap::new(),
-            watches: std::iter::repeat_with(Watch::default)
+            watches: std::iter::repeat_with(WatchState::default)
                 .take(watches)
                 .collect(),
         }
     }
 
-    /// Whether all of them are known.
+    /// Returns whether all watches have completed their first list.
     #[must_use]
     pub fn synced(&self) -> bool {
         self.watches.iter().all(|watch| watch.synced)
     }
 
-    /// What keeps the watches, if anything does.
+    /// The error of a watch that fails.
     #[must_use]
-    pub fn trouble(&self) -> Option<&str> {
-        self.watches
-            .iter()
-            .find_map(|watch| watch.trouble.as_deref())
+    pub fn error(&self) -> Option<&str> {
+        self.watches.iter().find_map(|watch| watch.error.as_deref())
     }
 
     /// The policies, by `namespace/name`.
@@ -124,29 +118,29 @@ impl Policies {
         &self.objects
     }
 
-    /// Takes in what a watch tells.
-    pub fn apply(&mut self, scope: &Scope, (number, told): WatchEvent) {
-        let watch = &mut self.watches[number];
-        let event = match told {
+    /// Applies an event of a watch.
+    pub fn apply(&mut self, scope: &Scope, (index, event): WatchEvent) {
+        let watch = &mut self.watches[index];
+        let event = match event {
             Ok(event) => event,
             Err(error) => {
                 let error = crate::output::chain(&error);
                 tracing::warn!(
                     error,
-                    "session policies cannot be watched; trying again. Is their definition installed (sundown crd | kubectl apply -f -), and may the controller list and watch them?"
+                    "cannot watch session policies; retrying. Check that their CustomResourceDefinition is installed (sundown crd | kubectl apply -f -) and that the controller is authorized to list and watch them"
                 );
-                watch.trouble = Some(error);
+                watch.error = Some(error);
                 return;
             }
         };
-        watch.trouble = None;
+        watch.error = None;
         match event {
             Event::Init => watch.listed.clear(),
             Event::InitApply(object) => watch.listed.push(object),
             Event::InitDone => {
                 watch.synced = true;
                 let listed = std::mem::take(&mut watch.listed);
-                self.objects.retain(|key, _| !is_of(scope, number, key));
+                self.objects.retain(|key, _| !belongs_to(scope, index, key));
                 for object in listed {
                     self.put(object);
                 }
@@ -158,20 +152,19 @@ impl Policies {
         }
     }
 
-    /// What the API server has answered to a write of this process. The watch will tell
-    /// the same, but later.
+    /// Stores the API server's response to a write of this process, ahead of its watch event.
     pub fn put(&mut self, object: DynamicObject) {
         self.objects.insert(key(&object), object);
     }
 }
 
-/// Whether the object of this key comes by the watch of this number.
-fn is_of(scope: &Scope, number: usize, key: &str) -> bool {
+/// Returns whether the watch with this index delivers the object with this key.
+fn belongs_to(scope: &Scope, index: usize, key: &str) -> bool {
     match scope {
         Scope::All => true,
         Scope::Namespaces(names) => key
             .split_once('/')
-            .is_some_and(|(namespace, _)| namespace == names[number]),
+            .is_some_and(|(namespace, _)| namespace == names[index]),
     }
 }
 

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kafka::topic_feed::TopicFeed;
 use crate::policy::pauses::PausableRole;
-use crate::policy::topic;
-use crate::policy::topic::{PolicyState, PolicyUpdate};
+use crate::policy::store::PolicyStore;
+use crate::policy::topic::{PolicyUpdate, watch as watch_policies};
 use crate::processes::ActivePolicy;
 
 /// The actions of each policy, and the pauses, as last read from `sundown.policies`. Clones
@@ -33,7 +33,7 @@ impl PolicyActions {
     /// policy.
     ///
     /// # Errors
-    /// If the reader cannot be set up.
+    /// If the reader cannot be started.
     pub fn start(
         config: &ClientConfig,
         topic: &str,
@@ -43,14 +43,14 @@ impl PolicyActions {
         let reader = TopicFeed::start(config, topic, stop)?;
         let (sender, snapshot) = watch::channel(None);
         let (pause, paused) = watch::channel(BTreeSet::new());
-        topic::watch(reader, move |update| match update {
-            PolicyUpdate::InForce(state) => {
-                drop(sender.send_replace(Some(PolicySnapshot::new(state))));
+        watch_policies(reader, move |update| match update {
+            PolicyUpdate::Policies(store) => {
+                drop(sender.send_replace(Some(PolicySnapshot::new(store))));
             }
-            PolicyUpdate::Paused(pauses) => {
+            PolicyUpdate::Pauses(pauses) => {
                 pause.send_replace(pauses.of(PausableRole::Handler));
             }
-            PolicyUpdate::Refused => on_rejected(),
+            PolicyUpdate::Rejected => on_rejected(),
         })?;
         Ok(Self { snapshot, paused })
     }
@@ -99,12 +99,12 @@ impl PolicyActions {
 }
 
 impl PolicySnapshot {
-    fn new(state: &PolicyState) -> Self {
-        let actions = state.documents().filter_map(|(name, document)| {
+    fn new(store: &PolicyStore) -> Self {
+        let actions = store.documents().filter_map(|(name, document)| {
             let actions = document.spec.actions.as_deref()?;
             Some((name.to_owned(), actions.into()))
         });
-        let active = state.policies().map(|policy| ActivePolicy {
+        let active = store.policies().map(|policy| ActivePolicy {
             name: policy.name.clone(),
             generation: policy.generation,
             sessions: None,

@@ -1,14 +1,14 @@
-//! `SessionPolicy`: the document in which people write how long sessions may last.
+//! `SessionPolicy`: the document that defines how long sessions may last.
 //!
 //! | part | file |
 //! |---|---|
-//! | the rules, and what Kubernetes keeps of them | `crd/spec.rs` |
-//! | what Kubernetes refuses, and what it says then | `crd/validation.rs` |
-//! | what the controller answers | `crd/status.rs` |
+//! | the spec | `crd/spec.rs` |
+//! | validation by Kubernetes | `crd/validation.rs` |
+//! | the status | `crd/status.rs` |
 //! | the CustomResourceDefinition | `crd/definition.rs` |
 //!
 //! [`SessionPolicy`] is the document in files and in `sundown.policies`;
-//! [`SessionPolicyResource`] the same in Kubernetes, where it has a status.
+//! [`SessionPolicyResource`] is the resource in Kubernetes, which has a status too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub const API_VERSION: &str = "sundown.dev/v1alpha1";
 /// The `kind` of session policies.
 pub const KIND: &str = "SessionPolicy";
 
-/// A session policy as it is written in YAML.
+/// A session policy.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionPolicy {
@@ -32,27 +32,27 @@ pub struct SessionPolicy {
     pub api_version: String,
     /// `SessionPolicy`.
     pub kind: String,
-    /// What the policy is called.
+    /// The name of the policy.
     pub metadata: Metadata,
-    /// The rules.
+    /// The rules of the policy.
     pub spec: SessionPolicySpec,
 }
 
-/// What a policy is called. Whatever else Kubernetes keeps here is ignored.
+/// Identifies a policy. Other metadata of Kubernetes is ignored.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
-    /// The policy's name.
+    /// The name of the policy.
     pub name: String,
-    /// The namespace it lives in.
+    /// The namespace of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Rises with every change of the rules.
+    /// Increases with every change of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
 }
 
-/// A policy that contradicts itself.
+/// An invalid policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("SessionPolicy '{policy}': {field}: {problem}")]
 pub struct PolicyError {
@@ -71,10 +71,10 @@ impl SessionPolicy {
         }
     }
 
-    /// Checks the policy and makes it ready for use.
+    /// Validates and compiles the policy.
     ///
     /// # Errors
-    /// [`PolicyError`] naming the field, the problem and the remedy.
+    /// If the policy is invalid: the field, the problem and the remedy.
     pub fn to_policy(&self) -> Result<Policy, PolicyError> {
         let fail = |field, problem| PolicyError {
             policy: self.full_name(),
@@ -96,9 +96,9 @@ impl SessionPolicy {
         }
         let spec = &self.spec;
         let positive = |field, text: &str| match duration::parse(text) {
-            // As in Kubernetes, whose rules know none.
+            // CEL durations in Kubernetes have no days.
             Ok(_) if text.contains('d') => {
-                let problem = "has days: write them in hours, as in 48h".to_owned();
+                let problem = "uses days: write hours instead, as in 48h".to_owned();
                 Err(fail(field, problem))
             }
             Ok(Span::ZERO) => Err(fail(field, "must be more than zero".to_owned())),
@@ -115,13 +115,13 @@ impl SessionPolicy {
         let warn_before = optional("spec.warnBefore", &spec.warn_before)?;
         if absolute_timeout.is_some_and(|absolute| absolute < idle_timeout) {
             let problem = format!(
-                "must be at least idleTimeout ({idle_timeout}), or idleTimeout could never pass"
+                "must be at least idleTimeout ({idle_timeout}); otherwise idleTimeout never applies"
             );
             return Err(fail("spec.absoluteTimeout", problem));
         }
         if warn_before.is_some_and(|warn| warn >= idle_timeout) {
             let problem = format!(
-                "must be less than idleTimeout ({idle_timeout}), or every session would be warned at its start"
+                "must be less than idleTimeout ({idle_timeout}); otherwise every session is warned at its start"
             );
             return Err(fail("spec.warnBefore", problem));
         }

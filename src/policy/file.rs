@@ -1,4 +1,4 @@
-//! Session policies from a YAML file, read again whenever it changes.
+//! Session policies from a YAML file, reloaded when it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,35 +13,23 @@ use crate::policy::yaml::{DocumentError, parse};
 use crate::session::policy::TooManyPolicies;
 use crate::session::{Policy, PolicySet};
 
-/// How often the file is looked at. Looking beats being told: a mounted ConfigMap is
-/// replaced through symbolic links, which file watches miss.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Interval at which the file is polled. File watches miss updates of a mounted ConfigMap, which
+/// is replaced through symbolic links.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why a file's policies cannot be used.
+/// Why the policies of a file cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
-    /// It cannot be read.
     #[error("cannot read policies from {}: {source}; check --policies", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// One of its policies cannot be used.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
     Document {
-        /// The file.
         path: PathBuf,
-        /// Which policy, and why.
         source: DocumentError,
     },
-    /// More policies than can be in force.
     #[error("{}: {source}", path.display())]
     TooMany {
-        /// The file.
         path: PathBuf,
-        /// How many.
         source: TooManyPolicies,
     },
 }
@@ -51,17 +39,17 @@ pub enum PolicyFileError {
 pub struct PolicyFile {
     path: PathBuf,
     fallback: Policy,
-    /// What was last taken for policies.
-    text: String,
-    /// What was last read.
-    seen: String,
-    /// The policies last read, to give those that have changed a new generation.
+    /// The text that was last loaded.
+    loaded: String,
+    /// The text that was last read.
+    read: String,
+    /// The policies that were last loaded, to increment the generation of changed ones.
     known: BTreeMap<String, Policy>,
 }
 
 impl PolicyFile {
-    /// Reads the policies in the file at `path`, with `fallback` for the sessions that
-    /// none of them matches.
+    /// Loads the policies of the file at `path`, with `fallback` for sessions that none of them
+    /// matches.
     ///
     /// # Errors
     /// [`PolicyFileError`] naming the file, the policy and the field.
@@ -69,38 +57,40 @@ impl PolicyFile {
         let mut file = Self {
             path: path.to_owned(),
             fallback,
-            text: String::new(),
-            seen: String::new(),
+            loaded: String::new(),
+            read: String::new(),
             known: BTreeMap::new(),
         };
-        let text = file.read()?;
+        let text = file.read_text()?;
         let policies = file.load(&text)?;
-        file.seen.clone_from(&text);
-        file.text = text;
+        file.read.clone_from(&text);
+        file.loaded = text;
         Ok((file, policies))
     }
 
-    /// Looks at the file until `stop`, on a thread of its own, and gives `changed` what
-    /// it holds whenever that has changed and has been the same for two looks. Policies that
-    /// cannot be used are logged, and those that were in force stay so.
+    /// Polls the file on a thread until `stop`, and calls `on_change` with the policies when the
+    /// file has changed and two successive reads were equal. Invalid files are logged, and the
+    /// active policies are unchanged.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// If the thread cannot be started.
     pub fn watch(
         mut self,
         stop: CancellationToken,
-        mut changed: impl FnMut(Arc<PolicySet>) + Send + 'static,
+        mut on_change: impl FnMut(Arc<PolicySet>) + Send + 'static,
     ) -> io::Result<()> {
         let watch = move || {
             while !stop.is_cancelled() {
-                thread::sleep(INTERVAL);
+                thread::sleep(POLL_INTERVAL);
                 match self.refresh() {
                     Ok(Some(policies)) => {
-                        tracing::info!(path = %self.path.display(), policies = self.known.len(), "policies changed");
-                        changed(policies);
+                        tracing::info!(path = %self.path.display(), policies = self.known.len(), "active policies changed");
+                        on_change(policies);
                     }
                     Ok(None) => {}
-                    Err(error) => tracing::error!(%error, "the policies in force stay"),
+                    Err(error) => {
+                        tracing::error!(%error, "invalid policy file; the active policies are unchanged")
+                    }
                 }
             }
         };
@@ -111,25 +101,25 @@ impl PolicyFile {
     }
 
     fn refresh(&mut self) -> Result<Option<Arc<PolicySet>>, PolicyFileError> {
-        // A file that is being replaced may be gone for a moment: not worth an error.
-        let Ok(text) = self.read() else {
+        // A file that is being replaced may be missing for a moment.
+        let Ok(text) = self.read_text() else {
             return Ok(None);
         };
-        // One that is written in place is empty or cut short for a moment, and what there is
-        // may be policies all the same: sessions would end by the rules that are left.
-        if text != self.seen {
-            self.seen = text;
+        // A file that is written in place is truncated for a moment. The rest may be valid
+        // policies, by which sessions would end.
+        if text != self.read {
+            self.read = text;
             return Ok(None);
         }
-        if text == self.text {
+        if text == self.loaded {
             return Ok(None);
         }
-        // An invalid file is reported once, not four times a second.
-        self.text.clone_from(&text);
+        // An invalid file is logged once.
+        self.loaded.clone_from(&text);
         self.load(&text).map(Some)
     }
 
-    fn read(&self) -> Result<String, PolicyFileError> {
+    fn read_text(&self) -> Result<String, PolicyFileError> {
         let unreadable = |source| PolicyFileError::Unreadable {
             path: self.path.clone(),
             source,
@@ -159,7 +149,7 @@ impl PolicyFile {
         Ok(Arc::new(set))
     }
 
-    /// Outside Kubernetes nobody counts generations: one more with every change seen.
+    /// Outside Kubernetes, the generation of a policy is the number of its changes.
     fn next_generation(&self, policy: &Policy) -> u64 {
         let Some(known) = self.known.get(&policy.name) else {
             return 1;
@@ -200,7 +190,7 @@ spec:
     }
 
     #[test]
-    fn reads_several_documents_the_most_important_first() {
+    fn policies_are_sorted_by_priority() {
         let (_, set) = open(TWO).unwrap();
         let names: Vec<_> = set.iter().map(|policy| policy.name.as_str()).collect();
         assert_eq!(names, ["acme", "default", "built-in"]);
@@ -208,7 +198,7 @@ spec:
     }
 
     #[test]
-    fn only_a_policy_that_changed_gets_a_new_generation() {
+    fn only_a_changed_policy_gets_a_new_generation() {
         let (mut file, _) = open(TWO).unwrap();
         let set = file.load(&TWO.replace("15m", "20m")).unwrap();
         let generations: Vec<_> = set.iter().map(|policy| policy.generation).collect();
@@ -216,7 +206,7 @@ spec:
     }
 
     #[test]
-    fn a_file_that_is_being_written_changes_nothing() {
+    fn a_file_changes_policies_once_two_reads_are_equal() {
         let text = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(text.path(), TWO).unwrap();
         let fallback = Policy::built_in(Span::from_secs(3600), None);
@@ -226,16 +216,20 @@ spec:
             std::fs::write(text.path(), piece).unwrap();
             assert!(file.refresh().unwrap().is_none(), "{piece}");
         }
-        assert!(file.refresh().unwrap().is_none(), "nothing has changed");
+        assert!(file.refresh().unwrap().is_none(), "unchanged");
         std::fs::write(text.path(), half).unwrap();
         assert!(file.refresh().unwrap().is_none());
         let set = file.refresh().unwrap().unwrap();
-        assert_eq!(set.iter().count(), 2, "one of the file, one built in");
+        assert_eq!(
+            set.iter().count(),
+            2,
+            "one from the file, and the built-in one"
+        );
         assert!(file.refresh().unwrap().is_none());
     }
 
     #[test]
-    fn says_what_is_wrong_and_where() {
+    fn errors_name_the_policy_and_the_field() {
         for (from, to, expected) in [
             (
                 "15m",
@@ -246,7 +240,7 @@ spec:
             (
                 "15m",
                 "2d",
-                "spec.idleTimeout: has days: write them in hours",
+                "spec.idleTimeout: uses days: write hours instead",
             ),
             (
                 "12h",

@@ -1,13 +1,10 @@
-//! Partitions that somebody has paused: they are read by nobody until they are resumed,
-//! whoever has them and however often that changes.
+//! Paused partitions: no process reads them until they are resumed, across restarts and
+//! rebalances.
 //!
-//! A pause is a record of the policy topic, which every tracker and handler reads to its end
-//! before it begins to work and follows from then on. Its key is
-//! `control:pause:ROLE:PARTITION`, its value says who paused it, and a tombstone resumes it.
-//! Keys that begin with `control:` belong to no policy; those that a release does not know,
-//! it passes over.
-
-mod write;
+//! A pause is a record of the policy topic, which trackers and handlers read to its end before
+//! they start to work, and then continuously. The key is `control:pause:ROLE:PARTITION`, the
+//! value a [`Pause`]; a tombstone resumes the partition. Keys with the prefix `control:` are
+//! not names of policies; a release ignores those that it does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +15,12 @@ use crate::kafka::Topics;
 use crate::session::Timestamp;
 use crate::wire::time;
 
-pub use write::{PauseError, PauseWriter};
+/// Key prefix of records other than policies. Names of policies have no colon.
+const CONTROL_PREFIX: &str = "control:";
+/// Key prefix of pauses.
+const PAUSE_PREFIX: &str = "control:pause:";
 
-/// What the keys of records begin with that are no policies. No name of a policy has a colon.
-const CONTROL: &str = "control:";
-/// What the keys of pauses begin with.
-const PAUSE: &str = "control:pause:";
-
-/// Whose partitions can be paused.
+/// A role whose partitions can be paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum PausableRole {
@@ -35,44 +30,41 @@ pub enum PausableRole {
     Handler,
 }
 
-/// A partition of a role.
+/// A partition that a role reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// Whose.
+pub struct RolePartition {
     pub role: PausableRole,
-    /// Its number.
     pub partition: i32,
 }
 
-/// Who paused a partition, and when.
+/// The value of a pause record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pause {
     /// The version of this format: 1.
     pub v: u8,
-    /// When, RFC 3339.
+    /// Time of the pause, RFC 3339.
     pub at: String,
-    /// How: `console` or `command line`.
+    /// Where it was paused from: `console` or `command line`.
     pub by: String,
-    /// Why, as far as anybody has said; no more than [`MAX_REASON`] characters.
+    /// Reason given by the user; at most [`MAX_REASON`].
     pub reason: String,
 }
 
 /// The longest reason, in characters.
 pub const MAX_REASON: usize = 200;
 
-/// The partitions that are paused.
+/// The paused partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pauses(BTreeMap<Place, Pause>);
+pub struct Pauses(BTreeMap<RolePartition, Pause>);
 
-/// Whether a record of the policy topic is no policy's.
+/// Returns whether a record with this key is not a policy's.
 #[must_use]
 pub fn is_control(key: Option<&[u8]>) -> bool {
-    key.is_some_and(|key| key.starts_with(CONTROL.as_bytes()))
+    key.is_some_and(|key| key.starts_with(CONTROL_PREFIX.as_bytes()))
 }
 
 impl PausableRole {
-    /// As it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +73,7 @@ impl PausableRole {
         }
     }
 
-    /// The topic whose partitions it reads.
+    /// The topic that the role reads.
     #[must_use]
     pub fn topic(self, topics: &Topics) -> &str {
         match self {
@@ -91,16 +83,16 @@ impl PausableRole {
     }
 }
 
-impl Place {
-    /// The key of its record.
+impl RolePartition {
+    /// The key of the partition's pause record.
     #[must_use]
     pub fn key(self) -> String {
-        format!("{PAUSE}{}:{}", self.role.as_str(), self.partition)
+        format!("{PAUSE_PREFIX}{}:{}", self.role.as_str(), self.partition)
     }
 
     fn from_key(key: &[u8]) -> Option<Self> {
-        let place = str::from_utf8(key).ok()?.strip_prefix(PAUSE)?;
-        let (role, partition) = place.split_once(':')?;
+        let partition = str::from_utf8(key).ok()?.strip_prefix(PAUSE_PREFIX)?;
+        let (role, partition) = partition.split_once(':')?;
         Some(Self {
             role: PausableRole::from_str(role, false).ok()?,
             partition: partition.parse().ok().filter(|number| *number >= 0)?,
@@ -108,14 +100,14 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for RolePartition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} partition {}", self.role.as_str(), self.partition)
     }
 }
 
 impl Pause {
-    /// A pause from now on. Of `reason`, as much counts as there is room for.
+    /// Creates a pause, with `reason` truncated to [`MAX_REASON`].
     #[must_use]
     pub fn new(at: Timestamp, by: &str, reason: &str) -> Self {
         Self {
@@ -128,29 +120,29 @@ impl Pause {
 }
 
 impl Pauses {
-    /// Takes in a control record; whether it changes anything.
-    pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> bool {
-        let Some(place) = key.and_then(Place::from_key) else {
+    /// Applies a control record, and returns whether the paused partitions changed.
+    pub fn apply(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> bool {
+        let Some(partition) = key.and_then(RolePartition::from_key) else {
             return false;
         };
         let Some(value) = value else {
-            return self.0.remove(&place).is_some();
+            return self.0.remove(&partition).is_some();
         };
-        // Whoever wrote it: something is there, so the partition is paused.
+        // Any value pauses the partition, even one of another format.
         let pause = serde_json::from_slice(value).unwrap_or_default();
-        self.0.insert(place, pause).is_none()
+        self.0.insert(partition, pause).is_none()
     }
 
-    /// The partitions of a role that are paused.
+    /// The paused partitions of a role.
     #[must_use]
     pub fn of(&self, role: PausableRole) -> BTreeSet<i32> {
-        let of_role = self.0.keys().filter(|place| place.role == role);
-        of_role.map(|place| place.partition).collect()
+        let of_role = self.0.keys().filter(|paused| paused.role == role);
+        of_role.map(|paused| paused.partition).collect()
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (Place, &Pause)> {
-        self.0.iter().map(|(place, pause)| (*place, pause))
+    /// All pauses.
+    pub fn iter(&self) -> impl Iterator<Item = (RolePartition, &Pause)> {
+        self.0.iter().map(|(partition, pause)| (*partition, pause))
     }
 }
 
@@ -158,7 +150,7 @@ impl Pauses {
 mod tests {
     use super::*;
 
-    const THREE: Place = Place {
+    const THREE: RolePartition = RolePartition {
         role: PausableRole::Tracker,
         partition: 3,
     };
@@ -168,17 +160,17 @@ mod tests {
         let mut pauses = Pauses::default();
         let pause = Pause::new(Timestamp::from_millis(0), "console", "an incident");
         let value = serde_json::to_vec(&pause).unwrap();
-        assert!(pauses.read(Some(THREE.key().as_bytes()), Some(&value)));
-        assert!(!pauses.read(Some(THREE.key().as_bytes()), Some(&value)));
+        assert!(pauses.apply(Some(THREE.key().as_bytes()), Some(&value)));
+        assert!(!pauses.apply(Some(THREE.key().as_bytes()), Some(&value)));
         assert_eq!(pauses.of(PausableRole::Tracker), BTreeSet::from([3]));
         assert_eq!(pauses.of(PausableRole::Handler), BTreeSet::new());
         assert_eq!(pauses.iter().next(), Some((THREE, &pause)));
-        assert!(pauses.read(Some(THREE.key().as_bytes()), None));
+        assert!(pauses.apply(Some(THREE.key().as_bytes()), None));
         assert_eq!(pauses, Pauses::default());
     }
 
     #[test]
-    fn what_a_release_does_not_know_changes_nothing() {
+    fn unknown_control_records_change_nothing() {
         let mut pauses = Pauses::default();
         for key in [
             "control:drain:tracker:3",
@@ -187,10 +179,10 @@ mod tests {
             "control:pause:tracker",
             "ns/policy",
         ] {
-            assert!(!pauses.read(Some(key.as_bytes()), Some(b"{}")), "{key}");
+            assert!(!pauses.apply(Some(key.as_bytes()), Some(b"{}")), "{key}");
         }
         assert!(!is_control(Some(b"ns/policy")) && is_control(Some(b"control:drain")));
-        // Written by hand, it pauses all the same.
-        assert!(pauses.read(Some(THREE.key().as_bytes()), Some(b"because")));
+        // A value that is not JSON pauses the partition too.
+        assert!(pauses.apply(Some(THREE.key().as_bytes()), Some(b"because")));
     }
 }

@@ -1,68 +1,52 @@
-//! Records of `sundown.policies`: the key is a policy's full name, the value its document
-//! as JSON, a tombstone its end.
+//! Policy records of `sundown.policies`: the key is the full name of the policy, the value its
+//! document as JSON; a tombstone deletes the policy.
 
 use serde_json::error::Error as JsonError;
 
 use crate::policy::document::{PolicyError, SessionPolicy};
 use crate::session::Policy;
 
-/// What a record says.
+/// A decoded record.
 #[derive(Clone, Debug)]
 pub enum PolicyRecord {
-    /// This policy is in force.
-    InForce {
-        /// As it was written.
+    Active {
         document: Box<SessionPolicy>,
-        /// Ready for use.
+        /// The compiled document.
         policy: Policy,
     },
-    /// The policy of this name is not in force any more.
+    /// A tombstone of the policy with this full name.
     Deleted(String),
 }
 
-/// Why a record cannot be used.
+/// Why a record is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyRecordError {
     /// The key is missing, empty or not UTF-8.
-    #[error("its key is no policy's name: write policies with sundown policy apply")]
+    #[error("the key is not the name of a policy: write policies with sundown policy apply")]
     Key,
-    /// The value is not JSON, or not of the form of a session policy.
+    /// The value is not the JSON of a session policy.
     #[error("policy '{name}': {source}; apply the policy again")]
-    Malformed {
-        /// The key.
-        name: String,
-        /// What is wrong with it.
-        source: JsonError,
-    },
-    /// The policy contradicts itself.
+    Malformed { name: String, source: JsonError },
     #[error("{0}; correct it and apply it again")]
     Invalid(#[from] PolicyError),
-    /// The document is that of another policy.
-    #[error("the policy under the key '{key}' is called '{name}': apply both again")]
-    Misnamed {
-        /// The key.
-        key: String,
-        /// What the document says.
-        name: String,
-    },
-    /// The policy does not say which state of it this is.
+    #[error("the record with the key '{key}' holds the policy '{name}': apply both again")]
+    Misnamed { key: String, name: String },
     #[error("policy '{0}': metadata.generation is missing or 0; apply the policy again")]
     NoGeneration(String),
 }
 
-/// The value of a policy's record; its key is [`SessionPolicy::full_name`]. The document
-/// has to carry a generation.
+/// Encodes the value of a policy's record; the key is [`SessionPolicy::full_name`]. The
+/// document must have a generation.
 #[must_use]
 pub fn encode(document: &SessionPolicy) -> String {
-    // Texts, numbers and maps of texts always serialise.
+    // Strings, numbers and maps of strings always serialize.
     serde_json::to_string(document).unwrap_or_default()
 }
 
-/// Reads a record, and checks what it says.
+/// Decodes and validates a record.
 ///
 /// # Errors
-/// [`PolicyRecordError`]: the record is to be ignored, whatever was in force before it
-/// staying so.
+/// If the record is invalid; it must be ignored then.
 pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<PolicyRecord, PolicyRecordError> {
     let name = key.and_then(|key| str::from_utf8(key).ok());
     let name = name.filter(|name| !name.is_empty());
@@ -85,7 +69,7 @@ pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<PolicyRecord, 
         return Err(PolicyRecordError::NoGeneration(name));
     }
     let document = Box::new(document);
-    Ok(PolicyRecord::InForce { document, policy })
+    Ok(PolicyRecord::Active { document, policy })
 }
 
 #[cfg(test)]
@@ -109,9 +93,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn an_encoded_policy_is_decoded() {
         let read_back = read("shop/mobile", &document()).unwrap();
-        let PolicyRecord::InForce {
+        let PolicyRecord::Active {
             document: found,
             policy,
         } = read_back
@@ -134,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told() {
+    fn invalid_records_are_errors() {
         let with = |pointer: &str, value: Value| {
             let mut document = document();
             *document.pointer_mut(pointer).unwrap() = value;
@@ -144,9 +128,9 @@ mod tests {
             (
                 "mobile",
                 document(),
-                "under the key 'mobile' is called 'shop/mobile'",
+                "'mobile' holds the policy 'shop/mobile'",
             ),
-            ("", document(), "no policy's name"),
+            ("", document(), "not the name of a policy"),
             ("shop/mobile", json!([1]), "policy 'shop/mobile'"),
             (
                 "shop/mobile",

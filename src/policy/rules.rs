@@ -1,5 +1,5 @@
-//! What Kubernetes would refuse, found out without it: the schema and the CEL rules of
-//! the CustomResourceDefinition, and the form of names.
+//! Validation as in Kubernetes, without an API server: the schema and the CEL rules of the
+//! CustomResourceDefinition, and the format of names.
 
 use std::sync::LazyLock;
 
@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 use crate::policy::crd::definition::definition;
 use crate::policy::document::SessionPolicySpec;
 
-/// The longest name, in characters (RFC 1123, and Kubernetes after it).
-const LONGEST_NAME: usize = 253;
+/// The longest name, in characters: a DNS subdomain name (RFC 1123), as in Kubernetes.
+const MAX_NAME_CHARS: usize = 253;
 
-/// What the definition says of policies.
-struct Rules {
+/// The schema of the definition.
+struct DefinitionRules {
     schema: Value,
     compiled: CompiledSchema,
 }
 
-static RULES: LazyLock<Rules> = LazyLock::new(|| {
+static RULES: LazyLock<DefinitionRules> = LazyLock::new(|| {
     let definition = serde_json::to_value(definition()).unwrap_or_default();
     let schema = definition.pointer("/spec/versions/0/schema/openAPIV3Schema");
     let schema = schema.cloned().unwrap_or_default();
-    Rules {
+    DefinitionRules {
         compiled: compile_schema(&schema),
         schema,
     }
 });
 
-/// What is wrong with the name, if anything is.
-pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
+/// Validates a name, and returns the problem.
+pub(super) fn name_problem(name: &str) -> Option<&'static str> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = |label: &str| {
         label.starts_with(is_plain)
@@ -37,21 +37,19 @@ pub(super) fn wrong_name(name: &str) -> Option<&'static str> {
             && label.chars().all(|c| is_plain(c) || c == '-')
     };
     if name == "built-in" {
-        Some("is what the rules of the trackers' flags are called: choose another")
-    } else if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
-        Some(
-            "is not a name that Kubernetes takes: write lower-case letters, digits, - and ., at most 253 of them",
-        )
+        Some("is reserved for the timeouts of the trackers' flags: choose another name")
+    } else if name.len() > MAX_NAME_CHARS || !name.split('.').all(is_label) {
+        Some("is not a valid Kubernetes name: use at most 253 lower-case letters, digits, - and .")
     } else {
         None
     }
 }
 
-/// What is wrong with the spec, each with the field that it is about.
-pub(super) fn wrong_fields(spec: &SessionPolicySpec) -> Vec<String> {
+/// Validates a spec, and returns the problems with their fields.
+pub(super) fn spec_problems(spec: &SessionPolicySpec) -> Vec<String> {
     let object = json!({"spec": spec});
     let mut problems = Vec::new();
-    check(&RULES.schema, &object, "", &mut problems);
+    check_bounds(&RULES.schema, &object, "", &mut problems);
     let evaluated = Validator::new().validate_compiled(&RULES.compiled, &object, None);
     for error in evaluated.err().into_iter().flatten() {
         let field = error.field_path.trim_start_matches('.');
@@ -60,18 +58,18 @@ pub(super) fn wrong_fields(spec: &SessionPolicySpec) -> Vec<String> {
     problems
 }
 
-/// The bounds of the schema. Types, and which fields there are, have been checked when the
-/// document was read; patterns are there for the CEL rules, which say more.
-fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) {
+/// Checks the bounds of the schema. Deserialization has checked types and field names, and CEL
+/// rules cover the patterns with better messages.
+fn check_bounds(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) {
     let bound = |keyword: &str| {
         schema[keyword]
             .as_u64()
             .and_then(|n| usize::try_from(n).ok())
     };
-    let mut at_most = |keyword, count: usize, what| match bound(keyword) {
-        Some(most) if count > most => {
+    let mut at_most = |keyword, count: usize, unit| match bound(keyword) {
+        Some(max) if count > max => {
             problems.push(format!(
-                "{path}: has {count} {what}, more than {most}: shorten it"
+                "{path}: must have at most {max} {unit}, has {count}"
             ));
         }
         _ => {}
@@ -79,14 +77,14 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
     match value {
         Value::String(text) => {
             at_most("maxLength", text.chars().count(), "characters");
-            if bound("minLength").is_some_and(|least| text.chars().count() < least) {
+            if bound("minLength").is_some_and(|min| text.chars().count() < min) {
                 problems.push(format!("{path}: '{text}' is too short"));
             }
         }
         Value::Array(items) => {
             at_most("maxItems", items.len(), "items");
             for (index, item) in items.iter().enumerate() {
-                check(
+                check_bounds(
                     &schema["items"],
                     item,
                     &format!("{path}[{index}]"),
@@ -95,7 +93,7 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
                 let is_set = schema["x-kubernetes-list-type"] == "set";
                 if is_set && items[..index].contains(item) {
                     problems.push(format!(
-                        "{path}[{index}]: {item} is there already: remove one"
+                        "{path}[{index}]: duplicate value {item}: remove one"
                     ));
                 }
             }
@@ -110,7 +108,7 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
                     named
                 };
                 let dot = if path.is_empty() { "" } else { "." };
-                check(schema, field, &format!("{path}{dot}{name}"), problems);
+                check_bounds(schema, field, &format!("{path}{dot}{name}"), problems);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -121,8 +119,8 @@ fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<String>) 
 mod tests {
     use super::*;
 
-    /// What `check` sees to, and what others do.
-    const KNOWN: [&str; 15] = [
+    /// Keywords that `check_bounds`, deserialization or CEL rules enforce.
+    const ENFORCED: [&str; 15] = [
         "additionalProperties",
         "default",
         "description",
@@ -159,21 +157,21 @@ mod tests {
     }
 
     fn problems(spec: Value) -> Vec<String> {
-        wrong_fields(&serde_json::from_value(spec).unwrap())
+        spec_problems(&serde_json::from_value(spec).unwrap())
     }
 
     #[test]
-    fn every_keyword_of_the_definition_is_seen_to() {
+    fn every_keyword_of_the_definition_is_enforced() {
         assert_eq!(RULES.compiled.compilation_errors().len(), 0);
         let mut found = Vec::new();
         keywords(&RULES.schema["properties"]["spec"], &mut found);
         assert!(found.contains(&"x-kubernetes-validations".to_owned()));
-        found.retain(|keyword| !KNOWN.contains(&keyword.as_str()));
+        found.retain(|keyword| !ENFORCED.contains(&keyword.as_str()));
         assert_eq!(found, Vec::<String>::new());
     }
 
     #[test]
-    fn good_policies_pass() {
+    fn valid_policies_pass() {
         let full = json!({
             "idleTimeout": "24h", "absoluteTimeout": "24h1ms", "warnBefore": "23h59m", "priority": -1,
             "match": {"attributes": {"tenant": "acme"}, "userIds": ["svc-*"]},
@@ -185,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_refuses_is_told_with_its_field() {
+    fn violations_are_reported_with_their_field() {
         let globs = vec!["a"; 65];
-        for (spec, told) in [
+        for (spec, expected) in [
             (
                 json!({"idleTimeout": "0s"}),
                 "spec.idleTimeout: must be more than zero",
@@ -202,7 +200,7 @@ mod tests {
             ),
             (
                 json!({"idleTimeout": "1h", "match": {"userIds": globs}}),
-                "spec.match.userIds: has 65 items, more than 64",
+                "spec.match.userIds: must have at most 64 items, has 65",
             ),
             (
                 json!({"idleTimeout": "1h", "match": {"userIds": [""]}}),
@@ -210,31 +208,31 @@ mod tests {
             ),
             (
                 json!({"idleTimeout": "1h", "actions": ["a", "a"]}),
-                "spec.actions[1]: \"a\" is there already",
+                "spec.actions[1]: duplicate value \"a\"",
             ),
             (
                 json!({"idleTimeout": "1h", "actions": ["a".repeat(64)]}),
-                "spec.actions[0]: has 64 characters, more than 63",
+                "spec.actions[0]: must have at most 63 characters, has 64",
             ),
         ] {
             let problems = problems(spec);
             assert!(
-                problems.iter().any(|problem| problem.starts_with(told)),
+                problems.iter().any(|problem| problem.starts_with(expected)),
                 "{problems:?}"
             );
         }
     }
 
     #[test]
-    fn names_are_those_that_kubernetes_takes() {
+    fn names_are_valid_as_in_kubernetes() {
         for name in ["a", "default", "acme.mobile-2"] {
-            assert_eq!(wrong_name(name), None, "{name}");
+            assert_eq!(name_problem(name), None, "{name}");
         }
-        let long = "a".repeat(LONGEST_NAME + 1);
+        let long = "a".repeat(MAX_NAME_CHARS + 1);
         for name in [
             "", "shop/web", "Acme", "-a", "a-", "a..b", "a_b", "built-in", &long,
         ] {
-            assert!(wrong_name(name).is_some(), "{name}");
+            assert!(name_problem(name).is_some(), "{name}");
         }
     }
 }

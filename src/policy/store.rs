@@ -1,97 +1,213 @@
-//! The policy topic, as the command line reads and writes it.
+//! What the records of the policy topic say: the active policies and the paused partitions.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use anyhow::{Context, anyhow};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{FutureProducer, FutureRecord};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-
-use crate::kafka::args::GlobalArgs;
-use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
-use crate::kafka::topics::{TopicAdmin, require};
-use crate::output;
+use crate::kafka::topic_feed::TopicRecord;
 use crate::policy::document::SessionPolicy;
-use crate::policy::record::encode;
-use crate::policy::topic::PolicyState;
+use crate::policy::pauses::{Pauses, is_control};
+use crate::policy::record::{PolicyRecord, PolicyRecordError, decode};
+use crate::session::policy::TooManyPolicies;
+use crate::session::{Policy, PolicySet};
 
-/// How long reading the topic, or writing a record, may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The policy topic.
-pub(crate) struct Store {
-    config: ClientConfig,
-    producer: ClientConfig,
-    topic: String,
+/// The active policies and the paused partitions, by the records applied so far. The last
+/// valid record of a policy is active.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyStore {
+    policies: BTreeMap<String, ActiveDocument>,
+    pauses: Pauses,
 }
 
-impl Store {
-    pub(crate) fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
-        let mut producer = global.connection.producer_config()?;
-        // Not idempotent: that costs librdkafka half a second at its start, and a record
-        // that is written twice says the same twice.
-        producer
-            .set("acks", "all")
-            .set("message.timeout.ms", PATIENCE.as_millis().to_string());
-        Ok(Self {
-            config: global.connection.client_config()?,
-            producer,
-            topic: global.topics.topics().policies,
+#[derive(Clone, Debug)]
+struct ActiveDocument {
+    document: SessionPolicy,
+    policy: Policy,
+}
+
+/// What a record has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreChange {
+    Nothing,
+    Policies,
+    Pauses,
+}
+
+/// Why a record changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordRejection {
+    #[error(transparent)]
+    Invalid(#[from] PolicyRecordError),
+    #[error("policy '{name}': {source}")]
+    TooMany {
+        name: String,
+        source: TooManyPolicies,
+    },
+}
+
+impl PolicyStore {
+    /// Applies a record of the policy topic, and returns what it changes.
+    ///
+    /// # Errors
+    /// If the record is invalid, or exceeds [`PolicySet::MAX`]; then it changes nothing.
+    pub fn apply(&mut self, record: &TopicRecord) -> Result<StoreChange, RecordRejection> {
+        self.apply_key_value(record.key.as_deref(), record.value.as_deref())
+    }
+
+    fn apply_key_value(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<StoreChange, RecordRejection> {
+        let (changed, change) = if is_control(key) {
+            (self.pauses.apply(key, value), StoreChange::Pauses)
+        } else {
+            (self.apply_policy(key, value)?, StoreChange::Policies)
+        };
+        Ok(if changed {
+            change
+        } else {
+            StoreChange::Nothing
         })
     }
 
-    /// The policies in force. What in the topic cannot be used is told.
-    ///
-    /// # Errors
-    /// If the topic is missing or cannot be read.
-    pub(crate) async fn read(&self) -> anyhow::Result<PolicyState> {
-        require(&TopicAdmin::new(&self.config)?, &[&self.topic]).await?;
-        let stop = CancellationToken::new();
-        let _stopped_at_the_end = stop.clone().drop_guard();
-        let mut followed = TopicFeed::start(&self.config, &self.topic, stop)?;
-        let mut book = PolicyState::default();
-        let read = async {
-            while let Some(TopicEvent::Record(record)) = followed.recv().await {
-                if let Err(error) = book.read(record.key.as_deref(), record.value.as_deref()) {
-                    let (topic, offset) = (&self.topic, record.offset);
-                    output::note(format_args!(
-                        "{topic}, offset {offset} is of no use: {error}"
-                    ));
+    fn apply_policy(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, RecordRejection> {
+        match decode(key, value)? {
+            PolicyRecord::Deleted(name) => Ok(self.policies.remove(&name).is_some()),
+            PolicyRecord::Active { document, policy } => {
+                let known = self.policies.get(&policy.name);
+                if known.is_none() && self.policies.len() >= PolicySet::MAX {
+                    return Err(RecordRejection::TooMany {
+                        name: policy.name,
+                        source: TooManyPolicies {
+                            count: self.policies.len() + 1,
+                        },
+                    });
                 }
+                let changed = known.is_none_or(|known| {
+                    known.policy != policy || known.document.spec.actions != document.spec.actions
+                });
+                let name = policy.name.clone();
+                let document = *document;
+                self.policies
+                    .insert(name, ActiveDocument { document, policy });
+                Ok(changed)
             }
-        };
-        timeout(PATIENCE, read).await.with_context(|| {
-            let seconds = PATIENCE.as_secs();
-            format!(
-                "{} could not be read to its end within {seconds} s: check that the brokers are up and that this user may read there",
-                self.topic
-            )
-        })?;
-        Ok(book)
+        }
     }
 
-    /// Writes records, one after the other: a policy under its full name, or its end.
-    ///
-    /// # Errors
-    /// If Kafka does not take one; those before it are written.
-    pub(crate) async fn write(
-        &self,
-        records: impl IntoIterator<Item = (&str, Option<&SessionPolicy>)>,
-    ) -> anyhow::Result<()> {
-        let producer: FutureProducer = self.producer.create()?;
-        for (name, document) in records {
-            let value = document.map(encode);
-            let mut record = FutureRecord::<str, str>::to(&self.topic).key(name);
-            record.payload = value.as_deref();
-            let written = producer.send(record, PATIENCE).await;
-            written.map_err(|(error, _)| {
-                anyhow!(
-                    "policy '{name}' was not written to {}: {error}; check that the brokers are up and that this user may write there, then repeat the command",
-                    self.topic
-                )
-            })?;
+    /// The documents, by full name.
+    pub fn documents(&self) -> impl ExactSizeIterator<Item = (&str, &SessionPolicy)> {
+        let active = self.policies.iter();
+        active.map(|(name, active)| (name.as_str(), &active.document))
+    }
+
+    /// The document of the policy with this full name.
+    #[must_use]
+    pub fn document(&self, name: &str) -> Option<&SessionPolicy> {
+        self.policies.get(name).map(|active| &active.document)
+    }
+
+    /// The compiled policies, with `fallback` for the sessions that none of them matches.
+    #[must_use]
+    pub fn policy_set(&self, fallback: &Policy) -> PolicySet {
+        #[expect(
+            clippy::expect_used,
+            reason = "`apply` accepts no more than PolicySet::MAX policies"
+        )]
+        PolicySet::new(self.policies().cloned().collect(), fallback.clone())
+            .expect("at most PolicySet::MAX policies")
+    }
+
+    /// The compiled policies, by full name.
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = &Policy> {
+        self.policies.values().map(|active| &active.policy)
+    }
+
+    /// The paused partitions.
+    #[must_use]
+    pub fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(
+        store: &mut PolicyStore,
+        name: &str,
+        idle: Option<&str>,
+    ) -> Result<bool, RecordRejection> {
+        let value = idle.map(|idle| {
+            format!(
+                r#"{{"apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
+                    "metadata": {{"name": "{name}", "generation": 1}}, "spec": {{"idleTimeout": "{idle}"}}}}"#
+            )
+        });
+        let value = value.as_ref().map(String::as_bytes);
+        let change = store.apply_key_value(Some(name.as_bytes()), value)?;
+        Ok(change == StoreChange::Policies)
+    }
+
+    fn names(store: &PolicyStore) -> Vec<&str> {
+        store.documents().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn the_last_valid_record_of_a_policy_is_active() {
+        let mut store = PolicyStore::default();
+        assert!(apply(&mut store, "a", Some("1h")).unwrap());
+        assert!(apply(&mut store, "b", Some("1h")).unwrap());
+        assert!(!apply(&mut store, "b", Some("1h")).unwrap(), "unchanged");
+        assert!(apply(&mut store, "a", Some("0s")).is_err());
+        assert_eq!(store.document("a").unwrap().spec.idle_timeout, "1h");
+        assert!(apply(&mut store, "b", None).unwrap());
+        assert!(!apply(&mut store, "b", None).unwrap());
+        assert_eq!(names(&store), ["a"]);
+    }
+
+    #[test]
+    fn a_pause_is_neither_a_policy_nor_rejected() {
+        let mut store = PolicyStore::default();
+        let key = Some(b"control:pause:handler:1".as_slice());
+        assert_eq!(
+            store.apply_key_value(key, Some(b"{}")).unwrap(),
+            StoreChange::Pauses
+        );
+        assert_eq!(
+            store.apply_key_value(key, Some(b"{}")).unwrap(),
+            StoreChange::Nothing
+        );
+        let unknown = Some(b"control:of-a-later-release".as_slice());
+        assert_eq!(
+            store.apply_key_value(unknown, Some(b"?")).unwrap(),
+            StoreChange::Nothing
+        );
+        assert_eq!(store.documents().len(), 0);
+        assert_eq!(store.pauses().iter().count(), 1);
+        assert_eq!(
+            store.apply_key_value(key, None).unwrap(),
+            StoreChange::Pauses
+        );
+    }
+
+    #[test]
+    fn at_the_bound_policies_may_change_and_new_ones_are_rejected() {
+        let mut store = PolicyStore::default();
+        for number in 0..PolicySet::MAX {
+            apply(&mut store, &format!("p{number}"), Some("1h")).unwrap();
         }
-        Ok(())
+        let error = apply(&mut store, "one-more", Some("1h")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("policy 'one-more': 1001 policies")
+        );
+        assert!(apply(&mut store, "p0", Some("2h")).unwrap());
+        assert_eq!(store.policies().len(), PolicySet::MAX);
     }
 }

@@ -1,187 +1,142 @@
-//! The policies in force, and the partitions that are paused, as the records of
-//! `sundown.policies` have them.
+//! Reading the policy topic: to its end for commands, continuously for roles.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 use std::{io, thread};
 
+use anyhow::{Context, anyhow};
+use rdkafka::ClientConfig;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
+use crate::kafka::args::GlobalArgs;
+use crate::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
+use crate::kafka::topics::{TopicAdmin, require};
 use crate::policy::document::SessionPolicy;
-use crate::policy::pauses::{Pauses, is_control};
-use crate::policy::record::{PolicyRecord, PolicyRecordError, decode};
-use crate::session::policy::TooManyPolicies;
-use crate::session::{Policy, PolicySet};
+use crate::policy::pauses::Pauses;
+use crate::policy::record::encode;
+use crate::policy::store::{PolicyStore, RecordRejection, StoreChange};
+use crate::policy::writer::PolicyTopicWriter;
 
-/// What the records read so far amount to.
-#[derive(Clone, Debug, Default)]
-pub struct PolicyState {
-    policies: BTreeMap<String, Entry>,
-    pauses: Pauses,
+/// Bounds reading the topic to its end.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bounds the delivery of one record.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The policy topic, for commands.
+pub struct PolicyTopic {
+    config: ClientConfig,
+    producer_config: ClientConfig,
+    topic: String,
 }
 
-/// What a record has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing.
-    Nothing,
-    /// The policies in force.
-    Policies,
-    /// The partitions that are paused.
-    Pauses,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    document: SessionPolicy,
-    policy: Policy,
-}
-
-/// Why a record changes nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// It cannot be used.
-    #[error(transparent)]
-    Record(#[from] PolicyRecordError),
-    /// It would be one too many.
-    #[error("policy '{name}': {source}")]
-    TooMany {
-        /// Which.
-        name: String,
-        /// How many there would be.
-        source: TooManyPolicies,
-    },
-}
-
-/// What is told while a topic of policies is watched.
-#[derive(Debug)]
-pub enum PolicyUpdate<'a> {
-    /// These are in force from now on. Told first when the topic has been read to its
-    /// end, then with every change.
-    InForce(&'a PolicyState),
-    /// These partitions are paused from now on. Told before the policies when the topic
-    /// has been read to its end, then with every change.
-    Paused(&'a Pauses),
-    /// A record has been refused, and logged; what was in force stays so.
-    Refused,
-}
-
-impl PolicyState {
-    /// Takes in a record; what it changes.
-    ///
+impl PolicyTopic {
     /// # Errors
-    /// [`Refusal`] if it cannot be used; then it changes nothing.
-    pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Change, Refusal> {
-        if is_control(key) {
-            let changed = self.pauses.read(key, value);
-            return Ok(if changed {
-                Change::Pauses
-            } else {
-                Change::Nothing
-            });
-        }
-        let changed = self.read_policy(key, value)?;
-        Ok(if changed {
-            Change::Policies
-        } else {
-            Change::Nothing
+    /// If the connection flags contradict each other.
+    pub fn new(global: &GlobalArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            config: global.connection.client_config()?,
+            producer_config: global.connection.producer_config()?,
+            topic: global.topics.topics().policies,
         })
     }
 
-    fn read_policy(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<bool, Refusal> {
-        match decode(key, value)? {
-            PolicyRecord::Deleted(name) => Ok(self.policies.remove(&name).is_some()),
-            PolicyRecord::InForce { document, policy } => {
-                let known = self.policies.get(&policy.name);
-                if known.is_none() && self.policies.len() >= PolicySet::MAX {
-                    return Err(Refusal::TooMany {
-                        name: policy.name,
-                        source: TooManyPolicies {
-                            count: self.policies.len() + 1,
-                        },
-                    });
+    /// Reads the topic to its end, and calls `on_rejected` with a description of each record
+    /// that the store rejects.
+    ///
+    /// # Errors
+    /// If the topic does not exist or cannot be read.
+    pub async fn read(&self, mut on_rejected: impl FnMut(String)) -> anyhow::Result<PolicyStore> {
+        let topic = &self.topic;
+        require(&TopicAdmin::new(&self.config)?, &[topic]).await?;
+        let stop = CancellationToken::new();
+        let _stop_on_return = stop.clone().drop_guard();
+        let mut feed = TopicFeed::start(&self.config, topic, stop)?;
+        let mut store = PolicyStore::default();
+        let read = async {
+            while let Some(TopicEvent::Record(record)) = feed.recv().await {
+                if let Err(rejection) = store.apply(&record) {
+                    let offset = record.offset;
+                    on_rejected(format!("{topic}: ignored offset {offset}: {rejection}"));
                 }
-                let changed = known.is_none_or(|known| {
-                    known.policy != policy || known.document.spec.actions != document.spec.actions
-                });
-                let document = *document;
-                self.policies
-                    .insert(policy.name.clone(), Entry { document, policy });
-                Ok(changed)
             }
+        };
+        timeout(READ_TIMEOUT, read).await.with_context(|| {
+            let seconds = READ_TIMEOUT.as_secs();
+            format!("cannot read {topic} to its end within {seconds} s: check that the brokers are up and that this user is authorized to read the topic")
+        })?;
+        Ok(store)
+    }
+
+    /// Writes policies in this order, each under its full name; `None` deletes a policy.
+    ///
+    /// # Errors
+    /// If a record is not acknowledged. Those before it have been written.
+    pub async fn write(
+        &self,
+        policies: impl IntoIterator<Item = (&str, Option<&SessionPolicy>)>,
+    ) -> anyhow::Result<()> {
+        let config = self.producer_config.clone();
+        let writer = PolicyTopicWriter::for_user(config, &self.topic, DELIVERY_TIMEOUT)?;
+        for (name, document) in policies {
+            let value = document.map(encode);
+            let written = writer.write_policy(name, value.as_deref()).await;
+            written.map_err(|error| {
+                anyhow!("policy '{name}' was not written: {error}, then repeat the command")
+            })?;
         }
-    }
-
-    /// The documents, by full name.
-    pub fn documents(&self) -> impl ExactSizeIterator<Item = (&str, &SessionPolicy)> {
-        let entries = self.policies.iter();
-        entries.map(|(name, entry)| (name.as_str(), &entry.document))
-    }
-
-    /// The document of the policy with this full name.
-    #[must_use]
-    pub fn document(&self, name: &str) -> Option<&SessionPolicy> {
-        self.policies.get(name).map(|entry| &entry.document)
-    }
-
-    /// The policies ready for use, with `fallback` for the sessions that none of them
-    /// matches.
-    #[must_use]
-    pub fn policy_set(&self, fallback: &Policy) -> PolicySet {
-        #[expect(
-            clippy::expect_used,
-            reason = "`read` lets in no more than there may be"
-        )]
-        PolicySet::new(self.policies().cloned().collect(), fallback.clone())
-            .expect("at most PolicySet::MAX policies")
-    }
-
-    /// The policies, by full name.
-    pub fn policies(&self) -> impl ExactSizeIterator<Item = &Policy> {
-        self.policies.values().map(|entry| &entry.policy)
-    }
-
-    /// The partitions that are paused.
-    #[must_use]
-    pub fn pauses(&self) -> &Pauses {
-        &self.pauses
+        Ok(())
     }
 }
 
-/// Reads what a follower of the topic learns, on a thread of its own, and has `tell` told
-/// what follows from it, until the follower ends.
+/// What [`watch`] reports.
+#[derive(Debug)]
+pub enum PolicyUpdate<'a> {
+    /// The policies of this store are active. Reported once the topic has been read to its
+    /// end, then after each change.
+    Policies(&'a PolicyStore),
+    /// These partitions are paused. Reported before the policies once the topic has been read
+    /// to its end, then after each change.
+    Pauses(&'a Pauses),
+    /// A record was rejected and logged; the active policy is unchanged.
+    Rejected,
+}
+
+/// Applies the records of a feed on a thread and calls `on_update` with the changes, until the
+/// feed ends.
 ///
 /// # Errors
-/// If no thread can be started.
+/// If the thread cannot be started.
 pub fn watch(
-    mut followed: Receiver<TopicEvent>,
-    mut tell: impl FnMut(PolicyUpdate<'_>) + Send + 'static,
+    mut feed: Receiver<TopicEvent>,
+    mut on_update: impl FnMut(PolicyUpdate<'_>) + Send + 'static,
 ) -> io::Result<()> {
     let watch = move || {
-        let mut book = PolicyState::default();
+        let mut store = PolicyStore::default();
         let mut caught_up = false;
-        while let Some(first) = followed.blocking_recv() {
+        while let Some(first) = feed.blocking_recv() {
             let (mut policies, mut pauses) = (false, false);
-            // Several edits at once are one change.
+            // Pending records become one update.
             let mut next = Some(first);
-            while let Some(news) = next {
-                match news {
+            while let Some(event) = next {
+                match event {
                     TopicEvent::CaughtUp => (caught_up, policies, pauses) = (true, true, true),
-                    TopicEvent::Record(record) => match apply(&mut book, &record) {
-                        Some(Change::Policies) => policies = true,
-                        Some(Change::Pauses) => pauses = true,
-                        Some(Change::Nothing) => {}
-                        None => tell(PolicyUpdate::Refused),
+                    TopicEvent::Record(record) => match apply_or_log(&mut store, &record) {
+                        Ok(StoreChange::Policies) => policies = true,
+                        Ok(StoreChange::Pauses) => pauses = true,
+                        Ok(StoreChange::Nothing) => {}
+                        Err(_) => on_update(PolicyUpdate::Rejected),
                     },
                 }
-                next = followed.try_recv().ok();
+                next = feed.try_recv().ok();
             }
             if caught_up && pauses {
-                tell(PolicyUpdate::Paused(book.pauses()));
+                on_update(PolicyUpdate::Pauses(store.pauses()));
             }
             if caught_up && policies {
-                tracing::info!(policies = book.policies().len(), "policies in force");
-                tell(PolicyUpdate::InForce(&book));
+                let policies = store.policies().len();
+                tracing::info!(policies, "active policies changed");
+                on_update(PolicyUpdate::Policies(&store));
             }
         }
     };
@@ -191,75 +146,12 @@ pub fn watch(
     Ok(())
 }
 
-/// What the record changes; nothing if it was refused.
-fn apply(book: &mut PolicyState, record: &TopicRecord) -> Option<Change> {
-    let read = book.read(record.key.as_deref(), record.value.as_deref());
-    read.inspect_err(|error| {
+fn apply_or_log(
+    store: &mut PolicyStore,
+    record: &TopicRecord,
+) -> Result<StoreChange, RecordRejection> {
+    store.apply(record).inspect_err(|error| {
         let offset = record.offset;
-        tracing::error!(%error, offset, "a policy record cannot be used; the policy in force stays");
+        tracing::error!(%error, offset, "rejected a policy record; the active policy is unchanged");
     })
-    .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(book: &mut PolicyState, name: &str, idle: Option<&str>) -> Result<bool, Refusal> {
-        let value = idle.map(|idle| {
-            format!(
-                r#"{{"apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
-                    "metadata": {{"name": "{name}", "generation": 1}}, "spec": {{"idleTimeout": "{idle}"}}}}"#
-            )
-        });
-        let value = value.as_ref().map(String::as_bytes);
-        let change = book.read(Some(name.as_bytes()), value)?;
-        Ok(change == Change::Policies)
-    }
-
-    fn names(book: &PolicyState) -> Vec<&str> {
-        book.documents().map(|(name, _)| name).collect()
-    }
-
-    #[test]
-    fn the_last_valid_record_of_a_policy_counts() {
-        let mut book = PolicyState::default();
-        assert!(read(&mut book, "a", Some("1h")).unwrap());
-        assert!(read(&mut book, "b", Some("1h")).unwrap());
-        assert!(!read(&mut book, "b", Some("1h")).unwrap(), "nothing new");
-        assert!(read(&mut book, "a", Some("0s")).is_err());
-        assert_eq!(book.document("a").unwrap().spec.idle_timeout, "1h");
-        assert!(read(&mut book, "b", None).unwrap());
-        assert!(!read(&mut book, "b", None).unwrap());
-        assert_eq!(names(&book), ["a"]);
-    }
-
-    #[test]
-    fn a_pause_is_no_policy_and_no_refusal() {
-        let mut book = PolicyState::default();
-        let key = Some(b"control:pause:handler:1".as_slice());
-        assert_eq!(book.read(key, Some(b"{}")).unwrap(), Change::Pauses);
-        assert_eq!(book.read(key, Some(b"{}")).unwrap(), Change::Nothing);
-        let unknown = Some(b"control:of-a-later-release".as_slice());
-        assert_eq!(book.read(unknown, Some(b"?")).unwrap(), Change::Nothing);
-        assert_eq!(book.documents().len(), 0);
-        assert_eq!(book.pauses().iter().count(), 1);
-        assert_eq!(book.read(key, None).unwrap(), Change::Pauses);
-    }
-
-    #[test]
-    fn at_the_bound_known_policies_may_change_and_new_ones_are_refused() {
-        let mut book = PolicyState::default();
-        for number in 0..PolicySet::MAX {
-            read(&mut book, &format!("p{number}"), Some("1h")).unwrap();
-        }
-        let error = read(&mut book, "one-more", Some("1h")).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("policy 'one-more': 1001 policies")
-        );
-        assert!(read(&mut book, "p0", Some("2h")).unwrap());
-        assert_eq!(book.policies().len(), PolicySet::MAX);
-    }
 }

@@ -1,5 +1,4 @@
-//! Session policies as people write them: YAML, several documents in a text, each checked
-//! by the rules that hold in Kubernetes.
+//! Session policies as a stream of YAML documents, validated as in Kubernetes.
 
 use std::collections::BTreeSet;
 
@@ -9,48 +8,40 @@ use crate::policy::document::{PolicyError, SessionPolicy};
 use crate::policy::rules;
 use crate::session::Policy;
 
-/// A document and what it comes to.
-pub type Checked = (SessionPolicy, Policy);
+/// A valid document and its compiled policy.
+pub type ParsedPolicy = (SessionPolicy, Policy);
 
-/// Why a document cannot be used.
+/// Why a document is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// It is not YAML, or not of the form of a session policy. What comes after it is
-    /// not looked at.
+    /// The document is not the YAML of a session policy. The documents after it are not parsed.
     #[error("document {number}: {source}")]
     Malformed {
-        /// Which, from 1.
+        /// The position of the document, from 1.
         number: usize,
-        /// What is wrong with it.
         source: serde_yaml::Error,
     },
-    /// The policy contradicts itself.
     #[error(transparent)]
     Invalid(#[from] PolicyError),
-    /// Kubernetes would refuse it.
+    /// The document violates the CustomResourceDefinition.
     #[error("SessionPolicy '{policy}': {problem}")]
-    Refused {
-        /// The policy's full name.
-        policy: String,
-        /// Which field, and why.
-        problem: String,
-    },
-    /// A policy of this name came before.
+    Violation { policy: String, problem: String },
+    /// An earlier document has the same name.
     #[error("there are two policies named '{0}': rename one")]
     Duplicate(String),
 }
 
-/// The policies in `text`, each checked. Empty documents are skipped. At most one error is
-/// [`DocumentError::Malformed`], and then it is the last.
+/// Parses and validates the documents in `text`. Empty documents are skipped. At most one error
+/// is [`DocumentError::Malformed`]; it is the last result.
 ///
-/// `names` are those that are taken, by documents of texts before this one.
-pub fn parse(text: &str, names: &mut BTreeSet<String>) -> Vec<Result<Checked, DocumentError>> {
+/// `names` collects the names of valid documents, also across texts.
+pub fn parse(text: &str, names: &mut BTreeSet<String>) -> Vec<Result<ParsedPolicy, DocumentError>> {
     let mut parsed = Vec::new();
     for (number, document) in (1..).zip(serde_yaml::Deserializer::from_str(text)) {
         match Option::<SessionPolicy>::deserialize(document) {
-            // Two `---` in a row, or a comment after the last one.
+            // Between two `---`, or a comment after the last one.
             Ok(None) => {}
-            Ok(Some(document)) => parsed.push(check(document, names)),
+            Ok(Some(document)) => parsed.push(validate(document, names)),
             Err(source) => {
                 parsed.push(Err(DocumentError::Malformed { number, source }));
                 break;
@@ -60,17 +51,20 @@ pub fn parse(text: &str, names: &mut BTreeSet<String>) -> Vec<Result<Checked, Do
     parsed
 }
 
-fn check(document: SessionPolicy, names: &mut BTreeSet<String>) -> Result<Checked, DocumentError> {
+fn validate(
+    document: SessionPolicy,
+    names: &mut BTreeSet<String>,
+) -> Result<ParsedPolicy, DocumentError> {
     let policy = document.to_policy()?;
-    let wrong_name = rules::wrong_name(&document.metadata.name);
-    let wrong_name = wrong_name.map(|problem| format!("metadata.name: {problem}"));
-    let mut problems = wrong_name
+    let name_problem = rules::name_problem(&document.metadata.name);
+    let name_problem = name_problem.map(|problem| format!("metadata.name: {problem}"));
+    let mut problems = name_problem
         .into_iter()
-        .chain(rules::wrong_fields(&document.spec));
+        .chain(rules::spec_problems(&document.spec));
     if let Some(problem) = problems.next() {
         let problem = problems.fold(problem, |all, problem| format!("{all}; {problem}"));
         let policy = policy.name;
-        return Err(DocumentError::Refused { policy, problem });
+        return Err(DocumentError::Violation { policy, problem });
     }
     if names.insert(policy.name.clone()) {
         Ok((document, policy))
@@ -90,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_up_to_what_is_not_yaml() {
+    fn all_problems_are_returned_up_to_the_first_malformed_document() {
         let texts = [
             policy("a", "1h"),
             policy("b", "0s"),
@@ -100,21 +94,21 @@ mod tests {
             policy("d", "0s"),
         ];
         let parsed = parse(&texts.concat(), &mut BTreeSet::new());
-        let told: Vec<_> = parsed
+        let results: Vec<_> = parsed
             .iter()
             .map(|result| match result {
                 Ok((_, policy)) => policy.name.clone(),
                 Err(error) => error.to_string(),
             })
             .collect();
-        assert_eq!(told.len(), 4, "{told:?}");
-        assert_eq!(told[0], "a");
-        for (told, words) in told[1..].iter().zip([
+        assert_eq!(results.len(), 4, "{results:?}");
+        assert_eq!(results[0], "a");
+        for (result, words) in results[1..].iter().zip([
             "SessionPolicy 'b': spec.idleTimeout: must be more than zero",
             "two policies named 'a'",
             "document 5",
         ]) {
-            assert!(told.contains(words), "{told}");
+            assert!(result.contains(words), "{result}");
         }
     }
 }

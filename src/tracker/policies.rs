@@ -14,8 +14,7 @@ use crate::kafka::Topics;
 use crate::kafka::topic_feed::TopicFeed;
 use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::policy::pauses::{PausableRole, Pauses};
-use crate::policy::topic;
-use crate::policy::topic::PolicyUpdate;
+use crate::policy::topic::{PolicyUpdate, watch};
 use crate::session::{Policy, PolicySet};
 use crate::tracker::metrics::TrackerMetrics;
 
@@ -70,7 +69,7 @@ impl PolicySource {
         metrics: &TrackerMetrics,
         stop: &CancellationToken,
     ) -> anyhow::Result<PolicyReceivers> {
-        let followed = TopicFeed::start(config, &topics.policies, stop.clone())?;
+        let feed = TopicFeed::start(config, &topics.policies, stop.clone())?;
         let (sender, policies_known) = channel();
         let (pause, pauses) = channel();
         let pause = move |paused: &Pauses| drop(pause.send(paused.of(PausableRole::Tracker)));
@@ -86,18 +85,18 @@ impl PolicySource {
                 tracing::info!(path = %path.display(), topic, "the file's policies are in force, the topic's are not");
                 give(policies);
                 file.watch(stop.clone(), give)?;
-                topic::watch(followed, move |news| {
-                    if let PolicyUpdate::Paused(paused) = news {
+                watch(feed, move |update| {
+                    if let PolicyUpdate::Pauses(paused) = update {
                         pause(paused);
                     }
                 })?;
             }
             Self::Topic { fallback } => {
                 let metrics = metrics.clone();
-                topic::watch(followed, move |news| match news {
-                    PolicyUpdate::InForce(book) => give(Arc::new(book.policy_set(&fallback))),
-                    PolicyUpdate::Paused(paused) => pause(paused),
-                    PolicyUpdate::Refused => metrics.policy_rejected(),
+                watch(feed, move |update| match update {
+                    PolicyUpdate::Policies(store) => give(Arc::new(store.policy_set(&fallback))),
+                    PolicyUpdate::Pauses(paused) => pause(paused),
+                    PolicyUpdate::Rejected => metrics.policy_rejected(),
                 })?;
             }
         }

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
-use super::input::KIND;
-use super::input::read_valid;
+use super::input::{RESOURCE_NAME, read_valid};
 use crate::output;
-use crate::policy::store::Store;
+use crate::policy::topic::PolicyTopic;
 
-/// Which policies to delete.
+/// Flags of `sundown policy delete`.
 #[derive(Args, Clone, Debug)]
 pub struct DeleteArgs {
     /// Names of the policies, as shown by `get`.
@@ -30,36 +29,36 @@ pub struct DeleteArgs {
     pub ignore_not_found: bool,
 }
 
-pub(super) async fn run(args: &DeleteArgs, store: &Store) -> anyhow::Result<()> {
+pub(super) async fn run(args: &DeleteArgs, topic: &PolicyTopic) -> anyhow::Result<()> {
     let names = names(args)?;
-    let book = store.read().await?;
+    let store = topic.read(output::note).await?;
     let (known, unknown): (Vec<_>, Vec<_>) = names
         .iter()
         .map(String::as_str)
-        .partition(|name| book.document(name).is_some());
+        .partition(|name| store.document(name).is_some());
     if !args.ignore_not_found && !unknown.is_empty() {
         bail!(
-            "there is no policy '{}': see sundown policy get, or pass --ignore-not-found; nothing has been deleted",
+            "there is no policy '{}': list policies with sundown policy get, or pass --ignore-not-found; nothing has been deleted",
             unknown.join("', nor '")
         );
     }
-    store.write(known.iter().map(|name| (*name, None))).await?;
+    topic.write(known.iter().map(|name| (*name, None))).await?;
     for name in known {
         if name.contains('/') {
             output::note(format_args!(
-                "policy '{name}' is the Kubernetes controller's: if that is running, it writes it again"
+                "policy '{name}' belongs to the Kubernetes controller, which writes it again while it runs"
             ));
         }
-        output::line(format_args!("{KIND}/{name} deleted"));
+        output::line(format_args!("{RESOURCE_NAME}/{name} deleted"));
     }
     Ok(())
 }
 
-/// The names asked for, each once.
+/// The requested names, without duplicates.
 fn names(args: &DeleteArgs) -> anyhow::Result<Vec<String>> {
     let mut names = args.names.clone();
     if !args.filename.is_empty() {
-        // As `apply` wrote them: without their namespace.
+        // `apply` writes them without their namespace.
         let policies = read_valid(&args.filename)?.into_iter();
         names.extend(policies.map(|(document, _)| document.metadata.name));
     }

@@ -5,9 +5,9 @@ use clap::Args;
 
 use crate::output::{self, Format, OutputArgs, table};
 use crate::policy::document::{SessionPolicy, SessionPolicySpec};
-use crate::policy::store::Store;
+use crate::policy::topic::PolicyTopic;
 
-/// Which policies to show.
+/// Flags of `sundown policy get`.
 #[derive(Args, Clone, Debug)]
 pub struct GetArgs {
     /// Name of the policy. Without it, all policies are shown.
@@ -18,40 +18,38 @@ pub struct GetArgs {
     pub output: OutputArgs,
 }
 
-pub(super) async fn run(args: &GetArgs, store: &Store) -> anyhow::Result<()> {
-    let book = store.read().await?;
+pub(super) async fn run(args: &GetArgs, topic: &PolicyTopic) -> anyhow::Result<()> {
+    let store = topic.read(output::note).await?;
     let Some(name) = &args.name else {
-        let documents: Vec<_> = book.documents().map(|(_, document)| document).collect();
+        let documents: Vec<_> = store.documents().map(|(_, document)| document).collect();
         if documents.is_empty() && args.output.output == Format::Table {
-            output::note(
-                "No policies: trackers go by --idle-timeout and --absolute-timeout alone.",
-            );
+            output::note("No policies: trackers use --idle-timeout and --absolute-timeout only.");
             return Ok(());
         }
-        output::line(several(args.output, &documents)?);
+        output::line(render_all(args.output, &documents)?);
         return Ok(());
     };
-    let document = book.document(name).with_context(|| {
-        format!("there is no policy '{name}'; sundown policy get lists those that there are")
+    let document = store.document(name).with_context(|| {
+        format!("there is no policy '{name}': list policies with sundown policy get")
     })?;
     let text = args
         .output
-        .render(document, |document| human(&[document]))?;
+        .render(document, |document| to_table(&[document]))?;
     output::line(text);
     Ok(())
 }
 
-/// YAML is several documents, as `apply` takes them.
-fn several(output: OutputArgs, documents: &[&SessionPolicy]) -> anyhow::Result<String> {
+/// Renders YAML as a stream of documents, the input format of `apply`.
+fn render_all(output: OutputArgs, documents: &[&SessionPolicy]) -> anyhow::Result<String> {
     if output.output != Format::Yaml {
-        return output.render(documents, human);
+        return output.render(documents, to_table);
     }
     let texts = documents.iter().map(serde_yaml::to_string);
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     Ok(texts.join("---\n").trim_end().to_owned())
 }
 
-fn human(documents: &[&SessionPolicy]) -> String {
+fn to_table(documents: &[&SessionPolicy]) -> String {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let row = |document: &&SessionPolicy| {
         let spec = &document.spec;
@@ -82,7 +80,7 @@ fn human(documents: &[&SessionPolicy]) -> String {
     table(head, &rows)
 }
 
-/// `tenant=acme,client=mobile,user=svc-*|root`
+/// Formats the matcher, as in `tenant=acme,client=mobile,user=svc-*|root`.
 fn matches(spec: &SessionPolicySpec) -> String {
     let matches = spec.matches.clone().unwrap_or_default();
     let attributes = matches.attributes.iter();

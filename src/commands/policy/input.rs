@@ -1,4 +1,4 @@
-//! Policies from files and from standard input.
+//! Policies from files and standard input.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, stdin};
@@ -9,9 +9,9 @@ use clap::Args;
 
 use crate::bounded::{self, MAX_DOCUMENT_BYTES};
 use crate::output;
-use crate::policy::yaml::{Checked, parse};
+use crate::policy::yaml::{ParsedPolicy, parse};
 
-/// Where the policies are.
+/// Files of policies.
 #[derive(Args, Clone, Debug)]
 pub struct FileArgs {
     /// YAML file of SessionPolicy documents, or - for standard input; can be repeated.
@@ -25,19 +25,19 @@ pub struct FileArgs {
     pub filename: Vec<PathBuf>,
 }
 
-/// Policies, and what is wrong with others.
+/// The valid policies of the files, and the problems of the others.
 #[derive(Debug, Default)]
-pub(super) struct Input {
-    pub(super) policies: Vec<Checked>,
+pub(super) struct PolicyInput {
+    pub(super) policies: Vec<ParsedPolicy>,
     pub(super) problems: Vec<String>,
 }
 
-/// Reads all policies of `files`.
+/// Reads the policies of all files.
 ///
 /// # Errors
-/// If a file cannot be read, or there is not a single document.
-pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Input> {
-    let mut input = Input::default();
+/// If a file cannot be read, or there is no document at all.
+pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<PolicyInput> {
+    let mut input = PolicyInput::default();
     let mut names = BTreeSet::new();
     for path in files {
         for parsed in parse(&text(path)?, &mut names) {
@@ -54,21 +54,19 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Input> {
     Ok(input)
 }
 
-/// The same, unless something is wrong with any of them; all of that is told.
+/// Reads the policies of all files, and prints all problems.
 ///
 /// # Errors
-/// If a policy cannot be used.
-pub(super) fn read_valid(files: &[PathBuf]) -> anyhow::Result<Vec<Checked>> {
+/// As [`read`], or if a policy is invalid.
+pub(super) fn read_valid(files: &[PathBuf]) -> anyhow::Result<Vec<ParsedPolicy>> {
     let input = read(files)?;
     for problem in &input.problems {
         output::note(problem);
     }
     match input.problems.len() {
         0 => Ok(input.policies),
-        1 => bail!("a policy cannot be used: correct it; nothing has been written"),
-        several => {
-            bail!("{several} policies cannot be used: correct them; nothing has been written")
-        }
+        1 => bail!("1 policy is invalid: correct it; nothing has been written"),
+        several => bail!("{several} policies are invalid: correct them; nothing has been written"),
     }
 }
 
@@ -87,5 +85,5 @@ fn text(path: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// How a policy is called in results, after Kubernetes' way.
-pub(super) const KIND: &str = "sessionpolicy.sundown.dev";
+/// The qualified resource name, as kubectl prints it.
+pub(super) const RESOURCE_NAME: &str = "sessionpolicy.sundown.dev";

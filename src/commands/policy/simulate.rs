@@ -15,15 +15,14 @@ use super::input::{self, FileArgs};
 use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, Format, OutputArgs};
-use crate::policy::store::Store;
-use crate::policy::topic::PolicyState;
-use crate::policy::yaml::Checked;
+use crate::policy::topic::PolicyTopic;
+use crate::policy::yaml::ParsedPolicy;
 use crate::session::{Policy, PolicySet, Span, TableConfig, Timestamp};
 use crate::wire::{duration, time};
 use replay::Replay;
 use source::Source;
 
-/// What to try out, on what.
+/// Flags of `sundown policy simulate`.
 #[derive(Args, Clone, Debug)]
 pub struct SimulateArgs {
     #[command(flatten)]
@@ -38,11 +37,11 @@ pub struct SimulateArgs {
     /// default timeouts only, or a YAML file of policies.
     #[arg(
         long,
-        env = "SUNDOWN_PRESENT",
+        env = "SUNDOWN_CURRENT",
         value_name = "SOURCE",
         default_value = "topic"
     )]
-    pub present: String,
+    pub current: String,
 
     /// Replay the session events of this file, one JSON object per line, as for produce
     /// --from, or - for standard input. Each event counts as written when it happened.
@@ -111,16 +110,16 @@ pub(super) fn run(
     }
     let until = until(&args.until)?;
     let tried = input::read_valid(&args.policies.filename)?;
-    let present = present(args, global, runtime)?;
+    let current = current(args, global, runtime)?;
     let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
-    let simulated = together(tried, if args.only { &[] } else { &present });
+    let simulated = merge(tried, if args.only { &[] } else { &current });
     let mut replay = Replay::new(
         Arc::new(PolicySet::new(simulated, fallback.clone())?),
-        Arc::new(PolicySet::new(present, fallback)?),
+        Arc::new(PolicySet::new(current, fallback)?),
         TableConfig {
             allowed_lateness: args.allowed_lateness,
             max_future_skew: args.max_future_skew,
-            // Nothing is checkpointed.
+            // There are no checkpoints.
             slack: duration::MAX_DURATION,
             max_sessions: args.max_sessions,
             hash_key: uuid::Uuid::new_v4().as_u64_pair(),
@@ -143,22 +142,24 @@ fn until(text: &str) -> anyhow::Result<Timestamp> {
         return Ok(Clock::default().wall());
     }
     let Some(until) = time::parse(text) else {
-        bail!("--until '{text}' is no time: write now, or RFC 3339 as in 2025-02-07T12:00:00Z");
+        bail!(
+            "--until '{text}' is not a time: pass now, or an RFC 3339 time such as 2025-02-07T12:00:00Z"
+        );
     };
     Ok(until)
 }
 
-/// The policies to compare with.
-fn present(
+/// The current policies, to compare with.
+fn current(
     args: &SimulateArgs,
     global: &GlobalArgs,
     runtime: &Runtime,
 ) -> anyhow::Result<Vec<Policy>> {
-    match args.present.as_str() {
+    match args.current.as_str() {
         "built-in" => Ok(Vec::new()),
         "topic" => {
-            let book: PolicyState = runtime.block_on(Store::new(global)?.read())?;
-            Ok(book.policies().cloned().collect())
+            let store = runtime.block_on(PolicyTopic::new(global)?.read(output::note))?;
+            Ok(store.policies().cloned().collect())
         }
         file => {
             let policies = input::read_valid(&[file.into()])?;
@@ -167,10 +168,10 @@ fn present(
     }
 }
 
-/// What would be in force if `tried` were applied where `present` is.
-fn together(tried: Vec<Checked>, present: &[Policy]) -> Vec<Policy> {
+/// The active policies after applying `tried` to `current`.
+fn merge(tried: Vec<ParsedPolicy>, current: &[Policy]) -> Vec<Policy> {
     let tried: Vec<Policy> = tried.into_iter().map(|(_, policy)| policy).collect();
-    let others = present
+    let others = current
         .iter()
         .filter(|policy| tried.iter().all(|new| new.name != policy.name));
     let others: Vec<_> = others.cloned().collect();

@@ -2,21 +2,20 @@
 
 use anyhow::bail;
 
-use super::input::KIND;
-use super::input::{FileArgs, read};
+use super::input::{FileArgs, RESOURCE_NAME, read};
 use crate::output;
 
 pub(super) fn run(args: &FileArgs) -> anyhow::Result<()> {
     let input = read(&args.filename)?;
     for (_, policy) in &input.policies {
-        output::line(format_args!("{KIND}/{} valid", policy.name));
+        output::line(format_args!("{RESOURCE_NAME}/{} valid", policy.name));
     }
     for problem in &input.problems {
         output::note(problem);
     }
     match input.problems.len() {
         0 => Ok(()),
-        1 => bail!("a policy cannot be used: correct it"),
-        several => bail!("{several} policies cannot be used: correct them"),
+        1 => bail!("1 policy is invalid: correct it"),
+        several => bail!("{several} policies are invalid: correct them"),
     }
 }

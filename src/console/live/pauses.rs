@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::console::format::Moment;
 use crate::console::live;
-use crate::policy::pauses::{PausableRole, Place};
+use crate::policy::pauses::{PausableRole, RolePartition};
 use crate::session::Timestamp;
 
 /// A partition that is paused.
@@ -33,7 +33,7 @@ pub fn rows(state: &live::State, now: Timestamp) -> Vec<Row> {
     rows.collect()
 }
 
-fn obeyed(place: Place, state: &live::State, now: Timestamp) -> Option<bool> {
+fn obeyed(place: RolePartition, state: &live::State, now: Timestamp) -> Option<bool> {
     let processes = state.processes.present(now);
     let of_role = processes.filter(|process| process.report.role == place.role.as_str());
     let mut owned = of_role

@@ -17,7 +17,8 @@ use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_of};
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
-use crate::policy::pauses::{PausableRole, Pause, PauseError, Place};
+use crate::policy::pause_writer::PauseError;
+use crate::policy::pauses::{PausableRole, Pause, RolePartition};
 
 /// How long the page waits to hear of the pause itself, so as to show it.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ pub async fn page(
     Extension(peer): Extension<PeerAddr>,
     Form(order): Form<FormBody>,
 ) -> Response {
-    let place = Place {
+    let place = RolePartition {
         role: order.role,
         partition: order.partition,
     };
@@ -115,7 +116,7 @@ async fn answer(
     pause: Option<&str>,
 ) -> Response {
     let csrf = csrf_of(headers);
-    let place = Place {
+    let place = RolePartition {
         role: wish.role,
         partition: wish.partition,
     };
@@ -129,7 +130,7 @@ async fn answer(
 async fn write(
     app: &AppState,
     (caller, peer, csrf): (&Caller, PeerAddr, &str),
-    place: Place,
+    place: RolePartition,
     pause: Option<&str>,
 ) -> Result<(), Problem> {
     let record = pause.map(|reason| Pause::new(app.live.now(), "console", reason));
@@ -147,7 +148,7 @@ async fn write(
 }
 
 /// Waits until the console has read it.
-async fn wait_until_visible(app: &AppState, place: Place, paused: bool) {
+async fn wait_until_visible(app: &AppState, place: RolePartition, paused: bool) {
     let mut changes = app.live.changes();
     let is_paused = || {
         let state = app.live.state();
@@ -165,7 +166,7 @@ impl From<PauseError> for Problem {
     fn from(error: PauseError) -> Self {
         match error {
             PauseError::NoPartition { .. } => Self::Invalid(error.to_string()),
-            PauseError::Topic(_) | PauseError::Kafka { .. } => Self::Kafka(error.to_string()),
+            PauseError::Topic(_) | PauseError::Write(_) => Self::Kafka(error.to_string()),
         }
     }
 }

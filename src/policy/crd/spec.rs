@@ -1,8 +1,8 @@
-//! What a session policy says.
+//! The spec of a session policy.
 #![expect(
     clippy::duplicated_attributes,
     unreachable_pub,
-    reason = "printer columns are alike, and the derives repeat the types inside functions"
+    reason = "printer columns repeat attributes, and the derives repeat the types inside functions"
 )]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::status::SessionPolicyStatus;
 use super::validation;
 
-/// The rules of a session policy. Durations are written like `90s`, `15m` or `1h30m`.
+/// The rules of a session policy. Durations have the format `90s`, `15m` or `1h30m`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "sundown.dev",
@@ -27,31 +27,31 @@ use super::validation;
     category = "sundown",
     status = "SessionPolicyStatus",
     cel,
-    doc = "How long user sessions may last. Running trackers obey an edit within a second.",
+    doc = "How long user sessions may last. Running trackers apply an edit within a second.",
     annotation("helm.sh/resource-policy", "keep"),
     printcolumn(
         name = "Idle",
         type_ = "string",
         json_path = ".spec.idleTimeout",
-        description = "The longest time without activity."
+        description = "Longest time without activity."
     ),
     printcolumn(
         name = "Absolute",
         type_ = "string",
         json_path = ".spec.absoluteTimeout",
-        description = "The longest time since the start or the last login."
+        description = "Longest time since the start or the last login."
     ),
     printcolumn(
         name = "Priority",
         type_ = "integer",
         json_path = ".spec.priority",
-        description = "The highest priority that matches a session wins."
+        description = "The matching policy with the highest priority applies."
     ),
     printcolumn(
         name = "Applied",
         type_ = "string",
         json_path = ".status.trackers",
-        description = "How many of the live trackers run this generation."
+        description = "Live trackers that run this generation."
     ),
     printcolumn(
         name = "Ready",
@@ -63,7 +63,7 @@ use super::validation;
         name = "Reason",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        description = "Why it is ready or not.",
+        description = "Reason of the Ready condition.",
         priority = 1
     ),
     printcolumn(
@@ -85,47 +85,47 @@ use super::validation;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionPolicySpec {
-    /// The longest time without activity; more than zero.
+    /// Longest time without activity; more than zero.
     #[schemars(schema_with = "validation::duration")]
     pub idle_timeout: String,
-    /// The longest time since the start or the last login, activity or not; at least
-    /// the idle timeout. Without it, an active session may last for ever.
+    /// Longest time since the start or the last login, regardless of activity; at least
+    /// the idle timeout. Without it, an active session never times out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "validation::duration")]
     pub absolute_timeout: Option<String>,
-    /// How long before its end a warning of it is written; more than zero, less than
-    /// the idle timeout. Without it, no warnings.
+    /// How long before the end of a session a warning is written; more than zero and less
+    /// than the idle timeout. Without it, there are no warnings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "validation::duration")]
     pub warn_before: Option<String>,
-    /// The highest priority that matches a session wins; ties go by name.
+    /// The matching policy with the highest priority applies; ties are broken by name.
     #[serde(default)]
     pub priority: i32,
-    /// Which sessions the policy is for; without it, all.
+    /// Sessions to which the policy applies. Without it, the policy applies to all sessions.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Match")]
     pub matches: Option<Match>,
-    /// Names of the handler actions to run for sessions under this policy; without it,
-    /// all of them.
+    /// Names of the handler actions to run for sessions under this policy. Without it, all
+    /// actions run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "validation::actions")]
     pub actions: Option<Vec<String>>,
-    /// Incident switch: while true, sessions of this policy never expire. Logouts and
+    /// Incident switch: while true, sessions under this policy never time out. Logouts and
     /// revocations still end them.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// Which sessions a policy is for. All of it has to fit.
+/// Selects the sessions to which a policy applies. A session must match all criteria.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Match {
-    /// Attributes that the session has to have, with exactly these values; at most 1 KiB.
+    /// Attributes that a session must have, with exactly these values; at most 1 KiB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "validation::attributes")]
     pub attributes: BTreeMap<String, String>,
-    /// Globs (`*` any text, `?` one character), one of which the session's user id has
-    /// to match; at most 64.
+    /// Globs of which the user id of a session must match one; at most 64. `*` matches any
+    /// text, `?` one character.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "validation::user_ids")]
     pub user_ids: Vec<String>,

@@ -1,13 +1,13 @@
-//! What the controller answers in a policy's status.
+//! The status of a session policy, written by the controller.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// What the controller has made of the policy.
+/// The observed state of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionPolicyStatus {
-    /// The generation that this status is about.
+    /// The generation that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
@@ -17,7 +17,7 @@ pub struct SessionPolicyStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
-    /// How many of the live trackers run this generation, as in `2/3`.
+    /// Number of live trackers that run this generation, out of all live trackers, as in `2/3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub trackers: Option<String>,
@@ -27,27 +27,27 @@ pub struct SessionPolicyStatus {
     pub sessions: Option<u64>,
 }
 
-/// One aspect of the policy's state, after Kubernetes' `metav1.Condition`.
+/// One aspect of the state of the policy, like `metav1.Condition` of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Which aspect.
+    /// The aspect.
     #[serde(rename = "type")]
     #[schemars(with = "String", length(min = 1, max = 316))]
     pub kind: ConditionType,
-    /// Whether it holds.
+    /// Whether the condition holds.
     pub status: ConditionStatus,
-    /// The generation that this was said of.
+    /// The generation that this condition describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
-    /// When `status` last changed, RFC 3339.
+    /// Time of the last change of `status`, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
-    /// Why, in one CamelCase word for programs.
+    /// Machine-readable reason, in CamelCase.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
-    /// Why, for people.
+    /// Human-readable explanation.
     #[schemars(length(max = 32768))]
     pub message: String,
 }
@@ -66,15 +66,12 @@ pub enum ConditionType {
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It does.
     True,
-    /// It does not.
     False,
-    /// The controller cannot tell.
     Unknown,
 }
 
-/// A map by type, so that others may add conditions of their own.
+/// A map by type, so that other controllers can add their own conditions.
 fn conditions(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",

@@ -8,7 +8,7 @@ use super::cluster::{Cluster, SOON};
 use super::site::Site;
 use crate::eventually::eventually;
 
-const LEADING: &str = "leading";
+const LEADING: &str = "became the leader";
 
 pub fn a_killed_leader_is_succeeded_and_nothing_is_written_twice(cluster: &Cluster) {
     let site = Site::new(cluster);
@@ -50,7 +50,7 @@ pub fn a_leader_that_was_frozen_writes_nothing_when_it_thaws(cluster: &Cluster) 
     namespace.apply("p", &json!({"idleTimeout": "3h"}));
     namespace.await_published("p");
     first.process.sigcont();
-    first.await_message("not leading any more");
+    first.await_message("lost the leadership");
     namespace.apply("p", &json!({"idleTimeout": "4h"}));
     namespace.await_published("p");
     assert_eq!(first.metric("sundown_controller_records_total", ""), 1);

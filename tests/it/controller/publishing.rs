@@ -74,7 +74,7 @@ pub fn what_is_invalid_never_replaces_what_is_valid(cluster: &Cluster) {
     );
     let message = namespace.await_condition("p", "Ready", "False", "Invalid");
     assert!(message.contains("spec.match.attributes"), "{message}");
-    assert!(message.contains("generation 1 stays in force"), "{message}");
+    assert!(message.contains("generation 1 stays active"), "{message}");
     assert_eq!(site.published(), before);
     let note = await_event(&site, "p", "Invalid");
     assert_eq!(note, message);

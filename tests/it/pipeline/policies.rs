@@ -99,9 +99,9 @@ fn an_edit_of_the_policies_reaches_running_sessions_both_ways() {
         "more than 12 s have passed; an hour has not"
     );
 
-    // What cannot be used changes nothing, and is told.
+    // An invalid file changes nothing and is logged.
     write("nonsense: [");
-    tracker.await_message("the policies in force stay");
+    tracker.await_message("invalid policy file");
     let another = installation.key_on(2);
     let events = [activity(&another, "acme")];
     installation

@@ -95,7 +95,7 @@ fn a_tracker_that_no_broker_answers_stops_all_the_same() {
     let kafka = Kafka::own(1);
     let installation = Installation::new(&kafka, SHORT);
     let mut tracker = installation.tracker(&[]);
-    tracker.await_message("policies in force");
+    tracker.await_message("active policies changed");
     kafka.stop(1);
     tracker.process.sigterm();
     let status = tracker.process.wait(Duration::from_secs(10));

@@ -64,7 +64,7 @@ fn apply_writes_what_has_changed_and_counts_generations() {
     ];
     assert_eq!(records(&installation), written);
 
-    // One that cannot be used, and nothing is written; everything that is wrong is told.
+    // If any policy is invalid, nothing is written and all problems are printed.
     let applied = apply(
         &installation,
         &(policy("new", "{idleTimeout: 1h}") + &tenant("acme", "0s") + &tenant("b", "soon")),
@@ -72,7 +72,7 @@ fn apply_writes_what_has_changed_and_counts_generations() {
     applied.failed(&[
         "SessionPolicy 'acme': spec.idleTimeout: must be more than zero",
         "'soon' is not a duration",
-        "error: 2 policies cannot be used: correct them; nothing has been written",
+        "error: 2 policies are invalid: correct them; nothing has been written",
     ]);
     assert_eq!(records(&installation), written);
 }
@@ -173,7 +173,7 @@ fn validate_needs_no_kafka_and_tells_everything() {
     validate(&(good + &tenant("acme", "0s") + &policy("x", "{idle: 1h}"))).failed(&[
         "SessionPolicy 'acme': spec.idleTimeout",
         "document 4: spec: unknown field `idle`",
-        "error: 2 policies cannot be used",
+        "error: 2 policies are invalid",
     ]);
     validate("# nothing\n").failed(&["there is no policy in"]);
 }

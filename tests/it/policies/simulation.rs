@@ -40,7 +40,7 @@ fn simulate(policies: &str, args: &[&str]) -> Output {
     let launch = Launch::sundown().args(["policy", "simulate", "-b", "127.0.0.1:1"]);
     let launch = launch.arg("-f").arg(policies.path());
     let launch = launch.arg("--from").arg(log.path());
-    Output::of(launch.args(["--present", "built-in"]).args(args))
+    Output::of(launch.args(["--current", "built-in"]).args(args))
 }
 
 #[test]
@@ -51,17 +51,17 @@ fn what_ends_differently_is_told_with_when_and_why() {
         "\
 6 events until 2025-02-07T13:10:00.000Z; 1 record is no session event
 
-SESSIONS    SIMULATED  PRESENT
+SESSIONS    SIMULATED  CURRENT
 started     5          3
 ended       4          1
 still live  1          2
 
-REASON        POLICY    SIMULATED  PRESENT
+REASON        POLICY    SIMULATED  CURRENT
 idle_timeout  acme      3          0
 logout        built-in  1          1
 
 3 sessions end differently:
-SESSION  SIMULATED                                     PRESENT
+SESSION  SIMULATED                                     CURRENT
 a        2025-02-07T12:15:00.000Z idle_timeout (acme)  still live
 a        2025-02-07T12:35:00.000Z idle_timeout (acme)  part of an earlier session
 c        2025-02-07T12:40:00.000Z idle_timeout (acme)  still live
@@ -93,7 +93,7 @@ fn limits_and_moments_are_obeyed() {
     );
     assert_eq!(report["different"], 2);
     assert_eq!(
-        report["listed"],
+        report["differences"],
         json!([{
             "session_id": "a",
             "user_id": "acme",
@@ -101,7 +101,7 @@ fn limits_and_moments_are_obeyed() {
                 "state": "ended", "ended_at": "2025-02-07T12:10:00.000Z",
                 "reason": "idle_timeout", "policy": "all"
             },
-            "present": {"state": "live"},
+            "current": {"state": "live"},
         }])
     );
     let refused = simulate(&tenant("acme", "15m"), &["--until", "soon"]);
@@ -193,7 +193,7 @@ fn count(ended: &Value) -> u64 {
 /// Session, reason and time of all sessions that are to time out. By a day's timeout, each of
 /// them ends at another time, so all are listed.
 fn timeouts(foretold: &Value) -> Vec<(String, String, i64)> {
-    let listed = foretold["listed"].as_array().expect("a list").iter();
+    let listed = foretold["differences"].as_array().expect("a list").iter();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let timeouts = listed.filter_map(|difference| {
         let fate = &difference["simulated"];

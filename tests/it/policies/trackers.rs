@@ -126,7 +126,7 @@ fn what_cannot_be_used_changes_nothing_and_is_counted() {
         installation.kafka.produce(&topic, [record]);
     }
     tracker.await_metric("sundown_tracker_rejected_policies_total", "", 2);
-    let entry = tracker.await_message("a policy record cannot be used");
+    let entry = tracker.await_message("rejected a policy record");
     assert_eq!(entry["level"], "ERROR");
     await_end_of_new_session(&installation, "nobody");
     assert_eq!(ending(&installation, &acme), None);

@@ -39,7 +39,7 @@ pub(super) struct Replay {
     report: Report,
 }
 
-/// One partition's tables, under the policies tried out and under the present ones.
+/// One partition's tables, under the policies tried out and under the current ones.
 struct Pair {
     tables: [SessionTable; 2],
     /// Sessions that are over in one table, and live in the other; by their first offset.
@@ -56,13 +56,13 @@ struct Half {
 impl Replay {
     pub(super) fn new(
         simulated: Arc<PolicySet>,
-        present: Arc<PolicySet>,
+        current: Arc<PolicySet>,
         config: TableConfig,
         until: Timestamp,
         limit: usize,
     ) -> Self {
         Self {
-            policies: [simulated, present],
+            policies: [simulated, current],
             config,
             until,
             partitions: BTreeMap::new(),
@@ -112,12 +112,14 @@ impl Replay {
             for half in std::mem::take(&mut pair.half).into_values() {
                 self.report.note(Outcome::Half(half, Fate::Live));
             }
-            let sides = [&mut self.report.simulated, &mut self.report.present];
+            let sides = [&mut self.report.simulated, &mut self.report.current];
             for (table, side) in pair.tables.iter_mut().zip(sides) {
                 side.close(table);
             }
         }
-        self.report.listed.sort_by_key(|difference| difference.at);
+        self.report
+            .differences
+            .sort_by_key(|difference| difference.at);
         self.report
     }
 }
@@ -136,20 +138,20 @@ impl Report {
     fn note(&mut self, outcome: Outcome<'_>) {
         let difference = match outcome {
             Outcome::Ended(table, ending) => {
-                let sides = [&mut self.simulated, &mut self.present];
+                let sides = [&mut self.simulated, &mut self.current];
                 sides[table].ended(ending);
                 return;
             }
-            Outcome::Both(simulated, present) => {
-                if (simulated.reason, simulated.ended_at) == (present.reason, present.ended_at) {
+            Outcome::Both(simulated, current) => {
+                if (simulated.reason, simulated.ended_at) == (current.reason, current.ended_at) {
                     return;
                 }
-                let first = if simulated.ended_at <= present.ended_at {
+                let first = if simulated.ended_at <= current.ended_at {
                     &simulated
                 } else {
-                    &present
+                    &current
                 };
-                Difference::new(first, Fate::of(&simulated), Fate::of(&present))
+                Difference::new(first, Fate::of(&simulated), Fate::of(&current))
             }
             Outcome::Half(Half { table: 0, ending }, other) => {
                 Difference::new(&ending, Fate::of(&ending), other)
@@ -159,8 +161,8 @@ impl Report {
             }
         };
         self.different += 1;
-        if self.listed.len() < self.limit {
-            self.listed.push(difference);
+        if self.differences.len() < self.limit {
+            self.differences.push(difference);
         }
     }
 }

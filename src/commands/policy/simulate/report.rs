@@ -22,12 +22,12 @@ pub(super) struct Report {
     pub(super) unusable: u64,
     /// Under the policies that were tried out.
     pub(super) simulated: Side,
-    /// Under the present ones.
-    pub(super) present: Side,
+    /// Under the current ones.
+    pub(super) current: Side,
     /// Sessions that end at another time, for another reason, or in one of the two alone.
     pub(super) different: u64,
     /// The first of them.
-    pub(super) listed: Vec<Difference>,
+    pub(super) differences: Vec<Difference>,
     /// How many of them are kept.
     #[serde(skip)]
     pub(super) limit: usize,
@@ -55,7 +55,7 @@ pub(super) struct Difference {
     session_id: String,
     user_id: Option<Box<RawValue>>,
     simulated: Fate,
-    present: Fate,
+    current: Fate,
     /// When it ends, or first ends.
     #[serde(skip)]
     pub(super) at: Timestamp,
@@ -88,9 +88,9 @@ impl Report {
             events: 0,
             unusable: 0,
             simulated: Side::default(),
-            present: Side::default(),
+            current: Side::default(),
             different: 0,
-            listed: Vec::new(),
+            differences: Vec::new(),
             limit,
         }
     }
@@ -104,13 +104,13 @@ impl Side {
 }
 
 impl Difference {
-    pub(super) fn new(ending: &Ending, simulated: Fate, present: Fate) -> Self {
+    pub(super) fn new(ending: &Ending, simulated: Fate, current: Fate) -> Self {
         Self {
             at: ending.ended_at,
             session_id: ending.session.to_string(),
             user_id: ending.user.as_ref().and_then(user_literal),
             simulated,
-            present,
+            current,
         }
     }
 }
@@ -158,7 +158,7 @@ fn list<S: serde::Serializer>(
 /// The report for people.
 pub(super) fn human(report: &Report) -> String {
     let mut parts = vec![summary(report), totals(report)];
-    if !report.simulated.ended.is_empty() || !report.present.ended.is_empty() {
+    if !report.simulated.ended.is_empty() || !report.current.ended.is_empty() {
         parts.push(endings(report));
     }
     if report.different > 0 {
@@ -179,8 +179,8 @@ fn summary(report: &Report) -> String {
 
 fn totals(report: &Report) -> String {
     let row = |name: &str, count: fn(&Side) -> u64| {
-        let [simulated, present] = [&report.simulated, &report.present].map(count);
-        [name.to_owned(), simulated.to_string(), present.to_string()]
+        let [simulated, current] = [&report.simulated, &report.current].map(count);
+        [name.to_owned(), simulated.to_string(), current.to_string()]
     };
     let mut rows = vec![
         row("started", |side| side.sessions),
@@ -191,16 +191,16 @@ fn totals(report: &Report) -> String {
         ("late events", (|side| side.late_events) as fn(&Side) -> u64),
         ("refused events", |side| side.refused_events),
     ] {
-        if count(&report.simulated) + count(&report.present) > 0 {
+        if count(&report.simulated) + count(&report.current) > 0 {
             rows.push(row(name, count));
         }
     }
-    table(["SESSIONS", "SIMULATED", "PRESENT"], &rows)
+    table(["SESSIONS", "SIMULATED", "CURRENT"], &rows)
 }
 
 fn endings(report: &Report) -> String {
-    let (simulated, present) = (&report.simulated.ended, &report.present.ended);
-    let keys: BTreeSet<_> = simulated.keys().chain(present.keys()).collect();
+    let (simulated, current) = (&report.simulated.ended, &report.current.ended);
+    let keys: BTreeSet<_> = simulated.keys().chain(current.keys()).collect();
     let rows: Vec<_> = keys
         .into_iter()
         .map(|key| {
@@ -209,15 +209,15 @@ fn endings(report: &Report) -> String {
                 key.0.as_str().to_owned(),
                 key.1.clone(),
                 count(simulated).to_string(),
-                count(present).to_string(),
+                count(current).to_string(),
             ]
         })
         .collect();
-    table(["REASON", "POLICY", "SIMULATED", "PRESENT"], &rows)
+    table(["REASON", "POLICY", "SIMULATED", "CURRENT"], &rows)
 }
 
 fn differences(report: &Report) -> String {
-    let shown = report.listed.len() as u64;
+    let shown = report.differences.len() as u64;
     let heading = match report.different {
         1 => "1 session ends differently".to_owned(),
         several => format!("{several} sessions end differently"),
@@ -231,16 +231,16 @@ fn differences(report: &Report) -> String {
         String::new()
     };
     let rows: Vec<_> = report
-        .listed
+        .differences
         .iter()
         .map(|difference| {
             [
                 difference.session_id.clone(),
                 difference.simulated.text(),
-                difference.present.text(),
+                difference.current.text(),
             ]
         })
         .collect();
-    let table = table(["SESSION", "SIMULATED", "PRESENT"], &rows);
+    let table = table(["SESSION", "SIMULATED", "CURRENT"], &rows);
     format!("{heading}{more}:\n{table}")
 }

@@ -1,4 +1,4 @@
-//! The third stage, pure: what has to be written.
+//! The third stage, pure: the records to write.
 
 use std::collections::BTreeMap;
 
@@ -6,53 +6,49 @@ use kube::api::DynamicObject;
 
 use super::validate::Validation;
 use super::watch::Scope;
-use crate::policy::record;
 
-/// A record to be written.
+/// A record to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// Its key.
+pub struct PolicyWrite {
+    /// The full name of the policy.
     pub name: String,
-    /// Its value; none for a tombstone.
+    /// The encoded policy; `None` for a tombstone.
     pub value: Option<String>,
 }
 
-/// What makes the topic agree with the API server: records that are missing or differ, and
-/// tombstones for policies that are gone. Policies that are refused keep the record that
-/// they have; keys that are not of this controller's namespaces are left alone.
+/// Compares the API server's policies with the published records, and returns the records to
+/// write: valid policies whose record is missing or differs, and tombstones of deleted ones.
+/// Rejected policies keep their record, and keys outside `scope` are not touched.
 #[must_use]
-pub fn writes(
+pub fn diff(
     scope: &Scope,
     objects: &BTreeMap<String, DynamicObject>,
-    judged: &Validation,
+    validation: &Validation,
     published: &BTreeMap<String, Vec<u8>>,
-) -> Vec<Write> {
-    let wanted = judged.valid.iter().filter_map(|(name, document)| {
-        let value = record::encode(document);
-        let there = published
-            .get(name)
-            .is_some_and(|there| there == value.as_bytes());
-        (!there).then(|| Write {
+) -> Vec<PolicyWrite> {
+    let outdated = validation.valid.iter().filter_map(|(name, policy)| {
+        (!policy.is_published(published.get(name))).then(|| PolicyWrite {
             name: name.clone(),
-            value: Some(value),
+            value: Some(policy.value.clone()),
         })
     });
-    let gone = published
+    let deleted = published
         .keys()
         .filter(|name| scope.owns(name) && !objects.contains_key(*name))
-        .map(|name| Write {
+        .map(|name| PolicyWrite {
             name: name.clone(),
             value: None,
         });
-    wanted.chain(gone).collect()
+    outdated.chain(deleted).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::validate::validate;
 
     #[test]
-    fn the_topic_is_made_to_agree() {
+    fn missing_and_outdated_records_are_written_and_gone_ones_deleted() {
         let object: DynamicObject = serde_json::from_value(serde_json::json!({
             "apiVersion": "sundown.dev/v1alpha1", "kind": "SessionPolicy",
             "metadata": {"name": "p", "namespace": "ns", "generation": 1},
@@ -61,7 +57,7 @@ mod tests {
         .unwrap();
         let objects = BTreeMap::from([("ns/p".to_owned(), object)]);
         let scope = Scope::Namespaces(vec!["ns".to_owned()]);
-        let judged = super::super::validate::validate(&objects, &BTreeMap::new(), 0);
+        let validation = validate(&objects, &BTreeMap::new(), 0);
         let stale = |name: &str| (name.to_owned(), b"{}".to_vec());
         let mut published = BTreeMap::from([
             stale("ns/p"),
@@ -69,18 +65,18 @@ mod tests {
             stale("other/gone"),
             stale("default"),
         ]);
-        let todo = writes(&scope, &objects, &judged, &published);
-        let names: Vec<_> = todo
+        let writes = diff(&scope, &objects, &validation, &published);
+        let names: Vec<_> = writes
             .iter()
             .map(|write| (write.name.as_str(), write.value.is_some()))
             .collect();
         assert_eq!(names, [("ns/p", true), ("ns/gone", false)]);
-        for write in todo {
+        for write in writes {
             match write.value {
                 Some(value) => published.insert(write.name, value.into_bytes()),
                 None => published.remove(&write.name),
             };
         }
-        assert_eq!(writes(&scope, &objects, &judged, &published), []);
+        assert_eq!(diff(&scope, &objects, &validation, &published), []);
     }
 }

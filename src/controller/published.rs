@@ -1,0 +1,166 @@
+//! The policy topic as the controller has read it, and whether that is up to date.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::kafka::errors::WithHint;
+use crate::kafka::list_offsets::watermarks;
+use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
+use crate::policy::pauses::is_control;
+use crate::policy::store::PolicyStore;
+
+/// Interval at which the end offset is fetched.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// Bounds one request for the end offset.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an end offset must be unchanged to count as reached although the last record read
+/// is before it: the offsets between them are transaction markers.
+const UNCHANGED_END: Duration = Duration::from_secs(3);
+/// The most records applied in one batch.
+const MAX_BATCH: usize = 1_000;
+
+/// The records of the policy topic, as far as they have been read.
+#[derive(Debug, Default)]
+pub struct PublishedPolicies {
+    /// The latest value of each policy, valid or not, by key.
+    pub values: BTreeMap<String, Vec<u8>>,
+    /// The active policies.
+    pub store: PolicyStore,
+    /// The offset after the last record read.
+    pub position: i64,
+    /// Whether the end offset at the start of the controller has been reached.
+    caught_up: bool,
+}
+
+/// The last end offset fetched from the brokers.
+#[derive(Clone, Debug)]
+pub struct EndOffsetProbe {
+    /// The end offset, or why it is unknown.
+    pub end: Result<i64, String>,
+    /// When it was requested, on the clock.
+    requested_at: Duration,
+    /// When the same end offset was first requested.
+    unchanged_since: Duration,
+}
+
+impl PublishedPolicies {
+    /// Returns whether all records have been read that were in the topic at `since`, judging
+    /// by `probe`.
+    #[must_use]
+    pub fn is_current(&self, probe: &EndOffsetProbe, since: Duration) -> bool {
+        let requested_at = probe.requested_at;
+        let unchanged = requested_at.saturating_sub(probe.unchanged_since) >= UNCHANGED_END;
+        let reached = probe
+            .end
+            .as_ref()
+            .is_ok_and(|end| self.position >= *end || unchanged);
+        self.caught_up && reached && requested_at >= since
+    }
+
+    /// Returns the generation of the active policy with this name.
+    #[must_use]
+    pub fn active_generation(&self, name: &str) -> Option<u64> {
+        self.store.document(name)?.metadata.generation
+    }
+
+    fn apply(&mut self, event: TopicEvent) {
+        match event {
+            TopicEvent::CaughtUp => self.caught_up = true,
+            TopicEvent::Record(record) => self.apply_record(record),
+        }
+    }
+
+    fn apply_record(&mut self, record: TopicRecord) {
+        if record.offset < self.position {
+            // The topic has been deleted and created again.
+            self.values.clear();
+        }
+        self.position = record.offset + 1;
+        // Invalid records are replaced or deleted like outdated ones.
+        let _rejection = self.store.apply(&record);
+        if is_control(record.key.as_deref()) {
+            return;
+        }
+        let Some(name) = record.key.and_then(|key| String::from_utf8(key).ok()) else {
+            return;
+        };
+        match record.value {
+            Some(value) => self.values.insert(name, value),
+            None => self.values.remove(&name),
+        };
+    }
+}
+
+/// Applies the records of a feed until it ends.
+pub async fn update(mut feed: Receiver<TopicEvent>, published: watch::Sender<PublishedPolicies>) {
+    let mut batch = Vec::new();
+    while feed.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        published.send_modify(|published| batch.drain(..).for_each(|event| published.apply(event)));
+    }
+}
+
+/// Fetches the end offset of the topic twice a second, on a thread, until `stop`.
+///
+/// # Errors
+/// If librdkafka rejects the configuration, or the thread cannot be started.
+pub fn probe(
+    config: &ClientConfig,
+    topic: String,
+    clock: Clock,
+    published: watch::Sender<PublishedPolicies>,
+    stop: CancellationToken,
+) -> anyhow::Result<watch::Receiver<EndOffsetProbe>> {
+    let client: BaseConsumer = config.create()?;
+    let first = EndOffsetProbe {
+        end: Err("the end offset has not been fetched yet".to_owned()),
+        requested_at: Duration::ZERO,
+        unchanged_since: Duration::ZERO,
+    };
+    let (sender, receiver) = watch::channel(first);
+    let probe = move || {
+        while !stop.is_cancelled() && !sender.is_closed() {
+            let position = published.borrow().position;
+            let requested_at = clock.elapsed();
+            let response = watermarks(client.client(), &topic, 0, PROBE_TIMEOUT);
+            if let Ok((_, end)) = response
+                && end < position
+            {
+                tracing::warn!(
+                    topic,
+                    "the topic has been created again; republishing its policies"
+                );
+                published.send_modify(|published| {
+                    published.values.clear();
+                    published.position = 0;
+                });
+            }
+            let end = response.map(|(_, end)| end).map_err(|error| {
+                format!("cannot read {topic}: {}; check that the brokers are up and that the topic exists (sundown topics create)", WithHint(&error))
+            });
+            sender.send_modify(|probe| {
+                let unchanged = probe.end.is_ok() && probe.end == end;
+                *probe = EndOffsetProbe {
+                    unchanged_since: if unchanged {
+                        probe.unchanged_since
+                    } else {
+                        requested_at
+                    },
+                    end,
+                    requested_at,
+                };
+            });
+            std::thread::sleep(PROBE_INTERVAL);
+        }
+    };
+    std::thread::Builder::new()
+        .name("policies-end".to_owned())
+        .spawn(probe)?;
+    Ok(receiver)
+}
