@@ -1,8 +1,7 @@
-//! The one file that reads clocks.
+//! The only module that reads clocks.
 //!
-//! Everything else takes the time as an argument, so that it can be tested with any
-//! time whatever.
-#![expect(clippy::disallowed_methods, reason = "this is the file that may")]
+//! All other code takes the time as an argument, so that tests can choose it.
+#![expect(clippy::disallowed_methods, reason = "this module reads clocks")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,8 +22,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The wall clock: what the machine believes the time is. May be wrong and may
-    /// be set back or forth at any moment.
+    /// Returns the wall clock, which may be wrong and may be set at any moment.
     #[must_use]
     pub fn wall(&self) -> Timestamp {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
@@ -34,36 +32,34 @@ impl Clock {
         })
     }
 
-    /// Time since this clock was made: never goes back, says nothing of the date.
+    /// Returns the time since this clock was created, which never goes back.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.origin.elapsed()
     }
 
-    /// When the process ran `after` longer than now; for waiting with a limit.
+    /// Returns the instant `after` from now, for waits with a limit.
     #[must_use]
     pub fn deadline(&self, after: Duration) -> Instant {
         Instant::now() + after
     }
 }
 
-/// Both readings of this process's clocks at one moment.
+/// A simultaneous reading of this process's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The wall clock.
     pub wall: Timestamp,
-    /// Time since the process started; never goes back.
+    /// Time since the process started, which never goes back.
     pub elapsed: Duration,
 }
 
-/// The brokers' clock, as one acknowledged process report showed it.
+/// A sample of the brokers' clock from an acknowledged process report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokerSample {
-    /// The timestamp that the broker put on the report; `None` where the topic keeps
-    /// the producer's own.
+    /// The timestamp that the broker put on the report; `None` if the topic has CreateTime.
     pub append_time: Option<Timestamp>,
     /// When the report was sent, by [`Reading::elapsed`].
     pub sent: Duration,
-    /// When its acknowledgement came.
+    /// When the acknowledgement arrived, by [`Reading::elapsed`].
     pub acknowledged: Duration,
 }

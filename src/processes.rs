@@ -1,7 +1,7 @@
-//! What every process writes to `sundown.processes`, every few seconds.
+//! The reports that every process writes to `sundown.processes`, every few seconds.
 //!
-//! The console and the controller read it. The tracker gets something back: the
-//! timestamp that a broker puts on a report is a sample of the brokers' clock.
+//! The console and the controller read them. For a tracker, the timestamp that a broker puts on
+//! its report is a sample of the brokers' clock.
 
 mod identity;
 pub mod reports;
@@ -18,8 +18,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use rdkafka::{ClientConfig, ClientContext};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::BrokerSample;
-use crate::clock::Clock;
+use crate::clock::{BrokerSample, Clock};
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer;
 use crate::session::{Span, Timestamp};
@@ -27,9 +26,9 @@ use crate::telemetry::RecentError;
 
 pub use identity::Identity;
 
-/// How long the last report may hold up the end of a process.
-pub const LAST_REPORT_PATIENCE: Duration = Duration::from_millis(500);
-/// How often a process reports.
+/// How long the last report may delay the end of a process.
+pub const LAST_REPORT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Interval between reports.
 pub const INTERVAL: Duration = Duration::from_secs(3);
 /// Time without a report after which a process no longer counts as live: three reports missed,
 /// and a second for the report that is on its way.
@@ -37,8 +36,8 @@ const LIVENESS_TIMEOUT: Span = Span::from_secs(10);
 /// How long delivery of a report is retried; an older one is of no use.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No broker has put an earlier time on a record: 2011, the year of the first release. The
-/// embedded broker of the demo always answers 1234, and means none.
+/// The earliest credible broker timestamp, in epoch milliseconds: 2011, the year of Kafka's first
+/// release. The demo's embedded broker always returns 1234, which stands for none.
 const FIRST_KAFKA: i64 = 1_293_840_000_000;
 
 /// Returns whether a running process is live at `now` if its last report has this timestamp.
@@ -48,7 +47,7 @@ pub fn is_live(reported_at: Timestamp, now: Timestamp) -> bool {
     now.since(reported_at) <= LIVENESS_TIMEOUT
 }
 
-/// A process, as it sees itself.
+/// The report of a process on itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProcessReport {
     /// The version of this format: 1.
@@ -59,36 +58,36 @@ pub struct ProcessReport {
     pub role: String,
     /// The release.
     pub version: String,
-    /// Where it runs.
+    /// The name of its machine or pod.
     pub host: String,
-    /// Its process id there.
+    /// Its process id on that machine.
     pub pid: u32,
-    /// When it started, RFC 3339.
+    /// Its start time, RFC 3339.
     pub started_at: String,
-    /// When it wrote this, RFC 3339.
+    /// The time of this report, RFC 3339.
     pub reported_at: String,
-    /// `running`, or `stopped` in its last report.
+    /// `running`; `stopped` in its last report.
     pub state: ProcessState,
-    /// What it still waits for, by name, each with a reason.
+    /// The conditions that keep it from being ready, each with a reason.
     pub not_ready: BTreeMap<String, String>,
-    /// The partitions that it has.
+    /// Its partitions.
     pub assignments: Vec<Assignment>,
-    /// The policies that it goes by, the most important first; none before it knows them.
+    /// Its active policies by descending priority; none until it knows them.
     #[serde(default)]
     pub policies: Vec<ActivePolicy>,
-    /// Where its admin port is, as `HOST:PORT`.
+    /// The address of its admin port, as `HOST:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
-    /// What it has counted since it started; trackers alone count.
+    /// Its counts since it started; trackers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
-    /// The latest warnings and errors of its log, the oldest first.
+    /// The latest warnings and errors in its log, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<RecentError>,
 }
 
-/// What a tracker has counted since it started: rates are the differences between two
-/// reports of one process, so a report that is lost costs no count.
+/// The counts of a tracker since it started. Rates are differences between two reports of a
+/// process, so a lost report loses no count.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Totals {
@@ -96,9 +95,9 @@ pub struct Totals {
     pub events: u64,
     /// Sessions started.
     pub started: u64,
-    /// Events dropped because their session would have been over already.
+    /// Events dropped because their session would already have ended.
     pub late: u64,
-    /// Events without a key, or whose key belongs on another partition.
+    /// Events without a key, or whose key belongs to another partition.
     pub misrouted: u64,
     /// Sessions ended, by reason.
     pub endings: BTreeMap<String, u64>,
@@ -106,65 +105,63 @@ pub struct Totals {
     pub dead_letters: u64,
     /// Transactions committed.
     pub commits: u64,
-    /// Transactions that came to nothing.
+    /// Transactions aborted.
     pub aborts: u64,
-    /// Rebalances that gave, took or lost partitions.
+    /// Rebalances that assigned, revoked or lost partitions.
     pub rebalances: u64,
-    /// How late sessions ended: per bound, how many were no later. The last bound is
-    /// below infinity; the sessions beyond it are in no bucket.
+    /// The lateness of endings: per bound, the number that were no later. The last bound is
+    /// finite; sessions beyond it are in no bucket.
     pub lateness: Vec<LatenessBucket>,
 }
 
-/// How many sessions ended no later than a bound.
+/// The number of sessions that ended no later than a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatenessBucket {
     /// The bound, in seconds after the deadline and the allowed lateness.
     pub le: f64,
-    /// How many, those of lower bounds included.
+    /// The number of sessions, those of lower bounds included.
     pub count: u64,
 }
 
-/// A policy that a process goes by.
+/// A policy that is active on a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivePolicy {
-    /// `namespace/name` in Kubernetes, the bare name elsewhere; `built-in` for the rules
-    /// of sessions that no policy matches.
+    /// `namespace/name` in Kubernetes, the bare name elsewhere; `built-in` for the policy of
+    /// sessions that match no other.
     pub name: String,
-    /// Which state of it; 0 for the built-in one.
+    /// Its generation; 0 for the built-in one.
     pub generation: u64,
-    /// How many sessions live under it on the process's partitions; trackers alone know.
+    /// Its live sessions on the process's partitions; trackers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<usize>,
 }
 
-/// Whether there will be another report.
+/// Whether another report will follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessState {
-    /// There will.
+    /// Another report follows.
     Running,
-    /// There will not.
+    /// This is the last report.
     Stopped,
 }
 
-/// A partition that a process has.
+/// A partition assigned to a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The topic.
     pub topic: String,
-    /// The partition.
     pub partition: i32,
-    /// Whether its state is still being read.
+    /// Whether its state is being restored.
     pub restoring: bool,
     /// One past the last offset read.
     pub position: Option<i64>,
-    /// Where the partition ended when last asked.
+    /// The latest end offset.
     pub end: Option<i64>,
     /// The time up to which everything appended has been read, RFC 3339.
     pub watermark: Option<String>,
-    /// Live sessions; trackers alone have some.
+    /// Live sessions; trackers only.
     pub sessions: usize,
-    /// Whether somebody has paused it.
+    /// Whether an operator has paused it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 }
@@ -178,10 +175,10 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter to `topic`.
+    /// Creates a reporter to `topic`.
     ///
     /// # Errors
-    /// If the producer cannot be made.
+    /// If the producer cannot be created.
     pub fn new(mut config: ClientConfig, topic: &str, clock: Clock) -> anyhow::Result<Self> {
         config
             .set("linger.ms", "0")
@@ -204,10 +201,10 @@ impl Reporter {
         })
     }
 
-    /// Writes a report; does not wait for it to be acknowledged.
+    /// Writes a report without waiting for its acknowledgement.
     pub fn write(&mut self, report: &ProcessReport) {
         self.recreate_if_needed();
-        // Texts and numbers always serialise.
+        // Strings and numbers always serialize.
         let value = serde_json::to_string(report).unwrap_or_default();
         let sent = Box::new(self.producer.context().clock.elapsed());
         let record = BaseRecord::with_opaque_to(&self.topic, sent)
@@ -239,8 +236,8 @@ impl Reporter {
         }
     }
 
-    /// A sample of the brokers' clock that has not been taken yet.
-    pub fn sample(&self) -> Option<BrokerSample> {
+    /// Returns the next sample of the brokers' clock.
+    pub fn take_sample(&self) -> Option<BrokerSample> {
         self.samples.try_recv().ok()
     }
 }
@@ -256,7 +253,7 @@ impl fmt::Debug for Reporter {
 struct Acknowledgements {
     clock: Clock,
     samples: Sender<BrokerSample>,
-    /// Whether a report was not acknowledged in such a way that none may ever be.
+    /// Whether a report failed in such a way that later ones may fail as well.
     must_recreate: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! Who a process is.
+//! The identity of a process.
 
 use uuid::Uuid;
 
@@ -9,23 +9,22 @@ use crate::session::Timestamp;
 use crate::telemetry;
 use crate::wire::time;
 
-/// Who a process is.
+/// The identity of a process.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Unique among all processes, past ones included.
     pub id: String,
     /// `tracker`, `handler`, `controller` or `console`.
     pub role: &'static str,
-    /// The machine's or the pod's name.
+    /// The name of its machine or pod.
     pub host: String,
-    /// When the process started.
     pub started_at: Timestamp,
-    /// Where its admin port is, as others reach it.
+    /// The address of its admin port as other machines reach it.
     pub admin: String,
 }
 
 impl Identity {
-    /// A process that starts now, under an id of its own; its admin port is at `admin`.
+    /// Creates the identity of a process that starts now, with its admin port at `admin`.
     #[must_use]
     pub fn new(role: &'static str, admin: String, now: Timestamp) -> Self {
         let host = host();
@@ -39,8 +38,7 @@ impl Identity {
         }
     }
 
-    /// What every process can tell of itself; assignments, policies and totals are left
-    /// out.
+    /// Returns a report without assignments, policies and totals.
     #[must_use]
     pub fn report(&self, state: ProcessState, health: &Health, now: Timestamp) -> ProcessReport {
         let not_ready = health.not_ready().into_iter();

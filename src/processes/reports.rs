@@ -1,4 +1,4 @@
-//! Process reports of roles that have no loop of their own to write them.
+//! Process reports of roles without a loop of their own.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ActivePolicy, Assignment, INTERVAL, Identity, LAST_REPORT_PATIENCE, ProcessReport,
-    ProcessState, Reporter,
+    ActivePolicy, Assignment, INTERVAL, Identity, LAST_REPORT_TIMEOUT, ProcessReport, ProcessState,
+    Reporter,
 };
 use crate::clock::Clock;
 use crate::health::Health;
@@ -23,10 +23,10 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Reports to `topic` on who the process is and how it is doing.
+    /// Creates reports to `topic` on the identity and health of the process.
     ///
     /// # Errors
-    /// If the producer cannot be made.
+    /// If the producer cannot be created.
     pub fn new(
         identity: Identity,
         health: Health,
@@ -44,7 +44,7 @@ impl Reports {
         })
     }
 
-    /// The same, which also tell the policies that the process goes by.
+    /// Adds the active policies of the process.
     #[must_use]
     pub fn with_policies(
         self,
@@ -56,7 +56,7 @@ impl Reports {
         }
     }
 
-    /// The same, which also tell the partitions that the process has.
+    /// Adds the partitions of the process.
     #[must_use]
     pub fn with_assignments(
         self,
@@ -68,13 +68,13 @@ impl Reports {
         }
     }
 
-    /// Unique among all processes, past ones included.
+    /// Returns the process id, unique among all processes, past ones included.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.identity.id
     }
 
-    /// Reports every few seconds until `stop`, and then a last time.
+    /// Reports every few seconds until `stop`, then a last time.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(INTERVAL);
         loop {
@@ -82,13 +82,13 @@ impl Reports {
                 _ = tick.tick() => self.write(ProcessState::Running),
                 () = stop.cancelled() => break,
             }
-            // Samples of the brokers' clock are for trackers, and must not pile up.
-            while self.reporter.sample().is_some() {}
+            // Only trackers use samples of the brokers' clock; the queue must not grow.
+            while self.reporter.take_sample().is_some() {}
         }
         self.write(ProcessState::Stopped);
-        // It blocks, if briefly.
-        let flush = move || self.reporter.flush(LAST_REPORT_PATIENCE);
-        let _process_is_over = tokio::task::spawn_blocking(flush).await;
+        // Flushing blocks.
+        let flush = move || self.reporter.flush(LAST_REPORT_TIMEOUT);
+        let _runtime_is_stopping = tokio::task::spawn_blocking(flush).await;
     }
 
     fn write(&mut self, state: ProcessState) {

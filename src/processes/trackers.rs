@@ -1,4 +1,4 @@
-//! The trackers that there are, as the topic of process reports has them.
+//! The live trackers, read from the topic of process reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,29 +14,29 @@ use crate::session::Timestamp;
 use crate::session_lookup::owners::{self, Tracker};
 
 /// How long reading the topic may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The trackers that have reported lately.
+/// Returns the live trackers.
 ///
 /// # Errors
 /// If the topic cannot be read to its end.
 pub(crate) async fn trackers(config: &ClientConfig, topic: &str) -> anyhow::Result<Vec<Tracker>> {
     let stop = CancellationToken::new();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let mut followed = TopicFeed::start(config, topic, stop)?;
+    let mut feed = TopicFeed::start(config, topic, stop)?;
     let mut reports: BTreeMap<String, (ProcessReport, Timestamp)> = BTreeMap::new();
     let read = async {
-        while let Some(TopicEvent::Record(record)) = followed.recv().await {
+        while let Some(TopicEvent::Record(record)) = feed.recv().await {
             let value = record.value.as_deref().unwrap_or_default();
-            // Reports of releases that this one does not know tell it nothing.
+            // Reports of later releases may not parse.
             if let Ok(report) = serde_json::from_slice::<ProcessReport>(value) {
                 reports.insert(report.id.clone(), (report, record.timestamp));
             }
         }
     };
-    timeout(PATIENCE, read).await.with_context(|| {
-        let seconds = PATIENCE.as_secs();
-        format!("{topic} could not be read to its end within {seconds} s: check that the brokers are up and that this user may read there")
+    timeout(READ_TIMEOUT, read).await.with_context(|| {
+        let seconds = READ_TIMEOUT.as_secs();
+        format!("cannot read {topic} to its end within {seconds} s; check that brokers are up and that this user has Read on the topic")
     })?;
     // The newest report shows the brokers' clock, from which this machine's may differ.
     let now = reports.values().map(|(_, at)| *at).max();

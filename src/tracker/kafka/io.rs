@@ -124,7 +124,7 @@ impl Io for KafkaIo {
     }
 
     fn take_broker_sample(&mut self) -> Option<BrokerSample> {
-        self.parts.reporter.sample()
+        self.parts.reporter.take_sample()
     }
 
     fn take_end_offsets(&mut self) -> Option<EndOffsets> {

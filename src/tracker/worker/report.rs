@@ -2,7 +2,7 @@
 
 use super::{TrackerWorker, known};
 use crate::processes::{
-    ActivePolicy, Assignment, LAST_REPORT_PATIENCE, ProcessReport, ProcessState,
+    ActivePolicy, Assignment, LAST_REPORT_TIMEOUT, ProcessReport, ProcessState,
 };
 use crate::tracker::assignment::{Io, ManagerEvent};
 use crate::tracker::metrics::{AssignedPartition, LivePartition};
@@ -30,7 +30,7 @@ impl TrackerWorker {
         let report = self.report(ProcessState::Stopped);
         let reporter = &mut self.partition_manager.io_mut().parts.reporter;
         reporter.write(&report);
-        reporter.flush(LAST_REPORT_PATIENCE);
+        reporter.flush(LAST_REPORT_TIMEOUT);
     }
 
     fn update_metrics(&mut self) {
