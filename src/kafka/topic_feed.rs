@@ -1,7 +1,7 @@
-//! A thread that reads a topic from its beginning and sends its records to a channel.
+//! Reads a topic from its beginning and then whatever is appended to it.
 //!
-//! For data that a process needs as a whole: policies, pauses, process reports. The thread
-//! logs failures of brokers and retries.
+//! For data that a process needs as a whole: policies, pauses, process reports. A feed logs
+//! failures of brokers and retries.
 
 use std::time::Duration;
 use std::{fmt, thread};
@@ -33,14 +33,16 @@ const SEND_INTERVAL: Duration = Duration::from_millis(5);
 const MIN_BACKOFF: Duration = Duration::from_millis(250);
 /// The longest backoff.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Bounds the events of one [`TopicFeed::read`].
+const MAX_BATCH: usize = 100;
 
-/// What a feed sends.
+/// What a feed returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TopicEvent {
     /// A record. Records of a partition are in order.
     Record(TopicRecord),
-    /// All records that the topic had when its end offsets were first listed have been sent,
-    /// including those of transactions that were open then. Sent once.
+    /// All records that the topic had when its end offsets were first listed have been returned,
+    /// including those of transactions that were open then. Returned once.
     CaughtUp,
 }
 
@@ -61,35 +63,34 @@ pub struct TopicRecord {
     pub value: Option<Vec<u8>>,
 }
 
-/// A thread that reads a topic and sends its records to a channel.
+/// Reads a topic from its beginning.
 pub struct TopicFeed {
     reader: TopicReader,
     /// Lists high watermarks, which may be above the last stable offsets.
     uncommitted: TopicReader,
     topic: String,
-    sender: Sender<TopicEvent>,
     stop: CancellationToken,
+    assigned: bool,
+    /// Time left until the next attempt to assign partitions.
+    retry_in: Duration,
+    backoff: Duration,
     /// The ends that [`TopicEvent::CaughtUp`] waits for; `None` before they are listed and
-    /// after it has been sent.
+    /// after it has been returned.
     pending: Option<PendingEnds>,
     /// The last failure to start that was logged.
     last_error: Option<String>,
 }
 
 impl TopicFeed {
-    /// Reads the committed records of `topic` from its first one on, until `stop` is
-    /// cancelled or the receiver is dropped. The brokers and the topic may appear later.
+    /// Opens a feed of the committed records of `topic` from its first one on, which ends once
+    /// `stop` is cancelled. The brokers and the topic may appear later.
     ///
     /// Partitions that are added later are not read. A topic that is deleted and created
     /// again is read from its beginning.
     ///
     /// # Errors
-    /// If librdkafka rejects the configuration, or the thread cannot be started.
-    pub fn start(
-        config: &ClientConfig,
-        topic: &str,
-        stop: CancellationToken,
-    ) -> anyhow::Result<Receiver<TopicEvent>> {
+    /// If librdkafka rejects the configuration.
+    pub fn open(config: &ClientConfig, topic: &str, stop: CancellationToken) -> KafkaResult<Self> {
         let options = ReaderOptions {
             name: topic,
             request_timeout: REQUEST_TIMEOUT,
@@ -98,56 +99,96 @@ impl TopicFeed {
                 ("queued.max.messages.kbytes", MAX_PREFETCH_KIB),
             ],
         };
-        let (sender, receiver) = channel(CHANNEL_CAPACITY);
-        let feed = Self {
+        Ok(Self {
             reader: TopicReader::new(config, &options)?,
             uncommitted: TopicReader::read_uncommitted(config, &options)?,
             topic: topic.to_owned(),
-            sender,
             stop,
+            assigned: false,
+            retry_in: Duration::ZERO,
+            backoff: MIN_BACKOFF,
             pending: None,
             last_error: None,
+        })
+    }
+
+    /// [Opens](Self::open) a feed, and reads it on a thread that sends the events to a channel.
+    /// The feed also ends once the receiver is dropped.
+    ///
+    /// # Errors
+    /// If librdkafka rejects the configuration, or the thread cannot be started.
+    pub fn start(
+        config: &ClientConfig,
+        topic: &str,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Receiver<TopicEvent>> {
+        let mut feed = Self::open(config, topic, stop)?;
+        let (sender, receiver) = channel(CHANNEL_CAPACITY);
+        let run = move || {
+            let mut events = Vec::new();
+            while !sender.is_closed() && feed.read(&mut events) {
+                for event in events.drain(..) {
+                    feed.send(&sender, event);
+                }
+            }
         };
         thread::Builder::new()
             .name("topic-feed".to_owned())
-            .spawn(move || feed.run())?;
+            .spawn(run)?;
         Ok(receiver)
     }
 
-    fn run(mut self) {
-        if self.assign_with_backoff().is_none() {
-            return;
+    /// Appends the events that have arrived, after waiting a moment for the first of them.
+    /// Returns false once stopped.
+    pub fn read(&mut self, events: &mut Vec<TopicEvent>) -> bool {
+        if self.stop.is_cancelled() {
+            return false;
         }
-        self.report_if_caught_up();
-        while !self.is_stopped() {
-            match self.reader.poll(POLL_INTERVAL) {
+        if !self.assigned {
+            self.assign_with_backoff(events);
+            return true;
+        }
+        let mut timeout = POLL_INTERVAL;
+        while events.len() < MAX_BATCH {
+            match self.reader.poll(timeout) {
                 Ok(Some(Polled::Record(record))) => {
                     let record = TopicRecord::from(&record);
                     let (partition, position) = (record.partition, record.offset + 1);
-                    self.send(TopicEvent::Record(record));
-                    self.advance(partition, position);
+                    events.push(TopicEvent::Record(record));
+                    self.advance(partition, position, events);
                 }
                 // Reading began once everything before the pending ends was stable, so the
                 // partition ends behind its pending end.
-                Ok(Some(Polled::EndOfPartition(partition))) => self.advance(partition, i64::MAX),
+                Ok(Some(Polled::EndOfPartition(partition))) => {
+                    self.advance(partition, i64::MAX, events);
+                }
                 // The reader logs errors, and librdkafka retries.
-                Ok(None) | Err(_) => {}
+                Ok(None) | Err(_) => break,
             }
+            timeout = Duration::ZERO;
         }
+        true
     }
 
-    /// Assigns all partitions, retrying until that succeeds; `None` if stopped before.
-    fn assign_with_backoff(&mut self) -> Option<()> {
-        let mut backoff = MIN_BACKOFF;
-        while !self.is_stopped() {
-            match self.assign() {
-                Ok(()) => return Some(()),
-                Err(reason) => self.log_failure(&reason),
-            }
-            self.sleep(backoff);
-            backoff = (backoff * 2).min(MAX_BACKOFF);
+    /// Assigns all partitions if an attempt is due, or waits a moment for it.
+    fn assign_with_backoff(&mut self, events: &mut Vec<TopicEvent>) {
+        if !self.retry_in.is_zero() {
+            let step = self.retry_in.min(POLL_INTERVAL);
+            thread::sleep(step);
+            self.retry_in -= step;
+            return;
         }
-        None
+        match self.assign() {
+            Ok(()) => {
+                self.assigned = true;
+                self.report_if_caught_up(events);
+            }
+            Err(reason) => {
+                self.log_failure(&reason);
+                self.retry_in = self.backoff;
+                self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+            }
+        }
     }
 
     /// Lists the end offsets, and assigns every partition from its beginning.
@@ -177,26 +218,26 @@ impl TopicFeed {
         Ok(ends.into_iter().filter(|(_, end)| *end > 0).collect())
     }
 
-    /// Everything of `partition` before `position` has been sent.
-    fn advance(&mut self, partition: i32, position: i64) {
+    /// Everything of `partition` before `position` has been returned.
+    fn advance(&mut self, partition: i32, position: i64, events: &mut Vec<TopicEvent>) {
         if let Some(pending) = &mut self.pending
             && pending.advance(partition, position)
         {
-            self.report_if_caught_up();
+            self.report_if_caught_up(events);
         }
     }
 
-    fn report_if_caught_up(&mut self) {
+    fn report_if_caught_up(&mut self, events: &mut Vec<TopicEvent>) {
         if self.pending.as_ref().is_some_and(PendingEnds::is_empty) {
             self.pending = None;
-            self.send(TopicEvent::CaughtUp);
+            events.push(TopicEvent::CaughtUp);
         }
     }
 
     /// Waits for capacity in the channel, unless stopped.
-    fn send(&self, mut event: TopicEvent) {
+    fn send(&self, sender: &Sender<TopicEvent>, mut event: TopicEvent) {
         while !self.stop.is_cancelled() {
-            match self.sender.try_send(event) {
+            match sender.try_send(event) {
                 Err(TrySendError::Full(unsent)) => event = unsent,
                 Ok(()) | Err(TrySendError::Closed(_)) => return,
             }
@@ -210,18 +251,6 @@ impl TopicFeed {
             tracing::warn!(topic = self.topic, error, "cannot read the topic; retrying");
             self.last_error = Some(error);
         }
-    }
-
-    fn sleep(&self, mut time: Duration) {
-        while !time.is_zero() && !self.is_stopped() {
-            let step = time.min(POLL_INTERVAL);
-            thread::sleep(step);
-            time -= step;
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.is_cancelled() || self.sender.is_closed()
     }
 }
 
