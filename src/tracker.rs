@@ -1,16 +1,41 @@
-//! The tracker: works out when sessions are over.
+//! The tracker: ends sessions on time.
+//!
+//! # From an event to its terminal event
+//!
+//! | step | type | file |
+//! |---|---|---|
+//! | poll a burst of records | `TrackerWorker`, [`GroupConsumer`](crate::kafka::group::GroupConsumer) | `worker.rs`, `kafka/group/consumer.rs` |
+//! | drop records of partitions that are paused or being restored | [`Engine`](engine::Engine) | `engine.rs` |
+//! | decode, reject or apply a record | [`Partition`](partition::Partition) | `partition.rs` |
+//! | start, extend or end the session | [`SessionTable`](crate::session::SessionTable) | the session core |
+//! | list end offsets, ten times a second | [`EndOffsetWatch`](crate::kafka::end_offsets::EndOffsetWatch) | `kafka/end_offsets.rs` |
+//! | take the end offsets, advance past control records | [`PartitionManager`](assignment::PartitionManager) | `assignment.rs` |
+//! | choose the lower of the two clocks, or hold endings | [`Clocks`](clocks::Clocks) | `clocks.rs` |
+//! | share the next transaction among partitions | `RoundRobin`, [`TransactionLimits`](engine::TransactionLimits) | `engine/fairness.rs` |
+//! | advance the watermark, which ends sessions | [`Partition`](partition::Partition) | `partition.rs` |
+//! | take a batch once a commit is due | [`PartitionManager`](assignment::PartitionManager) | `assignment/commit.rs` |
+//! | commit beside the loop | [`CommitThread`](kafka::commit_thread::CommitThread) | `tracker/kafka/commit_thread.rs` |
+//! | run the stages of the transaction | [`Committer`](kafka::committer::Committer) | `tracker/kafka/committer.rs` |
+//! | encode and count the outputs | [`OutputCounts`](outbox::OutputCounts) | `outbox.rs` |
+//! | send them and wait for acknowledgements | `BatchProducer` | `tracker/kafka/delivery_queue.rs` |
+//!
+//! # From a policy edit to its sessions
+//!
+//! | step | type | file |
+//! |---|---|---|
+//! | read the record and apply it, on one thread | [`TopicFeed`](crate::kafka::topic_feed::TopicFeed), [`PolicyStore`](crate::policy::store::PolicyStore) | `policy/topic.rs` |
+//! | build the policy set and send it to the loop | `PolicySource` | `policies.rs` |
+//! | take it between two bursts | [`PartitionManager`](assignment::PartitionManager) | `assignment.rs` |
+//! | activate it on every partition | [`Engine`](engine::Engine) | `engine.rs` |
+//!
+//! # Everything else
 //!
 //! | part | file |
 //! |---|---|
-//! | which partitions, what time, when to commit: plain code | `engine.rs` |
-//! | one partition: apply, advance, flush | `partition.rs` |
-//! | taking over, restoring, committing and giving up partitions | `partition_manager.rs` |
-//! | which clock counts | `clocks.rs` |
-//! | building a partition's state again | `restore.rs`, `offset_metadata.rs` |
-//! | what goes into a transaction | `outbox.rs` |
-//! | where the policies come from | `policies.rs` |
-//! | questions about live sessions | `handle.rs` |
-//! | the thread that runs all of it on Kafka | `worker.rs` |
+//! | rebalances, and restores from assignment to the first record | `assignment/rebalance.rs`, `assignment/restore.rs` |
+//! | the restore of a partition's state | `restore.rs`, `offset_metadata.rs`, `tracker/kafka/restore_log.rs` |
+//! | the seam between this code and Kafka, which the simulation replaces | `assignment/io.rs`, `tracker/kafka/io.rs` |
+//! | queries about live sessions | `queries.rs` |
 
 pub mod args;
 pub mod assignment;

@@ -8,7 +8,6 @@ use rdkafka::ClientConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::topic_feed::TopicFeed;
 use crate::policy::pauses::PausableRole;
 use crate::policy::store::PolicyStore;
 use crate::policy::topic::{PolicyUpdate, watch as watch_policies};
@@ -40,10 +39,9 @@ impl PolicyActions {
         stop: CancellationToken,
         on_rejected: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let reader = TopicFeed::start(config, topic, stop)?;
         let (sender, snapshot) = watch::channel(None);
         let (pause, paused) = watch::channel(BTreeSet::new());
-        watch_policies(reader, move |update| match update {
+        watch_policies(config, topic, stop, move |update| match update {
             PolicyUpdate::Policies(store) => {
                 drop(sender.send_replace(Some(PolicySnapshot::new(store))));
             }

@@ -1,11 +1,10 @@
 //! Reading the policy topic: to its end for commands, continuously for roles.
 
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use anyhow::{Context, anyhow};
 use rdkafka::ClientConfig;
-use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -102,48 +101,65 @@ pub enum PolicyUpdate<'a> {
     Rejected,
 }
 
-/// Applies the records of a feed on a thread and calls `on_update` with the changes, until the
-/// feed ends.
+/// Reads `topic` on a thread until `stop`, and calls `on_update` with the changes, on that thread.
 ///
 /// # Errors
-/// If the thread cannot be started.
+/// If librdkafka rejects the configuration, or the thread cannot be started.
 pub fn watch(
-    mut feed: Receiver<TopicEvent>,
+    config: &ClientConfig,
+    topic: &str,
+    stop: CancellationToken,
     mut on_update: impl FnMut(PolicyUpdate<'_>) + Send + 'static,
-) -> io::Result<()> {
+) -> anyhow::Result<()> {
+    let mut feed = TopicFeed::open(config, topic, stop)?;
     let watch = move || {
-        let mut store = PolicyStore::default();
-        let mut caught_up = false;
-        while let Some(first) = feed.blocking_recv() {
-            let (mut policies, mut pauses) = (false, false);
-            // Pending records become one update.
-            let mut next = Some(first);
-            while let Some(event) = next {
-                match event {
-                    TopicEvent::CaughtUp => (caught_up, policies, pauses) = (true, true, true),
-                    TopicEvent::Record(record) => match apply_or_log(&mut store, &record) {
-                        Ok(StoreChange::Policies) => policies = true,
-                        Ok(StoreChange::Pauses) => pauses = true,
-                        Ok(StoreChange::Nothing) => {}
-                        Err(_) => on_update(PolicyUpdate::Rejected),
-                    },
-                }
-                next = feed.try_recv().ok();
-            }
-            if caught_up && pauses {
-                on_update(PolicyUpdate::Pauses(store.pauses()));
-            }
-            if caught_up && policies {
-                let policies = store.policies().len();
-                tracing::info!(policies, "active policies changed");
-                on_update(PolicyUpdate::Policies(&store));
-            }
+        let mut watch = PolicyWatch::default();
+        let mut events = Vec::new();
+        while feed.read(&mut events) {
+            watch.apply(events.drain(..), &mut on_update);
         }
     };
     thread::Builder::new()
         .name("policy-topic".to_owned())
         .spawn(watch)?;
     Ok(())
+}
+
+/// Turns the records of the topic into updates.
+#[derive(Default)]
+struct PolicyWatch {
+    store: PolicyStore,
+    caught_up: bool,
+}
+
+impl PolicyWatch {
+    /// Applies events that have arrived together, which become one update.
+    fn apply(
+        &mut self,
+        events: impl Iterator<Item = TopicEvent>,
+        on_update: &mut impl FnMut(PolicyUpdate<'_>),
+    ) {
+        let (mut policies, mut pauses) = (false, false);
+        for event in events {
+            match event {
+                TopicEvent::CaughtUp => (self.caught_up, policies, pauses) = (true, true, true),
+                TopicEvent::Record(record) => match apply_or_log(&mut self.store, &record) {
+                    Ok(StoreChange::Policies) => policies = true,
+                    Ok(StoreChange::Pauses) => pauses = true,
+                    Ok(StoreChange::Nothing) => {}
+                    Err(_) => on_update(PolicyUpdate::Rejected),
+                },
+            }
+        }
+        if self.caught_up && pauses {
+            on_update(PolicyUpdate::Pauses(self.store.pauses()));
+        }
+        if self.caught_up && policies {
+            let policies = self.store.policies().len();
+            tracing::info!(policies, "active policies changed");
+            on_update(PolicyUpdate::Policies(&self.store));
+        }
+    }
 }
 
 fn apply_or_log(

@@ -1,4 +1,4 @@
-//! Where a tracker's policies come from: a file, or the topic that the controller and
+//! The source of a tracker's policies: a file, or the topic that the controller and
 //! `sundown policy` write.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::TrackerArgs;
 use crate::kafka::Topics;
-use crate::kafka::topic_feed::TopicFeed;
 use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::policy::pauses::{PausableRole, Pauses};
 use crate::policy::topic::{PolicyUpdate, watch};
@@ -57,11 +56,11 @@ impl PolicySource {
         })
     }
 
-    /// Gives the policies and the pauses as soon as they are known, and whenever they
-    /// change. The topic is followed in any case: pauses are there.
+    /// Starts to send policies and pauses once they are known and after each change. The topic
+    /// is read in either case, because it holds the pauses.
     ///
     /// # Errors
-    /// If the topic's reader cannot be set up.
+    /// If a reader cannot be created or a thread cannot be started.
     pub(super) fn start(
         self,
         config: &ClientConfig,
@@ -69,40 +68,42 @@ impl PolicySource {
         metrics: &TrackerMetrics,
         stop: &CancellationToken,
     ) -> anyhow::Result<PolicyReceivers> {
-        let feed = TopicFeed::start(config, &topics.policies, stop.clone())?;
-        let (sender, policies_known) = channel();
-        let (pause, pauses) = channel();
-        let pause = move |paused: &Pauses| drop(pause.send(paused.of(PausableRole::Tracker)));
-        // Nobody listens any more only when the process is going.
-        let give = move |policies| drop(sender.send(policies));
+        let topic = &topics.policies;
+        let (policy_sender, policy_receiver) = channel();
+        let (pause_sender, pause_receiver) = channel();
+        // The receivers are gone only while the process stops.
+        let send_policies = move |policies| drop(policy_sender.send(policies));
+        let send_pauses =
+            move |pauses: &Pauses| drop(pause_sender.send(pauses.of(PausableRole::Tracker)));
         match self {
             Self::File {
                 path,
                 file,
                 policies,
             } => {
-                let topic = &topics.policies;
-                tracing::info!(path = %path.display(), topic, "the file's policies are in force, the topic's are not");
-                give(policies);
-                file.watch(stop.clone(), give)?;
-                watch(feed, move |update| {
-                    if let PolicyUpdate::Pauses(paused) = update {
-                        pause(paused);
+                tracing::info!(path = %path.display(), topic, "the policies of the file are active, those of the topic are not");
+                send_policies(policies);
+                file.watch(stop.clone(), send_policies)?;
+                watch(config, topic, stop.clone(), move |update| {
+                    if let PolicyUpdate::Pauses(pauses) = update {
+                        send_pauses(pauses);
                     }
                 })?;
             }
             Self::Topic { fallback } => {
                 let metrics = metrics.clone();
-                watch(feed, move |update| match update {
-                    PolicyUpdate::Policies(store) => give(Arc::new(store.policy_set(&fallback))),
-                    PolicyUpdate::Pauses(paused) => pause(paused),
+                watch(config, topic, stop.clone(), move |update| match update {
+                    PolicyUpdate::Policies(store) => {
+                        send_policies(Arc::new(store.policy_set(&fallback)));
+                    }
+                    PolicyUpdate::Pauses(pauses) => send_pauses(pauses),
                     PolicyUpdate::Rejected => metrics.policy_rejected(),
                 })?;
             }
         }
         Ok(PolicyReceivers {
-            policies: policies_known,
-            pauses,
+            policies: policy_receiver,
+            pauses: pause_receiver,
         })
     }
 }
