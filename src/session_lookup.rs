@@ -37,10 +37,10 @@ pub struct AdminTokenArgs {
 }
 
 impl AdminTokenArgs {
-    /// Reads the file, if one is named.
+    /// Reads the token, if a file is set.
     ///
     /// # Errors
-    /// [`TokenError`] if it cannot be used.
+    /// [`TokenError`] if the file has no valid token.
     pub fn read(&self) -> Result<Option<Token>, TokenError> {
         let file = self.admin_token_file.as_deref();
         file.map(|path| Token::read(path, "--admin-token-file"))
@@ -52,13 +52,13 @@ impl AdminTokenArgs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LookupQuery {
-    /// The one of this id.
+    /// Selects the session with this id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// Those of this user: a number if it reads as a whole one.
+    /// Selects the sessions of this user. A whole number selects a JSON number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The user id is a string, though it reads as a number.
+    /// Treats the user id as a JSON string even if it is a whole number.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub string: bool,
 }
@@ -68,50 +68,47 @@ pub struct LookupQuery {
 pub struct LookupResponse {
     /// The sessions found, up to [`MAX_SESSIONS`].
     pub sessions: Vec<FoundSession>,
-    /// Whether there are more than these.
+    /// Whether more sessions match.
     pub more: bool,
-    /// The partitions that the tracker has. In those that restore, it cannot look yet.
-    pub partitions: Vec<PartitionState>,
+    /// The tracker's partitions. Those that are restoring have not been searched.
+    pub partitions: Vec<SearchedPartition>,
 }
 
-/// A partition of a tracker.
+/// A partition of a tracker that responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartitionState {
-    /// Which.
+pub struct SearchedPartition {
     pub partition: i32,
-    /// Whether its state is still being read.
+    /// Whether the partition's state is being restored.
     pub restoring: bool,
 }
 
 /// A live session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FoundSession {
-    /// Which session.
     pub session_id: String,
-    /// Whose: number or string, as the application wrote it.
+    /// A number or a string, as the application wrote it.
     pub user_id: Option<Box<RawValue>>,
-    /// The policy that it runs under.
     pub policy: PolicyRef,
-    /// The time of its first event or last login, RFC 3339.
+    /// The time of the first event or the last login, RFC 3339.
     pub started_at: String,
-    /// The latest event time seen, RFC 3339.
+    /// The latest event time, RFC 3339.
     pub last_activity: String,
-    /// When it ends if nothing more happens, RFC 3339; null while its policy is suspended.
+    /// When the session ends without further events, RFC 3339; null while its policy is
+    /// suspended.
     pub deadline: Option<String>,
-    /// What will have ended it then: `idle_timeout` or `absolute_timeout`.
+    /// The reason at the deadline: `idle_timeout` or `absolute_timeout`.
     #[serde(default, with = "crate::wire::end_reason::option")]
     pub reason: Option<EndReason>,
-    /// Why, for people.
+    /// The reason, for humans.
     pub why: String,
-    /// Its partition of session events.
+    /// The partition of its session events.
     pub partition: i32,
-    /// What its events said of it.
+    /// The attributes of its events.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
 }
 
 impl FoundSession {
-    /// A session that lives on `partition`.
     #[must_use]
     pub fn new(live: &LiveSession, partition: i32) -> Self {
         let attributes = live.attributes.iter().flat_map(|all| all.iter());
@@ -131,7 +128,7 @@ impl FoundSession {
         }
     }
 
-    /// The user's id as people write it; none if no event named one.
+    /// The user id without JSON quotes; `None` if no event had one.
     #[must_use]
     pub fn user(&self) -> Option<String> {
         let literal = self.user_id.as_ref()?.get();
@@ -144,7 +141,7 @@ fn why(live: &LiveSession) -> String {
     let policy = &live.policy;
     match (live.end, policy.absolute_timeout) {
         (Some((_, EndReason::AbsoluteTimeout)), Some(timeout)) => {
-            format!("{timeout} after its start, activity or not")
+            format!("{timeout} after its start, regardless of activity")
         }
         (Some(_), _) => format!("{} after its last activity", policy.idle_timeout),
         (None, _) => "its policy is suspended: only a logout or a revocation ends it".to_owned(),

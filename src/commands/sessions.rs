@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, Format, OutputArgs, table};
-use crate::session_lookup::search::{Findings, Gap, Searcher};
+use crate::session_lookup::search::{SearchGap, SearchResult, Searcher};
 use crate::session_lookup::{AdminTokenArgs, FoundSession, LookupQuery};
 
 /// Subcommands of `sundown sessions`.
@@ -112,7 +112,7 @@ async fn find(
     query: &LookupQuery,
     args: &CommonArgs,
     global: &GlobalArgs,
-) -> anyhow::Result<Findings> {
+) -> anyhow::Result<SearchResult> {
     let searcher = Searcher::new(args.token.read()?)?;
     let config = global.connection.client_config()?;
     let topics = global.topics.topics();
@@ -124,7 +124,7 @@ async fn find(
 }
 
 /// Formats the error of an empty result, with the trackers that did not respond.
-fn not_found(subject: &str, gaps: &[Gap]) -> String {
+fn not_found(subject: &str, gaps: &[SearchGap]) -> String {
     if gaps.is_empty() {
         return format!(
             "no live {subject}: it has ended or has no events; check the id (and --string, for numeric user ids)"

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
 use crate::processes::{ProcessReport, is_live};
 use crate::session::Timestamp;
-use crate::session_lookup::owners::{self, Tracker};
+use crate::session_lookup::owners::{self, TrackerEndpoint};
 
 /// How long reading the topic may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,7 +20,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// If the topic cannot be read to its end.
-pub(crate) async fn trackers(config: &ClientConfig, topic: &str) -> anyhow::Result<Vec<Tracker>> {
+pub(crate) async fn trackers(
+    config: &ClientConfig,
+    topic: &str,
+) -> anyhow::Result<Vec<TrackerEndpoint>> {
     let stop = CancellationToken::new();
     let _stopped_at_the_end = stop.clone().drop_guard();
     let mut feed = TopicFeed::start(config, topic, stop)?;

@@ -1,25 +1,27 @@
-//! Which tracker has which partition, as process reports tell.
+//! Trackers and their partitions, from process reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::processes::{ProcessReport, ProcessState};
 use crate::session::Timestamp;
 
-/// A tracker that can be asked.
+/// A tracker with an admin port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tracker {
-    /// Its process id among all processes.
+pub struct TrackerEndpoint {
+    /// The id of its process.
     pub id: String,
-    /// Where its admin port is, as `HOST:PORT`.
+    /// Its admin port, `HOST:PORT`.
     pub admin: String,
-    /// Its partitions.
+    /// The partitions that it owns.
     pub partitions: BTreeSet<i32>,
 }
 
-/// The trackers among the processes that have reported, each at that time; who has stopped
-/// is left out. Of two that claim a partition, the one that has reported later has it.
+/// The running trackers among processes with the times of their reports. A partition that two
+/// of them claim belongs to the one with the later report.
 #[must_use]
-pub fn trackers<'a>(reports: impl Iterator<Item = (&'a ProcessReport, Timestamp)>) -> Vec<Tracker> {
+pub fn trackers<'a>(
+    reports: impl Iterator<Item = (&'a ProcessReport, Timestamp)>,
+) -> Vec<TrackerEndpoint> {
     let running = reports
         .filter(|(report, _)| report.role == "tracker" && report.state == ProcessState::Running);
     let mut running: Vec<_> = running.collect();
@@ -31,7 +33,7 @@ pub fn trackers<'a>(reports: impl Iterator<Item = (&'a ProcessReport, Timestamp)
     let owners: BTreeMap<i32, &str> = claims.collect();
     let trackers = running.iter().filter_map(|(report, _)| {
         let owned = owners.iter().filter(|(_, owner)| **owner == report.id);
-        Some(Tracker {
+        Some(TrackerEndpoint {
             id: report.id.clone(),
             admin: report.admin.clone()?,
             partitions: owned.map(|(partition, _)| *partition).collect(),
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_of_two_claims_counts() {
+    fn the_later_claim_owns_the_partition() {
         let reports = [
             report("new", "tracker", "running", &[1, 2]),
             report("old", "tracker", "running", &[0, 1]),
@@ -73,10 +75,10 @@ mod tests {
         ];
         let times = [20, 10, 30, 40].map(Timestamp::from_millis);
         let found = trackers(reports.iter().zip(times));
-        let told: Vec<_> = found
+        let owned: Vec<_> = found
             .iter()
             .map(|one| (one.id.as_str(), one.partitions.iter().copied().collect()))
             .collect::<Vec<(&str, Vec<i32>)>>();
-        assert_eq!(told, [("old", vec![0]), ("new", vec![1, 2])]);
+        assert_eq!(owned, [("old", vec![0]), ("new", vec![1, 2])]);
     }
 }

@@ -1,4 +1,4 @@
-//! Asking trackers for sessions.
+//! Searches trackers for sessions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,102 +8,88 @@ use futures_util::stream;
 use reqwest::Client;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::owners::Tracker;
+use super::owners::TrackerEndpoint;
 use super::{FoundSession, LookupQuery, LookupResponse, PATH};
 use crate::http::client;
 use crate::http::token::Token;
 use crate::wire::partitioner::murmur2_partition;
 
-/// How long one tracker may take: longer than it gives itself.
-const PATIENCE: Duration = Duration::from_secs(7);
-/// Trackers that are asked at once.
-const AT_ONCE: usize = 16;
-/// The longest answer, in bytes: the most sessions with the longest ids and attributes.
-const MAX_ANSWER: usize = 2 << 20;
+/// Bounds a request to a tracker; longer than the tracker's own timeout.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+/// Bounds concurrent requests.
+const MAX_CONCURRENT_REQUESTS: usize = 16;
+/// The longest response in bytes: the most sessions with the longest ids and attributes.
+const MAX_RESPONSE_BYTES: usize = 2 << 20;
 
-/// Asks trackers.
+/// Searches trackers through their admin ports.
 #[derive(Clone, Debug)]
 pub struct Searcher {
     client: Client,
     token: Option<Token>,
 }
 
-/// What has been found, and where nobody has looked.
+/// The sessions found, and the partitions that could not be searched.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Findings {
-    /// The sessions, the one that ends first in front.
+pub struct SearchResult {
+    /// The sessions, ordered by deadline.
     pub sessions: Vec<FoundSession>,
-    /// Whether there are more than these.
+    /// Whether more sessions match.
     pub more: bool,
-    /// Why there may be others.
-    pub gaps: Vec<Gap>,
+    /// Why sessions may be missing.
+    pub gaps: Vec<SearchGap>,
 }
 
-/// Sessions that nobody could look for.
+/// A part of the state that could not be searched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Gap {
-    /// There are no trackers at all.
-    #[error("no tracker has reported lately: is one running (sundown tracker)?")]
+pub enum SearchGap {
+    #[error("no tracker has reported recently; check that one is running (sundown tracker)")]
     NoTrackers,
-    /// Nobody has these partitions.
-    #[error("no tracker has partition {}: has it just been given away, or do trackers wait for their group?", list(.0))]
+    /// No tracker owns these partitions.
+    #[error("no tracker owns partition {}; retry after the group has rebalanced", list(.0))]
     NoOwner(BTreeSet<i32>),
-    /// Their tracker is still reading their state.
-    #[error(
-        "{tracker} is restoring partition {}: try again in a moment",
-        list(partitions)
-    )]
+    #[error("{tracker} is restoring partition {}; retry later", list(partitions))]
     Restoring {
-        /// Which tracker.
         tracker: String,
-        /// Which partitions.
         partitions: BTreeSet<i32>,
     },
-    /// It does not answer.
     #[error(
-        "{tracker} cannot be reached at {admin}: {reason}; check that its admin port is open to this machine and that --admin-host is right"
+        "{tracker} cannot be reached at {admin}: {reason}; check its --admin-host and that its admin port is open to this machine"
     )]
     Unreachable {
-        /// Which tracker.
         tracker: String,
-        /// Where it should be.
         admin: String,
-        /// What went wrong.
         reason: String,
     },
-    /// It answers with a refusal.
-    #[error("{tracker} does not answer at {admin}: {reason}")]
-    Refused {
-        /// Which tracker.
+    /// The tracker rejected the request, or its response is invalid.
+    #[error("{tracker} at {admin} failed: {reason}")]
+    Failed {
         tracker: String,
-        /// Where it is.
         admin: String,
-        /// What it says.
         reason: String,
     },
 }
 
 impl Searcher {
-    /// Asks with this token, where it is wanted.
+    /// Creates a searcher that authenticates with this token.
     ///
     /// # Errors
-    /// If the HTTP client cannot be made.
+    /// If the HTTP client cannot be created.
     pub fn new(token: Option<Token>) -> anyhow::Result<Self> {
         Ok(Self {
-            client: client::client_without_proxy(PATIENCE)?,
+            client: client::client_without_proxy(REQUEST_TIMEOUT)?,
             token,
         })
     }
 
-    /// Asks for live sessions: the tracker whose partition a session's id belongs on first,
-    /// then, for applications may use other keys, the others. The topic has `partition_count`
-    /// partitions; those that no tracker has are a gap.
+    /// Searches for live sessions on `partition_count` partitions. For a session id, the owner
+    /// of the partition that the id hashes to is searched first, then the others, because
+    /// applications may use other keys.
     pub async fn find(
         &self,
         query: &LookupQuery,
-        trackers: &[Tracker],
+        trackers: &[TrackerEndpoint],
         partition_count: i32,
-    ) -> Findings {
+    ) -> SearchResult {
         let likely = query
             .session
             .as_deref()
@@ -111,63 +97,67 @@ impl Searcher {
         let (first, rest): (Vec<_>, Vec<_>) = trackers
             .iter()
             .partition(|tracker| likely.is_some_and(|one| tracker.partitions.contains(&one)));
-        let mut findings = self.ask_all(query, &first).await;
-        if query.session.is_none() || findings.sessions.is_empty() {
-            findings.add(self.ask_all(query, &rest).await);
-            findings.gaps.extend(unowned(trackers, partition_count));
+        let mut result = self.search_all(query, &first).await;
+        if query.session.is_none() || result.sessions.is_empty() {
+            result.add(self.search_all(query, &rest).await);
+            result.gaps.extend(unowned(trackers, partition_count));
         }
         let deadline = |one: &FoundSession| (one.deadline.is_none(), one.deadline.clone());
-        findings.sessions.sort_by_key(deadline);
-        findings
+        result.sessions.sort_by_key(deadline);
+        result
     }
 
-    async fn ask_all(&self, query: &LookupQuery, trackers: &[&Tracker]) -> Findings {
-        // Not a `map`: the compiler cannot tell that such a closure's future may move.
-        let mut asked = Vec::with_capacity(trackers.len());
+    async fn search_all(&self, query: &LookupQuery, trackers: &[&TrackerEndpoint]) -> SearchResult {
+        // The compiler rejects a `map` here: the closure's future is not general enough.
+        let mut requests = Vec::with_capacity(trackers.len());
         for tracker in trackers {
-            asked.push(self.ask(query, tracker));
+            requests.push(self.search(query, tracker));
         }
-        let mut answers = stream::iter(asked).buffered(AT_ONCE);
-        let mut findings = Findings::default();
-        while let Some(answer) = answers.next().await {
-            findings.add(answer);
+        let mut responses = stream::iter(requests).buffered(MAX_CONCURRENT_REQUESTS);
+        let mut result = SearchResult::default();
+        while let Some(response) = responses.next().await {
+            result.add(response);
         }
-        findings
+        result
     }
 
-    async fn ask(&self, query: &LookupQuery, tracker: &Tracker) -> Findings {
-        match self.answer(query, tracker).await {
-            Ok(answer) => {
-                let partitions = answer.partitions.iter().filter(|one| one.restoring);
+    async fn search(&self, query: &LookupQuery, tracker: &TrackerEndpoint) -> SearchResult {
+        match self.request(query, tracker).await {
+            Ok(response) => {
+                let partitions = response.partitions.iter().filter(|one| one.restoring);
                 let partitions: BTreeSet<_> = partitions.map(|one| one.partition).collect();
-                let gap = (!partitions.is_empty()).then(|| Gap::Restoring {
+                let gap = (!partitions.is_empty()).then(|| SearchGap::Restoring {
                     tracker: tracker.id.clone(),
                     partitions,
                 });
-                Findings {
-                    sessions: answer.sessions,
-                    more: answer.more,
+                SearchResult {
+                    sessions: response.sessions,
+                    more: response.more,
                     gaps: gap.into_iter().collect(),
                 }
             }
-            Err(gap) => Findings {
+            Err(gap) => SearchResult {
                 gaps: vec![gap],
-                ..Findings::default()
+                ..SearchResult::default()
             },
         }
     }
 
-    async fn answer(&self, query: &LookupQuery, tracker: &Tracker) -> Result<LookupResponse, Gap> {
+    async fn request(
+        &self,
+        query: &LookupQuery,
+        tracker: &TrackerEndpoint,
+    ) -> Result<LookupResponse, SearchGap> {
         let mut request = self.client.get(url(query, &tracker.admin));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.secret());
         }
-        let unreachable = |error: reqwest::Error| Gap::Unreachable {
+        let unreachable = |error: reqwest::Error| SearchGap::Unreachable {
             tracker: tracker.id.clone(),
             admin: tracker.admin.clone(),
             reason: client::describe(error),
         };
-        let refused = |reason: String| Gap::Refused {
+        let failed = |reason: String| SearchGap::Failed {
             tracker: tracker.id.clone(),
             admin: tracker.admin.clone(),
             reason,
@@ -175,20 +165,20 @@ impl Searcher {
         let mut response = request.send().await.map_err(unreachable)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(refused("its answer is too long".to_owned()));
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+                return Err(failed("the response is too long".to_owned()));
             }
             body.extend_from_slice(&chunk);
         }
         if !response.status().is_success() {
-            return Err(refused(told(response.status().as_u16(), &body)));
+            return Err(failed(error_message(response.status().as_u16(), &body)));
         }
         serde_json::from_slice(&body)
-            .map_err(|error| refused(format!("its answer cannot be understood: {error}")))
+            .map_err(|error| failed(format!("cannot decode the response: {error}")))
     }
 }
 
-impl Findings {
+impl SearchResult {
     fn add(&mut self, other: Self) {
         self.sessions.extend(other.sessions);
         self.more |= other.more;
@@ -196,7 +186,7 @@ impl Findings {
     }
 }
 
-impl Serialize for Gap {
+impl Serialize for SearchGap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -215,8 +205,8 @@ fn url(query: &LookupQuery, admin: &str) -> String {
     format!("http://{admin}{PATH}?{}", pairs.finish())
 }
 
-/// What a refusal says for itself.
-fn told(status: u16, body: &[u8]) -> String {
+/// The error in the body of a response, or else its status.
+fn error_message(status: u16, body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Body {
         error: String,
@@ -227,9 +217,9 @@ fn told(status: u16, body: &[u8]) -> String {
     }
 }
 
-fn unowned(trackers: &[Tracker], partition_count: i32) -> Option<Gap> {
+fn unowned(trackers: &[TrackerEndpoint], partition_count: i32) -> Option<SearchGap> {
     if trackers.is_empty() {
-        return Some(Gap::NoTrackers);
+        return Some(SearchGap::NoTrackers);
     }
     let owned = |partition: &i32| {
         trackers
@@ -239,7 +229,7 @@ fn unowned(trackers: &[Tracker], partition_count: i32) -> Option<Gap> {
     let missing: BTreeSet<i32> = (0..partition_count)
         .filter(|partition| !owned(partition))
         .collect();
-    (!missing.is_empty()).then_some(Gap::NoOwner(missing))
+    (!missing.is_empty()).then_some(SearchGap::NoOwner(missing))
 }
 
 fn list(partitions: &BTreeSet<i32>) -> String {
@@ -252,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_any_form_fit_into_the_question() {
+    fn ids_are_percent_encoded() {
         let query = LookupQuery {
             session: Some("a/../b?c=d&e#é".to_owned()),
             ..LookupQuery::default()
@@ -265,22 +255,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_could_look_for_is_told() {
+    async fn partitions_that_could_not_be_searched_are_reported() {
         let searcher = Searcher::new(None).unwrap();
         let query = LookupQuery {
             session: Some("s".to_owned()),
             ..LookupQuery::default()
         };
         let found = searcher.find(&query, &[], 3).await;
-        assert_eq!(found.gaps, [Gap::NoTrackers]);
-        let gone = Tracker {
+        assert_eq!(found.gaps, [SearchGap::NoTrackers]);
+        let unreachable = TrackerEndpoint {
             id: "t".to_owned(),
-            // Nobody listens on a privileged port that nobody has been given.
+            // No process listens on this privileged port.
             admin: "127.0.0.1:1".to_owned(),
             partitions: [0, 2].into(),
         };
-        let found = searcher.find(&query, &[gone], 3).await;
-        let [Gap::Unreachable { .. }, Gap::NoOwner(missing)] = found.gaps.as_slice() else {
+        let found = searcher.find(&query, &[unreachable], 3).await;
+        let [SearchGap::Unreachable { .. }, SearchGap::NoOwner(missing)] = found.gaps.as_slice()
+        else {
             panic!("{:?}", found.gaps)
         };
         assert_eq!(missing, &BTreeSet::from([1]));

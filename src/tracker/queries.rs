@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use crate::session::UserId;
-use crate::session_lookup::{FoundSession, LookupResponse, MAX_SESSIONS, PartitionState};
+use crate::session_lookup::{FoundSession, LookupResponse, MAX_SESSIONS, SearchedPartition};
 
 /// How long a response may take.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -201,7 +201,7 @@ fn look_up(engine: &Engine, id: &str) -> LookupResponse {
 fn empty_response(engine: &Engine) -> LookupResponse {
     let partitions = engine
         .assigned()
-        .map(|(partition, live)| PartitionState {
+        .map(|(partition, live)| SearchedPartition {
             partition,
             restoring: live.is_none(),
         })

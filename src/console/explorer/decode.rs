@@ -1,5 +1,5 @@
-//! Records as people read them: JSON in lines, checkpoint records in words, the rest as
-//! text or hexadecimal digits.
+//! Decodes records for display: JSON indented, checkpoint records as JSON, other values as
+//! text or a hex dump.
 
 use std::fmt::Write;
 
@@ -15,9 +15,9 @@ use crate::session::checkpoint::Checkpoint;
 use crate::session::id::Packed;
 use crate::wire::{dead_letter, time};
 
-/// The longest value that is shown, in bytes.
+/// The longest value shown, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
-/// Headers that never tell whose a session is.
+/// Headers that never identify a session or a user.
 const PLAIN_HEADERS: [&str; 11] = [
     dead_letter::REASON,
     dead_letter::SOURCE_TOPIC,
@@ -32,46 +32,38 @@ const PLAIN_HEADERS: [&str; 11] = [
     "content-type",
 ];
 
-/// A record, ready to be shown.
+/// A record for display.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownRecord {
-    /// Its topic.
     pub topic: String,
-    /// Its partition.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
-    /// Its timestamp.
     pub timestamp: Moment,
-    /// Its key.
     pub key: Option<String>,
-    /// What its value is: `json`, `checkpoint`, `text`, `binary`, `tombstone`, `withheld`.
+    /// The form of the value: `json`, `checkpoint`, `text`, `binary`, `tombstone`, `withheld`.
     pub form: &'static str,
-    /// How long its value is, in bytes.
+    /// The length of the value, in bytes.
     pub bytes: usize,
-    /// Its value, cut off where it is too long.
+    /// The value, truncated if `cut`.
     pub value: String,
-    /// Whether it is cut off.
     pub cut: bool,
-    /// Its headers, in order.
+    /// The headers, in order.
     pub headers: Vec<ShownHeader>,
 }
 
-/// A header, ready to be shown.
+/// A header for display.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownHeader {
-    /// Its name.
     pub name: String,
-    /// Its value.
     pub value: String,
 }
 
 impl ShownRecord {
-    /// A record of one of `topics`.
+    /// Decodes a record of one of `topics`.
     #[must_use]
     pub fn new(record: &TailRecord, topics: &Topics, redactor: &Redactor, now: Timestamp) -> Self {
         let (form, value) = value(record, topics, redactor);
-        let (value, cut) = shorten(value);
+        let (value, cut) = truncate(value);
         let headers = record.headers.iter().map(|(name, value)| ShownHeader {
             name: name.clone(),
             value: if redactor.is_on() && !PLAIN_HEADERS.contains(&name.as_str()) {
@@ -87,7 +79,7 @@ impl ShownRecord {
             timestamp: Moment::new(record.timestamp, now),
             key: record.key.as_deref().map(|key| {
                 let text = text_or_hex(key);
-                // Policies and processes are nobody's.
+                // The keys of policies and process reports identify no user.
                 let plain = record.topic == topics.policies || record.topic == topics.processes;
                 if plain { text } else { redactor.id(&text) }
             }),
@@ -117,10 +109,7 @@ fn value(record: &TailRecord, topics: &Topics, redactor: &Redactor) -> (&'static
         return ("json", pretty(&value));
     }
     if redactor.is_on() {
-        return (
-            "withheld",
-            "(not JSON, so not shown while ids are redacted)".to_owned(),
-        );
+        return ("withheld", "(withheld: redaction requires JSON)".to_owned());
     }
     match str::from_utf8(bytes) {
         Ok(text) => ("text", text.to_owned()),
@@ -128,7 +117,7 @@ fn value(record: &TailRecord, topics: &Topics, redactor: &Redactor) -> (&'static
     }
 }
 
-/// A checkpoint record in words; a damaged one says what is wrong with it.
+/// A checkpoint record as JSON, or the error of a damaged one.
 fn checkpoint(key: Option<&[u8]>, value: &[u8]) -> Option<Value> {
     let session = str::from_utf8(key?).ok()?;
     let state = match Checkpoint::decode(Packed::new(session), value) {
@@ -162,7 +151,7 @@ fn text_or_hex(bytes: &[u8]) -> String {
     }
 }
 
-/// Offset, sixteen bytes, and what of them can be read.
+/// A hex dump: offset, sixteen bytes, printable characters.
 fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
     for (row, chunk) in bytes.chunks(16).take(MAX_BYTES / 64).enumerate() {
@@ -171,7 +160,7 @@ fn dump(bytes: &[u8]) -> String {
             b' '..=b'~' => char::from(*byte),
             _ => '.',
         });
-        // Strings take everything.
+        // Writing to a string cannot fail.
         let _infallible = writeln!(
             text,
             "{:06x}  {:<47}  {}",
@@ -183,7 +172,7 @@ fn dump(bytes: &[u8]) -> String {
     text
 }
 
-fn shorten(mut text: String) -> (String, bool) {
+fn truncate(mut text: String) -> (String, bool) {
     if text.len() <= MAX_BYTES {
         return (text, false);
     }

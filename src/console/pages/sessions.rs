@@ -20,7 +20,7 @@ use crate::console::redact::Redactor;
 use crate::console::security::Caller;
 use crate::console::state::AppState;
 use crate::session::{EndReason, Timestamp};
-use crate::session_lookup::search::Findings;
+use crate::session_lookup::search::SearchResult;
 use crate::session_lookup::{self, FoundSession, owners};
 use crate::wire::time;
 
@@ -153,23 +153,23 @@ async fn find(app: &AppState, question: &Question) -> Result<Found, Problem> {
         )
     };
     let partition_count = i32::try_from(partition_count).unwrap_or(i32::MAX);
-    let findings = app.searcher.find(&query, &trackers, partition_count).await;
-    Ok(found(app, question, &findings))
+    let result = app.searcher.find(&query, &trackers, partition_count).await;
+    Ok(found(app, question, &result))
 }
 
-fn found(app: &AppState, question: &Question, findings: &Findings) -> Found {
+fn found(app: &AppState, question: &Question, result: &SearchResult) -> Found {
     let now = app.live.now();
     let state = app.live.state();
     let health = partitions(&state, now);
     let endings = state.endings.iter();
     let endings = endings.filter(|(_, ended)| ended.session_id == question.session);
-    let rows = findings.sessions.iter();
+    let rows = result.sessions.iter();
     Found {
         sessions: rows
             .map(|session| row(session, question, &health, &app.redactor, now))
             .collect(),
-        more: findings.more,
-        gaps: findings.gaps.iter().map(ToString::to_string).collect(),
+        more: result.more,
+        gaps: result.gaps.iter().map(ToString::to_string).collect(),
         endings: endings
             .map(|(record, ended)| endings::row(record, ended, &app.redactor, now))
             .collect(),
