@@ -1,29 +1,29 @@
-//! `sundown console`: what goes on, in a browser.
+//! `sundown console`: the web console and its JSON API.
 //!
 //! | part | file |
 //! |---|---|
-//! | what is known, fed by topics | `live.rs` |
-//! | a page, and the JSON of the same things | `pages/` |
-//! | reading any record of the installation's topics | `explorer.rs` |
-//! | who may see and change what | `security.rs` |
-//! | ending sessions | `revocation.rs` |
-//! | dealing with dead letters | `redrive.rs` |
-//! | who changed what | `audit.rs` |
+//! | routes | `routes.rs` |
+//! | the live state, read from topics | `live.rs` |
+//! | pages as HTML and JSON | `pages/` |
+//! | excerpts of the installation's topics | `explorer.rs` |
+//! | authentication and authorization | `security.rs` |
+//! | revocation of sessions | `revocation.rs` |
+//! | redrives and discards of dead letters | `dead_letters.rs` |
+//! | audit records | `audit.rs` |
 //!
-//! Pages are rendered here, by templates that are checked when they are compiled. A page
-//! that is open gets its parts again, over server-sent events, when they have changed.
+//! Templates are checked at compile time. Open pages receive updates as server-sent events.
 
 pub mod args;
 pub mod assets;
 pub mod audit;
 pub mod chart;
+pub mod dead_letters;
 pub mod explorer;
 pub mod format;
 pub mod live;
 pub mod pages;
 pub mod problem;
 pub mod redact;
-pub mod redrive;
 pub mod revocation;
 pub mod routes;
 pub mod security;
@@ -51,21 +51,21 @@ use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use crate::session_lookup::search::Searcher;
 use args::ConsoleArgs;
+use dead_letters::DeadLetterProcessor;
 use explorer::Explorer;
-use live::{Live, MAX_LETTERS, lag, tail};
+use live::{Live, MAX_DEAD_LETTERS, lag, tail};
 use redact::Redactor;
-use redrive::Redriver;
 use revocation::Revoker;
 use security::Security;
 use security::logins::Logins;
 use state::AppState;
 
-/// Pages that update themselves at once; further ones stand still.
+/// Limit on pages with live updates; further ones do not update.
 const MAX_STREAMS: usize = 100;
-/// Questions to trackers at once; further ones are refused.
+/// Limit on concurrent session lookups; further ones are refused.
 const MAX_LOOKUPS: usize = 8;
 
-/// A console that listens and does not answer yet.
+/// A console that is bound to its address and not serving yet.
 #[derive(Debug)]
 pub struct Console {
     listener: TcpListener,
@@ -73,26 +73,25 @@ pub struct Console {
     security: Security,
 }
 
-/// `sundown console`: runs until `stop`.
+/// Runs `sundown console` until `stop`.
 ///
 /// # Errors
-/// What keeps it from starting, with the remedy.
+/// If the console cannot start.
 pub async fn run(
     global: &GlobalArgs,
     args: &ConsoleArgs,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let console = Console::bind(args).await?;
-    tracing::info!(url = console.url(), "the console is there");
+    tracing::info!(url = console.url(), "serving the console");
     console.serve(global, args, stop).await
 }
 
 impl Console {
-    /// Listens.
+    /// Binds the listen address.
     ///
     /// # Errors
-    /// [`ListenError`] if the address is taken; or [`security::SecurityError`] if it would
-    /// be open to everyone.
+    /// [`ListenError`], or [`security::SecurityError`] for an insecure configuration.
     pub async fn bind(args: &ConsoleArgs) -> anyhow::Result<Self> {
         let (listener, address) = bind(&args.listen, "--listen").await?;
         Ok(Self {
@@ -102,38 +101,38 @@ impl Console {
         })
     }
 
-    /// Listens, on any free port of this machine if the one asked for is taken.
+    /// Binds the listen address, or any free port on loopback if it is in use.
     ///
     /// # Errors
     /// As [`Console::bind`].
-    pub async fn bind_somewhere(args: &ConsoleArgs) -> anyhow::Result<Self> {
+    pub async fn bind_or_any_port(args: &ConsoleArgs) -> anyhow::Result<Self> {
         let error = match Self::bind(args).await {
             Err(error) => error,
             bound => return bound,
         };
-        let taken = error.downcast_ref::<ListenError>();
-        if taken.is_some_and(ListenError::is_in_use) {
+        let listen_error = error.downcast_ref::<ListenError>();
+        if listen_error.is_some_and(ListenError::is_in_use) {
             tracing::warn!(
                 listen = args.listen,
-                "taken; the console takes any free port"
+                "address in use; listening on a free port"
             );
-            let anywhere = ConsoleArgs {
+            let any_port = ConsoleArgs {
                 listen: "127.0.0.1:0".to_owned(),
                 ..args.clone()
             };
-            return Self::bind(&anywhere).await;
+            return Self::bind(&any_port).await;
         }
         Err(error)
     }
 
-    /// The same, which this token lets change something.
+    /// Allows changes with `token`.
     #[must_use]
     pub fn with_token(mut self, token: Token) -> Self {
         self.security.logins = Some(Logins::new(token));
         self
     }
 
-    /// Where to look.
+    /// URL of the dashboard.
     #[must_use]
     pub fn url(&self) -> String {
         let port = self.address.port();
@@ -144,10 +143,10 @@ impl Console {
         }
     }
 
-    /// Answers until `stop`.
+    /// Serves the console until `stop`.
     ///
     /// # Errors
-    /// What keeps it from starting, with the remedy.
+    /// If the console cannot start.
     pub async fn serve(
         self,
         global: &GlobalArgs,
@@ -161,12 +160,12 @@ impl Console {
         let admin = admin::start(&args.admin, health.clone(), registry).await?;
         let topics = global.topics.topics();
         let live = Live::new(clock);
-        feed(&live, global, args, &topics, &stop)?;
+        spawn_readers(&live, global, args, &topics, &stop)?;
         let admin_address = args.admin.advertised(admin.address());
         let identity = Identity::new("console", admin_address, clock.wall());
         let producer = global.connection.producer_config()?;
         let reports = Reports::new(identity, health, producer, &topics.processes, clock)?;
-        let reporting = tokio::spawn(reports.run(stop.clone()));
+        let report_task = tokio::spawn(reports.run(stop.clone()));
         let app = Arc::new(AppState {
             live,
             security: self.security,
@@ -176,7 +175,7 @@ impl Console {
                 global.connection.producer_config()?,
                 topics.session_logs.clone(),
             )?,
-            redriver: Redriver::new(global.clone()),
+            dead_letters: DeadLetterProcessor::new(global.clone()),
             pauses: PauseWriter::new(global.connection.producer_config()?, topics.clone())?,
             searcher: Searcher::new(args.admin_token.read()?)?,
             lookups: Semaphore::new(MAX_LOOKUPS),
@@ -184,23 +183,23 @@ impl Console {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         });
         if app.security.logins.is_some() {
-            tokio::spawn(connect(Arc::clone(&app)));
+            tokio::spawn(connect_revoker(Arc::clone(&app)));
         }
         let limits = ConnectionLimits::LONG_LIVED;
         serve(self.listener, routes::router(app), limits, stop).await;
-        Ok(reporting.await?)
+        Ok(report_task.await?)
     }
 }
 
-/// Whoever ends the first session need not wait for connections.
-async fn connect(app: Arc<AppState>) {
+/// Connects the revoker in advance, so that the first revocation is fast.
+async fn connect_revoker(app: Arc<AppState>) {
     if let Err(problem) = app.revoker.connect().await {
-        tracing::debug!(%problem, "events cannot be written yet");
+        tracing::debug!(%problem, "cannot connect to write revocations");
     }
 }
 
-/// Starts what keeps `live` up to date.
-fn feed(
+/// Starts the readers that update `live`.
+fn spawn_readers(
     live: &Live,
     global: &GlobalArgs,
     args: &ConsoleArgs,
@@ -208,30 +207,24 @@ fn feed(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
-    let reading = with_group_id(&config, &global.topics.prefixed(&args.tracker_group));
-    let reports = TopicFeed::start(&reading, &topics.processes, stop.clone())?;
-    let policies = TopicFeed::start(&reading, &topics.policies, stop.clone())?;
-    let newest = vec![
+    let tracker_group = global.topics.prefixed(&args.tracker_group);
+    let handler_group = global.topics.prefixed(&args.handler_group);
+    let reader_config = with_group_id(&config, &tracker_group);
+    let reports = TopicFeed::start(&reader_config, &topics.processes, stop.clone())?;
+    let policies = TopicFeed::start(&reader_config, &topics.policies, stop.clone())?;
+    let tail_topics = vec![
         topics.expired_sessions.clone(),
         topics.session_logs_dlq.clone(),
         topics.expired_sessions_dlq.clone(),
     ];
-    let tails = tail::start(&reading, newest, MAX_LETTERS, stop.clone())?;
+    let records = tail::start(&reader_config, tail_topics, MAX_DEAD_LETTERS, stop.clone())?;
     let groups = vec![
-        (
-            global.topics.prefixed(&args.tracker_group),
-            topics.session_logs.clone(),
-        ),
-        (
-            global.topics.prefixed(&args.handler_group),
-            topics.expired_sessions.clone(),
-        ),
+        (tracker_group, topics.session_logs.clone()),
+        (handler_group, topics.expired_sessions.clone()),
     ];
     lag::start(&config, groups, live.clone(), stop.clone())?;
-    let (processes, book, newest, topics) =
-        (live.clone(), live.clone(), live.clone(), topics.clone());
-    tokio::spawn(async move { processes.follow_processes(reports).await });
-    tokio::spawn(async move { book.follow_policies(policies).await });
-    tokio::spawn(async move { newest.follow_tails(tails, topics).await });
+    tokio::spawn(live.clone().apply_reports(reports));
+    tokio::spawn(live.clone().apply_policies(policies));
+    tokio::spawn(live.clone().apply_tail(records, topics.clone()));
     Ok(())
 }

@@ -100,7 +100,7 @@ async fn run_demo(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let clock = Clock::default();
     let console_args: ConsoleArgs = parse(&["--listen", &args.console_listen].map(str::to_owned))?;
-    let console = Console::bind_somewhere(&console_args).await?;
+    let console = Console::bind_or_any_port(&console_args).await?;
     output::line(format_args!("Console at {}", console.url()));
     let token = Token::random();
     output::line(format_args!(

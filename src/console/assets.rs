@@ -1,4 +1,4 @@
-//! Files that pages load, part of the binary.
+//! Static files of the pages, embedded in the binary.
 
 use axum::extract::Path;
 use axum::http::header;
@@ -30,7 +30,7 @@ pub async fn serve(Path(name): Path<String>) -> Response {
     let Some((_, kind, text)) = file else {
         return Problem::NotFound(format!("there is no asset '{name}'")).into_response();
     };
-    // Another release may have other files under the same names.
+    // A short lifetime, because another release may serve different files under these names.
     let headers = [
         (header::CONTENT_TYPE, *kind),
         (header::CACHE_CONTROL, "private, max-age=60"),

@@ -1,19 +1,18 @@
-//! Who asked for which change, from where, and what became of it: a line in the log each,
-//! with the target `audit`.
+//! Audit records: a log line with the target `audit` for every requested change, with the
+//! caller, its address and the outcome.
 
 use super::security::Caller;
 use crate::http::server::PeerAddr;
 
-/// A change that was asked for.
+/// The audit record of a requested change.
 #[derive(Clone, Copy, Debug)]
-pub struct Audit {
+pub struct AuditRecord {
     action: &'static str,
     by: &'static str,
     peer: PeerAddr,
 }
 
-impl Audit {
-    /// `action` was asked for by `caller`.
+impl AuditRecord {
     #[must_use]
     pub fn new(action: &'static str, caller: &Caller, peer: PeerAddr) -> Self {
         Self {
@@ -23,8 +22,8 @@ impl Audit {
         }
     }
 
-    /// Tells what came of it. `subject` says what it was done to.
-    pub fn tell<T, E: std::fmt::Display>(self, outcome: &Result<T, E>, subject: &str) {
+    /// Logs the outcome of the change to `subject`.
+    pub fn log<T, E: std::fmt::Display>(self, outcome: &Result<T, E>, subject: &str) {
         let (outcome, reason) = match outcome {
             Ok(_) => ("done", None),
             Err(error) => ("refused", Some(error.to_string())),
@@ -37,7 +36,7 @@ impl Audit {
             subject,
             outcome,
             reason,
-            "a change was asked for"
+            "change requested"
         );
     }
 }

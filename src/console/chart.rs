@@ -1,4 +1,4 @@
-//! Charts as SVG, drawn on the server: no script, and the same numbers in the JSON API.
+//! Charts, rendered as SVG on the server, without scripts.
 
 use std::fmt;
 
@@ -10,62 +10,56 @@ use super::live::history::STEP_MILLIS;
 use crate::session::Timestamp;
 use crate::wire::time;
 
-/// The drawing, in units of its own.
+// Dimensions and margins in user units of the SVG.
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
-/// Into how many columns the time is cut for what shows on hover.
+/// Columns with a tooltip.
 const COLUMNS: usize = 60;
 
-/// How series are drawn.
+/// The representation of the series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Each as a line.
+pub enum ChartKind {
     Lines,
-    /// One on top of the other.
+    /// Stacked areas.
     Stacked,
 }
 
-/// Values over time.
+/// Time series with a title and a unit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chart {
-    /// Names it within the page.
+    /// Unique within the page.
     pub id: &'static str,
-    /// What it shows.
     pub title: &'static str,
-    /// In which unit.
     pub unit: &'static str,
-    /// How it is drawn.
-    pub kind: Kind,
-    /// When the first value was taken, RFC 3339.
+    pub kind: ChartKind,
+    /// Time of the first values, RFC 3339.
     pub from: String,
-    /// From one value to the next, in milliseconds.
+    /// Interval between values in milliseconds.
     pub step_millis: i64,
-    /// What is shown, all of the same length.
+    /// Series of the same length.
     pub series: Vec<Series>,
     #[serde(skip)]
     start: Timestamp,
 }
 
-/// One of a chart's series.
 #[derive(Clone, Debug, Serialize)]
 pub struct Series {
-    /// What it is called.
     pub name: &'static str,
-    /// Its values; none where there is none.
+    /// One value per step, `None` where it is unknown.
     pub values: Vec<Option<f64>>,
 }
 
 impl Chart {
-    /// A chart of series whose first values are of step `first`.
+    /// Creates a chart of series that begin at step `first`.
     #[must_use]
     pub fn new(
         (id, title, unit): (&'static str, &'static str, &'static str),
-        kind: Kind,
+        kind: ChartKind,
         first: i64,
         series: Vec<Series>,
     ) -> Self {
@@ -82,12 +76,12 @@ impl Chart {
         }
     }
 
-    /// What is drawn: as given, or each on top of those before it.
+    /// The upper edges of the series, accumulated in stacked charts.
     fn levels(&self) -> Vec<Vec<Option<f64>>> {
         let mut levels: Vec<Vec<Option<f64>>> = Vec::new();
         for series in &self.series {
             let mut values = series.values.clone();
-            if let (Kind::Stacked, Some(below)) = (self.kind, levels.last()) {
+            if let (ChartKind::Stacked, Some(below)) = (self.kind, levels.last()) {
                 for (value, below) in values.iter_mut().zip(below) {
                     *value = Some(value.unwrap_or_default() + below.unwrap_or_default());
                 }
@@ -106,30 +100,34 @@ impl Chart {
         LEFT + (WIDTH - LEFT - RIGHT) * at as f64 / last as f64
     }
 
-    fn drawing(&self) -> Drawing<'_> {
+    fn svg(&self) -> ChartSvg<'_> {
         let levels = self.levels();
         let largest = levels.iter().flatten().flatten().copied();
-        let scale = Scale::up_to(largest.fold(0.0, f64::max));
+        let scale = AxisScale::up_to(largest.fold(0.0, f64::max));
         let path = |at: usize| match self.kind {
-            Kind::Lines => self.line(&levels[at], &scale),
-            Kind::Stacked => self.area(
+            ChartKind::Lines => self.line(&levels[at], &scale),
+            ChartKind::Stacked => self.area(
                 &levels[at],
                 at.checked_sub(1).map(|at| &*levels[at]),
                 &scale,
             ),
         };
-        let shapes = self.series.iter().enumerate().map(|(at, series)| Shape {
-            number: at + 1,
-            name: series.name,
-            path: path(at),
-            latest: series
-                .values
-                .last()
-                .copied()
-                .flatten()
-                .map_or_else(|| "–".into(), number),
-        });
-        Drawing {
+        let shapes = self
+            .series
+            .iter()
+            .enumerate()
+            .map(|(at, series)| SeriesShape {
+                number: at + 1,
+                name: series.name,
+                path: path(at),
+                latest: series
+                    .values
+                    .last()
+                    .copied()
+                    .flatten()
+                    .map_or_else(|| "–".into(), number),
+            });
+        ChartSvg {
             chart: self,
             shapes: shapes.collect(),
             levels: scale.ticks(),
@@ -139,7 +137,7 @@ impl Chart {
         }
     }
 
-    fn line(&self, values: &[Option<f64>], scale: &Scale) -> String {
+    fn line(&self, values: &[Option<f64>], scale: &AxisScale) -> String {
         let mut path = String::new();
         let mut pen = 'M';
         for (at, value) in values.iter().enumerate() {
@@ -153,7 +151,12 @@ impl Chart {
         path
     }
 
-    fn area(&self, top: &[Option<f64>], below: Option<&[Option<f64>]>, scale: &Scale) -> String {
+    fn area(
+        &self,
+        top: &[Option<f64>],
+        below: Option<&[Option<f64>]>,
+        scale: &AxisScale,
+    ) -> String {
         let base = |at: usize| below.and_then(|below| below[at]).unwrap_or_default();
         let upper = top.iter().enumerate();
         let upper = upper.map(|(at, value)| (at, value.unwrap_or_default()));
@@ -164,12 +167,12 @@ impl Chart {
         format!("M{}Z", points.collect::<Vec<_>>().join("L"))
     }
 
-    fn times(&self) -> Vec<Tick> {
+    fn times(&self) -> Vec<AxisTick> {
         let length = self.length() as i64 * self.step_millis;
         let ticks = (0..=3).map(|part| {
             let ago = length * (3 - part) / 3;
             let share = part as f64 / 3.0;
-            Tick {
+            AxisTick {
                 at: format!("{:.1}", LEFT + (WIDTH - LEFT - RIGHT) * share),
                 label: if part == 3 {
                     "now".into()
@@ -182,7 +185,7 @@ impl Chart {
         ticks.collect()
     }
 
-    fn columns(&self) -> Vec<Column> {
+    fn columns(&self) -> Vec<HoverColumn> {
         let size = self.length().div_ceil(COLUMNS).max(1);
         let starts = (0..self.length()).step_by(size);
         let columns = starts.map(|start| {
@@ -200,28 +203,28 @@ impl Chart {
                     .map_or_else(|| "–".to_owned(), number);
                 format!("{}: {mean} {}", series.name, self.unit)
             });
-            let told = means.collect::<Vec<_>>().join("\n");
-            Column {
+            let means = means.collect::<Vec<_>>().join("\n");
+            HoverColumn {
                 x: format!("{:.1}", self.x(start)),
                 width: format!(
                     "{:.1}",
                     self.x(end.min(self.length() - 1)) - self.x(start) + 0.1
                 ),
-                title: format!("{} UTC\n{told}", &clock[11..19]),
+                title: format!("{} UTC\n{means}", &clock[11..19]),
             }
         });
         columns.collect()
     }
 
-    /// What the chart says, for those who do not see it.
+    /// Text alternative of the chart.
     fn summary(&self) -> String {
-        let told = self.series.iter().map(|series| {
+        let series = self.series.iter().map(|series| {
             let values = || series.values.iter().flatten().copied();
             let latest = series.values.last().copied().flatten();
             format!(
-                "{}: {} {}, between {} and {}",
+                "{}: {} {}, minimum {}, maximum {}",
                 series.name,
-                latest.map_or_else(|| "nothing".to_owned(), number),
+                latest.map_or_else(|| "no data in".to_owned(), number),
                 self.unit,
                 number(values().fold(f64::INFINITY, f64::min).min(1e300)),
                 number(values().fold(0.0, f64::max)),
@@ -229,24 +232,24 @@ impl Chart {
         });
         format!(
             "The last 15 minutes. {}.",
-            told.collect::<Vec<_>>().join("; ")
+            series.collect::<Vec<_>>().join("; ")
         )
     }
 }
 
 impl fmt::Display for Chart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.drawing().render().map_err(|_| fmt::Error)?)
+        f.write_str(&self.svg().render().map_err(|_| fmt::Error)?)
     }
 }
 
-/// From values to heights.
-struct Scale {
+/// The scale of the vertical axis.
+struct AxisScale {
     top: f64,
 }
 
-impl Scale {
-    /// Up to the next 1, 2 or 5 times a power of ten.
+impl AxisScale {
+    /// Ends the scale at the next 1, 2, 2.5, 5 or 10 times a power of ten.
     fn up_to(largest: f64) -> Self {
         if largest <= 0.0 {
             return Self { top: 1.0 };
@@ -263,8 +266,8 @@ impl Scale {
         HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value / self.top).clamp(0.0, 1.0)
     }
 
-    fn ticks(&self) -> Vec<Tick> {
-        let ticks = [0.0, 0.5, 1.0].map(|share| Tick {
+    fn ticks(&self) -> Vec<AxisTick> {
+        let ticks = [0.0, 0.5, 1.0].map(|share| AxisTick {
             at: format!("{:.1}", self.y(share * self.top)),
             label: number(share * self.top),
             anchor: "end",
@@ -275,29 +278,29 @@ impl Scale {
 
 #[derive(Template)]
 #[template(path = "console/chart.html")]
-struct Drawing<'a> {
+struct ChartSvg<'a> {
     chart: &'a Chart,
-    shapes: Vec<Shape>,
-    levels: Vec<Tick>,
-    times: Vec<Tick>,
-    columns: Vec<Column>,
+    shapes: Vec<SeriesShape>,
+    levels: Vec<AxisTick>,
+    times: Vec<AxisTick>,
+    columns: Vec<HoverColumn>,
     summary: String,
 }
 
-struct Shape {
+struct SeriesShape {
     number: usize,
     name: &'static str,
     path: String,
     latest: String,
 }
 
-struct Tick {
+struct AxisTick {
     at: String,
     label: String,
     anchor: &'static str,
 }
 
-struct Column {
+struct HoverColumn {
     x: String,
     width: String,
     title: String,
@@ -307,7 +310,7 @@ struct Column {
 mod tests {
     use super::*;
 
-    fn chart(kind: Kind, values: &[&[f64]]) -> Chart {
+    fn chart(kind: ChartKind, values: &[&[f64]]) -> Chart {
         let series = values.iter().map(|values| Series {
             name: "a <b>",
             values: values.iter().copied().map(Some).collect(),
@@ -316,8 +319,8 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_has_axes_a_unit_a_legend_and_what_shows_on_hover() {
-        let svg = chart(Kind::Lines, &[&[0.0, 3.0, 4.2]]).to_string();
+    fn a_chart_has_axes_a_unit_a_legend_and_tooltips() {
+        let svg = chart(ChartKind::Lines, &[&[0.0, 3.0, 4.2]]).to_string();
         for part in [
             "things/s",
             "now",
@@ -333,7 +336,7 @@ mod tests {
 
     #[test]
     fn stacked_series_reach_their_sum() {
-        let levels = chart(Kind::Stacked, &[&[1.0, 2.0], &[3.0, 4.0]]).levels();
+        let levels = chart(ChartKind::Stacked, &[&[1.0, 2.0], &[3.0, 4.0]]).levels();
         assert_eq!(levels[1], [Some(4.0), Some(6.0)]);
     }
 
@@ -346,7 +349,10 @@ mod tests {
             (10.0, 10.0),
             (230.0, 250.0),
         ] {
-            assert!((Scale::up_to(largest).top - top).abs() < 1e-9, "{largest}");
+            assert!(
+                (AxisScale::up_to(largest).top - top).abs() < 1e-9,
+                "{largest}"
+            );
         }
     }
 }

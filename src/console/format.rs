@@ -1,4 +1,4 @@
-//! Numbers, times and ids as people read them.
+//! Human-readable numbers, times and durations.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::session::Timestamp;
 use crate::wire::time;
 
-/// A point in time: relative for people, exact for programs and on hover.
+/// A point in time: relative on pages, exact in tooltips and JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// RFC 3339.
@@ -18,7 +18,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// `at`, as seen from `now`.
+    /// Formats `at` relative to `now`.
     #[must_use]
     pub fn new(at: Timestamp, now: Timestamp) -> Self {
         let millis = now.as_millis().saturating_sub(at.as_millis());
@@ -33,7 +33,7 @@ impl Moment {
         }
     }
 
-    /// A time as it is on the wire; none if it cannot be read.
+    /// Parses an RFC 3339 time; `None` if it is invalid.
     #[must_use]
     pub fn parse(text: &str, now: Timestamp) -> Option<Self> {
         time::parse(text).map(|at| Self::new(at, now))
@@ -46,7 +46,7 @@ impl Serialize for Moment {
     }
 }
 
-/// A length of time in its two largest units: `850 ms`, `1.5 s`, `2 min 5 s`, `3 h 20 min`.
+/// Formats a duration in its two largest units: `850 ms`, `1.5 s`, `2 min 5 s`, `3 h 20 min`.
 #[must_use]
 pub fn span(millis: impl Borrow<i64>) -> String {
     let millis = *millis.borrow();
@@ -70,10 +70,10 @@ pub fn span(millis: impl Borrow<i64>) -> String {
     }
 }
 
-/// A count with its thousands apart: `1,234,567`.
+/// Formats a count with separated thousands: `1,234,567`.
 #[must_use]
-pub fn count(value: impl Count) -> String {
-    let value = value.wide();
+pub fn count(value: impl Integer) -> String {
+    let value = value.to_i128();
     let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -85,7 +85,7 @@ pub fn count(value: impl Count) -> String {
     if value < 0 { format!("-{text}") } else { text }
 }
 
-/// A measured value with three digits that count: `0.25`, `12.3`, `1.2 k`, `3.4 M`.
+/// Formats a measurement with three significant digits: `0.25`, `12.3`, `1.2 k`, `3.4 M`.
 #[must_use]
 pub fn number(value: impl Borrow<f64>) -> String {
     let value = *value.borrow();
@@ -110,7 +110,7 @@ pub fn number(value: impl Borrow<f64>) -> String {
     format!("{text}{suffix}")
 }
 
-/// Numbers as ranges: `0–3, 7`.
+/// Formats numbers as ranges: `0–3, 7`.
 #[must_use]
 pub fn ranges(mut numbers: Vec<i32>) -> String {
     numbers.sort_unstable();
@@ -130,37 +130,36 @@ pub fn ranges(mut numbers: Vec<i32>) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-/// A whole number of whatever type, by value or, as templates have it, by reference.
-pub trait Count {
-    /// The number.
-    fn wide(&self) -> i128;
+/// An integer of any type, by value or, as in templates, by reference.
+pub trait Integer {
+    fn to_i128(&self) -> i128;
 }
 
-impl Count for i64 {
-    fn wide(&self) -> i128 {
+impl Integer for i64 {
+    fn to_i128(&self) -> i128 {
         (*self).into()
     }
 }
 
-impl Count for u64 {
-    fn wide(&self) -> i128 {
+impl Integer for u64 {
+    fn to_i128(&self) -> i128 {
         (*self).into()
     }
 }
 
-impl Count for usize {
-    fn wide(&self) -> i128 {
+impl Integer for usize {
+    fn to_i128(&self) -> i128 {
         i128::try_from(*self).unwrap_or(i128::MAX)
     }
 }
 
-impl<T: Count> Count for &T {
-    fn wide(&self) -> i128 {
-        (*self).wide()
+impl<T: Integer> Integer for &T {
+    fn to_i128(&self) -> i128 {
+        (*self).to_i128()
     }
 }
 
-/// What is there, or a dash.
+/// Formats a value, or a dash without one.
 #[must_use]
 pub fn or_dash<T: fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| value.to_string())
@@ -171,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_have_their_two_largest_units() {
+    fn durations_have_their_two_largest_units() {
         for (millis, text) in [
             (0, "0 ms"),
             (850, "850 ms"),
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_numbers_are_short_and_exact_enough() {
+    fn counts_are_exact_and_measurements_have_three_digits() {
         assert_eq!(count(1_234_567_i64), "1,234,567");
         assert_eq!(count(-999_i64), "-999");
         for (value, text) in [
@@ -205,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn partitions_in_a_row_are_a_range() {
+    fn consecutive_numbers_form_a_range() {
         assert_eq!(ranges(vec![7, 0, 1, 2, 3, 9, 10]), "0–3, 7, 9, 10");
         assert_eq!(ranges(vec![]), "");
     }
 
     #[test]
-    fn moments_are_relative_to_now_either_way() {
+    fn moments_in_the_past_and_the_future_are_relative_to_now() {
         let now = Timestamp::from_millis(1_000_000);
         let at =
             |millis: i64| Moment::new(Timestamp::from_millis(1_000_000 + millis), now).relative;

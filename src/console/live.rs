@@ -1,11 +1,11 @@
-//! What the console knows: fed by topics, kept in memory, bounded.
+//! The current state of the installation, bounded and in memory.
 //!
-//! | part | file |
+//! | state | file |
 //! |---|---|
-//! | the processes, by their reports | `processes.rs` |
-//! | the last quarter of an hour, for charts | `history.rs` |
-//! | the newest records of some topics | `tail.rs` |
-//! | how far consumer groups are behind, as the brokers see it | `lag.rs` |
+//! | processes, from their reports | `processes.rs` |
+//! | rates of the last 15 minutes, for charts | `history.rs` |
+//! | the newest terminal events and dead letters | `tail.rs` |
+//! | lag of the consumer groups, from the brokers | `lag.rs` |
 
 pub mod group_lag;
 pub mod history;
@@ -33,40 +33,38 @@ use history::History;
 use processes::Processes;
 use tail::TailRecord;
 
-/// How many terminal events are kept.
-pub const MAX_ENDINGS: usize = 500;
-/// How many dead letters are kept.
-pub const MAX_LETTERS: usize = 500;
+/// Limit on the terminal events kept.
+pub const MAX_TERMINAL_EVENTS: usize = 500;
+/// Limit on the dead letters kept.
+pub const MAX_DEAD_LETTERS: usize = 500;
 
-/// What the console knows, shared by those who feed it and those who show it.
+/// A handle to the live state, shared by the readers that update it and the pages that show it.
 #[derive(Clone, Debug)]
 pub struct Live {
-    state: Arc<RwLock<State>>,
+    state: Arc<RwLock<LiveState>>,
     changed: watch::Sender<()>,
     clock: Clock,
 }
 
-/// What the console knows.
+/// The current state of the installation.
 #[derive(Debug, Default)]
-pub struct State {
-    /// The processes.
+pub struct LiveState {
     pub processes: Processes,
-    /// The last quarter of an hour.
     pub history: History,
-    /// The policies that the topic holds.
+    /// The policies of the policy topic.
     pub policies: PolicyStore,
-    /// The newest terminal events, the newest first.
-    pub endings: VecDeque<(TailRecord, SessionEnded)>,
-    /// The newest dead letters of both topics, the newest first.
-    pub letters: VecDeque<TailRecord>,
-    /// How far the groups are behind, trackers' first; empty before the brokers were asked.
-    pub lags: Vec<GroupLag>,
-    /// Why the brokers do not answer, while they do not.
-    pub trouble: Option<String>,
+    /// The newest terminal events, newest first.
+    pub terminal_events: VecDeque<(TailRecord, SessionEnded)>,
+    /// The newest dead letters of both topics, newest first.
+    pub dead_letters: VecDeque<TailRecord>,
+    /// Lag of the tracker group, then of the handler group; empty until the brokers have
+    /// answered.
+    pub group_lags: Vec<GroupLag>,
+    /// The error of the latest request to the brokers, if it failed.
+    pub kafka_error: Option<String>,
 }
 
 impl Live {
-    /// Knows nothing yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -76,108 +74,111 @@ impl Live {
         }
     }
 
-    /// What is known now; not to be held for long.
-    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+    /// Locks the state for reading. Release it soon: updates wait.
+    pub fn state(&self) -> RwLockReadGuard<'_, LiveState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of changes.
+    /// Subscribes to changes of the state.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// The time that everything is shown relative to.
+    /// The time that pages show others relative to.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.wall()
     }
 
-    /// Changes what is known, and tells everyone.
-    pub fn update(&self, change: impl FnOnce(&mut State)) {
+    /// Changes the state and notifies all subscribers.
+    pub fn update(&self, change: impl FnOnce(&mut LiveState)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
         self.changed.send_replace(());
     }
 
-    /// Takes in process reports for as long as there are any.
-    pub async fn follow_processes(&self, mut reports: Receiver<TopicEvent>) {
-        let mut live = false;
-        while let Some(news) = reports.recv().await {
-            let TopicEvent::Record(record) = news else {
-                live = true;
+    /// Applies process reports until their reader ends.
+    pub async fn apply_reports(self, mut reports: Receiver<TopicEvent>) {
+        let mut caught_up = false;
+        while let Some(event) = reports.recv().await {
+            let TopicEvent::Record(record) = event else {
+                caught_up = true;
                 continue;
             };
             let Some(report) = parse_report(record.value.as_deref()) else {
                 continue;
             };
-            // What has just been written has just been said, whatever the brokers' clock
-            // shows; of what was there before, their time is all there is.
+            // A report read at the end of the topic is current, whatever the clocks of the
+            // brokers. Only the brokers' timestamps date those read before.
             let now = self.now();
-            let at = if live { now } else { record.timestamp.min(now) };
-            self.update(|state| state.reported(&report, at, now));
+            let reported_at = if caught_up {
+                now
+            } else {
+                record.timestamp.min(now)
+            };
+            self.update(|state| state.apply_report(&report, reported_at, now));
         }
     }
 
-    /// Takes in policies for as long as there are any.
-    pub async fn follow_policies(&self, mut records: Receiver<TopicEvent>) {
-        while let Some(news) = records.recv().await {
-            if let TopicEvent::Record(record) = news {
+    /// Applies policy records until their reader ends.
+    pub async fn apply_policies(self, mut records: Receiver<TopicEvent>) {
+        while let Some(event) = records.recv().await {
+            if let TopicEvent::Record(record) = event {
                 self.update(|state| {
-                    // What was in force stays so; the trackers say the same in their logs.
+                    // The previous version stays active; trackers log the error as well.
                     if let Err(error) = state.policies.apply(&record) {
-                        tracing::warn!(%error, "rejected a policy record");
+                        tracing::warn!(%error, "cannot use a policy record");
                     }
                 });
             }
         }
     }
 
-    /// Takes in terminal events and dead letters for as long as there are any.
-    pub async fn follow_tails(&self, mut records: Receiver<TailRecord>, topics: Topics) {
+    /// Applies terminal events and dead letters until their reader ends.
+    pub async fn apply_tail(self, mut records: Receiver<TailRecord>, topics: Topics) {
         while let Some(record) = records.recv().await {
-            self.update(|state| state.appended(record, &topics));
+            self.update(|state| state.apply_record(record, &topics));
         }
     }
 }
 
-impl State {
-    fn reported(&mut self, report: &ProcessReport, at: Timestamp, now: Timestamp) {
-        let before = self.processes.take(report.clone(), at);
-        let before = before.as_ref().map(|before| (&before.report, before.seen));
-        self.history.take(before, report, at);
-        self.processes.forget(now);
+impl LiveState {
+    fn apply_report(&mut self, report: &ProcessReport, reported_at: Timestamp, now: Timestamp) {
+        let previous = self.processes.insert(report.clone(), reported_at);
+        let previous = previous.as_ref().map(|one| (&one.report, one.reported_at));
+        self.history.record(previous, report, reported_at);
+        self.processes.evict(now);
     }
 
-    fn appended(&mut self, record: TailRecord, topics: &Topics) {
+    fn apply_record(&mut self, record: TailRecord, topics: &Topics) {
         if record.topic == topics.expired_sessions {
             let value = record.value.as_deref().unwrap_or_default();
-            // What is no terminal event, the handler sends to the dead-letter topic.
+            // The handler moves records that do not parse to the dead-letter topic.
             if let Ok(ended) = serde_json::from_slice(value) {
-                self.endings.push_front((record, ended));
-                self.endings.truncate(MAX_ENDINGS);
+                self.terminal_events.push_front((record, ended));
+                self.terminal_events.truncate(MAX_TERMINAL_EVENTS);
             }
-        } else if let Some(processed) = processed(&record) {
-            // A marker: somebody has dealt with the letter before it.
-            let place = (record.topic, record.partition, processed);
-            self.letters.retain(|one| {
-                (&one.topic, one.partition, one.offset) != (&place.0, place.1, place.2)
-            });
+        } else if let Some(offset) = processed_offset(&record) {
+            let processed = (&record.topic, record.partition, offset);
+            self.dead_letters
+                .retain(|one| (&one.topic, one.partition, one.offset) != processed);
         } else {
-            self.letters.push_front(record);
-            self.letters.truncate(MAX_LETTERS);
+            self.dead_letters.push_front(record);
+            self.dead_letters.truncate(MAX_DEAD_LETTERS);
         }
     }
 }
 
-/// The offset of the letter that a record says has been dealt with.
-fn processed(record: &TailRecord) -> Option<i64> {
+/// The offset of the dead letter that a marker record marks as processed; `None` for a dead
+/// letter.
+fn processed_offset(record: &TailRecord) -> Option<i64> {
     record.last_header(PROCESSED)?.parse().ok()
 }
 
 fn parse_report(value: Option<&[u8]>) -> Option<ProcessReport> {
     let report = serde_json::from_slice(value?);
     if let Err(error) = &report {
-        tracing::debug!(%error, "a process report cannot be read");
+        tracing::debug!(%error, "cannot parse a process report");
     }
     report.ok()
 }

@@ -1,17 +1,18 @@
-//! The pages. Each is a value that a template renders and that the JSON API writes: what a
-//! page shows, a script gets too.
+//! The pages. Each page is a value that a template renders as HTML and serde as JSON, so that
+//! the JSON API has all that the page shows.
 
-pub mod consumers;
 pub mod dashboard;
 pub mod dead_letters;
-pub mod endings;
 pub mod errors;
 pub mod health;
 pub mod login;
-pub mod pausing;
+pub mod menu;
+pub mod pauses;
 pub mod policies;
+pub mod processes;
 pub mod sessions;
 pub mod stream;
+pub mod terminal_events;
 pub mod theme;
 pub mod topics;
 
@@ -23,62 +24,50 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::live;
+use super::live::LiveState;
 use super::problem::Problem;
 use super::security::Caller;
 use super::security::guard::cookie;
 use super::state::AppState;
 use crate::session::Timestamp;
+use menu::{DASHBOARD, MENU, PageInfo};
 
-/// The pages in the order of the menu: path and title.
-const MENU: [(&str, &str); 9] = [
-    ("/dashboard", "Dashboard"),
-    ("/consumers", "Consumers"),
-    ("/health", "Health"),
-    ("/sessions", "Sessions"),
-    ("/policies", "Policies"),
-    ("/endings", "Endings"),
-    ("/topics", "Topics"),
-    ("/dead-letters", "Dead letters"),
-    ("/errors", "Errors"),
-];
-
-/// The cookie that keeps how the pages are to look.
+/// The cookie with the theme of the pages.
 pub const THEME_COOKIE: &str = "sundown_theme";
 
-/// A page that shows what is known, and follows it.
-pub trait View: Template + Serialize + Send + Sized + 'static {
-    /// What stands after the question mark.
-    type Query: DeserializeOwned + Clone + Send + Sync + 'static;
-    /// What it is called.
-    const TITLE: &'static str;
-    /// Its place in the menu.
-    const PATH: &'static str;
+/// A page built from the live state, which updates itself in the browser.
+pub trait Page: Template + Serialize + Send + Sized + 'static {
+    /// The parameters of the query string.
+    type Params: DeserializeOwned + Clone + Send + Sync + 'static;
+    const INFO: PageInfo;
 
-    /// The page as things are at `now`.
-    fn build(app: &AppState, state: &live::State, now: Timestamp, query: &Self::Query) -> Self;
+    /// Builds the page for the state at `now`.
+    fn build(app: &AppState, state: &LiveState, now: Timestamp, params: &Self::Params) -> Self;
 
-    /// The page for somebody whose forms have to carry this; none if they may change
-    /// nothing.
+    /// Adds the forms for a caller with this CSRF token. Without one, the caller is not allowed
+    /// to make changes, and the page has no forms.
     #[must_use]
     fn with_forms(self, _csrf: Option<&str>) -> Self {
         self
     }
 }
 
-/// What a request says about how its page is to look.
+/// The parameters of a page without any.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NoParams {}
+
+/// The properties of a request that affect the layout of its page.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     caller: Caller,
     theme: &'static str,
-    here: String,
+    path_and_query: String,
 }
 
 impl RequestContext {
-    /// From what every request has.
     #[must_use]
     pub fn new(caller: Caller, headers: &HeaderMap, uri: &Uri) -> Self {
         let theme = match cookie(headers, THEME_COOKIE).as_deref() {
@@ -86,109 +75,120 @@ impl RequestContext {
             Some("light") => "light",
             _ => "auto",
         };
-        let here = uri
+        let path_and_query = uri
             .path_and_query()
-            .map_or("/dashboard", |here| here.as_str());
+            .map_or(DASHBOARD.path, |path| path.as_str());
         Self {
             caller,
             theme,
-            here: here.to_owned(),
+            path_and_query: path_and_query.to_owned(),
         }
     }
 
-    /// What forms of this visit have to carry, if it may change something.
+    /// The CSRF token of the caller's forms; `None` if the caller is not allowed to make
+    /// changes.
     #[must_use]
     pub fn csrf(&self) -> Option<&str> {
         self.caller.csrf()
     }
 }
 
-/// Answers with the page, or, asked for `text/event-stream`, with one after the other.
-pub async fn page<V: View>(
+/// Responds with the page as HTML, or as an event stream of its updates if the request accepts
+/// `text/event-stream`.
+pub async fn html<P: Page>(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
-    Query(query): Query<V::Query>,
+    Query(params): Query<P::Params>,
 ) -> Response {
     let accept = headers.get(header::ACCEPT);
     if accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream") {
-        return stream::answer(&app, move |app: &AppState| body::<V>(app, &query, &caller));
+        return stream::updates(&app, move |app: &AppState| body::<P>(app, &params, &caller));
     }
-    let body = body::<V>(&app, &query, &caller);
-    let visit = RequestContext::new(caller, &headers, &uri);
-    frame(&app, &visit, (V::PATH, V::TITLE), &body, true)
+    let body = body::<P>(&app, &params, &caller);
+    let context = RequestContext::new(caller, &headers, &uri);
+    layout(&app, &context, P::INFO, &body, true)
 }
 
-/// Answers with what the page shows, as JSON.
-pub async fn api<V: View>(
+/// Responds with the page as JSON.
+pub async fn json<P: Page>(
     State(app): State<Arc<AppState>>,
-    Query(query): Query<V::Query>,
+    Query(params): Query<P::Params>,
 ) -> Response {
     let now = app.live.now();
-    let view = V::build(&app, &app.live.state(), now, &query);
-    Json(view).into_response()
+    let page = P::build(&app, &app.live.state(), now, &params);
+    Json(page).into_response()
 }
 
-fn body<V: View>(app: &AppState, query: &V::Query, caller: &Caller) -> String {
+fn body<P: Page>(app: &AppState, params: &P::Params, caller: &Caller) -> String {
     let now = app.live.now();
-    let view = V::build(app, &app.live.state(), now, query);
-    render(&view.with_forms(caller.csrf()))
+    let page = P::build(app, &app.live.state(), now, params);
+    render(&page.with_forms(caller.csrf()))
 }
 
-/// A page around `body`.
-pub fn frame(
+/// Responds with `body` in the layout of all pages. A `live` page updates itself.
+pub fn layout(
     app: &AppState,
-    visit: &RequestContext,
-    (path, title): (&str, &str),
+    context: &RequestContext,
+    page: PageInfo,
     body: &str,
-    follows: bool,
+    live: bool,
 ) -> Response {
-    let frame = Frame {
-        title,
-        menu: MENU.map(|(to, name)| (to, name, to == path)),
+    let layout = Layout {
+        title: page.title,
+        menu: MENU.map(|entry| (entry.path, entry.title, entry.path == page.path)),
         body,
-        follows,
-        theme: visit.theme,
-        here: &visit.here,
-        caller: &visit.caller,
+        live,
+        theme: context.theme,
+        path_and_query: &context.path_and_query,
+        caller: &context.caller,
         can_log_in: app.security.logins.is_some(),
         redacted: app.redactor.is_on(),
     };
-    Html(render(&frame)).into_response()
+    Html(render(&layout)).into_response()
 }
 
-/// A template's text. Templates fail only where a value's own rendering does, and none does.
+/// Renders a template. Rendering fails only if displaying a value does, and no value's does.
 pub fn render(template: &impl Template) -> String {
     template.render().unwrap_or_else(|error| {
-        tracing::error!(%error, "a page cannot be rendered");
+        tracing::error!(%error, "cannot render a page");
         String::new()
     })
 }
 
 #[derive(Template)]
-#[template(path = "console/frame.html")]
-struct Frame<'a> {
-    title: &'a str,
+#[template(path = "console/layout.html")]
+struct Layout<'a> {
+    title: &'static str,
+    /// Path, title, and whether it is the current page.
     menu: [(&'static str, &'static str, bool); MENU.len()],
     body: &'a str,
-    follows: bool,
+    live: bool,
     theme: &'static str,
-    here: &'a str,
+    path_and_query: &'a str,
     caller: &'a Caller,
     can_log_in: bool,
     redacted: bool,
 }
 
-/// A page that is there for one question; `problem` where it has no answer.
-pub fn answer<T: Template>(
+/// Responds with a page that does not update itself, or with the problem that prevents it.
+pub fn page_or_problem<T: Template>(
     app: &AppState,
-    visit: &RequestContext,
-    place: (&str, &str),
-    view: Result<T, Problem>,
+    context: &RequestContext,
+    page: PageInfo,
+    content: Result<T, Problem>,
 ) -> Response {
-    match view {
-        Ok(view) => frame(app, visit, place, &render(&view), false),
+    match content {
+        Ok(content) => layout(app, context, page, &render(&content), false),
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Responds with JSON, or with the problem that prevents it.
+pub fn json_or_problem<T: Serialize>(response: Result<T, Problem>) -> Response {
+    match response {
+        Ok(response) => Json(response).into_response(),
+        Err(problem) => problem.into_json(),
     }
 }

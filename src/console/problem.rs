@@ -1,4 +1,4 @@
-//! Why a request gets no answer: as a page for people, as JSON under `/api/`.
+//! Errors of requests: a page for browsers, JSON below `/api/`.
 
 use askama::Template;
 use axum::Json;
@@ -6,40 +6,37 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
-/// Why there is no answer.
+/// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The request is for another host: see DNS rebinding.
+    /// The `Host` header is not allowed, as in DNS rebinding.
     #[error(
-        "the console does not answer for the host '{0}': ask for localhost, or start it with --allowed-host"
+        "the host '{0}' is not allowed; use localhost, or start the console with --allowed-host"
     )]
     ForeignHost(String),
-    /// Another site's page sent it.
+    /// A page of another site sent the request.
     #[error(
-        "this request did not come from a page of this console: go back and send the form again"
+        "the request does not come from a page of this console; go back and submit the form again"
     )]
     ForeignOrigin,
-    /// The token is missing.
-    #[error("this takes the token: log in, or send it as Authorization: Bearer")]
+    #[error("a token is required; log in, or send the header Authorization: Bearer TOKEN")]
     Unauthorized,
-    /// The form is too old, or not this browser's.
-    #[error("the form is not of this login: reload the page and send it again")]
+    /// The CSRF token is missing, outdated or of another browser.
+    #[error("the form belongs to another login; reload the page and submit it again")]
     StaleForm,
-    /// Nothing can be changed here.
-    #[error("this console is read-only: start it with --auth-token-file to change something")]
+    #[error("the console is read-only; start it with --auth-token-file to allow changes")]
     ReadOnly,
-    /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
-    /// The question makes no sense.
+    /// The parameters or the body are invalid.
     #[error("{0}")]
     Invalid(String),
-    /// Too many ask at once.
-    #[error("the console is busy with other requests: try again in a moment")]
+    /// The limit on concurrent requests of this kind is reached.
+    #[error("too many requests at once; try again in a moment")]
     Busy,
-    /// Kafka does not answer, or refuses.
+    /// A request to the brokers failed.
     #[error(
-        "Kafka does not answer as it should: {0}; check the brokers, and what this user may read"
+        "Kafka request failed: {0}; check the brokers and the permissions of the console's user"
     )]
     Kafka(String),
 }
@@ -57,22 +54,22 @@ impl Problem {
         }
     }
 
-    /// The problem as JSON.
+    /// The problem as a JSON response.
     #[must_use]
     pub fn into_json(self) -> Response {
         #[derive(Serialize)]
-        struct Body {
+        struct ProblemBody {
             error: String,
         }
         let error = self.to_string();
-        (self.status(), Json(Body { error })).into_response()
+        (self.status(), Json(ProblemBody { error })).into_response()
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let page = ProblemPage {
-            title: self.status().canonical_reason().unwrap_or("Problem"),
+            title: self.status().canonical_reason().unwrap_or("Error"),
             text: self.to_string(),
         };
         match page.render() {

@@ -1,4 +1,4 @@
-//! Pseudonyms in place of ids: stable within a process, and nobody outside can tell whose.
+//! Pseudonyms instead of ids, stable within a process and not reversible outside of it.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::http::token::hmac_sha256;
 
-/// What stands for an attribute's value.
+/// Replaces the value of an attribute.
 const MASK: &str = "…";
 
-/// Replaces ids, or leaves them as they are.
+/// Replaces ids by pseudonyms if `--redact` is on.
 #[derive(Clone)]
 pub struct Redactor {
     key: Option<[u8; 32]>,
 }
 
 impl Redactor {
-    /// Replaces them if `redact`, under a key that ends with the process.
+    /// Creates a redactor with a random key.
     #[must_use]
     pub fn new(redact: bool) -> Self {
         Self {
@@ -25,13 +25,12 @@ impl Redactor {
         }
     }
 
-    /// Whether it does.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.key.is_some()
     }
 
-    /// An id, or its pseudonym: `~` and ten hexadecimal digits.
+    /// The pseudonym of an id: `~` and ten hexadecimal digits.
     #[must_use]
     pub fn id(&self, id: &str) -> String {
         let Some(key) = &self.key else {
@@ -43,7 +42,7 @@ impl Redactor {
         format!("~{}", hex::encode(&digest[..5]))
     }
 
-    /// Attributes, their values masked.
+    /// Attributes with masked values.
     #[must_use]
     pub fn attributes(&self, attributes: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut shown = attributes.clone();
@@ -53,7 +52,7 @@ impl Redactor {
         shown
     }
 
-    /// JSON in which ids are replaced and all that an application put there is masked.
+    /// Replaces ids and masks attributes in a JSON value.
     pub fn json(&self, value: &mut Value) {
         if !self.is_on() {
             return;

@@ -1,4 +1,4 @@
-//! Ending sessions: writes `revoke` events, and says in the log who did.
+//! Revocation of sessions: writes `revoke` events to the session event topic.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,37 +11,34 @@ use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::EventKind;
 use crate::wire::event::encode::{SessionEvent, user_id};
 
-/// Whose sessions to end.
+/// The sessions to revoke.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// This session.
+pub enum RevocationTarget {
     Session(String),
-    /// Every live session of this user; `string` if its id is a string though it reads as
-    /// a number.
+    /// All live sessions of a user.
     User {
-        /// The user's id.
         id: String,
-        /// Whether it is a string in any case.
+        /// Whether the id is a string even if it looks like a number.
         string: bool,
     },
 }
 
-/// Ends sessions.
+/// Revokes sessions.
 #[derive(Clone)]
 pub struct Revoker {
     config: ClientConfig,
     admin: TopicAdmin,
     topic: Arc<str>,
-    /// Kept from one request to the next, with the partitions that it knows of: to start one
-    /// takes librdkafka half a second.
+    /// The writer and its partition count, kept between requests because librdkafka takes half
+    /// a second to start one.
     writer: Arc<Mutex<Option<(i32, EventWriter)>>>,
 }
 
 impl Revoker {
-    /// Writes to `topic`.
+    /// Creates a revoker for the session event topic `topic`.
     ///
     /// # Errors
-    /// If the client's configuration is not one that librdkafka accepts.
+    /// If librdkafka rejects the configuration.
     pub fn new(config: ClientConfig, topic: String) -> anyhow::Result<Self> {
         Ok(Self {
             admin: TopicAdmin::new(&config)?,
@@ -51,47 +48,47 @@ impl Revoker {
         })
     }
 
-    /// Writes the event and waits until it is safe.
+    /// Writes the event and waits for its acknowledgment.
     ///
     /// # Errors
-    /// [`Problem::Invalid`] if the id cannot be one, [`Problem::Kafka`] if it is not written.
-    pub async fn revoke(&self, whom: &Whom) -> Result<(), Problem> {
+    /// [`Problem::Invalid`] for an invalid id, [`Problem::Kafka`] if the write fails.
+    pub async fn revoke(&self, target: &RevocationTarget) -> Result<(), Problem> {
         let invalid = |error: &dyn std::fmt::Display| Problem::Invalid(error.to_string());
-        let user = match whom {
-            Whom::User { id, string } => {
+        let user = match target {
+            RevocationTarget::User { id, string } => {
                 Some(user_id(id, *string).map_err(|error| invalid(&error))?)
             }
-            Whom::Session(_) => None,
+            RevocationTarget::Session(_) => None,
         };
         let event = SessionEvent {
             user_id: user.as_deref(),
-            session_id: match whom {
-                Whom::Session(id) => Some(id),
-                Whom::User { .. } => None,
+            session_id: match target {
+                RevocationTarget::Session(id) => Some(id),
+                RevocationTarget::User { .. } => None,
             },
             activity_timestamp: Clock::default().wall(),
             kind: EventKind::Revoke,
             attributes: None,
         };
         let value = event.to_json().map_err(|error| invalid(&error))?;
-        let target = Target::of(&value).map_err(|error| invalid(&error))?;
-        self.written(move |writer| {
-            writer.send(&target, &value)?;
+        let partition = Target::of(&value).map_err(|error| invalid(&error))?;
+        self.run_with_writer(move |writer| {
+            writer.send(&partition, &value)?;
             writer.flush().map(|_count| ())
         })
         .await
     }
 
-    /// Connects to where events are written, so that the first one need not wait for that.
+    /// Connects to the partition leaders in advance, so that the first revocation is fast.
     ///
     /// # Errors
-    /// [`Problem::Kafka`] if the brokers do not answer. The first event tries again.
+    /// [`Problem::Kafka`] if the brokers do not respond. The first revocation connects again.
     pub async fn connect(&self) -> Result<(), Problem> {
-        self.written(EventWriter::connect).await
+        self.run_with_writer(EventWriter::connect).await
     }
 
-    /// Does something with the writer, off the threads that answer requests.
-    async fn written(
+    /// Runs `work` with the writer on a blocking thread.
+    async fn run_with_writer(
         &self,
         work: impl FnOnce(&EventWriter) -> Result<(), WriteError> + Send + 'static,
     ) -> Result<(), Problem> {
@@ -109,14 +106,14 @@ impl Revoker {
         }
     }
 
-    /// Blocks until the work is done. One request after the other.
+    /// Blocks until `work` is done; concurrent requests wait for each other.
     fn with_writer(
         &self,
         partitions: i32,
         work: impl FnOnce(&EventWriter) -> Result<(), WriteError>,
     ) -> Result<(), WriteError> {
         let mut kept = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that fails is not used again, so it is taken, and put back if it does not.
+        // A writer that has failed is not reused: it is put back only after success.
         let writer = match kept.take() {
             Some((known, writer)) if known == partitions => writer,
             _ => EventWriter::new(self.config.clone(), &self.topic, partitions)?,

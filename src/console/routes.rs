@@ -8,14 +8,15 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use super::assets;
-use super::pages::consumers::Consumers;
-use super::pages::dashboard::Dashboard;
-use super::pages::dead_letters::{DeadLetters, redrive};
-use super::pages::endings::Endings;
-use super::pages::errors::Errors;
-use super::pages::health::Health;
-use super::pages::policies::Policies;
-use super::pages::{View, api, login, page, pausing, sessions, theme, topics};
+use super::pages::dashboard::DashboardPage;
+use super::pages::dead_letters::{DeadLettersPage, disposition};
+use super::pages::errors::ErrorsPage;
+use super::pages::health::HealthPage;
+use super::pages::policies::PoliciesPage;
+use super::pages::processes::ProcessesPage;
+use super::pages::sessions::revoke;
+use super::pages::terminal_events::TerminalEventsPage;
+use super::pages::{html, json, login, menu, pauses, sessions, theme, topics};
 use super::problem::Problem;
 use super::security::guard::guard;
 use super::state::AppState;
@@ -26,8 +27,8 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 /// Routes requests to the pages and the JSON API, behind the [`guard`].
 pub fn router(app: Arc<AppState>) -> Router {
     pages()
-        .merge(api_routes())
-        .fallback(|| async { Problem::NotFound("there is no such page".to_owned()) })
+        .nest("/api/v1", api_v1())
+        .fallback(|| async { Problem::NotFound("page not found".to_owned()) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
         .with_state(app)
@@ -35,45 +36,44 @@ pub fn router(app: Arc<AppState>) -> Router {
 
 fn pages() -> Router<Arc<AppState>> {
     Router::new()
-        .route("/", get(|| async { Redirect::to(Dashboard::PATH) }))
-        .route(Dashboard::PATH, get(page::<Dashboard>))
-        .route(Consumers::PATH, get(page::<Consumers>))
-        .route(Health::PATH, get(page::<Health>))
-        .route("/health/pauses", post(pausing::page))
-        .route(sessions::PATH, get(sessions::page))
-        .route("/sessions/end", post(sessions::end::page))
-        .route(Policies::PATH, get(page::<Policies>))
-        .route(Endings::PATH, get(page::<Endings>))
-        .route(topics::PATH, get(topics::list_page))
-        .route("/topics/{topic}/{partition}", get(topics::records_page))
-        .route(DeadLetters::PATH, get(page::<DeadLetters>))
-        .route("/dead-letters/process", post(redrive::page))
-        .route(Errors::PATH, get(page::<Errors>))
-        .route("/login", get(login::page).post(login::log_in))
+        .route("/", get(|| async { Redirect::to(menu::DASHBOARD.path) }))
+        .route(menu::DASHBOARD.path, get(html::<DashboardPage>))
+        .route(menu::PROCESSES.path, get(html::<ProcessesPage>))
+        .route(menu::HEALTH.path, get(html::<HealthPage>))
+        .route("/health/pauses", post(pauses::html))
+        .route(menu::SESSIONS.path, get(sessions::html))
+        .route("/sessions/end", post(revoke::html))
+        .route(menu::POLICIES.path, get(html::<PoliciesPage>))
+        .route(menu::TERMINAL_EVENTS.path, get(html::<TerminalEventsPage>))
+        .route(menu::TOPICS.path, get(topics::list_html))
+        .route("/topics/{topic}/{partition}", get(topics::records_html))
+        .route(menu::DEAD_LETTERS.path, get(html::<DeadLettersPage>))
+        .route("/dead-letters/process", post(disposition::html))
+        .route(menu::ERRORS.path, get(html::<ErrorsPage>))
+        .route(menu::LOGIN.path, get(login::html).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/theme", post(theme::set))
         .route("/assets/{name}", get(assets::serve))
 }
 
-fn api_routes() -> Router<Arc<AppState>> {
-    let v1 = Router::new()
-        .route(Dashboard::PATH, get(api::<Dashboard>))
-        .route(Consumers::PATH, get(api::<Consumers>))
-        .route(Health::PATH, get(api::<Health>))
+fn api_v1() -> Router<Arc<AppState>> {
+    Router::new()
+        .route(menu::DASHBOARD.path, get(json::<DashboardPage>))
+        .route(menu::PROCESSES.path, get(json::<ProcessesPage>))
+        .route(menu::HEALTH.path, get(json::<HealthPage>))
         .route(
             "/pauses",
-            get(pausing::list_api)
-                .post(pausing::pause_api)
-                .delete(pausing::resume_api),
+            get(pauses::list_json)
+                .post(pauses::pause_json)
+                .delete(pauses::resume_json),
         )
-        .route(sessions::PATH, get(sessions::api))
-        .route("/revocations", post(sessions::end::api))
-        .route(Policies::PATH, get(api::<Policies>))
-        .route(Endings::PATH, get(api::<Endings>))
-        .route(topics::PATH, get(topics::list_api))
-        .route("/topics/{topic}/{partition}", get(topics::records_api))
-        .route(DeadLetters::PATH, get(api::<DeadLetters>))
-        .route("/dead-letters/{how}", post(redrive::api))
-        .route(Errors::PATH, get(api::<Errors>));
-    Router::new().nest("/api/v1", v1)
+        .route(menu::SESSIONS.path, get(sessions::json))
+        .route("/revocations", post(revoke::json))
+        .route(menu::POLICIES.path, get(json::<PoliciesPage>))
+        .route(menu::TERMINAL_EVENTS.path, get(json::<TerminalEventsPage>))
+        .route(menu::TOPICS.path, get(topics::list_json))
+        .route("/topics/{topic}/{partition}", get(topics::records_json))
+        .route(menu::DEAD_LETTERS.path, get(json::<DeadLettersPage>))
+        .route("/dead-letters/{operation}", post(disposition::json))
+        .route(menu::ERRORS.path, get(json::<ErrorsPage>))
 }

@@ -1,9 +1,9 @@
-//! Who may see and who may change what.
+//! Authentication and authorization.
 //!
 //! | part | file |
 //! |---|---|
-//! | who has given the token | `logins.rs` |
-//! | what every request has to get past, and every answer says | `guard.rs` |
+//! | browsers that have logged in | `logins.rs` |
+//! | checks on every request, security headers on every response | `guard.rs` |
 
 pub mod guard;
 pub mod logins;
@@ -17,47 +17,44 @@ use super::problem::Problem;
 use crate::http::token::{Token, TokenError, constant_time_eq};
 use logins::Logins;
 
-/// The rules of a console.
+/// The security configuration of a console.
 #[derive(Debug)]
 pub struct Security {
-    /// Those who have given the token; none if there is no token, so nothing can be changed.
+    /// The logins with the token; `None` without a token, which makes the console read-only.
     pub logins: Option<Logins>,
-    /// Whether reading takes the token too.
-    pub private: bool,
-    /// The host names that requests may be for; none if any.
-    pub hosts: Option<Vec<String>>,
+    /// Whether reading requires the token as well.
+    pub token_to_read: bool,
+    /// The allowed values of the `Host` header; `None` if all are allowed.
+    pub allowed_hosts: Option<Vec<String>>,
 }
 
-/// Rules that would leave the console open.
+/// A configuration that is rejected as insecure.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
-    /// Reachable from other machines, without a token.
     #[error(
-        "--listen {0} is reachable from other machines and there is no token: give --auth-token-file, or listen on 127.0.0.1"
+        "--listen {0} is reachable from other machines but no token is set; pass --auth-token-file, or listen on 127.0.0.1"
     )]
-    Open(SocketAddr),
-    /// The token cannot be used.
+    NoToken(SocketAddr),
     #[error(transparent)]
     Token(#[from] TokenError),
 }
 
-/// Who a request comes from.
+/// The sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Anyone.
     Anonymous,
-    /// Somebody who logged in with this browser; forms have to carry this text.
+    /// A browser that is logged in.
     Browser {
-        /// Against requests that other sites make the browser send.
+        /// Required in its forms, against cross-site request forgery.
         csrf: String,
     },
-    /// A program that sends the token along.
+    /// A program that sends the token with the request.
     Program,
 }
 
-/// The token against forged requests that a script's request carries; empty if none.
+/// The CSRF token in the request header; empty without one.
 #[must_use]
-pub fn csrf_of(headers: &HeaderMap) -> &str {
+pub fn csrf_header(headers: &HeaderMap) -> &str {
     let header = headers.get("x-csrf-token");
     header
         .and_then(|value| value.to_str().ok())
@@ -65,17 +62,17 @@ pub fn csrf_of(headers: &HeaderMap) -> &str {
 }
 
 impl Security {
-    /// The rules for a console that listens on `address`.
+    /// Derives the configuration of a console that listens on `address`.
     ///
     /// # Errors
-    /// [`SecurityError`] if that would leave it open.
+    /// [`SecurityError`]
     pub fn new(args: &ConsoleArgs, address: SocketAddr) -> Result<Self, SecurityError> {
         let file = args.auth_token_file.as_deref();
         let token = file.map(|path| Token::read(path, "--auth-token-file"));
         let token = token.transpose()?;
         let loopback = address.ip().is_loopback();
         if !loopback && token.is_none() {
-            return Err(SecurityError::Open(address));
+            return Err(SecurityError::NoToken(address));
         }
         let mut hosts = args.allowed_host.clone();
         if loopback {
@@ -83,30 +80,30 @@ impl Security {
             hosts.push(address.ip().to_string());
         }
         Ok(Self {
-            private: token.is_some() && !loopback && !args.anonymous_read,
+            token_to_read: token.is_some() && !loopback && !args.anonymous_read,
             logins: token.map(Logins::new),
-            hosts: (!hosts.is_empty()).then_some(hosts),
+            allowed_hosts: (!hosts.is_empty()).then_some(hosts),
         })
     }
 
-    /// Lets a change through, asked for by `caller` with `csrf` in its form.
+    /// Checks that `caller` is allowed to make changes, having sent `csrf`.
     ///
     /// # Errors
-    /// Why not, with the remedy.
-    pub fn admit(&self, caller: &Caller, csrf: &str) -> Result<(), Problem> {
+    /// [`Problem::ReadOnly`], [`Problem::Unauthorized`] or [`Problem::StaleForm`]
+    pub fn authorize(&self, caller: &Caller, csrf: &str) -> Result<(), Problem> {
         match caller {
             _ if self.logins.is_none() => Err(Problem::ReadOnly),
             Caller::Anonymous => Err(Problem::Unauthorized),
-            _ if !caller.may_change(csrf) => Err(Problem::StaleForm),
+            _ if !caller.is_authorized(csrf) => Err(Problem::StaleForm),
             Caller::Browser { .. } | Caller::Program => Ok(()),
         }
     }
 }
 
 impl Caller {
-    /// Whether this caller may change something, having sent `csrf` in a form.
+    /// Returns whether the caller is logged in and has sent its own CSRF token.
     #[must_use]
-    pub fn may_change(&self, csrf: &str) -> bool {
+    pub fn is_authorized(&self, csrf: &str) -> bool {
         match self {
             Self::Anonymous => false,
             Self::Program => true,
@@ -116,7 +113,7 @@ impl Caller {
         }
     }
 
-    /// What forms have to carry; nothing if the caller may change nothing.
+    /// The CSRF token for the caller's forms; `None` if forms are of no use to it.
     #[must_use]
     pub fn csrf(&self) -> Option<&str> {
         match self {
@@ -125,7 +122,7 @@ impl Caller {
         }
     }
 
-    /// For the audit record.
+    /// Name in audit records.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::dead_letters::DeadLetterProcessor;
 use super::explorer::Explorer;
 use super::live::Live;
 use super::redact::Redactor;
-use super::redrive::Redriver;
 use super::revocation::Revoker;
 use super::security::Security;
 use crate::kafka::Topics;
@@ -24,7 +24,7 @@ pub struct AppState {
     pub topics: Topics,
     pub explorer: Explorer,
     pub revoker: Revoker,
-    pub redriver: Redriver,
+    pub dead_letters: DeadLetterProcessor,
     pub pauses: PauseWriter,
     pub searcher: Searcher,
     /// Limits concurrent session lookups.

@@ -1,4 +1,4 @@
-//! `sundown console` over a real tracker and a real Kafka, as browsers and scripts see it.
+//! `sundown console` with a real tracker and a real Kafka, used by browsers and scripts.
 
 mod browser;
 mod changes;
@@ -20,10 +20,10 @@ use client::Client;
 
 const SOON: Duration = Duration::from_secs(90);
 const TOKEN: &str = "a token of the tests";
-/// What would run, or break out of where it stands, were it not escaped.
+/// Markup that would run a script or leave its element if it were not escaped.
 const HOSTILE: &str = r#"</td><script>alert('1')</script><img src=x onerror="alert(2)">{{7*7}}"#;
 
-/// A console that runs, and whoever talks to it.
+/// A running console and its client.
 struct Console {
     process: Process,
     client: Client,
@@ -31,14 +31,14 @@ struct Console {
 }
 
 impl Console {
-    /// Read-only.
+    /// Starts a read-only console.
     fn start(installation: &Installation<'_>, flags: &[&str]) -> Self {
         let token = NamedTempFile::new().expect("a file");
         std::fs::write(token.path(), TOKEN).expect("the file is written");
         Self::launch(installation, flags, token)
     }
 
-    /// With the token.
+    /// Starts a console with [`TOKEN`].
     fn with_token(installation: &Installation<'_>, flags: &[&str]) -> Self {
         let token = NamedTempFile::new().expect("a file");
         std::fs::write(token.path(), TOKEN).expect("the file is written");
@@ -50,7 +50,7 @@ impl Console {
     fn launch(installation: &Installation<'_>, flags: &[&str], token: NamedTempFile) -> Self {
         let launch = installation.sundown(&["console", "--listen", "127.0.0.1:0"]);
         let process = launch.args(flags).start();
-        let line = process.wait_for_line(SOON, |line| line.text.contains("the console is there"));
+        let line = process.wait_for_line(SOON, |line| line.text.contains("serving the console"));
         let entry: Value = serde_json::from_str(&line.text).expect("JSON");
         let url = entry["url"].as_str().expect("an address");
         let port = url.trim_start_matches("http://localhost:");
@@ -62,7 +62,7 @@ impl Console {
         }
     }
 
-    /// Logs in: the cookie, and what forms have to carry.
+    /// Logs in; returns the cookie and the CSRF token of forms.
     fn log_in(&self) -> (String, String) {
         let token = format!("token={}", TOKEN.replace(' ', "+"));
         let answer = self.client.post("/login", &[], &token);
@@ -79,8 +79,8 @@ impl Console {
         (cookie, csrf.to_owned())
     }
 
-    /// Sends JSON with the token.
-    fn api(&self, method: &str, path: &str, body: &Value) -> client::Answer {
+    /// Sends a JSON request with the token.
+    fn api(&self, method: &str, path: &str, body: &Value) -> client::HttpResponse {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [
             ("content-type", "application/json"),
@@ -89,21 +89,20 @@ impl Console {
         self.client.send(method, path, &headers, &body.to_string())
     }
 
-    /// Waits until the JSON behind a page fulfils `wish`, and returns what that made of it.
-    fn await_json<T>(&self, path: &str, what: &str, wish: impl Fn(&Value) -> Option<T>) -> T {
-        eventually(SOON, what, || wish(&self.client.json(path)))
+    /// Waits until `check` accepts the JSON at `path`; returns its result.
+    fn await_json<T>(&self, path: &str, what: &str, check: impl Fn(&Value) -> Option<T>) -> T {
+        eventually(SOON, what, || check(&self.client.json(path)))
     }
 
-    /// Waits for the ending of a session; the JSON of it.
-    fn await_ending(&self, session: &str) -> Value {
-        self.await_json("/api/v1/endings", "the session's ending", |body| {
-            let endings = body["endings"].as_array()?.iter();
-            let mut of_it = endings.filter(|ending| ending["session_id"] == session);
-            of_it.next().cloned()
+    /// Waits for the terminal event of a session; returns its JSON.
+    fn await_terminal_event(&self, session: &str) -> Value {
+        self.await_json("/api/v1/terminal-events", "the terminal event", |body| {
+            let mut events = body["terminal_events"].as_array()?.iter();
+            events.find(|event| event["session_id"] == session).cloned()
         })
     }
 
-    /// The audit records so far: outcome by action.
+    /// Action and outcome of the audit records so far.
     fn audit(&self) -> Vec<(String, String)> {
         let log = self.process.text(Stream::Stderr);
         let entries = log.lines().filter_map(|line| {
@@ -115,7 +114,7 @@ impl Console {
     }
 }
 
-/// A session of a user, active just now.
+/// An event of a user in a session, with the current time.
 fn activity(session: &str, user: &str) -> NewRecord {
     let event = json!({
         "user_id": user,

@@ -1,5 +1,4 @@
-//! Decodes records for display: JSON indented, checkpoint records as JSON, other values as
-//! text or a hex dump.
+//! Human-readable records: indented JSON, decoded checkpoint records, text and hex dumps.
 
 use std::fmt::Write;
 
@@ -15,9 +14,9 @@ use crate::session::checkpoint::Checkpoint;
 use crate::session::id::Packed;
 use crate::wire::{dead_letter, time};
 
-/// The longest value shown, in bytes.
-const MAX_BYTES: usize = 16 * 1024;
-/// Headers that never identify a session or a user.
+/// Limit on a formatted value, in bytes.
+const MAX_VALUE_BYTES: usize = 16 * 1024;
+/// Headers that contain no ids and no personal data.
 const PLAIN_HEADERS: [&str; 11] = [
     dead_letter::REASON,
     dead_letter::SOURCE_TOPIC,
@@ -32,7 +31,7 @@ const PLAIN_HEADERS: [&str; 11] = [
     "content-type",
 ];
 
-/// A record for display.
+/// A formatted record.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownRecord {
     pub topic: String,
@@ -40,18 +39,17 @@ pub struct ShownRecord {
     pub offset: i64,
     pub timestamp: Moment,
     pub key: Option<String>,
-    /// The form of the value: `json`, `checkpoint`, `text`, `binary`, `tombstone`, `withheld`.
-    pub form: &'static str,
-    /// The length of the value, in bytes.
+    /// Format of the value: `json`, `checkpoint`, `text`, `binary`, `tombstone`, `withheld`.
+    pub format: &'static str,
+    /// Size of the original value.
     pub bytes: usize,
-    /// The value, truncated if `cut`.
     pub value: String,
-    pub cut: bool,
-    /// The headers, in order.
+    /// Whether the value is truncated.
+    pub truncated: bool,
     pub headers: Vec<ShownHeader>,
 }
 
-/// A header for display.
+/// A formatted header.
 #[derive(Clone, Debug, Serialize)]
 pub struct ShownHeader {
     pub name: String,
@@ -59,11 +57,11 @@ pub struct ShownHeader {
 }
 
 impl ShownRecord {
-    /// Decodes a record of one of `topics`.
+    /// Formats a record of one of `topics`.
     #[must_use]
     pub fn new(record: &TailRecord, topics: &Topics, redactor: &Redactor, now: Timestamp) -> Self {
-        let (form, value) = value(record, topics, redactor);
-        let (value, cut) = truncate(value);
+        let (format, value) = value(record, topics, redactor);
+        let (value, truncated) = truncate(value);
         let headers = record.headers.iter().map(|(name, value)| ShownHeader {
             name: name.clone(),
             value: if redactor.is_on() && !PLAIN_HEADERS.contains(&name.as_str()) {
@@ -79,14 +77,14 @@ impl ShownRecord {
             timestamp: Moment::new(record.timestamp, now),
             key: record.key.as_deref().map(|key| {
                 let text = text_or_hex(key);
-                // The keys of policies and process reports identify no user.
+                // Names of policies and processes are not personal data.
                 let plain = record.topic == topics.policies || record.topic == topics.processes;
                 if plain { text } else { redactor.id(&text) }
             }),
-            form,
+            format,
             bytes: record.value.as_ref().map_or(0, Vec::len),
             value,
-            cut,
+            truncated,
             headers: headers.collect(),
         }
     }
@@ -109,7 +107,10 @@ fn value(record: &TailRecord, topics: &Topics, redactor: &Redactor) -> (&'static
         return ("json", pretty(&value));
     }
     if redactor.is_on() {
-        return ("withheld", "(withheld: redaction requires JSON)".to_owned());
+        return (
+            "withheld",
+            "(only JSON objects are shown while ids are redacted)".to_owned(),
+        );
     }
     match str::from_utf8(bytes) {
         Ok(text) => ("text", text.to_owned()),
@@ -117,7 +118,7 @@ fn value(record: &TailRecord, topics: &Topics, redactor: &Redactor) -> (&'static
     }
 }
 
-/// A checkpoint record as JSON, or the error of a damaged one.
+/// Decodes a checkpoint record; a damaged one becomes an error message.
 fn checkpoint(key: Option<&[u8]>, value: &[u8]) -> Option<Value> {
     let session = str::from_utf8(key?).ok()?;
     let state = match Checkpoint::decode(Packed::new(session), value) {
@@ -151,16 +152,16 @@ fn text_or_hex(bytes: &[u8]) -> String {
     }
 }
 
-/// A hex dump: offset, sixteen bytes, printable characters.
+/// Formats a hex dump with 16 bytes per line: offset, digits, ASCII.
 fn dump(bytes: &[u8]) -> String {
     let mut text = String::new();
-    for (row, chunk) in bytes.chunks(16).take(MAX_BYTES / 64).enumerate() {
+    for (row, chunk) in bytes.chunks(16).take(MAX_VALUE_BYTES / 64).enumerate() {
         let digits: Vec<_> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
         let readable = chunk.iter().map(|byte| match byte {
             b' '..=b'~' => char::from(*byte),
             _ => '.',
         });
-        // Writing to a string cannot fail.
+        // Writing to a string never fails.
         let _infallible = writeln!(
             text,
             "{:06x}  {:<47}  {}",
@@ -173,10 +174,10 @@ fn dump(bytes: &[u8]) -> String {
 }
 
 fn truncate(mut text: String) -> (String, bool) {
-    if text.len() <= MAX_BYTES {
+    if text.len() <= MAX_VALUE_BYTES {
         return (text, false);
     }
-    let mut end = MAX_BYTES;
+    let mut end = MAX_VALUE_BYTES;
     while !text.is_char_boundary(end) {
         end -= 1;
     }

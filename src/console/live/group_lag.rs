@@ -2,20 +2,18 @@
 
 use crate::kafka::group_offsets::PartitionOffsets;
 
-/// How far a group is behind on its topic.
+/// The lag of a consumer group on its topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupLag {
-    /// The group.
     pub group: String,
-    /// Its topic.
     pub topic: String,
-    /// Each partition, in order.
+    /// All partitions, in order.
     pub partitions: Vec<PartitionOffsets>,
 }
 
 impl GroupLag {
-    /// Uncommitted offsets of all partitions, of a group that starts at the
-    /// beginning.
+    /// Uncommitted offsets of all partitions. A partition without a committed offset counts
+    /// from its beginning.
     #[must_use]
     pub fn uncommitted(&self) -> i64 {
         let lags = self.partitions.iter().map(|one| one.uncommitted());

@@ -1,59 +1,57 @@
-//! What the trackers did during the last quarter of an hour, in steps of three seconds.
+//! Activity of the trackers during the last 15 minutes, in steps of three seconds.
 //!
-//! Reports come when they come. What a process counted between two of them is spread over
-//! the steps between them, so that rates are true however its reports fall; and each step
-//! samples every process's gauges exactly once.
+//! Reports arrive at irregular times. Counts between two reports of a process are spread over
+//! the steps between them, so that rates do not depend on when reports arrive. Each step
+//! samples the gauges of every process exactly once.
 
 use std::collections::VecDeque;
 
 use crate::processes::{ProcessReport, Totals};
 use crate::session::{EndReason, Timestamp};
 
-/// The length of a step, in milliseconds: that between two reports.
+/// Length of a step in milliseconds, the interval between two reports.
 pub const STEP_MILLIS: i64 = 3_000;
-/// How many steps are kept: 15 minutes.
+/// Steps of the window: 15 minutes.
 pub const STEPS: usize = 300;
-/// The newest steps still miss the reports of some processes.
-const INCOMPLETE: i64 = 2;
-/// Steps that are kept: those that are shown, and those not complete on either side.
-const KEPT: usize = STEPS + 4;
-/// For how long a process's last gauges hold when its next report is late.
-const HOLD_MILLIS: i64 = 10_000;
+/// The newest steps, which lack the reports of some processes and are not shown.
+const INCOMPLETE_STEPS: i64 = 2;
+/// Steps kept: those of the window, and incomplete ones on either side.
+const MAX_STEPS: usize = STEPS + 4;
+/// How long the gauges of a report stay valid if the next one is late, in milliseconds.
+const GAUGE_VALIDITY_MILLIS: i64 = 10_000;
 
-/// What happened within a step.
+/// Activity within a step.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Step {
+pub struct HistoryStep {
     /// Session events read.
     pub events: f64,
-    /// Sessions ended, by [`EndReason::ALL`].
+    /// Sessions ended, in the order of [`EndReason::ALL`].
     pub endings: [f64; EndReason::ALL.len()],
-    /// Of those that timed out, how many fell between two bounds of lateness.
+    /// Timeouts per bucket of lateness.
     pub lateness: Vec<f64>,
-    /// Rebalances.
     pub rebalances: f64,
-    /// Live sessions.
     pub sessions: f64,
     /// Session events not yet read.
     pub lag: f64,
-    /// Number of live trackers; `None` before the first report of a tracker.
+    /// Live trackers; 0 before the first report.
     pub trackers: u32,
 }
 
-/// The last steps.
+/// The most recent steps.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The number of the newest step, counted from 1970.
+    /// Number of the newest step since 1970.
     newest: i64,
-    steps: VecDeque<Step>,
-    /// The bounds of lateness, in seconds.
+    steps: VecDeque<HistoryStep>,
+    /// Upper bounds of the lateness buckets, in seconds.
     bounds: Vec<f64>,
 }
 
 impl History {
-    /// A tracker has reported at `to`; before that at `from`, if it has.
-    pub fn take(
+    /// Records a report made at `to`, and the counts since the `previous` one of the process.
+    pub fn record(
         &mut self,
-        before: Option<(&ProcessReport, Timestamp)>,
+        previous: Option<(&ProcessReport, Timestamp)>,
         report: &ProcessReport,
         to: Timestamp,
     ) {
@@ -61,10 +59,10 @@ impl History {
             return;
         };
         let to = to.as_millis();
-        let from = before.map_or(to - STEP_MILLIS, |(_, at)| at.as_millis());
+        let from = previous.map_or(to - STEP_MILLIS, |(_, at)| at.as_millis());
         let sessions: usize = report.assignments.iter().map(|one| one.sessions).sum();
         let (sessions, lag) = (to_f64(sessions as u64), to_f64(report_lag(report)));
-        let first = from.max(to - HOLD_MILLIS).div_euclid(STEP_MILLIS) + 1;
+        let first = from.max(to - GAUGE_VALIDITY_MILLIS).div_euclid(STEP_MILLIS) + 1;
         for number in first..=to.div_euclid(STEP_MILLIS) {
             if let Some(step) = self.step(number) {
                 step.trackers += 1;
@@ -72,16 +70,17 @@ impl History {
                 step.lag += lag;
             }
         }
-        if let Some((Some(earlier), _)) = before.map(|(report, at)| (report.totals.as_ref(), at)) {
+        if let Some((Some(earlier), _)) = previous.map(|(report, at)| (report.totals.as_ref(), at))
+        {
             self.spread(earlier, totals, from, to);
         }
     }
 
-    /// The steps of the last quarter of an hour up to `now`, the oldest first, and the
-    /// number of the first of them.
+    /// The steps of the last 15 minutes before `now`, oldest first, and the number of the
+    /// first one.
     #[must_use]
-    pub fn window(&self, now: Timestamp) -> (i64, Vec<Step>) {
-        let last = now.as_millis().div_euclid(STEP_MILLIS) - INCOMPLETE;
+    pub fn window(&self, now: Timestamp) -> (i64, Vec<HistoryStep>) {
+        let last = now.as_millis().div_euclid(STEP_MILLIS) - INCOMPLETE_STEPS;
         let first = last - STEPS as i64 + 1;
         let oldest = self.newest - self.steps.len() as i64 + 1;
         let step = |number: i64| {
@@ -92,10 +91,10 @@ impl History {
         (first, steps.collect())
     }
 
-    /// The lateness, in seconds, that this share of the endings in `steps` did not exceed;
-    /// none if none ended. Within its bucket it is interpolated.
+    /// A quantile of the lateness of the timeouts in `steps`, in seconds, interpolated within
+    /// its bucket; `None` without timeouts.
     #[must_use]
-    pub fn lateness(&self, steps: &[Step], share: f64) -> Option<f64> {
+    pub fn lateness(&self, steps: &[HistoryStep], quantile: f64) -> Option<f64> {
         let mut counts = vec![0.0; self.bounds.len()];
         for step in steps {
             for (sum, count) in counts.iter_mut().zip(&step.lateness) {
@@ -108,49 +107,49 @@ impl History {
         }
         let (mut below, mut lower) = (0.0, 0.0);
         for (count, bound) in counts.iter().zip(&self.bounds) {
-            if *count > 0.0 && below + count >= total * share {
-                return Some(lower + (bound - lower) * (total * share - below) / count);
+            if *count > 0.0 && below + count >= total * quantile {
+                return Some(lower + (bound - lower) * (total * quantile - below) / count);
             }
             (below, lower) = (below + count, *bound);
         }
         self.bounds.last().copied()
     }
 
-    /// Spreads what was counted between two reports over the steps between them.
+    /// Spreads the counts between two reports over the steps between them.
     fn spread(&mut self, earlier: &Totals, later: &Totals, from: i64, to: i64) {
         let length = to - from;
         if length <= 0 {
             return;
         }
         self.bounds = later.lateness.iter().map(|bucket| bucket.le).collect();
-        let whole = between(earlier, later);
+        let counts = counts_between(earlier, later);
         for number in from.div_euclid(STEP_MILLIS)..=(to - 1).div_euclid(STEP_MILLIS) {
             let start = number * STEP_MILLIS;
             let overlap = (start + STEP_MILLIS).min(to) - start.max(from);
             let share = overlap as f64 / length as f64;
             if let Some(step) = self.step(number) {
-                step.add(&whole, share);
+                step.add(&counts, share);
             }
         }
     }
 
-    /// The step of this number; none if it is too old.
-    fn step(&mut self, number: i64) -> Option<&mut Step> {
+    /// The step with this number; `None` if it is too old.
+    fn step(&mut self, number: i64) -> Option<&mut HistoryStep> {
         if self.steps.is_empty() || number - self.newest > STEPS as i64 {
             self.steps.clear();
             self.newest = number - 1;
         }
         while self.newest < number {
             self.newest += 1;
-            self.steps.push_back(Step::default());
-            if self.steps.len() > KEPT {
+            self.steps.push_back(HistoryStep::default());
+            if self.steps.len() > MAX_STEPS {
                 self.steps.pop_front();
             }
         }
         let oldest = self.newest - self.steps.len() as i64 + 1;
         if number < oldest && self.steps.len() < STEPS {
             for _ in number..oldest {
-                self.steps.push_front(Step::default());
+                self.steps.push_front(HistoryStep::default());
             }
         }
         let oldest = self.newest - self.steps.len() as i64 + 1;
@@ -159,21 +158,21 @@ impl History {
     }
 }
 
-impl Step {
-    fn add(&mut self, whole: &Self, share: f64) {
-        self.events += whole.events * share;
-        self.rebalances += whole.rebalances * share;
-        for (sum, count) in self.endings.iter_mut().zip(whole.endings) {
+impl HistoryStep {
+    fn add(&mut self, counts: &Self, share: f64) {
+        self.events += counts.events * share;
+        self.rebalances += counts.rebalances * share;
+        for (sum, count) in self.endings.iter_mut().zip(counts.endings) {
             *sum += count * share;
         }
-        self.lateness.resize(whole.lateness.len(), 0.0);
-        for (sum, count) in self.lateness.iter_mut().zip(&whole.lateness) {
+        self.lateness.resize(counts.lateness.len(), 0.0);
+        for (sum, count) in self.lateness.iter_mut().zip(&counts.lateness) {
             *sum += count * share;
         }
     }
 }
 
-/// The records that a process has still to read on all of its partitions.
+/// Unread records of all partitions of a process.
 #[must_use]
 pub fn report_lag(report: &ProcessReport) -> u64 {
     let behind = report.assignments.iter().filter_map(|one| {
@@ -183,8 +182,8 @@ pub fn report_lag(report: &ProcessReport) -> u64 {
     behind.sum()
 }
 
-/// What was counted between two reports of one process.
-fn between(earlier: &Totals, later: &Totals) -> Step {
+/// The counts between two reports of a process.
+fn counts_between(earlier: &Totals, later: &Totals) -> HistoryStep {
     let since = |later: u64, earlier: u64| to_f64(later.saturating_sub(earlier));
     let ended = |totals: &Totals, reason: EndReason| {
         let count = totals.endings.get(reason.as_str());
@@ -199,12 +198,12 @@ fn between(earlier: &Totals, later: &Totals) -> Step {
         lateness.push((up_to - below).max(0.0));
         below = up_to;
     }
-    Step {
+    HistoryStep {
         events: since(later.events, earlier.events),
         endings,
         lateness,
         rebalances: since(later.rebalances, earlier.rebalances),
-        ..Step::default()
+        ..HistoryStep::default()
     }
 }
 
@@ -240,12 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_between_reports_is_spread_over_the_steps_between() {
+    fn counts_between_reports_are_spread_over_the_steps_between_them() {
         let mut history = History::default();
         let (first, second) = (report(100, 5, [0, 0]), report(160, 6, [30, 40]));
-        history.take(None, &first, at(3_001.0));
+        history.record(None, &first, at(3_001.0));
         // Six seconds: a third of a step before, a whole one, two thirds after.
-        history.take(Some((&first, at(3_001.0))), &second, at(3_007.0));
+        history.record(Some((&first, at(3_001.0))), &second, at(3_007.0));
         let (_, steps) = history.window(at(3_015.0));
         let recent: Vec<_> = steps[steps.len() - 4..].iter().collect();
         let events: Vec<_> = recent.iter().map(|step| step.events.round()).collect();
@@ -264,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_as_long_as_it_is_and_forgets_what_is_older() {
+    fn old_steps_are_dropped_and_late_reports_do_not_change_the_window() {
         let mut history = History::default();
-        let mut before = (report(0, 1, [0, 0]), at(0.0));
+        let mut previous = (report(0, 1, [0, 0]), at(0.0));
         for number in 1..2_000_u32 {
             let now = at(f64::from(number) * 3.0);
             let next = report(u64::from(number) * 3, 1, [0, 0]);
-            history.take(Some((&before.0, before.1)), &next, now);
-            before = (next, now);
+            history.record(Some((&previous.0, previous.1)), &next, now);
+            previous = (next, now);
         }
-        let (_, steps) = history.window(before.1);
+        let (_, steps) = history.window(previous.1);
         assert_eq!(steps.len(), STEPS);
         assert!(steps.iter().all(|step| (step.events - 3.0).abs() < 1e-6));
         assert!(history.steps.len() <= STEPS + 4);
         let old = report(9_000_000, 1, [0, 0]);
-        history.take(Some((&before.0, at(1.0))), &old, at(4.0));
-        assert_eq!(history.window(before.1).1, steps);
+        history.record(Some((&previous.0, at(1.0))), &old, at(4.0));
+        assert_eq!(history.window(previous.1).1, steps);
     }
 }

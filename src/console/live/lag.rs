@@ -1,4 +1,4 @@
-//! How far consumer groups are behind, as the brokers see it: whoever reads, or nobody.
+//! Lag of consumer groups as the brokers report it, with or without running members.
 
 use std::thread;
 use std::time::Duration;
@@ -12,16 +12,14 @@ use super::group_lag::GroupLag;
 use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
 
-/// How often the brokers are asked.
-const EVERY: Duration = Duration::from_secs(3);
-/// How long to wait before looking whether to stop.
-const NAP: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_secs(3);
+/// How often a wait checks whether to stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks for each of these groups and its topic, over and over, until `stop`.
+/// Polls the lag of each `(group, topic)` on a thread of its own until `stop`.
 ///
 /// # Errors
-/// If the client's configuration is not one that librdkafka accepts, or no thread can be
-/// started.
+/// If librdkafka rejects the configuration, or the thread cannot be started.
 pub fn start(
     config: &ClientConfig,
     groups: Vec<(String, String)>,
@@ -37,37 +35,37 @@ pub fn start(
         .name("console-lag".to_owned())
         .spawn(move || {
             while !stop.is_cancelled() {
-                let asked = groups.iter().map(|(offsets, group, topic)| {
-                    let partitions = ask(offsets)?;
+                let lags = groups.iter().map(|(offsets, group, topic)| {
+                    let partitions = partition_offsets(offsets)?;
                     Ok(GroupLag {
                         group: group.clone(),
                         topic: topic.clone(),
                         partitions,
                     })
                 });
-                let answer = asked.collect::<KafkaResult<Vec<_>>>();
-                live.update(|state| match answer {
-                    Ok(lags) => (state.lags, state.trouble) = (lags, None),
-                    Err(error) => state.trouble = Some(WithHint(&error).to_string()),
+                let lags = lags.collect::<KafkaResult<Vec<_>>>();
+                live.update(|state| match lags {
+                    Ok(lags) => (state.group_lags, state.kafka_error) = (lags, None),
+                    Err(error) => state.kafka_error = Some(WithHint(&error).to_string()),
                 });
-                sleep(EVERY, &stop);
+                sleep(POLL_INTERVAL, &stop);
             }
         })?;
     Ok(())
 }
 
-/// A topic that is not there yet has no partitions.
-fn ask(offsets: &GroupOffsets) -> KafkaResult<Vec<PartitionOffsets>> {
+/// The offsets of all partitions; none while the topic does not exist.
+fn partition_offsets(offsets: &GroupOffsets) -> KafkaResult<Vec<PartitionOffsets>> {
     match offsets.fetch() {
         Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(Vec::new()),
-        answer => answer,
+        result => result,
     }
 }
 
 fn sleep(time: Duration, stop: &CancellationToken) {
     let mut left = time;
     while !left.is_zero() && !stop.is_cancelled() {
-        let step = left.min(NAP);
+        let step = left.min(STOP_CHECK_INTERVAL);
         thread::sleep(step);
         left -= step;
     }

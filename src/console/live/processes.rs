@@ -1,4 +1,4 @@
-//! The processes, by what they report.
+//! The processes of the installation, from their reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,68 +8,66 @@ use serde::Serialize;
 use crate::processes::{ProcessReport, ProcessState, is_live};
 use crate::session::Timestamp;
 
-/// For how long processes that are over are shown.
-const REMEMBERED: Duration = Duration::from_mins(15);
-/// Maximum number of processes; beyond it, those with the oldest reports are removed.
+/// How long stopped and gone processes are kept.
+const RETENTION: Duration = Duration::from_mins(15);
+/// Limit on the processes kept; beyond it, the longest silent ones are evicted.
 const MAX_PROCESSES: usize = 1_000;
 
-/// Processes with recent reports.
+/// All processes that have reported recently, by id.
 #[derive(Debug, Default)]
 pub struct Processes(BTreeMap<String, Process>);
 
-/// A process.
+/// A process and its latest report.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// What it said last.
     pub report: ProcessReport,
-    /// When it said so.
-    pub seen: Timestamp,
-    /// Session events that it read, per second; none before its second report.
+    /// When the report was written.
+    pub reported_at: Timestamp,
+    /// Rate of session events read between the two latest reports.
     pub events_per_second: Option<f64>,
 }
 
-/// How a process is doing.
+/// The status of a process, the most urgent one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessStatus {
-    /// It reports, and waits for something.
+    /// It reports unmet readiness conditions.
     NotReady,
-    /// It reports, and works.
+    /// It reports that it is ready.
     Running,
-    /// It should have reported and has not.
+    /// Its reports are overdue.
     Gone,
-    /// It has said that it would end.
+    /// Its last report announced the end of the process.
     Stopped,
 }
 
 impl Processes {
-    /// Takes in a report made at `at`; what the process had said before.
-    pub fn take(&mut self, report: ProcessReport, at: Timestamp) -> Option<Process> {
-        let before = self.0.remove(&report.id);
-        let rate = before.as_ref().and_then(|before| {
-            let (earlier, later) = (before.report.totals.as_ref()?, report.totals.as_ref()?);
-            let millis = at.since(before.seen).as_millis();
+    /// Inserts a report; returns the previous state of the process.
+    pub fn insert(&mut self, report: ProcessReport, reported_at: Timestamp) -> Option<Process> {
+        let previous = self.0.remove(&report.id);
+        let rate = previous.as_ref().and_then(|previous| {
+            let (earlier, later) = (previous.report.totals.as_ref()?, report.totals.as_ref()?);
+            let millis = reported_at.since(previous.reported_at).as_millis();
             #[expect(clippy::cast_precision_loss, reason = "a rate")]
             let rate = later.events.saturating_sub(earlier.events) as f64 * 1_000.0 / millis as f64;
             (millis > 0).then_some(rate)
         });
         let process = Process {
-            seen: at,
+            reported_at,
             events_per_second: rate,
             report,
         };
         self.0.insert(process.report.id.clone(), process);
-        before
+        previous
     }
 
-    /// Forgets those that have been over for long, as of `now`.
-    pub fn forget(&mut self, now: Timestamp) {
-        let long = |process: &Process| {
-            now.since(process.seen).as_millis().unsigned_abs() > millis(REMEMBERED)
-        };
-        self.0.retain(|_, process| !long(process));
+    /// Removes the processes whose last report is older than the retention.
+    pub fn evict(&mut self, now: Timestamp) {
+        self.0.retain(|_, process| {
+            now.since(process.reported_at).as_millis().unsigned_abs() <= millis(RETENTION)
+        });
         while self.0.len() > MAX_PROCESSES {
-            let oldest = self.0.values().min_by_key(|process| process.seen);
+            let oldest = self.0.values().min_by_key(|process| process.reported_at);
             let Some(id) = oldest.map(|process| process.report.id.clone()) else {
                 return;
             };
@@ -77,31 +75,30 @@ impl Processes {
         }
     }
 
-    /// All of them, by id.
+    /// Iterates over all processes by id.
     pub fn iter(&self) -> impl Iterator<Item = &Process> {
         self.0.values()
     }
 
-    /// Those that are there at `now`.
-    pub fn present(&self, now: Timestamp) -> impl Iterator<Item = &Process> {
+    /// Iterates over the processes that are running at `now`, ready or not.
+    pub fn live(&self, now: Timestamp) -> impl Iterator<Item = &Process> {
         self.iter()
-            .filter(move |process| process.status(now) <= ProcessStatus::Running)
+            .filter(move |process| process.status(now).is_live())
     }
 
-    /// The trackers that are there at `now`.
+    /// Iterates over the live trackers.
     pub fn trackers(&self, now: Timestamp) -> impl Iterator<Item = &Process> {
-        self.present(now)
+        self.live(now)
             .filter(|process| process.report.role == "tracker")
     }
 }
 
 impl Process {
-    /// How it is doing at `now`.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> ProcessStatus {
         if self.report.state == ProcessState::Stopped {
             ProcessStatus::Stopped
-        } else if !is_live(self.seen, now) {
+        } else if !is_live(self.reported_at, now) {
             ProcessStatus::Gone
         } else if self.report.not_ready.is_empty() {
             ProcessStatus::Running
@@ -112,7 +109,12 @@ impl Process {
 }
 
 impl ProcessStatus {
-    /// For people.
+    /// Whether the process is running, ready or not.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        self <= Self::Running
+    }
+
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -123,7 +125,7 @@ impl ProcessStatus {
         }
     }
 
-    /// How it is coloured.
+    /// CSS class of its badge.
     #[must_use]
     pub fn severity(self) -> &'static str {
         match self {
@@ -159,29 +161,29 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_as_it_says_until_it_says_nothing_any_more() {
+    fn a_process_has_the_reported_status_until_its_reports_are_overdue() {
         let mut processes = Processes::default();
-        processes.take(report("a", "running", &[], 0), at(0));
-        processes.take(report("b", "running", &["clock"], 0), at(0));
-        processes.take(report("c", "stopped", &[], 0), at(0));
-        let standings = |processes: &Processes, now| {
+        processes.insert(report("a", "running", &[], 0), at(0));
+        processes.insert(report("b", "running", &["clock"], 0), at(0));
+        processes.insert(report("c", "stopped", &[], 0), at(0));
+        let statuses = |processes: &Processes, now| {
             let all = processes.iter().map(|process| process.status(at(now)));
             all.collect::<Vec<_>>()
         };
         use ProcessStatus::{Gone, NotReady, Running, Stopped};
-        assert_eq!(standings(&processes, 9), [Running, NotReady, Stopped]);
-        assert_eq!(standings(&processes, 11), [Gone, Gone, Stopped]);
-        processes.take(report("a", "running", &[], 30), at(12));
-        assert_eq!(standings(&processes, 12), [Running, Gone, Stopped]);
-        processes.forget(at(905));
+        assert_eq!(statuses(&processes, 9), [Running, NotReady, Stopped]);
+        assert_eq!(statuses(&processes, 11), [Gone, Gone, Stopped]);
+        processes.insert(report("a", "running", &[], 30), at(12));
+        assert_eq!(statuses(&processes, 12), [Running, Gone, Stopped]);
+        processes.evict(at(905));
         assert_eq!(processes.iter().count(), 1);
     }
 
     #[test]
-    fn rates_are_of_the_time_between_two_reports() {
+    fn rates_cover_the_time_between_two_reports() {
         let mut processes = Processes::default();
-        processes.take(report("a", "running", &[], 10), at(0));
-        processes.take(report("a", "running", &[], 40), at(3));
+        processes.insert(report("a", "running", &[], 10), at(0));
+        processes.insert(report("a", "running", &[], 40), at(3));
         let rates: Vec<_> = processes.iter().map(|one| one.events_per_second).collect();
         assert_eq!(rates, [Some(10.0)]);
     }

@@ -1,61 +1,54 @@
-//! The dashboard: how it goes, at a glance.
+//! The dashboard: problems, key figures and charts.
 
 use askama::Template;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::View;
-use crate::console::chart::{Chart, Kind, Series};
+use super::menu::{DASHBOARD, HEALTH, PROCESSES, PageInfo};
+use super::{NoParams, Page};
+use crate::console::chart::{Chart, ChartKind, Series};
 use crate::console::format;
-use crate::console::live::State;
-use crate::console::live::history::{History, STEP_MILLIS, Step, report_lag};
+use crate::console::live::LiveState;
+use crate::console::live::history::{History, HistoryStep, STEP_MILLIS, report_lag};
 use crate::console::live::processes::{Process, ProcessStatus};
 use crate::console::state::AppState;
 use crate::policy::pauses::PausableRole;
 use crate::session::{EndReason, Timestamp};
 
-/// Steps in a minute.
-const MINUTE: usize = 20;
+const STEPS_PER_MINUTE: usize = 20;
 const _: () = assert!(STEP_MILLIS * 20 == 60_000);
-/// Steps over which lateness is taken together.
-const SMOOTHED: usize = 5;
+/// Steps over which the chart of lateness is smoothed.
+const LATENESS_WINDOW: usize = 5;
 
-/// No questions.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Nothing {}
-
-/// The dashboard.
 #[derive(Template, Serialize)]
 #[template(path = "console/dashboard.html")]
-pub struct Dashboard {
-    /// Why the brokers do not answer, while they do not.
-    trouble: Option<String>,
-    /// What somebody should look at.
+pub struct DashboardPage {
+    /// The error of the latest request to the brokers, if it failed.
+    kafka_error: Option<String>,
+    /// Problems that need attention.
     notices: Vec<Notice>,
-    /// Live sessions of all trackers.
     live_sessions: usize,
-    /// Session events read per second, of the last minute.
+    /// Rate of session events read during the last minute.
     events_per_second: f64,
-    /// Sessions ended within the last minute.
+    /// Sessions ended during the last minute.
     endings_last_minute: f64,
-    /// What 99 % of the timeouts of the last minute did not exceed, in seconds.
+    /// 99th percentile of the lateness of timeouts during the last minute, in seconds.
     lateness_p99_seconds: Option<f64>,
-    /// Session events that no tracker has read yet, as the trackers see it.
+    /// Session events not read yet, as reported by the trackers.
     tracker_lag: u64,
-    /// Terminal events that the handlers have not finished, as the brokers see it.
+    /// Terminal events not processed yet, as reported by the brokers.
     handler_lag: Option<i64>,
-    /// Trackers that are ready.
     trackers_ready: usize,
-    /// Trackers that are there.
+    /// Live trackers, ready or not.
     trackers: usize,
-    /// Partitions of session events that a tracker has.
+    /// Partitions of session events with a tracker.
     partitions_owned: usize,
-    /// All of them.
+    /// All partitions of session events.
     partitions: usize,
-    /// What happened during the last quarter of an hour.
+    /// Charts of the last 15 minutes.
     charts: Vec<Chart>,
 }
 
-/// What somebody should look at.
+/// A problem that needs attention.
 #[derive(Debug, Serialize)]
 pub struct Notice {
     severity: &'static str,
@@ -63,12 +56,11 @@ pub struct Notice {
     link: &'static str,
 }
 
-impl View for Dashboard {
-    type Query = Nothing;
-    const TITLE: &'static str = "Dashboard";
-    const PATH: &'static str = "/dashboard";
+impl Page for DashboardPage {
+    type Params = NoParams;
+    const INFO: PageInfo = DASHBOARD;
 
-    fn build(_: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(_: &AppState, state: &LiveState, now: Timestamp, _: &NoParams) -> Self {
         let (first, steps) = state.history.window(now);
         let trackers: Vec<_> = state.processes.trackers(now).collect();
         let ready = trackers
@@ -80,10 +72,13 @@ impl View for Dashboard {
                 .iter()
                 .flat_map(|process| &process.report.assignments)
         };
-        let minute = &steps[steps.len() - MINUTE..];
-        let partitions = state.lags.first().map_or(0, |lag| lag.partitions.len());
+        let minute = &steps[steps.len() - STEPS_PER_MINUTE..];
+        let partitions = state
+            .group_lags
+            .first()
+            .map_or(0, |lag| lag.partitions.len());
         Self {
-            trouble: state.trouble.clone(),
+            kafka_error: state.kafka_error.clone(),
             notices: notices(state, &trackers, now),
             live_sessions: assignments().map(|one| one.sessions).sum(),
             events_per_second: minute.iter().map(|step| step.events).sum::<f64>() / 60.0,
@@ -97,7 +92,7 @@ impl View for Dashboard {
                 .iter()
                 .map(|process| report_lag(&process.report))
                 .sum(),
-            handler_lag: state.lags.get(1).map(|lag| lag.uncommitted()),
+            handler_lag: state.group_lags.get(1).map(|lag| lag.uncommitted()),
             trackers_ready: ready,
             trackers: trackers.len(),
             partitions_owned: assignments().count(),
@@ -107,66 +102,66 @@ impl View for Dashboard {
     }
 }
 
-fn charts(history: &History, first: i64, steps: &[Step]) -> Vec<Chart> {
+fn charts(history: &History, first: i64, steps: &[HistoryStep]) -> Vec<Chart> {
     let per_second = 1_000.0 / STEP_MILLIS as f64;
-    let series = |name, value: &dyn Fn(&Step) -> f64| Series {
+    let series = |name, value: &dyn Fn(&HistoryStep) -> f64| Series {
         name,
         values: steps
             .iter()
             .map(|step| (step.trackers > 0).then(|| value(step)))
             .collect(),
     };
-    let late = |name, share: f64| Series {
+    let lateness = |name, quantile: f64| Series {
         name,
         values: (1..=steps.len())
-            .map(|end| history.lateness(&steps[end.saturating_sub(SMOOTHED)..end], share))
+            .map(|end| history.lateness(&steps[end.saturating_sub(LATENESS_WINDOW)..end], quantile))
             .collect(),
     };
     let endings = EndReason::ALL.iter().enumerate().map(|(at, reason)| {
-        series(reason.as_str(), &|step: &Step| {
+        series(reason.as_str(), &|step: &HistoryStep| {
             step.endings[at] * per_second
         })
     });
-    let chart = |about, kind, series| Chart::new(about, kind, first, series);
+    let chart = |labels, kind, series| Chart::new(labels, kind, first, series);
     vec![
         chart(
             ("events", "Session events", "events/s"),
-            Kind::Lines,
+            ChartKind::Lines,
             vec![series("read", &|step| step.events * per_second)],
         ),
         chart(
             ("sessions", "Live sessions", "sessions"),
-            Kind::Lines,
+            ChartKind::Lines,
             vec![series("live", &|step| step.sessions)],
         ),
         chart(
-            ("endings", "Endings by reason", "endings/s"),
-            Kind::Stacked,
+            ("endings", "Sessions ended by reason", "sessions/s"),
+            ChartKind::Stacked,
             endings.collect(),
         ),
         chart(
-            ("lateness", "Expiry lateness, beyond the allowed", "s"),
-            Kind::Lines,
-            vec![late("half within", 0.5), late("99 % within", 0.99)],
+            ("lateness", "Expiry lateness beyond --allowed-lateness", "s"),
+            ChartKind::Lines,
+            vec![lateness("median", 0.5), lateness("99th percentile", 0.99)],
         ),
         chart(
             ("lag", "Tracker lag", "events"),
-            Kind::Lines,
+            ChartKind::Lines,
             vec![series("unread", &|step| step.lag)],
         ),
         chart(
             ("rebalances", "Rebalances", "per minute"),
-            Kind::Stacked,
-            vec![series("gave, took or lost partitions", &|step| {
+            ChartKind::Stacked,
+            vec![series("rebalances", &|step| {
                 step.rebalances * 60.0 * per_second
             })],
         ),
     ]
 }
 
-fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> {
+fn notices(state: &LiveState, trackers: &[&Process], now: Timestamp) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let mut note = |severity, text, link| {
+    let mut add = |severity, text, link| {
         notices.push(Notice {
             severity,
             text,
@@ -174,48 +169,48 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
         });
     };
     if trackers.is_empty() {
-        let text = "No tracker is running, so no session ends: start one with sundown tracker";
-        note("bad", text.to_owned(), "/consumers");
+        let text = "No tracker is running, so no session ends; start one with sundown tracker";
+        add("bad", text.to_owned(), PROCESSES.path);
     }
     for process in state.processes.iter() {
         let (id, report) = (&process.report.id, &process.report);
         match process.status(now) {
             ProcessStatus::Gone => {
-                let ago = format::span(now.since(process.seen).as_millis());
-                note(
+                let ago = format::span(now.since(process.reported_at).as_millis());
+                add(
                     "bad",
                     format!("{id} has not reported for {ago}"),
-                    "/consumers",
+                    PROCESSES.path,
                 );
             }
             ProcessStatus::NotReady => {
                 let reasons = report.not_ready.iter();
                 let reasons = reasons.map(|(name, reason)| format!("{name}: {reason}"));
                 let reasons = reasons.collect::<Vec<_>>().join("; ");
-                note(
+                add(
                     "warn",
                     format!("{id} is not ready: {reasons}"),
-                    "/consumers",
+                    PROCESSES.path,
                 );
             }
             ProcessStatus::Running | ProcessStatus::Stopped => {}
         }
     }
-    for (role, what) in [
-        (PausableRole::Tracker, "no session on them ends"),
+    for (role, effect) in [
+        (PausableRole::Tracker, "their sessions do not end"),
         (
             PausableRole::Handler,
-            "nothing is done about endings on them",
+            "their terminal events are not handled",
         ),
     ] {
         let paused = state.policies.pauses().of(role);
         if !paused.is_empty() {
             let numbers = format::ranges(paused.into_iter().collect());
-            let text = format!("{} partitions paused: {numbers}; {what}", role.as_str());
-            note("warn", text, "/health#pauses");
+            let text = format!("{} partitions paused: {numbers}; {effect}", role.as_str());
+            add("warn", text, "/health#pauses");
         }
     }
-    if let Some(lag) = state.lags.first() {
+    if let Some(lag) = state.group_lags.first() {
         let owned = trackers
             .iter()
             .flat_map(|one| &one.report.assignments)
@@ -223,7 +218,7 @@ fn notices(state: &State, trackers: &[&Process], now: Timestamp) -> Vec<Notice> 
         let all = lag.partitions.len();
         if !trackers.is_empty() && owned < all {
             let text = format!("{} of {all} partitions have no tracker", all - owned);
-            note("warn", text, "/health");
+            add("warn", text, HEALTH.path);
         }
     }
     notices

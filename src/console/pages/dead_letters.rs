@@ -1,105 +1,103 @@
-//! Records that could not be used, and terminal events that could not be acted on.
+//! Dead letters: rejected session events, and terminal events whose actions failed.
 
-pub mod redrive;
+pub mod disposition;
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::View;
+use super::Page;
+use super::menu::{DEAD_LETTERS, PageInfo};
 use crate::console::explorer::decode::ShownRecord;
 use crate::console::format;
 use crate::console::live::tail::TailRecord;
-use crate::console::live::{MAX_LETTERS, State};
+use crate::console::live::{LiveState, MAX_DEAD_LETTERS};
 use crate::console::state::AppState;
 use crate::session::Timestamp;
 use crate::wire::dead_letter;
 
-/// How many are on the page.
-const SHOWN: usize = 50;
+/// Limit on the dead letters of the page.
+const MAX_ROWS: usize = 50;
 
-/// Which of them.
+/// The parameters of the page.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Filter {
-    /// Only those of this topic.
+pub struct DeadLettersParams {
+    /// Only of this topic.
     topic: String,
-    /// Only those with this reason.
+    /// Only with this reason.
     reason: String,
-    /// What has just been done: `redrive` or `discard`.
+    /// The operation just completed: `redrive` or `discard`.
     done: String,
-    /// To how many.
+    /// Dead letters that it processed.
     processed: usize,
-    /// The number of letters that could not be processed.
+    /// Dead letters that it skipped.
     skipped: usize,
 }
 
-/// Dead letters.
 #[derive(Template, Serialize)]
 #[template(path = "console/dead_letters.html")]
-pub struct DeadLetters {
-    trouble: Option<String>,
-    /// How many are remembered of each topic.
+pub struct DeadLettersPage {
+    kafka_error: Option<String>,
+    /// Dead letters kept by topic.
     topics: Vec<(String, usize)>,
-    /// How many are remembered of each reason.
+    /// Dead letters kept by reason.
     reasons: BTreeMap<String, usize>,
-    /// The newest first.
-    letters: Vec<Letter>,
+    /// Newest first.
+    dead_letters: Vec<DeadLetterRow>,
     #[serde(skip)]
-    filter: Filter,
+    params: DeadLettersParams,
     #[serde(skip)]
     csrf: Option<String>,
     #[serde(skip)]
     can_log_in: bool,
 }
 
-/// A dead letter.
 #[derive(Debug, Serialize)]
-pub struct Letter {
-    /// As `sundown dlq` names it.
+pub struct DeadLetterRow {
+    /// `TOPIC/PARTITION/OFFSET`, as for `sundown dlq`.
     id: String,
     reason: String,
-    /// What is wrong, for people; empty while ids are redacted, as it may name some.
+    /// Error message; empty while ids are redacted, because it may contain some.
     error: String,
     source: String,
     attempts: String,
-    /// Actions that have not run; terminal events only.
+    /// Actions that have not succeeded, of terminal events only.
     pending_actions: String,
     record: ShownRecord,
 }
 
-impl View for DeadLetters {
-    type Query = Filter;
-    const TITLE: &'static str = "Dead letters";
-    const PATH: &'static str = "/dead-letters";
+impl Page for DeadLettersPage {
+    type Params = DeadLettersParams;
+    const INFO: PageInfo = DEAD_LETTERS;
 
-    fn build(app: &AppState, state: &State, now: Timestamp, filter: &Filter) -> Self {
+    fn build(app: &AppState, state: &LiveState, now: Timestamp, params: &Self::Params) -> Self {
         let topics = [
             &app.topics.session_logs_dlq,
             &app.topics.expired_sessions_dlq,
         ];
-        let of = |topic: &str| {
-            let letters = state.letters.iter();
-            letters.filter(|letter| letter.topic == topic).count()
+        let count = |topic: &str| {
+            let dead_letters = state.dead_letters.iter();
+            dead_letters.filter(|one| one.topic == topic).count()
         };
         let mut reasons = BTreeMap::new();
-        for letter in &state.letters {
-            *reasons.entry(reason(letter).to_owned()).or_default() += 1;
+        for record in &state.dead_letters {
+            *reasons.entry(reason(record).to_owned()).or_default() += 1;
         }
-        let wanted = state.letters.iter().filter(|letter| {
-            (filter.topic.is_empty() || letter.topic == filter.topic)
-                && (filter.reason.is_empty() || reason(letter) == filter.reason)
+        let matching = state.dead_letters.iter().filter(|record| {
+            (params.topic.is_empty() || record.topic == params.topic)
+                && (params.reason.is_empty() || reason(record) == params.reason)
         });
         Self {
-            trouble: state.trouble.clone(),
-            topics: topics.map(|topic| (topic.clone(), of(topic))).into(),
+            kafka_error: state.kafka_error.clone(),
+            topics: topics.map(|topic| (topic.clone(), count(topic))).into(),
             reasons,
-            letters: wanted
-                .take(SHOWN)
-                .map(|record| letter(record, app, now))
+            dead_letters: matching
+                .take(MAX_ROWS)
+                .map(|record| row(record, app, now))
                 .collect(),
-            filter: filter.clone(),
+            params: params.clone(),
             csrf: None,
             can_log_in: app.security.logins.is_some(),
         }
@@ -113,8 +111,8 @@ impl View for DeadLetters {
     }
 }
 
-impl DeadLetters {
-    /// The page with one part of the filter replaced.
+impl DeadLettersPage {
+    /// The path of the page with these filters.
     fn link(&self, topic: &str, reason: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("topic", topic), ("reason", reason)] {
@@ -124,22 +122,22 @@ impl DeadLetters {
         }
         let query = query.finish();
         if query.is_empty() {
-            Self::PATH.to_owned()
+            Self::INFO.path.to_owned()
         } else {
-            format!("{}?{query}", Self::PATH)
+            format!("{}?{query}", Self::INFO.path)
         }
     }
 }
 
-/// As the last of its headers says: a record may have had one before it died.
+/// The reason in the last header of that name. A redriven record may have earlier ones.
 fn reason(letter: &TailRecord) -> &str {
     let reason = letter.last_header(dead_letter::REASON);
     reason.unwrap_or("unknown")
 }
 
-fn letter(record: &TailRecord, app: &AppState, now: Timestamp) -> Letter {
+fn row(record: &TailRecord, app: &AppState, now: Timestamp) -> DeadLetterRow {
     let header = |name| record.last_header(name).unwrap_or_default().to_owned();
-    Letter {
+    DeadLetterRow {
         id: format!("{}/{}/{}", record.topic, record.partition, record.offset),
         reason: reason(record).to_owned(),
         error: if app.redactor.is_on() {

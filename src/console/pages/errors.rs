@@ -1,73 +1,70 @@
-//! What the processes warn of: the latest lines of their logs.
+//! The latest warnings and errors in the logs of the processes.
 
 use askama::Template;
 use serde::Serialize;
 
-use super::View;
-use super::dashboard::Nothing;
+use super::menu::{ERRORS, PageInfo};
+use super::{NoParams, Page};
 use crate::console::format::Moment;
-use crate::console::live::State;
+use crate::console::live::LiveState;
 use crate::console::state::AppState;
 use crate::session::Timestamp;
 use crate::telemetry::RecentError;
 
-/// How many are on the page.
-const SHOWN: usize = 200;
+/// Limit on the rows of the page.
+const MAX_ROWS: usize = 200;
 
-/// Warnings and errors.
 #[derive(Template, Serialize)]
 #[template(path = "console/errors.html")]
-pub struct Errors {
-    trouble: Option<String>,
-    /// The newest first.
-    errors: Vec<Row>,
+pub struct ErrorsPage {
+    kafka_error: Option<String>,
+    /// Newest first.
+    errors: Vec<ErrorRow>,
 }
 
-/// A warning or an error.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct ErrorRow {
     at: Option<Moment>,
     level: String,
     target: String,
     message: String,
-    /// Whose logs say so: more than one where roles share a process.
+    /// Processes with this entry: several if roles share an operating system process.
     processes: Vec<String>,
 }
 
-impl View for Errors {
-    type Query = Nothing;
-    const TITLE: &'static str = "Errors";
-    const PATH: &'static str = "/errors";
+impl Page for ErrorsPage {
+    type Params = NoParams;
+    const INFO: PageInfo = ERRORS;
 
-    fn build(_: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(_: &AppState, state: &LiveState, now: Timestamp, _: &NoParams) -> Self {
         let mut all: Vec<(&RecentError, &str)> = Vec::new();
         for process in state.processes.iter() {
             let errors = process.report.errors.iter();
             all.extend(errors.map(|error| (error, process.report.id.as_str())));
         }
         all.sort_by(|left, right| right.0.at.cmp(&left.0.at));
-        let mut errors: Vec<Row> = Vec::new();
+        let mut errors: Vec<ErrorRow> = Vec::new();
         let mut last: Option<&RecentError> = None;
         for (error, process) in all {
             let same = last == Some(error);
             last = Some(error);
             if same && let Some(row) = errors.last_mut() {
                 row.processes.push(process.to_owned());
-            } else if errors.len() < SHOWN {
+            } else if errors.len() < MAX_ROWS {
                 errors.push(row(error, process, now));
             } else {
                 break;
             }
         }
         Self {
-            trouble: state.trouble.clone(),
+            kafka_error: state.kafka_error.clone(),
             errors,
         }
     }
 }
 
-fn row(error: &RecentError, process: &str, now: Timestamp) -> Row {
-    Row {
+fn row(error: &RecentError, process: &str, now: Timestamp) -> ErrorRow {
+    ErrorRow {
         at: Moment::parse(&error.at, now),
         level: error.level.clone(),
         target: error.target.clone(),

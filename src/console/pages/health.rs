@@ -1,15 +1,16 @@
-//! The partitions: who has each, and how far it has come.
+//! Health of the partitions: owner, progress and lag of each.
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::View;
+use super::Page;
+use super::menu::{HEALTH, PageInfo};
 use crate::console::format;
-use crate::console::live::State;
+use crate::console::live::LiveState;
 use crate::console::live::group_lag::GroupLag;
-use crate::console::live::pauses;
+use crate::console::live::pauses::{PauseRow, pause_rows};
 use crate::console::state::AppState;
 use crate::kafka::group_offsets::PartitionOffsets;
 use crate::policy::pauses::MAX_REASON;
@@ -17,35 +18,34 @@ use crate::processes::Assignment;
 use crate::session::Timestamp;
 use crate::wire::time;
 
-/// A watermark this far behind holds endings up noticeably.
-const SLOW_MILLIS: i64 = 10_000;
+/// Watermark delay beyond which a partition counts as behind, in milliseconds.
+const MAX_WATERMARK_DELAY_MILLIS: i64 = 10_000;
 
-/// Which partitions, in which order.
+/// The parameters of the page.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Order {
+pub struct HealthParams {
     /// `partition`, `lag`, `delay` or `sessions`.
     #[serde(default)]
     sort: String,
-    /// `trouble`: only partitions that need a look.
+    /// `unhealthy` for the partitions that are not live.
     #[serde(default)]
     show: String,
 }
 
-/// The partitions.
 #[derive(Template, Serialize)]
 #[template(path = "console/health.html")]
-pub struct Health {
-    trouble: Option<String>,
+pub struct HealthPage {
+    kafka_error: Option<String>,
     topic: String,
-    /// Partitions of session events, in the order asked for.
-    partitions: Vec<Partition>,
-    /// All of them in order, for the overview.
+    /// Partitions of session events in the requested order.
+    partitions: Vec<TrackerPartition>,
+    /// Number, severity and summary of all partitions.
     #[serde(skip)]
     overview: Vec<(i32, &'static str, String)>,
-    /// How far the handlers are behind, per partition of terminal events.
-    handlers: Option<Group>,
-    /// What somebody has paused.
-    pauses: Vec<pauses::Row>,
+    /// Partitions of terminal events; `None` until the brokers have responded.
+    handlers: Option<HandlerGroup>,
+    /// Partitions paused by operators.
+    pauses: Vec<PauseRow>,
     #[serde(skip)]
     csrf: Option<String>,
     #[serde(skip)]
@@ -53,12 +53,12 @@ pub struct Health {
     #[serde(skip)]
     sort: String,
     #[serde(skip)]
-    only_trouble: bool,
+    only_unhealthy: bool,
 }
 
 /// A partition of session events.
 #[derive(Clone, Debug, Serialize)]
-pub struct Partition {
+pub struct TrackerPartition {
     pub(super) partition: i32,
     pub(super) condition: &'static str,
     #[serde(skip)]
@@ -67,16 +67,15 @@ pub struct Partition {
     position: Option<i64>,
     committed: Option<i64>,
     end: Option<i64>,
-    /// Records that its tracker has not read; without one, that its group has not.
+    /// Unread records, from its tracker if it has one, otherwise from the committed offset.
     lag: Option<i64>,
-    /// How far the watermark is behind.
     watermark_delay_millis: Option<i64>,
     sessions: usize,
 }
 
-/// A group's lag.
+/// The consumer group of the handlers.
 #[derive(Clone, Debug, Serialize)]
-pub struct Group {
+pub struct HandlerGroup {
     group: String,
     topic: String,
     total: i64,
@@ -91,49 +90,51 @@ pub struct HandlerPartition {
     #[serde(skip)]
     severity: &'static str,
     owner: Option<String>,
-    /// How far its handler has read.
+    /// Offset up to which its handler has read.
     position: Option<i64>,
-    /// How far all is finished.
+    /// Offset up to which all terminal events are processed.
     committed: Option<i64>,
     end: Option<i64>,
-    /// Offsets that are not finished.
+    /// Offsets not processed yet.
     lag: i64,
 }
 
-impl View for Health {
-    type Query = Order;
-    const TITLE: &'static str = "Health";
-    const PATH: &'static str = "/health";
+impl Page for HealthPage {
+    type Params = HealthParams;
+    const INFO: PageInfo = HEALTH;
 
-    fn build(app: &AppState, state: &State, now: Timestamp, order: &Order) -> Self {
+    fn build(app: &AppState, state: &LiveState, now: Timestamp, params: &HealthParams) -> Self {
         let mut partitions = partitions(state, now);
         let overview = partitions.iter().map(|one| {
             let lag = one.lag.map_or_else(|| "unknown".to_owned(), format::count);
-            let told = format!("Partition {}: {}, lag {lag}", one.partition, one.condition);
-            (one.partition, one.severity, told)
+            let summary = format!("Partition {}: {}, lag {lag}", one.partition, one.condition);
+            (one.partition, one.severity, summary)
         });
         let overview = overview.collect();
-        let only_trouble = order.show == "trouble";
-        if only_trouble {
+        let only_unhealthy = params.show == "unhealthy";
+        if only_unhealthy {
             partitions.retain(|one| one.severity != "good");
         }
-        match order.sort.as_str() {
+        match params.sort.as_str() {
             "lag" => partitions.sort_by_key(|one| std::cmp::Reverse(one.lag)),
             "delay" => partitions.sort_by_key(|one| std::cmp::Reverse(one.watermark_delay_millis)),
             "sessions" => partitions.sort_by_key(|one| std::cmp::Reverse(one.sessions)),
             _ => {}
         }
         Self {
-            trouble: state.trouble.clone(),
+            kafka_error: state.kafka_error.clone(),
             topic: app.topics.session_logs.clone(),
             partitions,
             overview,
-            handlers: state.lags.get(1).map(|lag| group(lag, state, now)),
-            pauses: pauses::rows(state, now),
+            handlers: state
+                .group_lags
+                .get(1)
+                .map(|lag| handler_group(lag, state, now)),
+            pauses: pause_rows(state, now),
             csrf: None,
             can_log_in: app.security.logins.is_some(),
-            sort: order.sort.clone(),
-            only_trouble,
+            sort: params.sort.clone(),
+            only_unhealthy,
         }
     }
 
@@ -145,8 +146,8 @@ impl View for Health {
     }
 }
 
-/// All partitions as they are at `now`, in order.
-pub(super) fn partitions(state: &State, now: Timestamp) -> Vec<Partition> {
+/// Lists all partitions of session events.
+pub(super) fn partitions(state: &LiveState, now: Timestamp) -> Vec<TrackerPartition> {
     let mut owned: BTreeMap<i32, (&str, &Assignment)> = BTreeMap::new();
     for process in state.processes.trackers(now) {
         for assignment in &process.report.assignments {
@@ -154,7 +155,7 @@ pub(super) fn partitions(state: &State, now: Timestamp) -> Vec<Partition> {
         }
     }
     let known: BTreeMap<i32, PartitionOffsets> = state
-        .lags
+        .group_lags
         .first()
         .into_iter()
         .flat_map(|lag| &lag.partitions)
@@ -181,7 +182,7 @@ fn partition(
     owned: Option<(&str, &Assignment)>,
     lag: Option<PartitionOffsets>,
     now: Timestamp,
-) -> Partition {
+) -> TrackerPartition {
     let assignment = owned.map(|(_, assignment)| assignment);
     let watermark = assignment.and_then(|one| time::parse(one.watermark.as_deref()?));
     let delay = watermark.map(|at| (now.as_millis() - at.as_millis()).max(0));
@@ -189,11 +190,13 @@ fn partition(
         None => ("no tracker", "bad"),
         Some(one) if one.restoring => ("restoring", "warn"),
         Some(one) if one.paused => ("paused", "warn"),
-        Some(_) if delay.is_none_or(|delay| delay > SLOW_MILLIS) => ("behind", "warn"),
+        Some(_) if delay.is_none_or(|delay| delay > MAX_WATERMARK_DELAY_MILLIS) => {
+            ("behind", "warn")
+        }
         Some(_) => ("live", "good"),
     };
     let own_lag = assignment.and_then(|one| Some((one.end? - one.position?).max(0)));
-    Partition {
+    TrackerPartition {
         partition: number,
         condition,
         severity,
@@ -209,16 +212,16 @@ fn partition(
     }
 }
 
-fn group(lag: &GroupLag, state: &State, now: Timestamp) -> Group {
+fn handler_group(lag: &GroupLag, state: &LiveState, now: Timestamp) -> HandlerGroup {
     let mut owned: BTreeMap<i32, (&str, &Assignment)> = BTreeMap::new();
-    let handlers = state.processes.present(now);
+    let handlers = state.processes.live(now);
     for process in handlers.filter(|process| process.report.role == "handler") {
         let assignments = process.report.assignments.iter();
         for one in assignments.filter(|one| one.topic == lag.topic) {
             owned.insert(one.partition, (&process.report.id, one));
         }
     }
-    Group {
+    HandlerGroup {
         group: lag.group.clone(),
         topic: lag.topic.clone(),
         total: lag.uncommitted(),
@@ -238,8 +241,8 @@ fn handler_partition(
     let (condition, severity) = match owned {
         None => ("no handler", "bad"),
         Some((_, one)) if one.paused => ("paused", "warn"),
-        Some(_) if lag == 0 => ("drained", "good"),
-        Some(_) => ("at work", "good"),
+        Some(_) if lag == 0 => ("caught up", "good"),
+        Some(_) => ("processing", "good"),
     };
     HandlerPartition {
         partition: known.partition,

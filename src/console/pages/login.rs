@@ -11,11 +11,12 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::{RequestContext, frame, render};
+use super::menu::{DASHBOARD, LOGIN};
+use super::{RequestContext, layout, render};
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
-use crate::console::security::guard::{COOKIE, cookie};
-use crate::console::security::logins::LOGIN_LASTS;
+use crate::console::security::guard::{LOGIN_COOKIE, cookie};
+use crate::console::security::logins::LOGIN_LIFETIME;
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
 
@@ -44,18 +45,18 @@ pub struct LogoutForm {
 }
 
 /// `GET /login`
-pub async fn page(
+pub async fn html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let context = RequestContext::new(caller, &headers, &uri);
-    let login = LoginPage {
+    let page = LoginPage {
         wrong: uri.query() == Some("wrong"),
         readonly: app.security.logins.is_none(),
     };
-    frame(&app, &context, ("/login", "Log in"), &render(&login), false)
+    layout(&app, &context, LOGIN, &render(&page), false)
 }
 
 /// `POST /login`
@@ -74,9 +75,10 @@ pub async fn log_in(
         tokio::time::sleep(WRONG_TOKEN_DELAY).await;
         return Redirect::to("/login?wrong").into_response();
     }
-    let (value, max_age) = (logins.log_in(), LOGIN_LASTS.as_secs());
-    let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict");
-    with_cookie(Redirect::to("/dashboard"), &cookie)
+    let (value, max_age) = (logins.log_in(), LOGIN_LIFETIME.as_secs());
+    let cookie =
+        format!("{LOGIN_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict");
+    with_cookie(Redirect::to(DASHBOARD.path), &cookie)
 }
 
 /// `POST /logout`
@@ -86,14 +88,14 @@ pub async fn log_out(
     headers: HeaderMap,
     Form(form): Form<LogoutForm>,
 ) -> Response {
-    if !caller.may_change(&form.csrf) {
+    if !caller.is_authorized(&form.csrf) {
         return Problem::StaleForm.into_response();
     }
-    if let (Some(logins), Some(cookie)) = (&app.security.logins, cookie(&headers, COOKIE)) {
+    if let (Some(logins), Some(cookie)) = (&app.security.logins, cookie(&headers, LOGIN_COOKIE)) {
         logins.log_out(&cookie);
     }
-    let cookie = format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
-    with_cookie(Redirect::to("/dashboard"), &cookie)
+    let cookie = format!("{LOGIN_COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+    with_cookie(Redirect::to(DASHBOARD.path), &cookie)
 }
 
 /// Adds a `Set-Cookie` header to a response.

@@ -1,54 +1,51 @@
-//! The policies: what they say, and how far they have got.
+//! The policies, and how many trackers have applied each.
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use serde::Serialize;
 
-use super::View;
-use super::dashboard::Nothing;
+use super::menu::{POLICIES, PageInfo};
+use super::{NoParams, Page};
 use crate::console::format;
-use crate::console::live::State;
+use crate::console::live::LiveState;
 use crate::console::state::AppState;
 use crate::policy::document::SessionPolicy;
 use crate::session::Timestamp;
 
-/// The policies.
 #[derive(Template, Serialize)]
 #[template(path = "console/policies.html")]
-pub struct Policies {
-    trouble: Option<String>,
-    /// The policies of the topic, and those that trackers go by without it.
-    policies: Vec<Row>,
+pub struct PoliciesPage {
+    kafka_error: Option<String>,
+    /// The policies of the topic, and those that trackers have from other sources.
+    policies: Vec<PolicyRow>,
     topic: String,
 }
 
-/// A policy.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct PolicyRow {
     name: String,
     generation: u64,
-    /// As it was written; none for one that is not in the topic.
+    /// The policy document; `None` for a policy that is not in the topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     document: Option<SessionPolicy>,
-    /// Trackers that go by this generation.
+    /// Live trackers with this generation active.
     applied: usize,
-    /// Trackers that are there.
+    /// Live trackers.
     trackers: usize,
-    /// Live sessions under it.
+    /// Live sessions under the policy.
     sessions: usize,
 }
 
-impl View for Policies {
-    type Query = Nothing;
-    const TITLE: &'static str = "Policies";
-    const PATH: &'static str = "/policies";
+impl Page for PoliciesPage {
+    type Params = NoParams;
+    const INFO: PageInfo = POLICIES;
 
-    fn build(app: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(app: &AppState, state: &LiveState, now: Timestamp, _: &NoParams) -> Self {
         let trackers: Vec<_> = state.processes.trackers(now).collect();
-        let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+        let mut rows: BTreeMap<String, PolicyRow> = BTreeMap::new();
         for (name, document) in state.policies.documents() {
-            let row = Row {
+            let row = PolicyRow {
                 name: name.to_owned(),
                 generation: document.metadata.generation.unwrap_or_default(),
                 document: Some(document.clone()),
@@ -59,25 +56,27 @@ impl View for Policies {
             rows.insert(name.to_owned(), row);
         }
         for policy in trackers.iter().flat_map(|one| &one.report.policies) {
-            let row = rows.entry(policy.name.clone()).or_insert_with(|| Row {
-                name: policy.name.clone(),
-                generation: policy.generation,
-                document: None,
-                applied: 0,
-                trackers: trackers.len(),
-                sessions: 0,
-            });
+            let row = rows
+                .entry(policy.name.clone())
+                .or_insert_with(|| PolicyRow {
+                    name: policy.name.clone(),
+                    generation: policy.generation,
+                    document: None,
+                    applied: 0,
+                    trackers: trackers.len(),
+                    sessions: 0,
+                });
             row.applied += usize::from(policy.generation == row.generation);
             row.sessions += policy.sessions.unwrap_or_default();
         }
         let mut policies: Vec<_> = rows.into_values().collect();
-        // As trackers look for them: priority, then name; the built-in one at last.
+        // The order in which trackers match policies; the built-in policy is last.
         policies.sort_by_key(|row| {
             let priority = row.document.as_ref().map(|document| document.spec.priority);
             (std::cmp::Reverse(priority), row.name.clone())
         });
         Self {
-            trouble: state.trouble.clone(),
+            kafka_error: state.kafka_error.clone(),
             policies,
             topic: app.topics.policies.clone(),
         }

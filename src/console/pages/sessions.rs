@@ -1,19 +1,20 @@
-//! Finding live sessions, and what became of one that has ended.
+//! Lookup of live sessions, and of the recent terminal events of a session.
 
-pub mod end;
+pub mod revoke;
 
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
-use super::endings::{self, Row as EndingRow};
-use super::health::{Partition, partitions};
-use super::{RequestContext, answer};
+use super::health::{TrackerPartition, partitions};
+use super::menu::SESSIONS;
+use super::terminal_events::{self, TerminalEventRow};
+use super::{RequestContext, json_or_problem, page_or_problem};
 use crate::console::format::{self, Moment};
 use crate::console::problem::Problem;
 use crate::console::redact::Redactor;
@@ -24,50 +25,45 @@ use crate::session_lookup::search::SearchResult;
 use crate::session_lookup::{self, FoundSession, owners};
 use crate::wire::time;
 
-const TITLE: &str = "Sessions";
-/// Path of the page, and of the endpoint below `/api/v1`.
-pub const PATH: &str = "/sessions";
-
-/// What stands after the question mark.
+/// The parameters of the page: one of `session` and `user`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Question {
-    /// The session of this id.
+pub struct SessionsParams {
+    /// A session id.
     session: String,
-    /// The sessions of this user.
+    /// A user id.
     user: String,
-    /// The user id is a string, though it reads as a number.
+    /// Whether the user id is a string even if it looks like a number.
     string: bool,
-    /// A revocation has just been written.
+    /// Not empty after a revocation has been written.
     done: String,
 }
 
 #[derive(Template)]
 #[template(path = "console/sessions.html")]
-struct Sessions<'a> {
+struct SessionsPage<'a> {
     csrf: Option<&'a str>,
     can_log_in: bool,
-    question: &'a Question,
-    found: Option<Found>,
+    params: &'a SessionsParams,
+    found: Option<FoundSessions>,
 }
 
-/// What a question comes to.
+/// The result of a lookup.
 #[derive(Debug, Default, Serialize)]
-struct Found {
-    /// Live sessions, the one that ends first in front.
-    sessions: Vec<Row>,
-    /// Whether there are more than these.
+struct FoundSessions {
+    /// Live sessions, by deadline.
+    sessions: Vec<SessionRow>,
+    /// Whether the list is truncated.
     more: bool,
-    /// Why there may be others.
+    /// Why the list may be incomplete.
     gaps: Vec<String>,
-    /// Terminal events of the session asked for that the console remembers, the newest
-    /// first.
-    endings: Vec<EndingRow>,
+    /// Terminal events of the session, newest first, among those that the console keeps.
+    terminal_events: Vec<TerminalEventRow>,
 }
 
 /// A live session.
 #[derive(Debug, Serialize)]
-struct Row {
+struct SessionRow {
     session_id: String,
     user_id: Option<String>,
     policy: String,
@@ -78,75 +74,75 @@ struct Row {
     #[serde(serialize_with = "crate::wire::end_reason::option::serialize")]
     reason: Option<EndReason>,
     why: String,
-    /// Why it lives though its deadline has passed.
+    /// Why the session is live after its deadline.
     overdue: Option<String>,
     partition: i32,
     attributes: std::collections::BTreeMap<String, String>,
-    /// The id that forms carry; none where it must not be told.
+    /// The id for forms; `None` if it is redacted.
     #[serde(skip)]
     id: Option<String>,
 }
 
 /// `GET /sessions`
-pub async fn page(
+pub async fn html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
-    Query(question): Query<Question>,
+    Query(params): Query<SessionsParams>,
 ) -> Response {
-    let visit = RequestContext::new(caller, &headers, &uri);
-    let found = match find(&app, &question).await {
+    let context = RequestContext::new(caller, &headers, &uri);
+    let found = match find(&app, &params).await {
         Ok(found) => Some(found),
-        Err(Problem::Invalid(_)) if question.is_none() => None,
+        Err(Problem::Invalid(_)) if params.is_empty() => None,
         Err(problem) => return problem.into_response(),
     };
-    let view = Sessions {
-        csrf: visit.csrf(),
+    let page = SessionsPage {
+        csrf: context.csrf(),
         can_log_in: app.security.logins.is_some(),
-        question: &question,
+        params: &params,
         found,
     };
-    answer(&app, &visit, (PATH, TITLE), Ok(view))
+    page_or_problem(&app, &context, SESSIONS, Ok(page))
 }
 
 /// `GET /api/v1/sessions`
-pub async fn api(State(app): State<Arc<AppState>>, Query(question): Query<Question>) -> Response {
-    match find(&app, &question).await {
-        Ok(found) => Json(found).into_response(),
-        Err(problem) => problem.into_json(),
-    }
+pub async fn json(
+    State(app): State<Arc<AppState>>,
+    Query(params): Query<SessionsParams>,
+) -> Response {
+    json_or_problem(find(&app, &params).await)
 }
 
-impl Question {
-    fn is_none(&self) -> bool {
+impl SessionsParams {
+    fn is_empty(&self) -> bool {
         self.session.is_empty() && self.user.is_empty()
     }
 
     fn query(&self) -> Result<session_lookup::LookupQuery, Problem> {
-        let given = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+        let non_empty = |id: &str| (!id.is_empty()).then(|| id.to_owned());
         let query = session_lookup::LookupQuery {
-            session: given(&self.session),
-            user: given(&self.user),
+            session: non_empty(&self.session),
+            user: non_empty(&self.user),
             string: self.string,
         };
         if query.session.is_some() == query.user.is_some() {
             return Err(Problem::Invalid(
-                "give one of session and user, as in ?session=ID or ?user=ID".to_owned(),
+                "pass one of session and user, as in ?session=ID or ?user=ID".to_owned(),
             ));
         }
         Ok(query)
     }
 }
 
-async fn find(app: &AppState, question: &Question) -> Result<Found, Problem> {
-    let query = question.query()?;
-    let _place = app.lookups.try_acquire().map_err(|_| Problem::Busy)?;
+async fn find(app: &AppState, params: &SessionsParams) -> Result<FoundSessions, Problem> {
+    let query = params.query()?;
+    let _permit = app.lookups.try_acquire().map_err(|_| Problem::Busy)?;
     let (trackers, partition_count) = {
         let state = app.live.state();
         let reports = state.processes.trackers(app.live.now());
-        let reports = reports.map(|process| (&process.report, process.seen));
-        let lag = state.lags.first();
+        let reports = reports.map(|process| (&process.report, process.reported_at));
+        let lag = state.group_lags.first();
         (
             owners::trackers(reports),
             lag.map_or(0, |lag| lag.partitions.len()),
@@ -154,39 +150,39 @@ async fn find(app: &AppState, question: &Question) -> Result<Found, Problem> {
     };
     let partition_count = i32::try_from(partition_count).unwrap_or(i32::MAX);
     let result = app.searcher.find(&query, &trackers, partition_count).await;
-    Ok(found(app, question, &result))
+    Ok(found(app, params, &result))
 }
 
-fn found(app: &AppState, question: &Question, result: &SearchResult) -> Found {
+fn found(app: &AppState, params: &SessionsParams, result: &SearchResult) -> FoundSessions {
     let now = app.live.now();
     let state = app.live.state();
     let health = partitions(&state, now);
-    let endings = state.endings.iter();
-    let endings = endings.filter(|(_, ended)| ended.session_id == question.session);
+    let terminal_events = state.terminal_events.iter();
+    let terminal_events = terminal_events.filter(|(_, ended)| ended.session_id == params.session);
     let rows = result.sessions.iter();
-    Found {
+    FoundSessions {
         sessions: rows
-            .map(|session| row(session, question, &health, &app.redactor, now))
+            .map(|session| row(session, params, &health, &app.redactor, now))
             .collect(),
         more: result.more,
         gaps: result.gaps.iter().map(ToString::to_string).collect(),
-        endings: endings
-            .map(|(record, ended)| endings::row(record, ended, &app.redactor, now))
+        terminal_events: terminal_events
+            .map(|(record, ended)| terminal_events::row(record, ended, &app.redactor, now))
             .collect(),
     }
 }
 
 fn row(
     session: &FoundSession,
-    question: &Question,
-    health: &[Partition],
+    params: &SessionsParams,
+    health: &[TrackerPartition],
     redactor: &Redactor,
     now: Timestamp,
-) -> Row {
+) -> SessionRow {
     let at = |text: &String| Moment::parse(text, now);
     let id = &session.session_id;
-    let known = !redactor.is_on() || *id == question.session;
-    Row {
+    let known = !redactor.is_on() || *id == params.session;
+    SessionRow {
         session_id: redactor.id(id),
         user_id: session.user().map(|user| redactor.id(&user)),
         policy: session.policy.name.clone(),
@@ -203,8 +199,8 @@ fn row(
     }
 }
 
-/// Why a session whose deadline has passed is still there.
-fn overdue(session: &FoundSession, health: &[Partition], now: Timestamp) -> Option<String> {
+/// Why a session is live after its deadline; `None` before it.
+fn overdue(session: &FoundSession, health: &[TrackerPartition], now: Timestamp) -> Option<String> {
     let deadline = time::parse(session.deadline.as_deref()?)?;
     if deadline > now {
         return None;
@@ -213,7 +209,9 @@ fn overdue(session: &FoundSession, health: &[Partition], now: Timestamp) -> Opti
     let condition = health.find(|one| one.partition == session.partition);
     let condition = condition.map(|one| one.condition);
     Some(match condition {
-        None | Some("live") => "activity that comes late may still save it".to_owned(),
-        Some(condition) => format!("its partition is {condition}, so nothing ends there"),
+        None | Some("live") => "late activity may still extend it".to_owned(),
+        Some(condition) => {
+            format!("its partition has the state \"{condition}\", so its sessions do not end")
+        }
     })
 }

@@ -1,4 +1,4 @@
-//! Pages that update themselves: the same parts again, whenever they have changed.
+//! Updates of open pages as server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,52 +12,53 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use crate::console::problem::Problem;
 use crate::console::state::AppState;
 
-/// The least time between two bodies: changes within it go out together.
-const COALESCE: Duration = Duration::from_millis(300);
-/// How often a page is sent though nothing has changed: `3 s ago` grows old by itself.
-const REFRESH: Duration = Duration::from_secs(5);
+/// Minimum interval between two updates; changes within it are sent together.
+const COALESCE_INTERVAL: Duration = Duration::from_millis(300);
+/// Maximum interval between two updates, since relative times such as `3 s ago` change without
+/// a change of the state.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A stream of what `render` makes of the state, for as long as somebody reads it.
-pub fn answer(
+/// Responds with a stream of the bodies that `render` produces, until the client disconnects.
+pub fn updates(
     app: &Arc<AppState>,
     render: impl Fn(&AppState) -> String + Send + Sync + 'static,
 ) -> Response {
-    let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&app.streams).try_acquire_owned() else {
         return Problem::Busy.into_response();
     };
-    let reader = Reader {
+    let updates = PageUpdates {
         app: Arc::clone(app),
         changes: app.live.changes(),
         render,
         last: String::new(),
-        _place: place,
+        _permit: permit,
     };
-    let bodies = stream::unfold(reader, async |mut reader| {
-        let body = reader.next().await?;
-        Some((event(&body), reader))
+    let events = stream::unfold(updates, async |mut updates| {
+        let body = updates.next().await?;
+        Some((event(&body), updates))
     });
-    Sse::new(bodies)
+    Sse::new(events)
         .keep_alive(KeepAlive::default())
         .into_response()
 }
 
-struct Reader<R> {
+struct PageUpdates<R> {
     app: Arc<AppState>,
     changes: watch::Receiver<()>,
     render: R,
     last: String,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl<R: Fn(&AppState) -> String> Reader<R> {
-    /// The next body that differs from the last; none if there will be no changes.
+impl<R: Fn(&AppState) -> String> PageUpdates<R> {
+    /// Waits for a body that differs from the last one; `None` once the state no longer
+    /// changes.
     async fn next(&mut self) -> Option<String> {
         loop {
-            // A change after a quiet time goes out at once, one amid others waits for them.
-            tokio::time::sleep(COALESCE).await;
+            tokio::time::sleep(COALESCE_INTERVAL).await;
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
-                () = tokio::time::sleep(REFRESH) => {}
+                () = tokio::time::sleep(REFRESH_INTERVAL) => {}
             }
             let body = (self.render)(&self.app);
             if body != self.last {
@@ -68,8 +69,8 @@ impl<R: Fn(&AppState) -> String> Reader<R> {
     }
 }
 
-/// The parts of a page as an event.
-pub(super) fn event(body: &str) -> Result<Event, Infallible> {
-    // Carriage returns would end a line of the event; within HTML they may be written so.
+/// Wraps the body of a page in an event.
+fn event(body: &str) -> Result<Event, Infallible> {
+    // A carriage return would end a line of the event; HTML accepts a character reference.
     Ok(Event::default().data(body.replace('\r', "&#13;")))
 }

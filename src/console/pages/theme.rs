@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::THEME_COOKIE;
 use super::login::with_cookie;
+use super::menu::DASHBOARD;
 
 /// The body of `POST /theme`.
 #[derive(Debug, Deserialize)]
@@ -30,7 +31,7 @@ pub async fn set(Form(form): Form<ThemeForm>) -> Response {
     let back = if is_local {
         form.back.as_str()
     } else {
-        "/dashboard"
+        DASHBOARD.path
     };
     let cookie = format!("{THEME_COOKIE}={theme}; Path=/; Max-Age=31536000; SameSite=Strict");
     with_cookie(Redirect::to(back), &cookie)

@@ -1,16 +1,16 @@
-//! The topics: what they hold, record by record.
+//! The topics of the installation and their records.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::{RequestContext, answer};
+use super::menu::TOPICS;
+use super::{RequestContext, json_or_problem, page_or_problem};
 use crate::console::explorer::decode::ShownRecord;
 use crate::console::explorer::{MAX_RECORDS, Start};
 use crate::console::format;
@@ -20,48 +20,41 @@ use crate::console::state::AppState;
 use crate::kafka::topics::TopicError;
 use crate::wire::time;
 
-/// How many records a page has unless told otherwise.
-const USUAL: usize = 25;
-const TITLE: &str = "Topics";
-/// Path of the page, and of the endpoint below `/api/v1`.
-pub const PATH: &str = "/topics";
+/// Records of a page by default.
+const DEFAULT_COUNT: usize = 25;
 
-/// Where to begin reading.
+/// The parameters of a page of records; by default, the newest ones.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Question {
-    /// At this offset.
+pub struct RecordsParams {
+    /// First offset.
     #[serde(default)]
     offset: String,
-    /// Or at the first record of this time or later: RFC 3339.
+    /// Timestamp of the first record, RFC 3339, instead of an offset.
     #[serde(default)]
     at: String,
-    /// How many records.
+    /// Number of records.
     #[serde(default)]
     count: String,
 }
 
-/// The topics.
 #[derive(Template, Serialize)]
 #[template(path = "console/topics.html")]
-pub struct Topics {
-    topics: Vec<Row>,
+pub struct TopicsPage {
+    topics: Vec<TopicRow>,
 }
 
-/// A topic.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct TopicRow {
     name: String,
-    /// Whether it is there.
     exists: bool,
     replication: usize,
-    partitions: Vec<PartitionRow>,
+    partitions: Vec<TopicPartitionRow>,
     cleanup: Option<String>,
     records: i64,
 }
 
-/// A partition.
 #[derive(Debug, Serialize)]
-pub struct PartitionRow {
+pub struct TopicPartitionRow {
     partition: i32,
     first: i64,
     end: i64,
@@ -73,80 +66,69 @@ pub struct PartitionRow {
 /// Records of a partition.
 #[derive(Template, Serialize)]
 #[template(path = "console/records.html")]
-pub struct Records {
+pub struct RecordsPage {
     topic: String,
     partition: i32,
     partitions: i32,
     first: i64,
     end: i64,
-    /// Where the page before begins.
+    /// First offset of the previous page.
     earlier: Option<i64>,
-    /// Where the page behind begins.
+    /// First offset of the next page.
     later: Option<i64>,
     records: Vec<ShownRecord>,
     #[serde(skip)]
-    question: Question,
+    params: RecordsParams,
     #[serde(skip)]
     count: usize,
 }
 
 /// `GET /topics`
-pub async fn list_page(
+pub async fn list_html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let visit = RequestContext::new(caller, &headers, &uri);
-    answer(&app, &visit, (PATH, TITLE), list(&app).await)
+    let context = RequestContext::new(caller, &headers, &uri);
+    page_or_problem(&app, &context, TOPICS, list(&app).await)
 }
 
 /// `GET /api/v1/topics`
-pub async fn list_api(State(app): State<Arc<AppState>>) -> Response {
-    json(list(&app).await)
+pub async fn list_json(State(app): State<Arc<AppState>>) -> Response {
+    json_or_problem(list(&app).await)
 }
 
 /// `GET /topics/{topic}/{partition}`
-pub async fn records_page(
+pub async fn records_html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     Path((topic, partition)): Path<(String, i32)>,
     uri: Uri,
     headers: HeaderMap,
-    Query(question): Query<Question>,
+    Query(params): Query<RecordsParams>,
 ) -> Response {
-    let visit = RequestContext::new(caller, &headers, &uri);
-    answer(
-        &app,
-        &visit,
-        (PATH, TITLE),
-        records(&app, topic, partition, question).await,
-    )
+    let context = RequestContext::new(caller, &headers, &uri);
+    let page = records(&app, topic, partition, params).await;
+    page_or_problem(&app, &context, TOPICS, page)
 }
 
 /// `GET /api/v1/topics/{topic}/{partition}`
-pub async fn records_api(
+pub async fn records_json(
     State(app): State<Arc<AppState>>,
     Path((topic, partition)): Path<(String, i32)>,
-    Query(question): Query<Question>,
+    Query(params): Query<RecordsParams>,
 ) -> Response {
-    json(records(&app, topic, partition, question).await)
+    json_or_problem(records(&app, topic, partition, params).await)
 }
 
-fn json<T: Serialize>(answer: Result<T, Problem>) -> Response {
-    match answer {
-        Ok(answer) => Json(answer).into_response(),
-        Err(problem) => problem.into_json(),
-    }
-}
-
-async fn list(app: &AppState) -> Result<Topics, Problem> {
+async fn list(app: &AppState) -> Result<TopicsPage, Problem> {
     let names = app.topics.all();
     let existing = app.explorer.existing(&names).await?;
     let mut topics = Vec::new();
     for name in names {
         let Some(topic) = existing.get(name) else {
-            topics.push(Row {
+            topics.push(TopicRow {
                 name: name.to_owned(),
                 exists: false,
                 replication: 0,
@@ -160,7 +142,7 @@ async fn list(app: &AppState) -> Result<Topics, Problem> {
         let states = topic.partitions.iter().zip(&offsets);
         let partitions = (0..)
             .zip(states)
-            .map(|(partition, (state, offsets))| PartitionRow {
+            .map(|(partition, (state, offsets))| TopicPartitionRow {
                 partition,
                 first: offsets.first,
                 end: offsets.end,
@@ -168,7 +150,7 @@ async fn list(app: &AppState) -> Result<Topics, Problem> {
                 replicas: state.replicas.len(),
                 in_sync: state.in_sync.len(),
             });
-        topics.push(Row {
+        topics.push(TopicRow {
             name: name.to_owned(),
             exists: true,
             replication: topic.replication(),
@@ -177,17 +159,17 @@ async fn list(app: &AppState) -> Result<Topics, Problem> {
             records: offsets.iter().map(|one| one.end - one.first).sum(),
         });
     }
-    Ok(Topics { topics })
+    Ok(TopicsPage { topics })
 }
 
 async fn records(
     app: &AppState,
     topic: String,
     partition: i32,
-    question: Question,
-) -> Result<Records, Problem> {
+    params: RecordsParams,
+) -> Result<RecordsPage, Problem> {
     if !app.topics.all().contains(&topic.as_str()) {
-        let text = format!("'{topic}' is no topic of this installation");
+        let text = format!("the installation has no topic '{topic}'");
         return Err(Problem::NotFound(text));
     }
     let existing = app.explorer.existing(&[&topic]).await?;
@@ -197,56 +179,62 @@ async fn records(
     };
     let partitions = state.partition_count();
     if !(0..partitions).contains(&partition) {
-        let text = format!("'{topic}' has no partition {partition}: it has {partitions}, from 0");
+        let text = format!(
+            "topic '{topic}' has no partition {partition}; it has {partitions} partitions, numbered from 0"
+        );
         return Err(Problem::NotFound(text));
     }
-    let (start, count) = (start(&question)?, how_many(&question)?);
+    let (start, count) = (parse_start(&params)?, parse_count(&params)?);
     let excerpt = app.explorer.read(&topic, partition, start, count).await?;
     let now = app.live.now();
     let (first, end) = (excerpt.offsets.first, excerpt.offsets.end);
-    let wanted = i64::try_from(count).unwrap_or(i64::MAX);
+    let page_size = i64::try_from(count).unwrap_or(i64::MAX);
     let begins = excerpt.records.first().map(|record| record.offset);
     let next = excerpt.records.last().map(|record| record.offset + 1);
     let shown = |record| ShownRecord::new(record, &app.topics, &app.redactor, now);
-    Ok(Records {
+    Ok(RecordsPage {
         partition,
         partitions,
         first,
         end,
         earlier: begins
             .filter(|at| *at > first)
-            .map(|at| (at - wanted).max(first)),
+            .map(|at| (at - page_size).max(first)),
         later: next.filter(|at| *at < end),
         records: excerpt.records.iter().map(shown).collect(),
         topic,
-        question,
+        params,
         count,
     })
 }
 
-fn start(question: &Question) -> Result<Start, Problem> {
-    let (offset, at) = (question.offset.trim(), question.at.trim());
+fn parse_start(params: &RecordsParams) -> Result<Start, Problem> {
+    let (offset, at) = (params.offset.trim(), params.at.trim());
     if !at.is_empty() {
         let parsed = time::parse(at).map(Start::Time);
-        let text = format!("'{at}' is no time: write it like 2025-02-07T12:00:00Z");
+        let text = format!("invalid time '{at}'; use RFC 3339, such as 2025-02-07T12:00:00Z");
         return parsed.ok_or(Problem::Invalid(text));
     }
     match offset {
         "" => Ok(Start::Newest),
         _ => offset.parse().map(Start::Offset).map_err(|_| {
-            Problem::Invalid(format!("'{offset}' is no offset: write a whole number"))
+            Problem::Invalid(format!("invalid offset '{offset}'; use a whole number"))
         }),
     }
 }
 
-fn how_many(question: &Question) -> Result<usize, Problem> {
-    let text = question.count.trim();
+fn parse_count(params: &RecordsParams) -> Result<usize, Problem> {
+    let text = params.count.trim();
     if text.is_empty() {
-        return Ok(USUAL);
+        return Ok(DEFAULT_COUNT);
     }
     let number = text
         .parse()
         .ok()
         .filter(|number| (1..=MAX_RECORDS).contains(number));
-    number.ok_or_else(|| Problem::Invalid(format!("'{text}' is no count: 1 to {MAX_RECORDS}")))
+    number.ok_or_else(|| {
+        Problem::Invalid(format!(
+            "invalid count '{text}'; use a number from 1 to {MAX_RECORDS}"
+        ))
+    })
 }

@@ -1,4 +1,4 @@
-//! What every request has to get past, and what every answer says.
+//! Middleware: authentication and origin checks of requests, security headers of responses.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::{Caller, Security};
 use crate::console::problem::Problem;
 use crate::console::state::AppState;
 
-/// The cookie of a browser that is logged in.
-pub const COOKIE: &str = "sundown_console";
+/// The cookie of a login.
+pub const LOGIN_COOKIE: &str = "sundown_console";
 
-/// What browsers are told: nothing but this origin's own files, no scripts or styles within
-/// pages, no frames around them.
-const HEADERS: [(HeaderName, &str); 7] = [
+/// Restrict browsers to resources of this origin, without inline scripts and styles, and forbid
+/// framing.
+const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -39,14 +39,14 @@ const HEADERS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// Lets a request through if it may pass, telling the handlers who it comes from.
+/// Passes allowed requests on, with the [`Caller`] as an extension.
 pub async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let caller = caller(&app.security, headers);
+    let caller = authenticate(&app.security, headers);
     let path = request.uri().path();
-    let answer = if let Err(problem) = admissible(&app.security, request.method(), headers) {
+    let response = if let Err(problem) = check_origin(&app.security, request.method(), headers) {
         problem.into_response()
-    } else if app.security.private && caller == Caller::Anonymous && !is_public(path) {
+    } else if app.security.token_to_read && caller == Caller::Anonymous && !is_public(path) {
         if path.starts_with("/api/") {
             Problem::Unauthorized.into_response()
         } else {
@@ -56,10 +56,10 @@ pub async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next:
         request.extensions_mut().insert(caller);
         next.run(request).await
     };
-    with_headers(answer)
+    with_security_headers(response)
 }
 
-/// The browser's login, if it has one.
+/// The value of a cookie.
 #[must_use]
 pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).into_iter();
@@ -71,7 +71,7 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn caller(security: &Security, headers: &HeaderMap) -> Caller {
+fn authenticate(security: &Security, headers: &HeaderMap) -> Caller {
     let Some(logins) = &security.logins else {
         return Caller::Anonymous;
     };
@@ -80,18 +80,19 @@ fn caller(security: &Security, headers: &HeaderMap) -> Caller {
     if bearer.is_some_and(|token| logins.is_token(token)) {
         return Caller::Program;
     }
-    let csrf = cookie(headers, COOKIE).and_then(|cookie| logins.csrf(&cookie));
+    let csrf = cookie(headers, LOGIN_COOKIE).and_then(|cookie| logins.csrf(&cookie));
     csrf.map_or(Caller::Anonymous, |csrf| Caller::Browser { csrf })
 }
 
-/// Whether a request is for this console, and, if it changes something, from its pages.
-fn admissible(security: &Security, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+/// Checks that a request is for an allowed host and, unless it only reads, that no page of
+/// another site sent it.
+fn check_origin(security: &Security, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name| {
         let value: Option<&HeaderValue> = headers.get(name);
         value.and_then(|value| value.to_str().ok())
     };
     let host = text(header::HOST).unwrap_or_default();
-    if let Some(allowed) = &security.hosts
+    if let Some(allowed) = &security.allowed_hosts
         && !allowed
             .iter()
             .any(|name| name.eq_ignore_ascii_case(without_port(host)))
@@ -102,12 +103,12 @@ fn admissible(security: &Security, method: &Method, headers: &HeaderMap) -> Resu
         return Ok(());
     }
     let site = text(HeaderName::from_static("sec-fetch-site"));
-    let from_elsewhere = site.is_some_and(|site| site != "same-origin" && site != "none");
+    let cross_site = site.is_some_and(|site| site != "same-origin" && site != "none");
     let origin = text(header::ORIGIN).map(|origin| {
         let (_, authority) = origin.split_once("://").unwrap_or_default();
         authority
     });
-    if from_elsewhere || origin.is_some_and(|origin| origin != host) {
+    if cross_site || origin.is_some_and(|origin| origin != host) {
         return Err(Problem::ForeignOrigin);
     }
     Ok(())
@@ -120,22 +121,22 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// What people need before they have logged in.
+/// Whether a path is needed before the login.
 fn is_public(path: &str) -> bool {
     path == "/login" || path == "/theme" || path.starts_with("/assets/")
 }
 
-fn with_headers(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    for (name, value) in HEADERS {
+fn with_security_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if answer.status() == StatusCode::UNAUTHORIZED {
-        let headers = answer.headers_mut();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let headers = response.headers_mut();
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    answer
+    response
 }

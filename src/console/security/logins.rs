@@ -1,4 +1,4 @@
-//! The browsers that have given the token.
+//! Browsers that have logged in with the token.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,80 +9,79 @@ use hmac::Mac;
 use crate::clock::Clock;
 use crate::http::token::{Token, hmac_sha256};
 
-/// How long a browser stays logged in.
-pub const LOGIN_LASTS: Duration = Duration::from_hours(12);
-/// The most browsers that are logged in; beyond it, the first ones are logged out.
+/// Lifetime of a login.
+pub const LOGIN_LIFETIME: Duration = Duration::from_hours(12);
+/// Limit on concurrent logins; a further one ends the oldest.
 const MAX_LOGINS: usize = 100;
 
-/// The browsers that have given the token.
+/// The current logins.
 #[derive(Debug)]
 pub struct Logins {
     token: Token,
-    /// Under it, cookies become form tokens and the names of logins: neither tells the other.
+    /// Derives CSRF tokens and login ids from cookies, so that neither reveals the other.
     key: [u8; 32],
     clock: Clock,
-    /// By the name of the login: when it ends.
-    open: Mutex<BTreeMap<Vec<u8>, Duration>>,
+    /// End of each login by its id.
+    expiries: Mutex<BTreeMap<Vec<u8>, Duration>>,
 }
 
 impl Logins {
-    /// Nobody has given it yet.
     #[must_use]
     pub fn new(token: Token) -> Self {
         Self {
             token,
             key: rand::random(),
             clock: Clock::default(),
-            open: Mutex::default(),
+            expiries: Mutex::default(),
         }
     }
 
-    /// Whether this is the token.
+    /// Returns whether `candidate` is the token.
     #[must_use]
-    pub fn is_token(&self, given: &[u8]) -> bool {
-        self.token.matches(given)
+    pub fn is_token(&self, candidate: &[u8]) -> bool {
+        self.token.matches(candidate)
     }
 
-    /// Logs a browser in; the cookie that shows it.
+    /// Logs a browser in; returns the value of its cookie.
     #[must_use]
     pub fn log_in(&self) -> String {
         let cookie = hex::encode(rand::random::<[u8; 32]>());
         let now = self.clock.elapsed();
-        let mut open = self.open();
-        open.retain(|_, ends| *ends > now);
-        while open.len() >= MAX_LOGINS {
-            let first = open.iter().min_by_key(|(_, ends)| **ends);
-            let Some(name) = first.map(|(name, _)| name.clone()) else {
+        let mut expiries = self.expiries();
+        expiries.retain(|_, expiry| *expiry > now);
+        while expiries.len() >= MAX_LOGINS {
+            let oldest = expiries.iter().min_by_key(|(_, expiry)| **expiry);
+            let Some(id) = oldest.map(|(id, _)| id.clone()) else {
                 break;
             };
-            open.remove(&name);
+            expiries.remove(&id);
         }
-        open.insert(self.derive("login", &cookie), now + LOGIN_LASTS);
+        expiries.insert(self.derive("login", &cookie), now + LOGIN_LIFETIME);
         cookie
     }
 
-    /// What forms of the browser with this cookie have to carry; none if it is not logged in.
+    /// The CSRF token of the browser with this cookie; `None` if it is not logged in.
     #[must_use]
     pub fn csrf(&self, cookie: &str) -> Option<String> {
-        let ends = *self.open().get(&self.derive("login", cookie))?;
-        (ends > self.clock.elapsed()).then(|| hex::encode(self.derive("form", cookie)))
+        let expiry = *self.expiries().get(&self.derive("login", cookie))?;
+        (expiry > self.clock.elapsed()).then(|| hex::encode(self.derive("form", cookie)))
     }
 
-    /// Logs the browser with this cookie out.
+    /// Logs out the browser with this cookie.
     pub fn log_out(&self, cookie: &str) {
-        self.open().remove(&self.derive("login", cookie));
+        self.expiries().remove(&self.derive("login", cookie));
     }
 
-    fn derive(&self, what: &str, cookie: &str) -> Vec<u8> {
+    fn derive(&self, purpose: &str, cookie: &str) -> Vec<u8> {
         let mut mac = hmac_sha256(&self.key);
-        mac.update(what.as_bytes());
+        mac.update(purpose.as_bytes());
         mac.update(&[0]);
         mac.update(cookie.as_bytes());
         mac.finalize().into_bytes().to_vec()
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Duration>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn expiries(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Duration>> {
+        self.expiries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_the_first_to_come_is_the_first_to_go() {
+    fn beyond_the_limit_the_oldest_login_ends() {
         let logins = logins();
         let first = logins.log_in();
         let others: Vec<_> = (0..MAX_LOGINS).map(|_| logins.log_in()).collect();

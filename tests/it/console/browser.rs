@@ -17,15 +17,15 @@ use crate::topic::NewRecord;
 use chromium::Chromium;
 
 const LONG: &[&str] = &["--idle-timeout", "1h", "--absolute-timeout", "2h"];
-/// Wide and high, and a phone.
+/// Name, width and height of each window.
 const WINDOWS: [(&str, u32, u32); 2] = [("desktop", 1280, 900), ("phone", 390, 844)];
-/// By how many pixels the page is wider than the window.
+/// Pixels by which the page is wider than the window.
 const OVERFLOW: &str = "document.documentElement.scrollWidth - window.innerWidth";
-/// What is markup because somebody's text became it.
-const INTRUDERS: &str =
+/// The number of elements injected by unescaped text.
+const INJECTED: &str =
     "document.querySelectorAll('main img, main script, main [onerror], main [style]').length";
 
-/// All pages of an installation in which something hostile has happened.
+/// All pages of an installation with [`produce_hostile`] data.
 fn pages(installation: &Installation<'_>, console: &Console) -> Vec<String> {
     let menu = [
         "dashboard",
@@ -33,15 +33,15 @@ fn pages(installation: &Installation<'_>, console: &Console) -> Vec<String> {
         "health",
         "sessions",
         "policies",
-        "endings",
+        "terminal-events",
         "topics",
         "dead-letters",
         "errors",
     ];
     let mut pages: Vec<String> = menu.map(|name| format!("/{name}")).into();
-    let letter = console.client.json("/api/v1/dead-letters")["letters"][0]["record"].clone();
-    let partition = &letter["partition"];
-    let topic = letter["topic"].as_str().expect("a topic");
+    let record = console.client.json("/api/v1/dead-letters")["dead_letters"][0]["record"].clone();
+    let partition = &record["partition"];
+    let topic = record["topic"].as_str().expect("a topic");
     pages.push(format!("/topics/{topic}/{partition}"));
     pages.push(format!(
         "/topics/{}/{partition}",
@@ -59,8 +59,8 @@ fn pages(installation: &Installation<'_>, console: &Console) -> Vec<String> {
     pages
 }
 
-/// Has something hostile happen: a session that lives, one that has ended, a dead letter.
-fn hostile(installation: &Installation<'_>, console: &Console) {
+/// Produces hostile data: a live session, an ended one, a dead letter, a report and a pause.
+fn produce_hostile(installation: &Installation<'_>, console: &Console) {
     let bad = NewRecord {
         headers: vec![(HOSTILE.into(), HOSTILE.into())],
         ..NewRecord::new(HOSTILE, HOSTILE)
@@ -88,9 +88,9 @@ fn hostile(installation: &Installation<'_>, console: &Console) {
     installation
         .kafka
         .produce(&installation.session_logs(), records);
-    console.await_ending(&ended);
+    console.await_terminal_event(&ended);
     console.await_json("/api/v1/dead-letters", "a dead letter", |body| {
-        body["letters"].get(0).map(|_| ())
+        body["dead_letters"].get(0).map(|_| ())
     });
 }
 
@@ -102,7 +102,7 @@ fn ready<'a>() -> (Installation<'a>, Tracker, Console) {
     (installation, tracker, console)
 }
 
-/// Logs the browser in, through the page's form.
+/// Logs the browser in with the form of the page.
 fn log_in(chromium: &mut Chromium, console: &Console) {
     chromium.open(&console.client.url("/login"));
     chromium.type_into("input[name=token]", TOKEN);
@@ -110,12 +110,12 @@ fn log_in(chromium: &mut Chromium, console: &Console) {
 }
 
 #[test]
-fn every_page_fits_can_be_used_by_all_and_runs_nothing_of_others() {
+fn every_page_fits_the_window_is_accessible_and_runs_no_foreign_scripts() {
     let Some(mut chromium) = Chromium::launch() else {
         return;
     };
     let (installation, _tracker, console) = ready();
-    hostile(&installation, &console);
+    produce_hostile(&installation, &console);
     log_in(&mut chromium, &console);
     let pages = pages(&installation, &console);
     let mut faults = Vec::new();
@@ -128,19 +128,19 @@ fn every_page_fits_can_be_used_by_all_and_runs_nothing_of_others() {
                 chromium.open(&console.client.url(page));
                 chromium
                     .eval("document.querySelectorAll('details').forEach(one => one.open = true)");
-                chromium.picture(&format!("{number:02}-{window}-{scheme}"));
+                chromium.save_screenshot(&format!("{number:02}-{window}-{scheme}"));
                 let overflow = chromium.eval(OVERFLOW).as_f64().expect("a number");
                 if overflow > 0.0 {
                     faults.push(format!("{place}: {overflow} px wider than the window"));
                 }
-                let intruders = chromium.eval(INTRUDERS);
-                if intruders != 0 {
-                    faults.push(format!("{place}: {intruders} elements of somebody else's"));
+                let injected = chromium.eval(INJECTED);
+                if injected != 0 {
+                    faults.push(format!("{place}: {injected} injected elements"));
                 }
                 let found = axe::faults(&mut chromium).unwrap_or_default();
                 faults.extend(found.iter().map(|fault| format!("{place}: {fault}")));
-                let told = chromium.complaints();
-                faults.extend(told.iter().map(|told| format!("{place}: {told}")));
+                let messages = chromium.console_messages();
+                faults.extend(messages.iter().map(|message| format!("{place}: {message}")));
             }
         }
     }
@@ -148,7 +148,7 @@ fn every_page_fits_can_be_used_by_all_and_runs_nothing_of_others() {
 }
 
 #[test]
-fn an_open_page_changes_without_being_loaded_again_and_leaves_its_reader_alone() {
+fn an_open_page_updates_without_a_reload_and_keeps_scroll_and_focus() {
     let Some(mut chromium) = Chromium::launch() else {
         return;
     };
@@ -163,16 +163,16 @@ fn an_open_page_changes_without_being_loaded_again_and_leaves_its_reader_alone()
         .map(|number| end(&format!("first {number}")))
         .collect();
     installation.kafka.produce(&logs, first);
-    console.await_ending("first 39");
+    console.await_terminal_event("first 39");
     chromium.resize(800, 600);
-    chromium.open(&console.client.url("/endings"));
+    chromium.open(&console.client.url("/terminal-events"));
     chromium.eval("window.loadedOnce = true; window.scrollTo(0, 300)");
     chromium.eval("document.querySelector('.filters a').focus({preventScroll: true})");
     installation
         .kafka
         .produce(&logs, [end("seen by an open page")]);
     let shows = "document.body.innerText.includes('seen by an open page')";
-    eventually(SOON, "the ending on the open page", || {
+    eventually(SOON, "the terminal event on the open page", || {
         (chromium.eval(shows) == true).then_some(())
     });
     assert_eq!(chromium.eval("window.loadedOnce"), true);
@@ -184,40 +184,40 @@ fn an_open_page_changes_without_being_loaded_again_and_leaves_its_reader_alone()
         "live"
     );
 
-    // Paused, it stays as it is; going on, it shows what has come meanwhile.
+    // A paused page does not change; after it is resumed, it shows the missed updates.
     chromium.click("#live-pause");
     installation.kafka.produce(&logs, [end("while paused")]);
-    console.await_ending("while paused");
+    console.await_terminal_event("while paused");
     let shows = "document.body.innerText.includes('while paused')";
     assert_eq!(chromium.eval(shows), false);
     chromium.click("#live-pause");
-    eventually(SOON, "what came meanwhile", || {
+    eventually(SOON, "the missed updates", || {
         (chromium.eval(shows) == true).then_some(())
     });
-    assert_eq!(chromium.complaints(), Vec::<String>::new());
+    assert_eq!(chromium.console_messages(), Vec::<String>::new());
 }
 
 #[test]
-fn what_is_open_and_focused_stays_so_when_rows_come_in_above_it() {
+fn open_details_and_focus_survive_rows_inserted_above() {
     let Some(mut chromium) = Chromium::launch() else {
         return;
     };
     let (installation, _tracker, console) = ready();
     let logs = installation.session_logs();
-    let letters = |count: usize| {
+    let await_dead_letters = |count: usize| {
         console.await_json("/api/v1/dead-letters", "dead letters", |body| {
-            let letters = body["letters"].as_array()?;
-            (letters.len() == count).then_some(())
+            let dead_letters = body["dead_letters"].as_array()?;
+            (dead_letters.len() == count).then_some(())
         });
     };
     let bad = |value: &str| NewRecord::new("key", value);
     installation.kafka.produce(&logs, [bad("the first")]);
-    letters(1);
+    await_dead_letters(1);
     chromium.open(&console.client.url("/dead-letters"));
     chromium.click("details summary");
     chromium.eval("document.querySelector('details summary').focus()");
     installation.kafka.produce(&logs, [bad("the second")]);
-    letters(2);
+    await_dead_letters(2);
     let rows = "document.querySelectorAll('.log li').length";
     eventually(SOON, "both on the open page", || {
         (chromium.eval(rows) == 2).then_some(())
@@ -231,7 +231,7 @@ fn what_is_open_and_focused_stays_so_when_rows_come_in_above_it() {
 }
 
 #[test]
-fn a_confirmation_that_is_open_is_not_taken_away() {
+fn an_open_confirmation_survives_updates() {
     let Some(mut chromium) = Chromium::launch() else {
         return;
     };
@@ -241,7 +241,7 @@ fn a_confirmation_that_is_open_is_not_taken_away() {
     chromium.click("[data-part=pauses] summary");
     chromium.type_into("input[name=partition]", "2");
     chromium.type_into("input[name=reason]", "a rehearsal");
-    // The page goes on around it.
+    // Other parts of the page still update.
     let rendered = "document.querySelector('[data-part=partitions]').outerHTML";
     let before = chromium.eval(rendered);
     eventually(SOON, "a change of the page", || {
@@ -255,7 +255,7 @@ fn a_confirmation_that_is_open_is_not_taken_away() {
     console.await_json("/api/v1/health", "the pause", |body| {
         (body["partitions"][2]["condition"] == "paused").then_some(())
     });
-    // By keyboard alone: from the button's focus, enter.
+    // Enter activates the focused button.
     chromium.eval("document.querySelector('[data-part=pauses] td button').focus()");
     chromium.press_enter();
     console.await_json("/api/v1/pauses", "no pause", |body| {
@@ -269,7 +269,7 @@ fn without_scripts_every_page_can_be_read_and_its_forms_work() {
         return;
     };
     let (installation, _tracker, console) = ready();
-    hostile(&installation, &console);
+    produce_hostile(&installation, &console);
     installation
         .kafka
         .produce(&installation.session_logs(), [activity("s", "joe")]);
@@ -284,7 +284,7 @@ fn without_scripts_every_page_can_be_read_and_its_forms_work() {
         assert!(html.contains("<h1>"), "{page}: {html}");
         assert!(!html.contains("data-live=\"\"") || html.contains("reload to update"));
     }
-    // The look, a search, the end of what was found.
+    // The theme, a lookup, and the revocation of the found session.
     chromium.open(&console.client.url("/sessions"));
     chromium.follow(".to-dark, .to-light");
     assert!(chromium.html().contains("data-theme=\"dark\""));
@@ -293,9 +293,9 @@ fn without_scripts_every_page_can_be_read_and_its_forms_work() {
     assert!(chromium.html().contains("1h after its last activity"));
     chromium.click("td summary");
     chromium.follow("td button.danger");
-    assert_eq!(console.await_ending("s")["reason"], "revoked");
-    assert!(chromium.html().contains("The revocation is written"));
-    // A dead letter is let go of, once that has been confirmed.
+    assert_eq!(console.await_terminal_event("s")["reason"], "revoked");
+    assert!(chromium.html().contains("The revocation has been written"));
+    // A dead letter is discarded after a confirmation.
     chromium.open(&console.client.url("/dead-letters"));
     chromium.follow("form.row button.danger");
     chromium.follow("main button.danger");
@@ -305,12 +305,12 @@ fn without_scripts_every_page_can_be_read_and_its_forms_work() {
         chromium.html()
     );
     console.await_json("/api/v1/dead-letters", "no dead letters", |body| {
-        (body["letters"] == json!([])).then_some(())
+        (body["dead_letters"] == json!([])).then_some(())
     });
 }
 
 #[test]
-fn charts_tell_their_numbers_on_hover_and_to_those_who_do_not_see_them() {
+fn charts_have_tooltips_and_a_text_alternative() {
     let Some(mut chromium) = Chromium::launch() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! What can be done from pages and by scripts.
+//! Changes from pages and scripts: revocations, redrives, pauses.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::topic::NewRecord;
 
 const LONG: &[&str] = &["--idle-timeout", "1h", "--absolute-timeout", "2h"];
 
-/// A form of a page's, with what every form carries.
+/// A form with its CSRF token.
 fn form(csrf: &str, pairs: &[(&str, &str)]) -> String {
     let mut form = format!("csrf={csrf}");
     for (name, value) in pairs {
@@ -20,7 +20,7 @@ fn form(csrf: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_session_is_searched_shown_and_ended() {
+fn a_session_is_found_and_revoked() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(LONG);
     tracker.await_ready();
@@ -40,7 +40,7 @@ fn a_session_is_searched_shown_and_ended() {
     assert_eq!(console.client.get("/api/v1/sessions").status, 400);
     let page = console.client.get("/sessions?session=s").body;
     assert!(page.contains("1h after its last activity"), "{page}");
-    assert!(!page.contains("End now"), "nobody is logged in");
+    assert!(!page.contains("End session"), "{page}");
 
     let (cookie, csrf) = console.log_in();
     let login = [("cookie", cookie.as_str())];
@@ -48,23 +48,23 @@ fn a_session_is_searched_shown_and_ended() {
         .client
         .send("GET", "/sessions?session=s", &login, "")
         .body;
-    assert!(page.contains("End now"), "{page}");
-    let end = form(&csrf, &[("what", "session"), ("id", "s")]);
+    assert!(page.contains("End session"), "{page}");
+    let end = form(&csrf, &[("target", "session"), ("id", "s")]);
     let done = console.client.post("/sessions/end", &login, &end);
     assert_eq!(done.header("location"), Some("/sessions?session=s&done=1"));
-    assert_eq!(console.await_ending("s")["reason"], "revoked");
+    assert_eq!(console.await_terminal_event("s")["reason"], "revoked");
     let gone = console.client.json("/api/v1/sessions?session=s");
     assert_eq!(gone["sessions"], json!([]));
-    assert_eq!(gone["endings"][0]["reason"], "revoked");
+    assert_eq!(gone["terminal_events"][0]["reason"], "revoked");
     let page = console.client.get("/sessions?session=s").body;
-    assert!(page.contains("No such session lives") && page.contains("revoked"));
-    // The other one of the same user lives on.
+    assert!(page.contains("No live session found") && page.contains("revoked"));
+    // The other session of the user stays live.
     let rest = console.client.json("/api/v1/sessions?user=joe");
     assert_eq!(rest["sessions"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]
-fn redacted_searches_tell_no_ids_but_the_one_asked_for() {
+fn redacted_lookups_show_only_the_requested_id() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(LONG);
     tracker.await_ready();
@@ -90,7 +90,7 @@ fn redacted_searches_tell_no_ids_but_the_one_asked_for() {
         .client
         .send("GET", "/sessions?session=the-session", &login, "")
         .body;
-    assert!(of_session.contains("End now"), "{of_session}");
+    assert!(of_session.contains("End session"), "{of_session}");
 }
 
 #[test]
@@ -103,73 +103,73 @@ fn dead_letters_are_redriven_and_discarded() {
     let bad = |value: &str| NewRecord::new("key", value);
     let records = [bad("1"), bad("{}"), bad("2"), bad("3")];
     installation.kafka.produce(&logs, records);
-    let letters = |path: &str, count: usize| {
+    let dead_letters = |path: &str, count: usize| {
         console.await_json(path, "dead letters", |body| {
-            let letters = body["letters"].as_array()?;
-            (letters.len() == count).then(|| letters.clone())
+            let dead_letters = body["dead_letters"].as_array()?;
+            (dead_letters.len() == count).then(|| dead_letters.clone())
         })
     };
-    let all = letters("/api/v1/dead-letters", 4);
+    let all = dead_letters("/api/v1/dead-letters", 4);
     let reason = all[0]["reason"].as_str().expect("text");
     assert_eq!(
-        letters("/api/v1/dead-letters?reason=missing_field", 1).len(),
+        dead_letters("/api/v1/dead-letters?reason=missing_field", 1).len(),
         1
     );
 
-    // Nobody without the token, and nothing without a confirmation.
+    // The form requires the token and a confirmation.
     let (cookie, csrf) = console.log_in();
     let login = [("cookie", cookie.as_str())];
-    let treat = "/dead-letters/process";
+    let process = "/dead-letters/process";
     let id = all[0]["id"].as_str().expect("text");
-    let discard = [("how", "discard"), ("letter", id)];
-    let order = form(&csrf, &discard);
-    assert_eq!(console.client.post(treat, &[], &order).status, 401);
+    let discard = [("operation", "discard"), ("id", id)];
+    let unconfirmed = form(&csrf, &discard);
+    assert_eq!(console.client.post(process, &[], &unconfirmed).status, 401);
     let unsigned = form("", &discard);
-    assert_eq!(console.client.post(treat, &login, &unsigned).status, 403);
-    let shown = console.client.post(treat, &login, &order);
-    assert_eq!(shown.status, 200);
+    assert_eq!(console.client.post(process, &login, &unsigned).status, 403);
+    let confirmation = console.client.post(process, &login, &unconfirmed);
+    assert_eq!(confirmation.status, 200);
     assert!(
-        shown.body.contains("<b>1</b> dead letter "),
+        confirmation.body.contains("<b>1</b> dead letter "),
         "{}",
-        shown.body
+        confirmation.body
     );
-    letters("/api/v1/dead-letters", 4);
+    dead_letters("/api/v1/dead-letters", 4);
 
     let confirmed = form(&csrf, &[discard[0], discard[1], ("confirmed", "true")]);
-    let done = console.client.post(treat, &login, &confirmed);
+    let done = console.client.post(process, &login, &confirmed);
     assert_eq!(done.status, 303, "{}", done.body);
-    let left = letters("/api/v1/dead-letters", 3);
-    assert!(left.iter().all(|letter| letter["id"] != id));
+    let remaining = dead_letters("/api/v1/dead-letters", 3);
+    assert!(remaining.iter().all(|one| one["id"] != id));
 
-    let wish = json!({"all": true, "reason": [reason], "dry_run": true});
+    let request = json!({"all": true, "reason": [reason], "dry_run": true});
     let redrive = "/api/v1/dead-letters/redrive";
-    let answer = console.api("POST", redrive, &wish);
-    let planned: Value = serde_json::from_str(&answer.body).expect("JSON");
+    let response = console.api("POST", redrive, &request);
+    let planned: Value = serde_json::from_str(&response.body).expect("JSON");
     let count = planned["planned"].as_array().map(Vec::len);
     assert_eq!((&planned["processed"], count), (&json!(0), Some(2)));
-    let answer = console.api("POST", redrive, &json!({"all": true, "reason": [reason]}));
-    let redriven: Value = serde_json::from_str(&answer.body).expect("JSON");
+    let response = console.api("POST", redrive, &json!({"all": true, "reason": [reason]}));
+    let redriven: Value = serde_json::from_str(&response.body).expect("JSON");
     assert_eq!(redriven["processed"], 2, "{redriven}");
-    // Tried again, they die again, as new letters.
-    eventually(SOON, "new letters", || {
-        let letters = letters("/api/v1/dead-letters", 3);
-        let before = |letter: &Value| left.iter().any(|old| old["id"] == letter["id"]);
-        (letters.iter().filter(|letter| before(letter)).count() == 1).then_some(())
+    // The redriven events are rejected again, as new dead letters.
+    eventually(SOON, "new dead letters", || {
+        let current = dead_letters("/api/v1/dead-letters", 3);
+        let is_old = |one: &Value| remaining.iter().any(|old| old["id"] == one["id"]);
+        (current.iter().filter(|one| is_old(one)).count() == 1).then_some(())
     });
-    for (path, wish) in [
+    for (path, request) in [
         (redrive, json!({})),
-        (redrive, json!({"all": true, "letters": [id]})),
-        (redrive, json!({"letters": ["somewhere"]})),
+        (redrive, json!({"all": true, "ids": [id]})),
+        (redrive, json!({"ids": ["somewhere"]})),
         (redrive, json!({"all": true, "kind": "other"})),
     ] {
-        assert_eq!(console.api("POST", path, &wish).status, 400, "{wish}");
+        assert_eq!(console.api("POST", path, &request).status, 400, "{request}");
     }
     let unknown = console.api("POST", "/api/v1/dead-letters/burn", &json!({"all": true}));
     assert_eq!(unknown.status, 404);
     let audit = console.audit();
-    let told =
+    let has =
         |action: &str, outcome: &str| audit.contains(&(action.to_owned(), outcome.to_owned()));
-    assert!(told("discard", "refused") && told("discard", "done") && told("redrive", "done"));
+    assert!(has("discard", "refused") && has("discard", "done") && has("redrive", "done"));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn partitions_are_paused_and_resumed() {
     let (cookie, csrf) = console.log_in();
     let login = [("cookie", cookie.as_str())];
     let place = [("role", "tracker"), ("partition", "2")];
-    let pause = form(&csrf, &[("how", "pause"), place[0], place[1]]);
+    let pause = form(&csrf, &[("operation", "pause"), place[0], place[1]]);
     assert_eq!(
         console.client.post("/health/pauses", &[], &pause).status,
         401
@@ -196,21 +196,24 @@ fn partitions_are_paused_and_resumed() {
     condition("paused");
     let list = console.client.json("/api/v1/pauses");
     assert_eq!(list["pauses"][0]["partition"], 2);
-    assert_eq!(list["pauses"][0]["obeyed"], true);
+    assert_eq!(list["pauses"][0]["applied"], true);
     let notices = console.client.get("/dashboard").body;
     assert!(notices.contains("tracker partitions paused: 2;"));
     assert!(console.client.get("/consumers").body.contains("1 paused"));
     assert_eq!(tracker.readiness()["ok"], true);
 
-    let wish = json!({"role": "tracker", "partition": 2});
-    assert_eq!(console.api("DELETE", "/api/v1/pauses", &wish).status, 202);
+    let request = json!({"role": "tracker", "partition": 2});
+    assert_eq!(
+        console.api("DELETE", "/api/v1/pauses", &request).status,
+        202
+    );
     condition("live");
-    for (wish, status) in [
+    for (request, status) in [
         (json!({"role": "tracker", "partition": 99}), 400),
         (json!({"role": "console", "partition": 0}), 422),
     ] {
-        let answer = console.api("POST", "/api/v1/pauses", &wish);
-        assert_eq!(answer.status, status, "{wish}");
+        let response = console.api("POST", "/api/v1/pauses", &request);
+        assert_eq!(response.status, status, "{request}");
     }
     let audit = console.audit();
     assert!(audit.contains(&("pause".to_owned(), "done".to_owned())));

@@ -1,4 +1,4 @@
-//! A client that speaks HTTP as plainly as can be.
+//! A minimal HTTP client.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// For any answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of a read.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -15,14 +15,14 @@ pub struct Client {
 }
 
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
-impl Answer {
-    /// The value of a header, by its name in small letters.
+impl HttpResponse {
+    /// The value of a header; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
@@ -40,37 +40,43 @@ impl Client {
         format!("http://localhost:{}{path}", self.port)
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> HttpResponse {
         self.send("GET", path, &[], "")
     }
 
     pub fn json(&self, path: &str) -> Value {
-        let answer = self.get(path);
-        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-        serde_json::from_str(&answer.body).expect("JSON")
+        let response = self.get(path);
+        assert_eq!(response.status, 200, "{path}: {}", response.body);
+        serde_json::from_str(&response.body).expect("JSON")
     }
 
     /// Posts a form.
-    pub fn post(&self, path: &str, headers: &[(&str, &str)], form: &str) -> Answer {
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], form: &str) -> HttpResponse {
         let kind = [("content-type", "application/x-www-form-urlencoded")];
         self.send("POST", path, &[&kind, headers].concat(), form)
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut answer = String::new();
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> HttpResponse {
+        let mut response = String::new();
         let mut stream = self.open(method, path, headers, body);
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        stream.read_to_string(&mut response).expect("a response");
+        let (head, body) = response.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).expect("a status");
-        Answer {
+        HttpResponse {
             status: status.parse().expect("a number"),
             head: head.to_owned(),
             body: body.to_owned(),
         }
     }
 
-    /// The lines of a page that updates itself, without end.
-    pub fn follow(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+    /// The lines of the event stream of a page, without end.
+    pub fn event_stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
         let accept = [("accept", "text/event-stream")];
         let stream = self.open("GET", path, &accept, "");
         BufReader::new(stream)
@@ -80,7 +86,9 @@ impl Client {
 
     fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .expect("a timeout");
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "host") {
             head += &format!("host: localhost:{}\r\n", self.port);

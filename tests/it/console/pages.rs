@@ -1,4 +1,4 @@
-//! What the pages show, and that the JSON says the same.
+//! The content of the pages and of the JSON API.
 
 use serde_json::Value;
 
@@ -8,20 +8,20 @@ use crate::kafka::Kafka;
 use crate::pipeline::installation::{Installation, PARTITIONS, SHORT};
 use crate::topic::NewRecord;
 
-/// All pages, and the JSON behind them.
+/// Paths of all pages in the menu.
 const PAGES: [&str; 9] = [
     "/dashboard",
     "/consumers",
     "/health",
     "/policies",
-    "/endings",
+    "/terminal-events",
     "/dead-letters",
     "/errors",
     "/topics",
     "/sessions",
 ];
 
-/// As a page has to write it.
+/// Escapes a text as pages have to.
 fn escaped(text: &str) -> String {
     let escapes = [
         ('&', "&#38;"),
@@ -41,7 +41,7 @@ fn escaped(text: &str) -> String {
 }
 
 #[test]
-fn pages_show_what_goes_on_and_nothing_of_it_runs() {
+fn pages_show_the_state_and_escape_it() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
@@ -55,27 +55,27 @@ fn pages_show_what_goes_on_and_nothing_of_it_runs() {
         .kafka
         .produce(&logs, [activity(HOSTILE, HOSTILE), bad]);
 
-    // Every partition has its tracker, which reports.
+    // All partitions have a tracker that reports.
     let owner = console.await_json("/api/v1/health", "partitions that are live", |body| {
         let partitions = body["partitions"].as_array()?;
         let live = partitions.iter().filter(|one| one["condition"] == "live");
         (live.count() == usize::try_from(PARTITIONS).ok()?)
             .then(|| partitions[0]["owner"].as_str().map(str::to_owned))?
     });
-    let ending = console.await_ending(HOSTILE);
-    assert_eq!(ending["reason"], "idle_timeout");
-    assert_eq!(ending["user_id"], HOSTILE);
-    let letter = console.await_json("/api/v1/dead-letters", "a dead letter", |body| {
-        body["letters"].get(0).cloned()
+    let event = console.await_terminal_event(HOSTILE);
+    assert_eq!(event["reason"], "idle_timeout");
+    assert_eq!(event["user_id"], HOSTILE);
+    let dead_letter = console.await_json("/api/v1/dead-letters", "a dead letter", |body| {
+        body["dead_letters"].get(0).cloned()
     });
-    assert_eq!(letter["reason"], "malformed");
-    assert_eq!(letter["record"]["value"], HOSTILE);
+    assert_eq!(dead_letter["reason"], "malformed");
+    assert_eq!(dead_letter["record"]["value"], HOSTILE);
 
-    // What the JSON says, the pages show, and no page has any of it as markup.
+    // The pages show the same as the JSON, escaped.
     assert!(console.client.get("/consumers").body.contains(&owner));
-    let endings = console.client.get("/endings").body;
-    assert!(endings.contains("idle_timeout"), "{endings}");
-    assert!(endings.contains(&escaped(HOSTILE)), "{endings}");
+    let page = console.client.get("/terminal-events").body;
+    assert!(page.contains("idle_timeout"), "{page}");
+    assert!(page.contains(&escaped(HOSTILE)), "{page}");
     assert!(
         console
             .client
@@ -86,12 +86,12 @@ fn pages_show_what_goes_on_and_nothing_of_it_runs() {
     for page in PAGES {
         assert_is_safe(&console, page);
     }
-    let partition = &letter["record"]["partition"];
+    let partition = &dead_letter["record"]["partition"];
     assert_is_safe(&console, &format!("/topics/{logs}/{partition}"));
-    let dlq = letter["record"]["topic"].as_str().expect("a topic");
+    let dlq = dead_letter["record"]["topic"].as_str().expect("a topic");
     assert_is_safe(&console, &format!("/topics/{dlq}/{partition}"));
     tracker.stop();
-    console.await_json("/api/v1/consumers", "the tracker's last word", |body| {
+    console.await_json("/api/v1/consumers", "the tracker's last report", |body| {
         let processes = body["processes"].as_array()?.iter();
         let mut stopped = processes.filter(|one| one["status"] == "stopped");
         stopped.next().map(|one| assert_eq!(one["id"], owner))
@@ -116,12 +116,12 @@ fn assert_is_safe(console: &Console, path: &str) {
 }
 
 #[test]
-fn an_open_page_gets_what_is_new() {
+fn an_open_page_receives_updates() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     let console = Console::start(&installation, &[]);
-    let mut lines = console.client.follow("/endings");
+    let mut lines = console.client.event_stream("/terminal-events");
     let session = "seen by an open page";
     installation
         .kafka
@@ -166,7 +166,7 @@ fn topics_are_read_by_offset_and_by_time_and_checkpoints_are_decoded() {
         records(&format!("/api/v1/topics/{checkpoints}/1")).pop()
     });
     assert_eq!(
-        (&state["form"], &state["key"]),
+        (&state["format"], &state["key"]),
         (&"checkpoint".into(), &session.into())
     );
     let value: Value = serde_json::from_str(state["value"].as_str().expect("text")).expect("JSON");

@@ -1,4 +1,4 @@
-//! Who may see and who may change what.
+//! Authentication, authorization and redaction.
 
 use super::{Console, SOON, TOKEN, activity};
 use crate::kafka::Kafka;
@@ -8,11 +8,11 @@ use crate::process::{Launch, Stream};
 const END: &str = "/sessions/end";
 
 #[test]
-fn without_a_token_nothing_can_be_changed() {
+fn without_a_token_the_console_is_read_only() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let console = Console::start(&installation, &[]);
     assert_eq!(
-        console.client.post(END, &[], "what=session&id=s").status,
+        console.client.post(END, &[], "target=session&id=s").status,
         403
     );
     assert_eq!(console.client.post("/login", &[], "token=").status, 403);
@@ -21,7 +21,7 @@ fn without_a_token_nothing_can_be_changed() {
 }
 
 #[test]
-fn who_has_the_token_ends_sessions_and_the_log_says_so() {
+fn revocations_require_the_token_and_are_audited() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(&["--idle-timeout", "1h", "--absolute-timeout", "2h"]);
     tracker.await_ready();
@@ -32,8 +32,8 @@ fn who_has_the_token_ends_sessions_and_the_log_says_so() {
         .kafka
         .produce(&logs, [activity("s", "joe"), activity("t", "ann")]);
 
-    // Neither without a login, nor with a login but another page's form.
-    assert_eq!(client.post(END, &[], "what=session&id=s").status, 401);
+    // Requests without a login or without the CSRF token are refused.
+    assert_eq!(client.post(END, &[], "target=session&id=s").status, 401);
     let wrong = client.post("/login", &[], "token=not+the+token+at+all");
     assert_eq!(wrong.header("location"), Some("/login?wrong"));
     assert_eq!(wrong.header("set-cookie"), None);
@@ -43,18 +43,18 @@ fn who_has_the_token_ends_sessions_and_the_log_says_so() {
         assert!(cookie.contains(part), "{cookie}");
     }
     let login = [("cookie", cookie.split(';').next().expect("a name"))];
-    assert_eq!(client.post(END, &login, "what=session&id=s").status, 403);
+    assert_eq!(client.post(END, &login, "target=session&id=s").status, 403);
     let elsewhere = [login[0], ("origin", "http://evil.example")];
     let page = client.send("GET", "/sessions", &login, "").body;
     let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
     let (csrf, _) = rest.split_once('"').expect("its token");
-    let form = format!("csrf={csrf}&what=session&id=s");
+    let form = format!("csrf={csrf}&target=session&id=s");
     assert_eq!(client.post(END, &elsewhere, &form).status, 403);
     let fetched = [login[0], ("sec-fetch-site", "cross-site")];
     assert_eq!(client.post(END, &fetched, &form).status, 403);
 
     assert_eq!(client.post(END, &login, &form).status, 303);
-    assert_eq!(console.await_ending("s")["reason"], "revoked");
+    assert_eq!(console.await_terminal_event("s")["reason"], "revoked");
 
     let json = ("content-type", "application/json");
     let bearer = format!("Bearer {TOKEN}");
@@ -67,48 +67,48 @@ fn who_has_the_token_ends_sessions_and_the_log_says_so() {
     assert_eq!(revoke("Bearer wrong", r#"{"user_id": "ann"}"#), 401);
     assert_eq!(revoke(&bearer, "{}"), 400);
     assert_eq!(revoke(&bearer, r#"{"user_id": "ann"}"#), 202);
-    assert_eq!(console.await_ending("t")["reason"], "revoked");
+    assert_eq!(console.await_terminal_event("t")["reason"], "revoked");
 
     let logout = format!("csrf={csrf}");
     assert_eq!(client.post("/logout", &login, &logout).status, 303);
     assert_eq!(client.post(END, &login, &form).status, 401);
     let audit = console.audit();
-    let told = |action: &str, outcome: &str| {
-        let told = audit
+    let count = |action: &str, outcome: &str| {
+        let matching = audit
             .iter()
             .filter(|one| (one.0.as_str(), one.1.as_str()) == (action, outcome));
-        told.count()
+        matching.count()
     };
-    assert_eq!((told("login", "done"), told("login", "refused")), (1, 1));
-    assert_eq!(told("revoke", "done"), 2);
-    assert!(told("revoke", "refused") >= 3);
+    assert_eq!((count("login", "done"), count("login", "refused")), (1, 1));
+    assert_eq!(count("revoke", "done"), 2);
+    assert!(count("revoke", "refused") >= 3);
 }
 
 #[test]
-fn names_that_are_not_this_machines_are_refused() {
+fn hosts_that_are_not_allowed_are_refused() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let console = Console::start(&installation, &["--allowed-host", "console.example"]);
-    let ask = |host: &str| {
+    let status = |host: &str| {
         let headers = [("host", host)];
         console
             .client
             .send("GET", "/dashboard", &headers, "")
             .status
     };
-    assert_eq!(ask("evil.example"), 421);
-    assert_eq!(ask("localhost.evil.example:9292"), 421);
+    assert_eq!(status("evil.example"), 421);
+    assert_eq!(status("localhost.evil.example:9292"), 421);
     for host in [
         "localhost",
         "127.0.0.1:9292",
         "[::1]:9292",
         "Console.Example",
     ] {
-        assert_eq!(ask(host), 200, "{host}");
+        assert_eq!(status(host), 200, "{host}");
     }
 }
 
 #[test]
-fn beyond_this_machine_it_takes_a_token() {
+fn an_address_reachable_from_other_machines_requires_a_token() {
     let mut console = Launch::sundown()
         .args(["console", "--listen", "0.0.0.0:0"])
         .start();
@@ -118,7 +118,7 @@ fn beyond_this_machine_it_takes_a_token() {
 }
 
 #[test]
-fn redacted_pages_name_nobody() {
+fn redacted_pages_contain_no_ids() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
@@ -128,18 +128,18 @@ fn redacted_pages_name_nobody() {
     installation
         .kafka
         .produce(&logs, [activity(&session, "joe the user")]);
-    let ending = console.await_json("/api/v1/endings", "an ending", |body| {
-        body["endings"].get(0).cloned()
+    let event = console.await_json("/api/v1/terminal-events", "a terminal event", |body| {
+        body["terminal_events"].get(0).cloned()
     });
-    let pseudonym = ending["session_id"].as_str().expect("text");
+    let pseudonym = event["session_id"].as_str().expect("text");
     assert!(pseudonym.starts_with('~'), "{pseudonym}");
-    let endings = installation.topic("expired_sessions");
+    let terminal_events = installation.topic("expired_sessions");
     let checkpoints = installation.topic("sundown.checkpoint");
     for path in [
-        "/endings".to_owned(),
+        "/terminal-events".to_owned(),
         format!("/topics/{logs}/0"),
         format!("/topics/{checkpoints}/0"),
-        format!("/topics/{endings}/{}", ending["partition"]),
+        format!("/topics/{terminal_events}/{}", event["partition"]),
     ] {
         let page = console.client.get(&path).body;
         assert!(page.contains(pseudonym), "{path}");

@@ -15,7 +15,7 @@ const PAGES: [&str; 7] = [
     "dashboard",
     "consumers",
     "health",
-    "endings",
+    "terminal-events",
     "policies",
     "dead-letters",
     "topics",
@@ -39,7 +39,7 @@ impl Visitor {
         let log = running.log();
         let line = log
             .lines()
-            .find(|line| line.contains("the console is there"))?;
+            .find(|line| line.contains("serving the console"))?;
         let entry: Value = serde_json::from_str(line).ok()?;
         let port = entry["url"].as_str()?.trim_end_matches("/dashboard");
         Some(Self(Client::new(port.rsplit(':').next()?.parse().ok()?)))

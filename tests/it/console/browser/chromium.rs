@@ -1,7 +1,7 @@
-//! Chromium, driven over its DevTools protocol by a pair of pipes.
+//! Chromium, driven by its DevTools protocol over a pair of pipes.
 //!
-//! The browser reads commands from its file descriptor 3 and writes answers and events to 4,
-//! each a JSON text that a zero byte ends. A shell ties two named pipes to them.
+//! The browser reads commands from file descriptor 3 and writes responses and events to 4, each
+//! a JSON text terminated by a zero byte. A shell connects two named pipes to them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -13,9 +13,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// For any answer, and for any page to load; the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Set, it makes a missing browser a failure.
+/// Timeout of a response and of a page load.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Environment variable that makes a missing browser a failure.
 const REQUIRED: &str = "SUNDOWN_TEST_REQUIRE_BROWSER";
 
 /// A browser with one page.
@@ -23,7 +23,7 @@ pub struct Chromium {
     child: Child,
     commands: File,
     messages: Receiver<Value>,
-    /// What the page has told and nobody has looked at.
+    /// Events that no call has consumed yet.
     events: Vec<Value>,
     session: String,
     last: u64,
@@ -31,7 +31,7 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Starts it; none if there is none, unless there has to be.
+    /// Starts the browser; `None` if it is not installed and not required.
     pub fn launch() -> Option<Self> {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let found = names.into_iter().find(|name| {
@@ -39,8 +39,11 @@ impl Chromium {
             version.is_ok_and(|output| output.status.success())
         });
         let Some(name) = found else {
-            assert!(std::env::var_os(REQUIRED).is_none(), "there is no Chromium");
-            eprintln!("SKIPPED: there is no Chromium; install it, or the pages go untested in one");
+            assert!(
+                std::env::var_os(REQUIRED).is_none(),
+                "Chromium is not installed"
+            );
+            eprintln!("SKIPPED: Chromium is not installed; the pages are not tested in a browser");
             return None;
         };
         Some(Self::start(name))
@@ -64,7 +67,7 @@ impl Chromium {
             .stderr(Stdio::null())
             .spawn()
             .expect("the browser starts");
-        // Each waits until the shell has opened the other end.
+        // Opening a pipe blocks until the shell has opened the other end.
         let commands = OpenOptions::new().write(true).open(&input);
         let output = File::open(&output).expect("a pipe");
         let mut chromium = Self {
@@ -109,14 +112,14 @@ impl Chromium {
         }
     }
 
-    /// Loads a page, and waits until that is done.
+    /// Opens a page and waits until it is loaded.
     pub fn open(&mut self, url: &str) {
         let loaded = self.call("Page.navigate", &json!({"url": url}));
         assert!(loaded["errorText"].is_null(), "{url}: {loaded}");
         self.await_event("Page.loadEventFired");
     }
 
-    /// Waits for an event that has not been looked at yet.
+    /// Waits for an event that has not been consumed yet.
     pub fn await_event(&mut self, method: &str) {
         let known = self
             .events
@@ -135,7 +138,7 @@ impl Chromium {
         }
     }
 
-    /// The value of an expression in the page.
+    /// Evaluates an expression in the page.
     pub fn eval(&mut self, expression: &str) -> Value {
         let parameters =
             json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
@@ -145,7 +148,7 @@ impl Chromium {
         result["result"]["value"].clone()
     }
 
-    /// How large the window is, in CSS pixels.
+    /// Sets the size of the window in CSS pixels.
     pub fn resize(&mut self, width: u32, height: u32) {
         let metrics = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
@@ -153,26 +156,26 @@ impl Chromium {
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// Which colours the system prefers: `light` or `dark`.
+    /// Sets the preferred color scheme: `light` or `dark`.
     pub fn prefer(&mut self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Whether pages may run scripts.
+    /// Allows or forbids scripts in pages.
     pub fn allow_scripts(&mut self, allow: bool) {
         let parameters = json!({"value": !allow});
         self.call("Emulation.setScriptExecutionDisabled", &parameters);
     }
 
-    /// The page as HTML, as it is now.
+    /// The current HTML of the page.
     pub fn html(&mut self) -> String {
         let root = self.call("DOM.getDocument", &json!({}))["root"]["nodeId"].clone();
         let html = self.call("DOM.getOuterHTML", &json!({"nodeId": root}));
         html["outerHTML"].as_str().expect("text").to_owned()
     }
 
-    /// Clicks on the first element that fits, with the pointer.
+    /// Clicks the first matching element.
     pub fn click(&mut self, selector: &str) {
         let node = self.node(selector);
         self.call("DOM.scrollIntoViewIfNeeded", &json!({"nodeId": node}));
@@ -188,7 +191,7 @@ impl Chromium {
         }
     }
 
-    /// Clicks on what leads to another page, and waits for that.
+    /// Clicks an element that opens another page, and waits until the page is loaded.
     pub fn follow(&mut self, selector: &str) {
         self.events
             .retain(|event| event["method"] != "Page.loadEventFired");
@@ -196,7 +199,7 @@ impl Chromium {
         self.await_event("Page.loadEventFired");
     }
 
-    /// Types into the first element that fits.
+    /// Types into the first matching element.
     pub fn type_into(&mut self, selector: &str, text: &str) {
         let node = self.node(selector);
         self.call("DOM.focus", &json!({"nodeId": node}));
@@ -207,7 +210,7 @@ impl Chromium {
         let root = self.call("DOM.getDocument", &json!({}))["root"]["nodeId"].clone();
         let found = json!({"nodeId": root, "selector": selector});
         let node = self.call("DOM.querySelector", &found)["nodeId"].clone();
-        assert_ne!(node, 0, "there is no {selector}: {}", self.html());
+        assert_ne!(node, 0, "no element matches {selector}: {}", self.html());
         node
     }
 
@@ -220,9 +223,8 @@ impl Chromium {
         }
     }
 
-    /// A picture of the whole page, into the folder that `SUNDOWN_TEST_SCREENSHOTS` names,
-    /// if it names one.
-    pub fn picture(&mut self, name: &str) {
+    /// Saves a screenshot of the whole page in the folder `SUNDOWN_TEST_SCREENSHOTS`, if set.
+    pub fn save_screenshot(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("SUNDOWN_TEST_SCREENSHOTS") else {
             return;
         };
@@ -244,12 +246,12 @@ impl Chromium {
         decoder.wait().expect("it ends");
     }
 
-    /// What the page's own console has said since this was last asked: errors, refusals,
-    /// warnings, and dialogues that something has opened.
-    pub fn complaints(&mut self) -> Vec<String> {
-        // Everything that was told before this is here afterwards.
+    /// Takes the messages of the page's console since the last call: errors, warnings, blocked
+    /// requests and opened dialogs.
+    pub fn console_messages(&mut self) -> Vec<String> {
+        // The response follows all events sent before it.
         self.call("Runtime.evaluate", &json!({"expression": "0"}));
-        let told = self.events.drain(..).filter(|event| {
+        let messages = self.events.drain(..).filter(|event| {
             let method = event["method"].as_str().unwrap_or_default();
             let level = &event["params"]["entry"]["level"];
             matches!(
@@ -259,24 +261,24 @@ impl Chromium {
                     | "Page.javascriptDialogOpening"
             ) || method == "Log.entryAdded" && level != "info" && level != "verbose"
         });
-        told.map(|event| event.to_string()).collect()
+        messages.map(|event| event.to_string()).collect()
     }
 
     fn next(&self, what: &str) -> Value {
-        let message = self.messages.recv_timeout(PATIENCE);
-        message.unwrap_or_else(|error| panic!("{what}: the browser does not answer: {error}"))
+        let message = self.messages.recv_timeout(RESPONSE_TIMEOUT);
+        message.unwrap_or_else(|error| panic!("{what}: no response from the browser: {error}"))
     }
 }
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended and been waited for.
+        // Both fail only if the process has already been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The messages, on a thread of its own: no test waits for a browser that has gone.
+/// Reads messages on a thread of its own, so that receiving them can time out.
 fn read(output: File) -> Receiver<Value> {
     let (sender, receiver) = channel();
     thread::spawn(move || {

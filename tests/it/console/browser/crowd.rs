@@ -1,4 +1,4 @@
-//! Many partitions and many processes.
+//! Pages with many partitions and many processes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,10 @@ use crate::topic::NewRecord;
 
 const PROCESSES: i32 = 50;
 const PARTITIONS: i32 = 256;
-/// How often a process reports.
-const EVERY: Duration = Duration::from_secs(3);
+/// Interval between the reports of a process.
+const REPORT_INTERVAL: Duration = Duration::from_secs(3);
 
-/// The reports of a crowd: one process is not ready, one partition restores, one is paused.
+/// Reports of many processes: one is not ready, one partition is restoring, one is paused.
 fn reports(topic: &str, round: u64) -> Vec<NewRecord> {
     let now = time::format(Clock::default().wall());
     let report = |number: i32| {
@@ -75,7 +75,7 @@ fn many_partitions_and_processes_stay_readable() {
             let kafka = Kafka::shared();
             for round in 1.. {
                 kafka.produce(&processes, reports(&logs, round));
-                thread::park_timeout(EVERY);
+                thread::park_timeout(REPORT_INTERVAL);
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
@@ -93,10 +93,10 @@ fn many_partitions_and_processes_stay_readable() {
             "/health",
             "/consumers",
             "/dashboard",
-            "/health?show=trouble&sort=lag",
+            "/health?show=unhealthy&sort=lag",
         ] {
             chromium.open(&console.client.url(page));
-            chromium.picture(&format!(
+            chromium.save_screenshot(&format!(
                 "crowd-{window}{}",
                 page.replace(['/', '?', '&'], "-")
             ));
@@ -107,7 +107,7 @@ fn many_partitions_and_processes_stay_readable() {
             }
             let found = axe::faults(&mut chromium).unwrap_or_default();
             faults.extend(found.iter().map(|fault| format!("{place}: {fault}")));
-            faults.extend(chromium.complaints());
+            faults.extend(chromium.console_messages());
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

@@ -1,4 +1,4 @@
-//! A console that is left open keeps its memory.
+//! Memory of a console with an open page.
 
 use std::fs;
 use std::thread;
@@ -9,27 +9,27 @@ use super::chromium::Chromium;
 use super::ready;
 use crate::eventually::eventually;
 
-/// For how many seconds the page is left open; the short run of the checks without it.
+/// Environment variable with the duration of the test in seconds.
 const SECONDS: &str = "SUNDOWN_TEST_OPEN_SECONDS";
-const USUAL_SECONDS: u64 = 30;
-/// What a process may gain while its buffers and caches fill, in KiB.
-const SETTLING_KIB: u64 = 24 * 1024;
-/// What a page may, in bytes.
-const SETTLING_HEAP: f64 = 4e6;
+const DEFAULT_SECONDS: u64 = 30;
+/// Allowed growth of the process while its buffers and caches fill, in KiB.
+const MAX_PROCESS_GROWTH_KIB: u64 = 24 * 1024;
+/// Allowed growth of the JavaScript heap, in bytes.
+const MAX_HEAP_GROWTH: f64 = 4e6;
 
-/// What is held at some moment.
+/// A sample of the memory in use.
 #[derive(Clone, Copy, Debug)]
-struct Held {
-    /// By the console's process, in KiB.
+struct MemorySample {
+    /// Resident memory of the console process, in KiB.
     resident: u64,
-    /// By the page's scripts, after a collection, in bytes.
+    /// JavaScript heap of the page after a garbage collection, in bytes.
     heap: f64,
-    /// Elements and texts of the page.
+    /// DOM nodes of the page.
     nodes: f64,
 }
 
-impl Held {
-    fn now(console: &Console, chromium: &mut Chromium) -> Self {
+impl MemorySample {
+    fn take(console: &Console, chromium: &mut Chromium) -> Self {
         let status = fs::read_to_string(format!("/proc/{}/status", console.process.id()));
         let status = status.expect("the process is there");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -52,14 +52,14 @@ impl Held {
 }
 
 #[test]
-fn a_console_left_open_under_load_keeps_its_memory() {
+fn an_open_page_under_load_does_not_leak_memory() {
     let Some(mut chromium) = Chromium::launch() else {
         return;
     };
     let seconds = std::env::var(SECONDS)
         .ok()
         .and_then(|text| text.parse().ok());
-    let seconds: u64 = seconds.unwrap_or(USUAL_SECONDS);
+    let seconds: u64 = seconds.unwrap_or(DEFAULT_SECONDS);
     let (installation, _tracker, console) = ready();
     let duration = format!("{}s", seconds + 60);
     let load = [
@@ -81,23 +81,26 @@ fn a_console_left_open_under_load_keeps_its_memory() {
             .ok()
             .filter(|rate| *rate > 100.0)
     });
-    let mut held = vec![Held::now(&console, &mut chromium)];
+    let mut samples = vec![MemorySample::take(&console, &mut chromium)];
     for _ in 0..10 {
         thread::sleep(Duration::from_millis(seconds * 100));
-        held.push(Held::now(&console, &mut chromium));
+        samples.push(MemorySample::take(&console, &mut chromium));
     }
-    for one in &held {
+    for one in &samples {
         eprintln!("{one:?}");
     }
-    let (first, last) = (held[1], held[10]);
+    let (first, last) = (samples[1], samples[10]);
     assert!(
-        last.resident < first.resident + SETTLING_KIB,
+        last.resident < first.resident + MAX_PROCESS_GROWTH_KIB,
         "{first:?} {last:?}"
     );
-    assert!(last.heap < first.heap + SETTLING_HEAP, "{first:?} {last:?}");
+    assert!(
+        last.heap < first.heap + MAX_HEAP_GROWTH,
+        "{first:?} {last:?}"
+    );
     assert!(
         last.nodes < first.nodes * 2.0 + 1_000.0,
         "{first:?} {last:?}"
     );
-    assert_eq!(chromium.complaints(), Vec::<String>::new());
+    assert_eq!(chromium.console_messages(), Vec::<String>::new());
 }

@@ -5,43 +5,42 @@ use std::collections::BTreeMap;
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::View;
+use super::Page;
+use super::menu::{PageInfo, TERMINAL_EVENTS};
 use crate::console::format::{self, Moment};
 use crate::console::live::tail::TailRecord;
-use crate::console::live::{MAX_ENDINGS, State};
+use crate::console::live::{LiveState, MAX_TERMINAL_EVENTS};
 use crate::console::redact::Redactor;
 use crate::console::state::AppState;
 use crate::session::{EndReason, Timestamp};
 use crate::wire::terminal::SessionEnded;
 use crate::wire::time;
 
-/// How many are on the page.
-const SHOWN: usize = 100;
+/// Limit on the rows of the page.
+const MAX_ROWS: usize = 100;
 
-/// Which of them.
+/// The parameters of the page.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Filter {
-    /// Only those that ended for this reason.
+pub struct TerminalEventsParams {
+    /// Only with this reason.
     #[serde(default)]
     reason: String,
 }
 
-/// The newest terminal events.
 #[derive(Template, Serialize)]
-#[template(path = "console/endings.html")]
-pub struct Endings {
-    trouble: Option<String>,
-    /// How many of those that are remembered ended for which reason.
+#[template(path = "console/terminal_events.html")]
+pub struct TerminalEventsPage {
+    kafka_error: Option<String>,
+    /// Terminal events kept by reason.
     reasons: Vec<(&'static str, usize)>,
-    /// The newest first.
-    endings: Vec<Row>,
+    /// Newest first.
+    terminal_events: Vec<TerminalEventRow>,
     #[serde(skip)]
     reason: String,
 }
 
-/// A terminal event.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct TerminalEventRow {
     event_id: String,
     session_id: String,
     user_id: Option<String>,
@@ -49,64 +48,63 @@ pub struct Row {
     pub(super) policy: String,
     generation: u64,
     pub(super) ended: Option<Moment>,
-    /// From its start to its end.
-    pub(super) lasted_millis: Option<i64>,
-    /// From its last activity to its end.
+    /// From the start of the session to its end.
+    pub(super) duration_millis: Option<i64>,
+    /// From the last activity to the end.
     idle_millis: Option<i64>,
-    /// From its end until it was noticed, the allowed lateness included.
-    noticed_after_millis: Option<i64>,
+    /// From the end to its detection, including the allowed lateness.
+    detection_delay_millis: Option<i64>,
     attributes: BTreeMap<String, String>,
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: i64,
 }
 
-impl View for Endings {
-    type Query = Filter;
-    const TITLE: &'static str = "Endings";
-    const PATH: &'static str = "/endings";
+impl Page for TerminalEventsPage {
+    type Params = TerminalEventsParams;
+    const INFO: PageInfo = TERMINAL_EVENTS;
 
-    fn build(app: &AppState, state: &State, now: Timestamp, filter: &Filter) -> Self {
-        let with = |reason: &str| {
-            let all = state.endings.iter();
+    fn build(app: &AppState, state: &LiveState, now: Timestamp, params: &Self::Params) -> Self {
+        let count = |reason: &str| {
+            let all = state.terminal_events.iter();
             all.filter(|(_, ended)| ended.reason.as_str() == reason)
                 .count()
         };
-        let wanted = state.endings.iter().filter(|(_, ended)| {
-            filter.reason.is_empty() || ended.reason.as_str() == filter.reason
+        let matching = state.terminal_events.iter().filter(|(_, ended)| {
+            params.reason.is_empty() || ended.reason.as_str() == params.reason
         });
-        // Partitions come one after the other when the console starts.
-        let mut wanted: Vec<_> = wanted.collect();
-        wanted.sort_by_key(|(record, _)| std::cmp::Reverse(record.timestamp));
+        // At its start, the console reads one partition after another.
+        let mut matching: Vec<_> = matching.collect();
+        matching.sort_by_key(|(record, _)| std::cmp::Reverse(record.timestamp));
         Self {
-            trouble: state.trouble.clone(),
+            kafka_error: state.kafka_error.clone(),
             reasons: EndReason::ALL
-                .map(|reason| (reason.as_str(), with(reason.as_str())))
+                .map(|reason| (reason.as_str(), count(reason.as_str())))
                 .into(),
-            endings: wanted
+            terminal_events: matching
                 .into_iter()
-                .take(SHOWN)
+                .take(MAX_ROWS)
                 .map(|(record, ended)| row(record, ended, &app.redactor, now))
                 .collect(),
-            reason: filter.reason.clone(),
+            reason: params.reason.clone(),
         }
     }
 }
 
-/// A terminal event as pages show it.
+/// Formats a terminal event.
 pub(super) fn row(
     record: &TailRecord,
     ended: &SessionEnded,
     redactor: &Redactor,
     now: Timestamp,
-) -> Row {
+) -> TerminalEventRow {
     let end = time::parse(&ended.ended_at);
     let until_end = |from: &Option<String>| {
         let from = time::parse(from.as_deref()?)?;
         Some(end?.as_millis() - from.as_millis())
     };
-    let noticed = time::parse(&ended.detected_at);
-    Row {
+    let detected = time::parse(&ended.detected_at);
+    TerminalEventRow {
         event_id: ended.event_id.to_string(),
         session_id: redactor.id(&ended.session_id),
         user_id: ended.user_id.as_ref().map(|user| {
@@ -118,11 +116,11 @@ pub(super) fn row(
         policy: ended.policy.name.clone(),
         generation: ended.policy.generation,
         ended: Moment::parse(&ended.ended_at, now),
-        lasted_millis: until_end(&ended.started_at),
+        duration_millis: until_end(&ended.started_at),
         idle_millis: until_end(&ended.last_activity),
-        noticed_after_millis: noticed
+        detection_delay_millis: detected
             .zip(end)
-            .map(|(noticed, end)| noticed.as_millis() - end.as_millis()),
+            .map(|(detected, end)| detected.as_millis() - end.as_millis()),
         attributes: redactor.attributes(&ended.attributes),
         topic: record.topic.clone(),
         partition: record.partition,

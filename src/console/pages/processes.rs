@@ -1,35 +1,33 @@
-//! The processes: who is there, how it is doing, what it has.
+//! The processes: status, partitions and activity of each.
 
 use std::collections::BTreeMap;
 
 use askama::Template;
 use serde::Serialize;
 
-use super::View;
-use super::dashboard::Nothing;
+use super::menu::{PROCESSES, PageInfo};
+use super::{NoParams, Page};
 use crate::console::format::{self, Moment, ranges};
-use crate::console::live::State;
+use crate::console::live::LiveState;
 use crate::console::live::history::report_lag;
 use crate::console::live::processes::{Process, ProcessStatus};
 use crate::console::state::AppState;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
 
-/// The processes.
 #[derive(Template, Serialize)]
-#[template(path = "console/consumers.html")]
-pub struct Consumers {
-    trouble: Option<String>,
-    /// By role, then by id; those that are over last.
-    processes: Vec<Row>,
-    /// How many of each role there are, and how they are doing.
+#[template(path = "console/processes.html")]
+pub struct ProcessesPage {
+    kafka_error: Option<String>,
+    /// Live ones first, by role, status and id.
+    processes: Vec<ProcessRow>,
+    /// Number of processes with each status, by role.
     #[serde(skip)]
     summary: Vec<(String, String)>,
 }
 
-/// A process.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct ProcessRow {
     id: String,
     role: String,
     version: String,
@@ -40,11 +38,11 @@ pub struct Row {
     not_ready: BTreeMap<String, String>,
     started: Option<Moment>,
     reported: Moment,
-    /// Its partitions, as ranges.
+    /// Ranges of partitions.
     partitions: String,
     partition_count: usize,
     restoring: usize,
-    /// How many of them somebody has paused.
+    /// Partitions paused by an operator.
     paused: usize,
     sessions: usize,
     events_per_second: Option<f64>,
@@ -52,43 +50,41 @@ pub struct Row {
     commits: Option<u64>,
     aborts: Option<u64>,
     rebalances: Option<u64>,
-    /// The highest generation of a policy that it goes by, by name.
+    /// Highest active generation of each policy, by name.
     policies: BTreeMap<String, u64>,
 }
 
-impl View for Consumers {
-    type Query = Nothing;
-    const TITLE: &'static str = "Consumers";
-    const PATH: &'static str = "/consumers";
+impl Page for ProcessesPage {
+    type Params = NoParams;
+    const INFO: PageInfo = PROCESSES;
 
-    fn build(_: &AppState, state: &State, now: Timestamp, _: &Nothing) -> Self {
+    fn build(_: &AppState, state: &LiveState, now: Timestamp, _: &NoParams) -> Self {
         let mut processes: Vec<_> = state.processes.iter().map(|one| row(one, now)).collect();
         processes.sort_by_key(|row| {
-            let over = row.status > ProcessStatus::Running;
-            // Those that need a look come first within their role.
-            (over, rank(&row.role), row.status, row.id.clone())
+            let ended = !row.status.is_live();
+            (ended, rank(&row.role), row.status, row.id.clone())
         });
         Self {
-            trouble: state.trouble.clone(),
+            kafka_error: state.kafka_error.clone(),
             summary: summary(&processes),
             processes,
         }
     }
 }
 
-/// By role: `48 running, 2 not ready`.
-fn summary(processes: &[Row]) -> Vec<(String, String)> {
+/// Summarizes each role, as in `48 running, 2 not ready`.
+fn summary(processes: &[ProcessRow]) -> Vec<(String, String)> {
     let mut counts: BTreeMap<(usize, &str), BTreeMap<ProcessStatus, usize>> = BTreeMap::new();
     for row in processes {
         let of_role = counts.entry((rank(&row.role), &row.role)).or_default();
         *of_role.entry(row.status).or_default() += 1;
     }
-    let told = counts.into_iter().map(|((_, role), standings)| {
-        let parts = standings.into_iter();
+    let summary = counts.into_iter().map(|((_, role), statuses)| {
+        let parts = statuses.into_iter();
         let parts = parts.map(|(status, count)| format!("{count} {}", status.label()));
         (role.to_owned(), parts.collect::<Vec<_>>().join(", "))
     });
-    told.collect()
+    summary.collect()
 }
 
 fn rank(role: &str) -> usize {
@@ -99,14 +95,14 @@ fn rank(role: &str) -> usize {
         .unwrap_or(roles.len())
 }
 
-/// Its partitions; by topic, if it has some of several.
+/// Formats the partitions of a process, with their topics if there are several.
 fn partitions(report: &ProcessReport) -> String {
     let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for one in &report.assignments {
         topics.entry(&one.topic).or_default().push(one.partition);
     }
     let several = topics.len() > 1;
-    let told = topics.into_iter().map(|(topic, numbers)| {
+    let ranges = topics.into_iter().map(|(topic, numbers)| {
         let numbers = ranges(numbers);
         if several {
             format!("{topic} {numbers}")
@@ -114,17 +110,17 @@ fn partitions(report: &ProcessReport) -> String {
             numbers
         }
     });
-    told.collect::<Vec<_>>().join("; ")
+    ranges.collect::<Vec<_>>().join("; ")
 }
 
-fn row(process: &Process, now: Timestamp) -> Row {
+fn row(process: &Process, now: Timestamp) -> ProcessRow {
     let report = process.report.clone();
     let totals = report.totals.as_ref();
     let status = process.status(now);
-    Row {
+    ProcessRow {
         status,
         started: Moment::parse(&report.started_at, now),
-        reported: Moment::new(process.seen, now),
+        reported: Moment::new(process.reported_at, now),
         partitions: partitions(&report),
         paused: report.assignments.iter().filter(|one| one.paused).count(),
         partition_count: report.assignments.len(),
@@ -134,9 +130,7 @@ fn row(process: &Process, now: Timestamp) -> Row {
             .filter(|one| one.restoring)
             .count(),
         sessions: report.assignments.iter().map(|one| one.sessions).sum(),
-        events_per_second: process
-            .events_per_second
-            .filter(|_| status <= ProcessStatus::Running),
+        events_per_second: process.events_per_second.filter(|_| status.is_live()),
         lag: report_lag(&report),
         commits: totals.map(|totals| totals.commits),
         aborts: totals.map(|totals| totals.aborts),

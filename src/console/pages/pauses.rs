@@ -1,4 +1,4 @@
-//! Pausing and resuming partitions from a page or a script.
+//! Pauses and resumptions of partitions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,27 +9,26 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
-use super::View;
-use super::health::Health;
-use crate::console::audit::Audit;
-use crate::console::live::pauses::{Row, rows};
+use super::menu::HEALTH;
+use crate::console::audit::AuditRecord;
+use crate::console::live::pauses::{PauseRow, pause_rows};
 use crate::console::problem::Problem;
-use crate::console::security::{Caller, csrf_of};
+use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
 use crate::policy::pause_writer::PauseError;
 use crate::policy::pauses::{PausableRole, Pause, RolePartition};
 
-/// How long the page waits to hear of the pause itself, so as to show it.
-const SHOWN_WITHIN: Duration = Duration::from_secs(2);
+/// How long the response to a form waits until the page shows the change.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The page's form.
+/// The body of `POST /health/pauses`.
 #[derive(Debug, Deserialize)]
-pub struct FormBody {
+pub struct PauseForm {
     #[serde(default)]
     csrf: String,
     /// `pause` or `resume`.
-    how: String,
+    operation: String,
     role: PausableRole,
     partition: i32,
     #[serde(default)]
@@ -39,115 +38,119 @@ pub struct FormBody {
 /// The body of `POST /api/v1/pauses` and `DELETE /api/v1/pauses`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ApiBody {
+pub struct PauseRequest {
     role: PausableRole,
     partition: i32,
     #[serde(default)]
     reason: String,
 }
 
-/// What is paused.
 #[derive(Debug, Serialize)]
-struct List {
-    pauses: Vec<Row>,
+struct PausesResponse {
+    pauses: Vec<PauseRow>,
 }
 
 /// `POST /health/pauses`
-pub async fn page(
+pub async fn html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<PeerAddr>,
-    Form(order): Form<FormBody>,
+    Form(form): Form<PauseForm>,
 ) -> Response {
     let place = RolePartition {
-        role: order.role,
-        partition: order.partition,
+        role: form.role,
+        partition: form.partition,
     };
-    let pause = match order.how.as_str() {
-        "pause" => Some(order.reason.as_str()),
+    let reason = match form.operation.as_str() {
+        "pause" => Some(form.reason.as_str()),
         "resume" => None,
-        _ => return Problem::Invalid("pause or resume".to_owned()).into_response(),
+        other => {
+            let text = format!("unknown operation '{other}' on partitions; use pause or resume");
+            return Problem::Invalid(text).into_response();
+        }
     };
-    match write(&app, (&caller, peer, &order.csrf), place, pause).await {
+    match write(&app, (&caller, peer, &form.csrf), place, reason).await {
         Ok(()) => {
-            // If it takes longer, the page follows by itself.
-            let shown = wait_until_visible(&app, place, pause.is_some());
-            let _in_time = tokio::time::timeout(SHOWN_WITHIN, shown).await;
-            Redirect::to(&format!("{}#pauses", Health::PATH)).into_response()
+            // After a timeout, the open page shows the change once it is read.
+            let visible = wait_until_visible(&app, place, reason.is_some());
+            let _in_time = tokio::time::timeout(VISIBILITY_TIMEOUT, visible).await;
+            Redirect::to(&format!("{}#pauses", HEALTH.path)).into_response()
         }
         Err(problem) => problem.into_response(),
     }
 }
 
 /// `GET /api/v1/pauses`
-pub async fn list_api(State(app): State<Arc<AppState>>) -> Response {
+pub async fn list_json(State(app): State<Arc<AppState>>) -> Response {
     let now = app.live.now();
-    let pauses = rows(&app.live.state(), now);
-    Json(List { pauses }).into_response()
+    let pauses = pause_rows(&app.live.state(), now);
+    Json(PausesResponse { pauses }).into_response()
 }
 
 /// `POST /api/v1/pauses`
-pub async fn pause_api(
+pub async fn pause_json(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<PeerAddr>,
     headers: HeaderMap,
-    Json(wish): Json<ApiBody>,
+    Json(request): Json<PauseRequest>,
 ) -> Response {
-    let reason = wish.reason.clone();
-    answer(&app, (caller, peer, &headers), &wish, Some(&reason)).await
+    let sender = (&caller, peer, csrf_header(&headers));
+    let written = write(&app, sender, request.place(), Some(&request.reason)).await;
+    accepted_or_problem(written)
 }
 
 /// `DELETE /api/v1/pauses`
-pub async fn resume_api(
+pub async fn resume_json(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
     Extension(peer): Extension<PeerAddr>,
     headers: HeaderMap,
-    Json(wish): Json<ApiBody>,
+    Json(request): Json<PauseRequest>,
 ) -> Response {
-    answer(&app, (caller, peer, &headers), &wish, None).await
+    let sender = (&caller, peer, csrf_header(&headers));
+    accepted_or_problem(write(&app, sender, request.place(), None).await)
 }
 
-async fn answer(
-    app: &AppState,
-    (caller, peer, headers): (Caller, PeerAddr, &HeaderMap),
-    wish: &ApiBody,
-    pause: Option<&str>,
-) -> Response {
-    let csrf = csrf_of(headers);
-    let place = RolePartition {
-        role: wish.role,
-        partition: wish.partition,
-    };
-    match write(app, (&caller, peer, csrf), place, pause).await {
+fn accepted_or_problem(written: Result<(), Problem>) -> Response {
+    match written {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(problem) => problem.into_json(),
     }
 }
 
-/// Writes it if the caller may, and says who did, whether it worked or not.
+impl PauseRequest {
+    fn place(&self) -> RolePartition {
+        RolePartition {
+            role: self.role,
+            partition: self.partition,
+        }
+    }
+}
+
+/// Pauses a partition for `reason`, or resumes it without one, if the caller is allowed to.
+/// Writes an audit record in any case.
 async fn write(
     app: &AppState,
     (caller, peer, csrf): (&Caller, PeerAddr, &str),
     place: RolePartition,
-    pause: Option<&str>,
+    reason: Option<&str>,
 ) -> Result<(), Problem> {
-    let record = pause.map(|reason| Pause::new(app.live.now(), "console", reason));
-    let outcome = match app.security.admit(caller, csrf) {
+    let pause = reason.map(|reason| Pause::new(app.live.now(), "console", reason));
+    let outcome = match app.security.authorize(caller, csrf) {
         Ok(()) => app
             .pauses
-            .write(place, record.as_ref())
+            .write(place, pause.as_ref())
             .await
             .map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     let action = if pause.is_some() { "pause" } else { "resume" };
-    Audit::new(action, caller, peer).tell(&outcome, &place.to_string());
+    AuditRecord::new(action, caller, peer).log(&outcome, &place.to_string());
     outcome
 }
 
-/// Waits until the console has read it.
+/// Waits until the live state has the change.
 async fn wait_until_visible(app: &AppState, place: RolePartition, paused: bool) {
     let mut changes = app.live.changes();
     let is_paused = || {
