@@ -89,7 +89,7 @@ impl PolicyFile {
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        tracing::error!(%error, "invalid policy file; the active policies are unchanged")
+                        tracing::error!(%error, "invalid policy file; the active policies are unchanged");
                     }
                 }
             }
