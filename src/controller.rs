@@ -95,14 +95,7 @@ pub async fn run(
     )?;
     tracing::info!(identity = reports.id(), ?scope, "starting");
 
-    let own = client.default_namespace().to_owned();
-    let namespace = args.lease_namespace.as_ref().unwrap_or(&own);
-    let election = ElectionConfig {
-        lease_name: args.lease_name.clone(),
-        identity: reports.id().to_owned(),
-        lease_duration: args.lease_duration,
-    };
-    let election = Election::new(Api::namespaced(client.clone(), namespace), election, clock);
+    let election = election(&client, args, reports.id(), clock);
     let leadership = election.leadership();
 
     let group = global.topics.prefixed(&args.tracker_group);
@@ -142,6 +135,17 @@ pub async fn run(
     electing.await?;
     reporting.await?;
     Ok(reconciled?)
+}
+
+fn election(client: &Client, args: &ControllerArgs, identity: &str, clock: Clock) -> Election {
+    let own = client.default_namespace().to_owned();
+    let namespace = args.lease_namespace.as_ref().unwrap_or(&own);
+    let config = ElectionConfig {
+        lease_name: args.lease_name.clone(),
+        identity: identity.to_owned(),
+        lease_duration: args.lease_duration,
+    };
+    Election::new(Api::namespaced(client.clone(), namespace), config, clock)
 }
 
 /// The contents of topics, kept up to date.

@@ -26,12 +26,14 @@ pub fn diff(
     validation: &Validation,
     published: &BTreeMap<String, Vec<u8>>,
 ) -> Vec<PolicyWrite> {
-    let outdated = validation.valid.iter().filter_map(|(name, policy)| {
-        (!policy.is_published(published.get(name))).then(|| PolicyWrite {
+    let outdated = validation
+        .valid
+        .iter()
+        .filter(|(name, policy)| !policy.is_published(published.get(*name)))
+        .map(|(name, policy)| PolicyWrite {
             name: name.clone(),
             value: Some(policy.value.clone()),
-        })
-    });
+        });
     let deleted = published
         .keys()
         .filter(|name| scope.owns(name) && !objects.contains_key(*name))
