@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::ExponentialBackoff;
 use tokio::sync::{MutexGuard as AsyncMutexGuard, Notify};
 
-use super::action::error::ActionError;
+use super::action::error::{ActionError, Fault};
 use super::fields::ActionName;
 use super::retry::RetryPolicy;
 use crate::clock::Clock;
@@ -125,19 +125,24 @@ impl CircuitBreaker {
         result: &Result<(), ActionError>,
         jitter: f64,
     ) -> bool {
-        let (problem, reason, retry_after) = match result {
-            // A target that refuses an event works.
-            Ok(()) | Err(ActionError::Permanent { .. }) => {
+        let error = match result {
+            Ok(()) => {
                 self.close();
                 return false;
             }
-            Err(ActionError::Unreachable { reason }) => ("cannot be reached", reason, None),
-            Err(ActionError::Retryable {
-                reason,
-                retry_after,
-            }) => ("keeps failing", reason, *retry_after),
+            Err(error) => error,
         };
-        let reachable = !matches!(result, Err(ActionError::Unreachable { .. }));
+        let (problem, reachable) = match error.fault {
+            // A target that refuses an event works.
+            Fault::Event => {
+                self.close();
+                return false;
+            }
+            Fault::Handler => return false,
+            Fault::Target => ("keeps failing", true),
+            Fault::TargetDown => ("cannot be used", false),
+        };
+        let retry_after = error.retry_after;
         let mut circuit = self.circuit();
         circuit.failures = circuit.failures.saturating_add(1);
         let was_closed = circuit.state == CircuitState::Closed;
@@ -157,7 +162,7 @@ impl CircuitBreaker {
             };
         }
         drop(circuit);
-        let reason = format!("its target {problem}: {reason}");
+        let reason = format!("its target {problem}: {error}");
         self.health.set_not_ready(self.condition.clone(), &reason);
         if was_closed {
             self.metrics.set_circuit_open(self.action.as_str(), true);

@@ -11,7 +11,7 @@ use prometheus::{
     register_int_gauge_vec_with_registry as gauges,
 };
 
-use crate::handler::action::error::ActionError;
+use crate::handler::action::error::{ActionError, Fault};
 use crate::handler::event::Trigger;
 use group::GroupMetrics;
 
@@ -70,9 +70,7 @@ pub enum ActionResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptResult {
     Ok,
-    Retryable,
-    Permanent,
-    Unreachable,
+    Failed(Fault),
 }
 
 impl HandlerMetrics {
@@ -108,7 +106,7 @@ impl HandlerMetrics {
             )?,
             attempts: counters!(
                 "sundown_handler_action_attempts_total",
-                "Attempts of actions, by result.",
+                "Attempts of actions, by result: ok, or the side at fault.",
                 &["action", "result"],
                 registry
             )?,
@@ -266,19 +264,18 @@ impl ActionResult {
 }
 
 impl AttemptResult {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Ok,
-        Self::Retryable,
-        Self::Permanent,
-        Self::Unreachable,
+        Self::Failed(Fault::Event),
+        Self::Failed(Fault::Handler),
+        Self::Failed(Fault::Target),
+        Self::Failed(Fault::TargetDown),
     ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Retryable => "retryable",
-            Self::Permanent => "permanent",
-            Self::Unreachable => "unreachable",
+            Self::Failed(fault) => fault.as_str(),
         }
     }
 }
@@ -287,9 +284,7 @@ impl From<&Result<(), ActionError>> for AttemptResult {
     fn from(result: &Result<(), ActionError>) -> Self {
         match result {
             Ok(()) => Self::Ok,
-            Err(ActionError::Retryable { .. }) => Self::Retryable,
-            Err(ActionError::Permanent { .. }) => Self::Permanent,
-            Err(ActionError::Unreachable { .. }) => Self::Unreachable,
+            Err(error) => Self::Failed(error.fault),
         }
     }
 }

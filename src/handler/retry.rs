@@ -37,7 +37,7 @@ pub struct Retries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
     RetryAfter(Duration),
-    /// The target refused the event, and would refuse it again.
+    /// Another attempt would fail in the same way.
     Refused,
     /// The attempts or the total time are used up.
     Exhausted,
@@ -93,11 +93,10 @@ impl Retries {
     /// minimum, up to `total`, so that a single long `Retry-After` does not exhaust an event.
     pub fn decide(&mut self, error: &ActionError, now: Duration, jitter: f64) -> RetryDecision {
         self.attempts = self.attempts.saturating_add(1);
-        let retry_after = match error {
-            ActionError::Permanent { .. } => return RetryDecision::Refused,
-            ActionError::Retryable { retry_after, .. } => retry_after.unwrap_or_default(),
-            ActionError::Unreachable { .. } => Duration::ZERO,
-        };
+        if !error.fault.is_target() {
+            return RetryDecision::Refused;
+        }
+        let retry_after = error.retry_after.unwrap_or_default();
         self.counted = self.counted.saturating_add(1);
         let backoff = self.policy.next(&mut self.backoffs);
         let retry_after = retry_after.min(self.policy.total);
@@ -179,15 +178,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::handler::action::error::Failure;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn busy(retry_after: Option<Duration>) -> ActionError {
-        let reason = "503".to_owned();
-        ActionError::Retryable {
-            reason,
-            retry_after,
-        }
+        let failed = ActionError::new(Failure::Http { status: 503 }, "503");
+        failed.with_retry_after(retry_after)
     }
 
     #[test]
@@ -252,8 +249,7 @@ mod tests {
     #[test]
     fn a_refusal_is_final() {
         let mut retries = RetryPolicy::default().start();
-        let reason = "404".to_owned();
-        let refused = ActionError::Permanent { reason };
+        let refused = ActionError::new(Failure::Http { status: 404 }, "404");
         assert_eq!(
             retries.decide(&refused, SECOND, 0.5),
             RetryDecision::Refused

@@ -10,7 +10,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::action::error::ActionError;
+use super::action::error::{ActionError, Failure};
 use super::event::TriggerEvent;
 use super::fields::parsed;
 
@@ -48,17 +48,21 @@ impl Template {
     /// Renders the template.
     ///
     /// # Errors
-    /// [`ActionError::Permanent`] naming the fields that the event lacks, or if the result is
+    /// [`Failure::NotRendered`] naming the fields that the event lacks, or if the result is
     /// empty.
     pub fn render(&self, context: &TemplateContext) -> Result<String, ActionError> {
         let template = self.environment.get_template(NAME);
         let rendered = template.and_then(|template| template.render(&context.0));
         match rendered {
-            Ok(text) if text.is_empty() => Err(ActionError::permanent(
+            Ok(text) if text.is_empty() => Err(ActionError::new(
+                Failure::NotRendered,
                 "a template rendered to an empty text: the fields of the event that it uses are empty",
             )),
             Ok(text) => Ok(text),
-            Err(error) => Err(ActionError::permanent(self.describe(&error, context))),
+            Err(error) => Err(ActionError::new(
+                Failure::NotRendered,
+                self.describe(&error, context),
+            )),
         }
     }
 

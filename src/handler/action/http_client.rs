@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::error::ActionError;
+use super::error::{ActionError, Failure};
 use crate::clock::Clock;
 use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::http::client;
@@ -108,22 +108,27 @@ impl HttpClient {
 
     fn failure(&self, error: reqwest::Error) -> ActionError {
         if error.is_connect() {
-            ActionError::unreachable(client::describe(error))
+            ActionError::new(Failure::NotConnected, client::describe(error))
         } else if error.is_timeout() {
-            ActionError::retryable(format!("no response within {:?}", self.timeout))
+            let reason = format!("no response within {:?}", self.timeout);
+            ActionError::new(Failure::TimedOut, reason)
+        } else if error.is_builder() {
+            ActionError::new(Failure::NotEncoded, client::describe(error))
         } else {
-            ActionError::retryable(client::describe(error))
+            ActionError::new(Failure::Interrupted, client::describe(error))
         }
     }
 }
 
 impl HttpResponse {
-    /// Checks that the status is a success. Redirects are not followed and count as refusals.
+    /// Checks that the status is a success. Redirects are not followed.
     ///
     /// # Errors
     /// [`ActionError`] unless the status is 2xx.
     pub fn check_status(&self) -> Result<(), ActionError> {
-        self.check(format!("the receiver responded {}", self.status))
+        let status = self.status.as_u16();
+        let reason = format!("the receiver responded {}", self.status);
+        self.check(Failure::Http { status }, reason)
     }
 
     /// Checks that the status is a success, and quotes the target's own error code and
@@ -135,8 +140,10 @@ impl HttpResponse {
         let status = self.status;
         let text = text.map(|text| format!(" ({})", quote(text)));
         let text = text.unwrap_or_default();
-        let code = quote(code);
-        self.check(format!("the receiver responded {status}: {code}{text}"))
+        let quoted = quote(code);
+        let reason = format!("the receiver responded {status}: {quoted}{text}");
+        let status = status.as_u16();
+        self.check(Failure::HttpCode { status, code }, reason)
     }
 
     /// Decodes the body as JSON. `None` if it is not valid or has been cut off.
@@ -145,17 +152,11 @@ impl HttpResponse {
         serde_json::from_slice(&self.body).ok()
     }
 
-    fn check(&self, reason: String) -> Result<(), ActionError> {
-        /// RFC 8470: the request was sent as TLS early data.
-        const TOO_EARLY: u16 = 425;
-        match self.status.as_u16() {
-            200..=299 => Ok(()),
-            408 | TOO_EARLY | 429 | 500..=599 => Err(ActionError::Retryable {
-                reason,
-                retry_after: self.retry_after,
-            }),
-            _ => Err(ActionError::Permanent { reason }),
+    fn check(&self, failure: Failure<'_>, reason: String) -> Result<(), ActionError> {
+        if self.status.is_success() {
+            return Ok(());
         }
+        Err(ActionError::new(failure, reason).with_retry_after(self.retry_after))
     }
 }
 

@@ -195,15 +195,7 @@ fn check(response: &HttpResponse) -> Result<(), ActionError> {
     let Some(error) = response.json::<OAuthErrorResponse>() else {
         return response.check_status();
     };
-    let result = response.check_status_quoting(&error.error, error.error_description.as_deref());
-    // Some servers send these with a status that is a refusal.
-    let temporary = ["temporarily_unavailable", "server_error"];
-    match result {
-        Err(ActionError::Permanent { reason }) if temporary.contains(&error.error.as_str()) => {
-            Err(ActionError::retryable(reason))
-        }
-        result => result,
-    }
+    response.check_status_quoting(&error.error, error.error_description.as_deref())
 }
 
 impl Action for OauthRevocation {

@@ -8,15 +8,14 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult,
-    ServerErrorKind, TlsCertificates,
+    Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, TlsCertificates,
 };
 use reqwest::Url;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
-use super::error::ActionError;
+use super::error::{ActionError, Failure};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
 use crate::handler::fields::{
@@ -128,7 +127,7 @@ impl Redis {
             Ok(result) => result.map_err(|error| classify(&error)),
             Err(_) => {
                 let reason = format!("no response within {:?}", self.timeout);
-                Err(ActionError::retryable(reason))
+                Err(ActionError::new(Failure::TimedOut, reason))
             }
         }
     }
@@ -235,29 +234,15 @@ fn build_client(
 }
 
 fn classify(error: &RedisError) -> ActionError {
-    let reason = error.to_string();
-    let rejected_codes = ["NOAUTH", "WRONGPASS", "NOPERM"];
-    match error.kind() {
-        _ if error.is_connection_refusal() => ActionError::unreachable(reason),
-        ErrorKind::AuthenticationFailed | ErrorKind::ClusterConnectionNotFound => {
-            ActionError::unreachable(reason)
+    let failure = match (error.kind(), error.code()) {
+        _ if error.is_connection_refusal() => Failure::NotConnected,
+        (ErrorKind::AuthenticationFailed | ErrorKind::ClusterConnectionNotFound, _) => {
+            Failure::NotConnected
         }
-        _ if error
-            .code()
-            .is_some_and(|code| rejected_codes.contains(&code)) =>
-        {
-            ActionError::unreachable(reason)
-        }
-        ErrorKind::Io
-        | ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ReadOnly,
-        ) => ActionError::retryable(reason),
-        _ => ActionError::permanent(reason),
-    }
+        (_, Some(code)) => Failure::Redis { code },
+        _ => Failure::Interrupted,
+    };
+    ActionError::new(failure, error.to_string())
 }
 
 impl<'de> Deserialize<'de> for RedisUrl {

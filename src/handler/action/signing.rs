@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
-use super::error::ActionError;
+use super::error::{ActionError, Failure};
 use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::handler::secret::SecretRef;
 
@@ -70,10 +70,15 @@ impl SigningKeys {
     /// Signs a token with `claims` and the header `typ`.
     ///
     /// # Errors
-    /// [`ActionError::Permanent`] if signing fails.
+    /// [`Failure::NotRendered`] if signing fails.
     pub fn sign(&self, token_type: &str, claims: &impl Serialize) -> Result<String, ActionError> {
         let signed = self.first.sign(token_type, claims);
-        signed.map_err(|error| ActionError::permanent(format!("cannot sign a token: {error}")))
+        signed.map_err(|error| {
+            ActionError::new(
+                Failure::NotRendered,
+                format!("cannot sign a token: {error}"),
+            )
+        })
     }
 
     /// The public keys.

@@ -14,7 +14,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::error::ActionError;
+use super::error::{ActionError, Failure};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
 use crate::handler::event::Triggers;
@@ -23,8 +23,8 @@ use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::http::client;
 
-/// Reply codes of RFC 4954 for missing, too weak or rejected authentication.
-const AUTHENTICATION_ERRORS: [&str; 5] = ["530", "534", "535", "538", "454"];
+/// Part of lettre's error for a mail that needs an extension that the server lacks.
+const NEEDS_EXTENSION: &str = "non-ascii chars";
 
 /// An `smtp` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -136,7 +136,7 @@ impl Smtp {
                     "the server did not accept the mail within {:?}",
                     self.timeout
                 );
-                Err(ActionError::retryable(reason))
+                Err(ActionError::new(Failure::TimedOut, reason))
             }
         }
     }
@@ -145,7 +145,8 @@ impl Smtp {
         let context = input.template_context();
         let to = self.to.render(&context)?;
         let to: Mailbox = to.parse().map_err(|error| {
-            ActionError::permanent(format!("`to` does not render to a mail address: {error}"))
+            let reason = format!("`to` does not render to a mail address: {error}");
+            ActionError::new(Failure::NotEncoded, reason)
         })?;
         // Equal in all attempts, so that mailboxes can detect duplicates.
         let id = format!("<{}@{}>", input.event.id(), self.from.email.domain());
@@ -155,7 +156,7 @@ impl Smtp {
             .subject(one_line(&self.subject.render(&context)?))
             .message_id(Some(id))
             .body(self.body.render(&context)?);
-        mail.map_err(|error| ActionError::permanent(format!("not a mail: {error}")))
+        mail.map_err(|error| ActionError::new(Failure::NotEncoded, format!("not a mail: {error}")))
     }
 }
 
@@ -204,16 +205,15 @@ fn classify(error: &smtp::Error) -> ActionError {
         refused |= io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused);
         cause = deeper.source();
     }
-    let code = error.status().map(|code| code.to_string());
-    let unauthenticated = code.is_some_and(|code| AUTHENTICATION_ERRORS.contains(&code.as_str()));
-    if refused || unauthenticated || error.is_tls() || error.is_client() {
+    let code = error.status().map(u16::from);
+    let failure = match code {
+        Some(code) => Failure::Smtp { code },
+        None if error.is_client() && reason.contains(NEEDS_EXTENSION) => Failure::NotEncoded,
         // `is_client`: the server offers no STARTTLS or no supported authentication.
-        ActionError::unreachable(reason)
-    } else if error.is_permanent() {
-        ActionError::permanent(reason)
-    } else {
-        ActionError::retryable(reason)
-    }
+        None if refused || error.is_tls() || error.is_client() => Failure::NotConnected,
+        None => Failure::Interrupted,
+    };
+    ActionError::new(failure, reason)
 }
 
 /// Replaces control characters, so that event fields cannot inject headers.

@@ -17,16 +17,24 @@ fn circuit(policy: &str) -> (Arc<CircuitBreaker>, Health) {
     (Arc::new(circuit), health)
 }
 
+fn failed(fault: Fault, reason: &str) -> ActionError {
+    ActionError {
+        fault,
+        reason: reason.to_owned(),
+        retry_after: None,
+    }
+}
+
 fn busy() -> Result<(), ActionError> {
-    Err(ActionError::retryable("503"))
+    Err(failed(Fault::Target, "503"))
 }
 
 fn refused() -> Result<(), ActionError> {
-    Err(ActionError::permanent("410"))
+    Err(failed(Fault::Event, "410"))
 }
 
 fn unreachable() -> Result<(), ActionError> {
-    Err(ActionError::unreachable("connection refused"))
+    Err(failed(Fault::TargetDown, "connection refused"))
 }
 
 /// The time that an open circuit stays open.
@@ -62,7 +70,7 @@ async fn a_target_that_cannot_be_reached_opens_it_at_once() {
     let (circuit, health) = circuit(POLICY);
     let permit = circuit.acquire().await;
     assert!(circuit.record(&permit, &unreachable(), 0.5));
-    assert!(health.not_ready()["action notify"].contains("cannot be reached"));
+    assert!(health.not_ready()["action notify"].contains("cannot be used"));
 }
 
 #[tokio::test]
@@ -117,12 +125,7 @@ async fn a_success_of_an_earlier_attempt_closes_the_circuit() {
 async fn the_targets_retry_after_is_the_shortest_pause() {
     let (circuit, _health) = circuit("{initialBackoff: 1ms, maxBackoff: 1ms}");
     let permit = circuit.acquire().await;
-    let busy = |retry_after| {
-        Err(ActionError::Retryable {
-            reason: "429".to_owned(),
-            retry_after: Some(retry_after),
-        })
-    };
+    let busy = |retry_after| Err(failed(Fault::Target, "429").with_retry_after(Some(retry_after)));
     for _ in 0..FAILURE_THRESHOLD {
         circuit.record(&permit, &busy(Duration::from_secs(60)), 0.5);
     }

@@ -3,6 +3,7 @@ use wiremock::matchers::basic_auth;
 use wiremock::{Match, ResponseTemplate};
 
 use super::*;
+use crate::handler::action::error::Fault;
 use crate::handler::action::testing::{form, only_request, receiver, run, signing_key, verified};
 
 fn action(url: &str, client: &str) -> Result<OauthRevocation, ActionConfigError> {
@@ -96,33 +97,24 @@ async fn error_responses_are_classified() {
         ResponseTemplate::new(status).set_body_json(body)
     };
     assert_eq!(run_with(ResponseTemplate::new(200)).await, Ok(()));
-    for (status, error) in [
-        (400, "invalid_request"),
-        (401, "invalid_client"),
-        (400, "unauthorized_client"),
-        (400, "unsupported_token_type"),
+    for (status, error, fault) in [
+        (400, "invalid_request", Fault::Event),
+        (401, "invalid_client", Fault::TargetDown),
+        (400, "unauthorized_client", Fault::TargetDown),
+        (400, "unsupported_token_type", Fault::Event),
+        (503, "server_error", Fault::Target),
+        (400, "temporarily_unavailable", Fault::Target),
     ] {
-        let Err(ActionError::Permanent { reason }) = run_with(error_response(status, error)).await
-        else {
-            panic!("{error} is permanent")
-        };
+        let failed = run_with(error_response(status, error)).await.unwrap_err();
+        assert_eq!(failed.fault, fault, "{error}");
         assert!(
-            reason.ends_with(&format!("{error} (becauseso)")),
-            "{reason}"
-        );
-    }
-    for (status, error) in [(503, "server_error"), (400, "temporarily_unavailable")] {
-        let result = run_with(error_response(status, error)).await;
-        assert!(
-            matches!(result, Err(ActionError::Retryable { .. })),
-            "{result:?}"
+            failed.reason.ends_with(&format!("{error} (becauseso)")),
+            "{failed}"
         );
     }
     let busy = ResponseTemplate::new(503).insert_header("retry-after", "7");
-    assert!(matches!(
-        run_with(busy).await,
-        Err(ActionError::Retryable { retry_after: Some(wait), .. }) if wait.as_secs() == 7
-    ));
+    let failed = run_with(busy).await.unwrap_err();
+    assert_eq!(failed.retry_after, Some(Duration::from_secs(7)));
 }
 
 #[test]

@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use wiremock::ResponseTemplate;
 
 use super::*;
+use crate::handler::action::error::Fault;
 use crate::handler::action::testing::{
     EVENT_ID, form, only_request, receiver, run, signing_key, verified,
 };
@@ -66,7 +67,11 @@ async fn the_error_of_a_relying_party_is_quoted() {
     let key = signing_key(&folder, "ES256");
     let action = action(&relying_party.uri(), SUB_AND_SID, &key).unwrap();
     let reason = "the receiver responded 400 Bad Request: invalid_request (unknown sid)";
-    assert_eq!(run(&action).await, Err(ActionError::permanent(reason)));
+    let failed = run(&action).await.unwrap_err();
+    assert_eq!(
+        (failed.fault, failed.reason.as_str()),
+        (Fault::Event, reason)
+    );
 }
 
 #[tokio::test]
@@ -76,8 +81,12 @@ async fn an_event_without_a_field_that_the_token_needs_is_refused() {
     let key = signing_key(&folder, "ES256");
     let other = "sid: '{{ attributes.session_state }}',";
     let action = action(&relying_party.uri(), other, &key).unwrap();
-    let expected = ActionError::permanent("the event has no attributes.session_state");
-    assert_eq!(run(&action).await, Err(expected));
+    let failed = run(&action).await.unwrap_err();
+    let reason = "the event has no attributes.session_state";
+    assert_eq!(
+        (failed.fault, failed.reason.as_str()),
+        (Fault::Handler, reason)
+    );
     assert_eq!(relying_party.received_requests().await.unwrap().len(), 0);
 }
 

@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use wiremock::ResponseTemplate;
 
 use super::*;
+use crate::handler::action::error::Fault;
 use crate::handler::action::testing::{
     EVENT_ID, only_request, receiver, run, signing_key, verified,
 };
@@ -61,7 +62,11 @@ async fn the_error_of_a_receiver_is_quoted() {
     let server = receiver(ResponseTemplate::new(400).set_body_json(body)).await;
     let action = action(&server.uri(), SUBJECT, &folder).unwrap();
     let reason = "the receiver responded 400 Bad Request: invalid_audience (not us)";
-    assert_eq!(run(&action).await, Err(ActionError::permanent(reason)));
+    let failed = run(&action).await.unwrap_err();
+    assert_eq!(
+        (failed.fault, failed.reason.as_str()),
+        (Fault::Event, reason)
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
+use crate::handler::action::error::Fault;
 use crate::handler::event::Trigger;
 
 const BODY: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","session_id":"s",
@@ -34,6 +35,10 @@ async fn send_to(response: ResponseTemplate) -> Result<(), ActionError> {
     send(&format!("{}/hook", receiver.uri()), Duration::from_secs(60)).await
 }
 
+fn fault_of(result: Result<(), ActionError>) -> Fault {
+    result.expect_err("a failure").fault
+}
+
 #[tokio::test]
 async fn only_a_2xx_status_is_a_success() {
     for status in [200, 201, 204, 299] {
@@ -43,30 +48,29 @@ async fn only_a_2xx_status_is_a_success() {
             "{status}"
         );
     }
-    for status in [408, 425, 429, 500, 502, 503, 504] {
-        let result = send_to(ResponseTemplate::new(status)).await;
-        assert!(
-            matches!(
-                result,
-                Err(ActionError::Retryable {
-                    retry_after: None,
-                    ..
-                })
-            ),
-            "{status}"
-        );
-    }
-    for status in [304, 400, 401, 403, 404, 410, 422] {
-        let result = send_to(ResponseTemplate::new(status)).await;
-        assert!(
-            matches!(result, Err(ActionError::Permanent { .. })),
+    for (status, fault) in [
+        (304, Fault::Target),
+        (400, Fault::Event),
+        (401, Fault::TargetDown),
+        (403, Fault::TargetDown),
+        (404, Fault::Event),
+        (408, Fault::Target),
+        (410, Fault::Event),
+        (425, Fault::Target),
+        (429, Fault::Target),
+        (500, Fault::Target),
+        (503, Fault::Target),
+    ] {
+        assert_eq!(
+            fault_of(send_to(ResponseTemplate::new(status)).await),
+            fault,
             "{status}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_redirect_is_a_refusal_and_is_not_followed() {
+async fn a_redirect_is_the_targets_fault_and_is_not_followed() {
     let elsewhere = MockServer::start().await;
     Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(200))
@@ -75,21 +79,14 @@ async fn a_redirect_is_a_refusal_and_is_not_followed() {
         .await;
     for status in [301, 302, 307, 308] {
         let redirect = ResponseTemplate::new(status).insert_header("location", elsewhere.uri());
-        let result = send_to(redirect).await;
-        assert!(
-            matches!(result, Err(ActionError::Permanent { .. })),
-            "{status}"
-        );
+        assert_eq!(fault_of(send_to(redirect).await), Fault::Target, "{status}");
     }
 }
 
 #[tokio::test]
 async fn retry_after_is_parsed_as_seconds_and_as_a_date() {
     let busy = |value: &str| ResponseTemplate::new(503).insert_header("retry-after", value);
-    let wait = async |value: &str| match send_to(busy(value)).await {
-        Err(ActionError::Retryable { retry_after, .. }) => retry_after,
-        other => panic!("{other:?}"),
-    };
+    let wait = async |value: &str| send_to(busy(value)).await.unwrap_err().retry_after;
     assert_eq!(wait("120").await, Some(Duration::from_secs(120)));
     assert_eq!(
         wait("Sun, 06 Nov 1994 08:49:37 GMT").await,
@@ -105,7 +102,7 @@ async fn retry_after_is_parsed_as_seconds_and_as_a_date() {
 }
 
 #[tokio::test]
-async fn a_timeout_is_retryable() {
+async fn a_timeout_is_the_targets_fault() {
     let receiver = MockServer::start().await;
     let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(3_600));
     Mock::given(method("POST"))
@@ -113,14 +110,13 @@ async fn a_timeout_is_retryable() {
         .mount(&receiver)
         .await;
     let result = send(&receiver.uri(), Duration::from_millis(200)).await;
-    let Err(ActionError::Retryable { reason, .. }) = result else {
-        panic!("{result:?}")
-    };
-    assert_eq!(reason, "no response within 200ms");
+    let failed = result.unwrap_err();
+    assert_eq!(failed.reason, "no response within 200ms");
+    assert_eq!(failed.fault, Fault::Target);
 }
 
 #[tokio::test]
-async fn a_closed_connection_is_retryable() {
+async fn a_closed_connection_is_the_targets_fault() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/?token=hidden", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -131,10 +127,9 @@ async fn a_closed_connection_is_retryable() {
         }
     });
     let result = send(&url, Duration::from_secs(60)).await;
-    let Err(ActionError::Retryable { reason, .. }) = result else {
-        panic!("{result:?}")
-    };
-    assert!(!reason.contains("hidden"), "{reason}");
+    let failed = result.unwrap_err();
+    assert!(!failed.reason.contains("hidden"), "{failed}");
+    assert_eq!(failed.fault, Fault::Target);
 }
 
 #[tokio::test]
@@ -144,10 +139,7 @@ async fn a_refused_connection_and_an_unknown_host_are_unreachable() {
     drop(listener);
     for url in [closed.as_str(), "http://unknown.invalid"] {
         let result = send(url, Duration::from_secs(60)).await;
-        assert!(
-            matches!(result, Err(ActionError::Unreachable { .. })),
-            "{result:?}"
-        );
+        assert_eq!(fault_of(result), Fault::TargetDown, "{url}");
     }
 }
 
@@ -156,10 +148,7 @@ async fn a_receiver_without_tls_is_unreachable_over_https() {
     let receiver = MockServer::start().await;
     let url = receiver.uri().replace("http://", "https://");
     let result = send(&url, Duration::from_secs(60)).await;
-    assert!(
-        matches!(result, Err(ActionError::Unreachable { .. })),
-        "{result:?}"
-    );
+    assert_eq!(fault_of(result), Fault::TargetDown);
 }
 
 #[tokio::test]
