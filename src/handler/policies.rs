@@ -43,6 +43,8 @@ impl PolicyActions {
         let (pause, paused) = watch::channel(BTreeSet::new());
         watch_policies(config, topic, stop, move |update| match update {
             PolicyUpdate::Policies(store) => {
+                let policies = store.policies().len();
+                tracing::info!(policies, "active policies changed");
                 drop(sender.send_replace(Some(PolicySnapshot::new(store))));
             }
             PolicyUpdate::Pauses(pauses) => {

@@ -155,8 +155,6 @@ impl PolicyWatch {
             on_update(PolicyUpdate::Pauses(self.store.pauses()));
         }
         if self.caught_up && policies {
-            let policies = self.store.policies().len();
-            tracing::info!(policies, "active policies changed");
             on_update(PolicyUpdate::Policies(&self.store));
         }
     }

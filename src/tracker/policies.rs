@@ -94,6 +94,8 @@ impl PolicySource {
                 let metrics = metrics.clone();
                 watch(config, topic, stop.clone(), move |update| match update {
                     PolicyUpdate::Policies(store) => {
+                        let policies = store.policies().len();
+                        tracing::info!(policies, "active policies changed");
                         send_policies(Arc::new(store.policy_set(&fallback)));
                     }
                     PolicyUpdate::Pauses(pauses) => send_pauses(pauses),

@@ -76,7 +76,7 @@ fn an_edit_of_the_policies_reaches_running_sessions_both_ways() {
 
     // Sooner for one, later for the other, and neither started again.
     write(&policies("2s", "1h"));
-    tracker.await_message("policies changed");
+    tracker.await_message("active policies changed");
     let ending = await_ending(&installation, acme);
     assert_eq!(ending.reason, "idle_timeout");
     assert_eq!(
