@@ -6,10 +6,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::BROKERS;
 use crate::deployment::Deployment;
-use crate::eventually::eventually;
-use crate::installation::SOON;
-use crate::kafka::Kafka;
 use crate::schedule::{BrokerFault, Lane, Step};
+use crate::support::installation::SOON;
+use crate::support::kafka::Kafka;
+use crate::support::wait::eventually;
 
 /// The asked broker may be down.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,11 +2,11 @@
 
 use std::thread;
 
-use crate::installation::Installation;
 use crate::journal::Journal;
-use crate::kafka::OwnKafka;
 use crate::network::Network;
 use crate::settings::Settings;
+use crate::support::installation::Installation;
+use crate::support::kafka::OwnKafka;
 
 /// The brokers, network and installation of one run.
 pub struct Deployment<'a> {

@@ -25,31 +25,12 @@ mod run;
 mod schedule;
 mod settings;
 
-macro_rules! shared {
-    ($($path:literal $name:ident),* $(,)?) => {$(
-        #[allow(dead_code, reason = "other test binaries use the rest")]
-        #[path = $path]
-        mod $name;
-    )*};
-}
+#[path = "../support/mod.rs"]
+mod support;
 
-shared! {
-    "../it/eventually.rs" eventually,
-    "../it/pipeline/faketime.rs" faketime,
-    "../it/group.rs" group,
-    "../it/pipeline/installation.rs" installation,
-    "../it/kafka.rs" kafka,
-    "../it/pipeline/model.rs" model,
-    "../it/pipeline/population.rs" population,
-    "../it/process.rs" process,
-    "../it/topic.rs" topic,
-    "../it/pipeline/tracker.rs" tracker,
-    "../it/writer.rs" writer,
-}
-
-use kafka::Kafka;
 use network::Network;
 use settings::Settings;
+use support::kafka::Kafka;
 
 const BROKERS: u8 = 3;
 

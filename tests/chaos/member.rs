@@ -10,11 +10,11 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::deployment::Deployment;
-use crate::eventually::Deadline;
-use crate::faketime;
-use crate::installation::SOON;
-use crate::process::{Launch, Process};
 use crate::schedule::{Lane, Step, TrackerFault};
+use crate::support::faketime;
+use crate::support::installation::SOON;
+use crate::support::process::{Launch, Process};
+use crate::support::wait::Deadline;
 
 /// Exit code of a tracker that asks to be restarted, as Kubernetes would.
 const EXIT_TO_RESTART: i32 = 1;

@@ -13,8 +13,8 @@ use tokio::net::{self, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::kafka::OwnKafka;
 use crate::schedule::{LinkState, MEMBERS};
+use crate::support::kafka::OwnKafka;
 
 /// Upper bound of the request header up to the client id.
 const MAX_FIRST_REQUEST_BYTES: usize = 64;

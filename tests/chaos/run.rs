@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use crate::broker_faults;
 use crate::deployment::Deployment;
-use crate::installation::Installation;
 use crate::journal::Journal;
-use crate::kafka::OwnKafka;
 use crate::member::Member;
-use crate::model::{Ending, Expected, Limits};
 use crate::network::Network;
 use crate::network_faults;
-use crate::population::Population;
 use crate::schedule::{Lane, MEMBERS};
 use crate::settings::Settings;
+use crate::support::installation::Installation;
+use crate::support::kafka::OwnKafka;
+use crate::support::model::{Ending, Expected, Limits};
+use crate::support::population::Population;
 
 /// Timeouts longer than any broker outage delays user events, so that the log determines the endings.
 const LIMITS: Limits = Limits {

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use sundown::clock::Clock;
 use tempfile::NamedTempFile;
 
-use crate::eventually::eventually;
-use crate::pipeline::installation::Installation;
-use crate::process::{Process, Stream};
-use crate::topic::NewRecord;
+use crate::support::installation::Installation;
+use crate::support::process::{Process, Stream};
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 use client::Client;
 
 const SOON: Duration = Duration::from_secs(90);

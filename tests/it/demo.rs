@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Line, Process, Stream};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Line, Process, Stream};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -18,11 +18,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::eventually::eventually;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Process, Stream};
 use crate::receiver::Receiver;
-use crate::topic::{Isolation, NewRecord, Record};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Process, Stream};
+use crate::support::topic::{Isolation, NewRecord, Record};
+use crate::support::wait::eventually;
 
 /// For anything that should happen at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::eventually::eventually;
+use crate::support::wait::eventually;
 
 /// A mail as it came in.
 #[derive(Clone, Debug)]

@@ -1,38 +1,37 @@
 //! Integration tests: the real binary against a real Apache Kafka (`tests/kafka/README.md`).
 //!
-//! One binary, so that all of its tests share one broker. The support comes first: [`kafka`] brings
-//! up brokers, [`writer`], [`topic`] and [`group`] write and read what is in them, [`process`] runs programs,
-//! [`eventually`] awaits what nothing announces.
+//! One binary, so that all of its tests share one broker. [`support`] holds the helpers that the
+//! chaos test and the benchmarks also use.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a failed test panics with what it observed"
 )]
-#![allow(unreachable_pub, reason = "support modules read like a library's")]
+#![allow(
+    unreachable_pub,
+    reason = "support modules are written like library modules"
+)]
 
-mod eventually;
-mod group;
-mod kafka;
+#[path = "../support/mod.rs"]
+mod support;
+
 mod mail;
-mod process;
 mod receiver;
 mod redis;
 mod tls;
-mod topic;
 mod topic_feed;
-mod writer;
 
 mod console;
 mod controller;
 mod demo;
 mod handler;
-mod harness;
 mod monitoring;
 mod pipeline;
 mod policies;
 mod produce;
 mod security;
+mod self_test;
 mod sessions;
 mod stall;
 mod topics;

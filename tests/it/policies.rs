@@ -10,9 +10,9 @@ use std::fs;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use crate::pipeline::installation::{Installation, SOON};
 use crate::pipeline::policies::activity;
-use crate::process::{Launch, Stream};
+use crate::support::installation::{Installation, SOON};
+use crate::support::process::{Launch, Stream};
 
 /// A policy with this spec, in YAML's flow form.
 fn policy(name: &str, spec: &str) -> String {

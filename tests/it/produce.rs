@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use crate::eventually::eventually;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Stream};
-use crate::topic::{Isolation, Record};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Stream};
+use crate::support::topic::{Isolation, Record};
+use crate::support::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Events a second at which a topic can be read to its end while they are written.

@@ -13,7 +13,7 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::eventually::eventually;
+use crate::support::wait::eventually;
 
 /// A call as it came in.
 #[derive(Clone, Debug)]

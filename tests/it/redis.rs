@@ -7,8 +7,8 @@ use std::time::Duration;
 use redis::Commands;
 use tempfile::TempDir;
 
-use crate::eventually::eventually;
-use crate::process::{Launch, Process};
+use crate::support::process::{Launch, Process};
+use crate::support::wait::eventually;
 use crate::tls::Identity;
 
 /// For a server to start.

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use sundown::clock::Clock;
 use tempfile::NamedTempFile;
 
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, PARTITIONS, SHORT, SOON};
-use crate::pipeline::tracker::Tracker;
-use crate::process::Stream;
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::process::Stream;
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const TOKEN: &str = "a token of the tests";
 const LONG: &[&str] = &["--idle-timeout", "1h", "--absolute-timeout", "2h"];
@@ -46,7 +46,7 @@ fn json_of(installation: &Installation<'_>, args: &[&str]) -> Option<Value> {
 }
 
 /// Status and body of an answer of a tracker's admin port.
-fn ask(tracker: &Tracker, path: &str, headers: &str) -> (u16, Value) {
+fn ask(tracker: &RoleProcess, path: &str, headers: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(tracker.admin()).expect("a connection");
     let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("it is sent");

@@ -8,9 +8,9 @@ use sundown::kafka::group::{
     GroupProtocol, Member, Membership, Rebalance, StallDetector, member_config,
 };
 
-use crate::eventually::eventually;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::topic::NewRecord;
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(60);
 /// Longer than a partition may stay at one position.

@@ -7,9 +7,9 @@ use sundown::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use crate::eventually::eventually;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::topic::{BROKER_TIMEOUT, NewRecord};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::topic::{BROKER_TIMEOUT, NewRecord};
+use crate::support::wait::eventually;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use sundown::kafka::topics::{TimestampType, TopicAdmin, TopicError, require_for_tracker};
 
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Stream};
-use crate::topic::{Isolation, NewRecord};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Stream};
+use crate::support::topic::{Isolation, NewRecord};
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -9,11 +9,11 @@ use serde_json::json;
 use sundown::clock::Clock;
 
 use super::{Console, HOSTILE, SOON, TOKEN, activity};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::pipeline::tracker::Tracker;
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 use chromium::Chromium;
 
 const LONG: &[&str] = &["--idle-timeout", "1h", "--absolute-timeout", "2h"];
@@ -94,7 +94,7 @@ fn produce_hostile(installation: &Installation<'_>, console: &Console) {
     });
 }
 
-fn ready<'a>() -> (Installation<'a>, Tracker, Console) {
+fn ready<'a>() -> (Installation<'a>, RoleProcess, Console) {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(LONG);
     tracker.await_ready();

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Console, SOON, activity};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const LONG: &[&str] = &["--idle-timeout", "1h", "--absolute-timeout", "2h"];
 

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{Console, HOSTILE, SOON, activity};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, PARTITIONS, SHORT};
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, PARTITIONS, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 /// Paths of all pages in the menu.
 const PAGES: [&str; 9] = [

@@ -1,9 +1,9 @@
 //! Authentication, authorization and redaction.
 
 use super::{Console, SOON, TOKEN, activity};
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::process::{Launch, Stream};
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::process::{Launch, Stream};
 
 const END: &str = "/sessions/end";
 

@@ -16,7 +16,7 @@ use sundown::policy::crd::definition::definition;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::eventually::eventually;
+use crate::support::wait::eventually;
 
 /// For whatever has to happen; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(90);

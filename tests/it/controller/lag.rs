@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
 use super::site::Site;
-use crate::eventually::eventually;
-use crate::topic::NewRecord;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 pub fn lag_is_that_of_real_records(cluster: &Cluster) {
     let site = Site::new(cluster);

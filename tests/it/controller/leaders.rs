@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
 use super::site::Site;
-use crate::eventually::eventually;
+use crate::support::wait::eventually;
 
 const LEADING: &str = "became the leader";
 

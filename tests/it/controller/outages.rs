@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
 use super::site::Site;
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
+use crate::support::kafka::Kafka;
+use crate::support::wait::eventually;
 
 pub fn while_kafka_is_down_conditions_say_so(cluster: &Cluster) {
     let kafka = Kafka::own(1);

@@ -7,8 +7,8 @@ use sundown::policy::crd::definition::definition;
 
 use super::cluster::{Cluster, SOON};
 use super::site::Site;
-use crate::eventually::eventually;
-use crate::topic::NewRecord;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 pub fn what_is_applied_edited_and_deleted_is_in_the_topic(cluster: &Cluster) {
     let site = Site::new(cluster);

@@ -13,8 +13,8 @@ use tempfile::NamedTempFile;
 
 use super::cluster::{Cluster, SOON};
 use super::site::Site;
-use crate::eventually::eventually;
-use crate::pipeline::tracker::Tracker as Running;
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sundown");
 
@@ -139,14 +139,14 @@ fn start(site: &Site<'_>, objects: &[Value]) -> Rightful {
         launch = launch.args(["--lease-name", lease]);
     }
     Rightful {
-        controller: Running::start(launch),
+        controller: RoleProcess::start(launch),
         _kubeconfig: kubeconfig,
     }
 }
 
 /// A controller, and the file that it reads its rights from again and again.
 struct Rightful {
-    controller: Running,
+    controller: RoleProcess,
     _kubeconfig: NamedTempFile,
 }
 

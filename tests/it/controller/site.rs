@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::cluster::{Cluster, SOON, TestNamespace};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::pipeline::tracker::Tracker as Running;
-use crate::process::Launch;
-use crate::topic::Record;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::process::Launch;
+use crate::support::role::RoleProcess;
+use crate::support::topic::Record;
+use crate::support::wait::eventually;
 
 pub struct Site<'a> {
     pub namespace: TestNamespace<'a>,
@@ -30,8 +30,8 @@ impl<'a> Site<'a> {
     }
 
     /// Starts a controller with the rights of the kubeconfig.
-    pub fn controller(&self) -> Running {
-        Running::start(
+    pub fn controller(&self) -> RoleProcess {
+        RoleProcess::start(
             self.launch()
                 .env("KUBECONFIG", &self.namespace.cluster.kubeconfig),
         )

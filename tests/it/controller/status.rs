@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::cluster::{Cluster, SOON, TestNamespace};
 use super::site::Site;
-use crate::eventually::eventually;
-use crate::topic::NewRecord;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 pub fn policies_that_compete_say_so(cluster: &Cluster) {
     let site = Site::new(cluster);

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use super::{Ending, Installation, once, stop};
-use crate::eventually::eventually;
-use crate::process::Process;
 use crate::receiver::{Answer, Receiver};
+use crate::support::process::Process;
+use crate::support::wait::eventually;
 
 const ENDINGS: usize = 50_000;
 /// On a machine that does much else.

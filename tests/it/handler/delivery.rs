@@ -8,9 +8,9 @@ use sha2::Sha256;
 use sundown::clock::Clock;
 
 use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
-use crate::eventually::eventually;
-use crate::process::{Launch, Process, Stream};
 use crate::receiver::{Answer, Call, Receiver};
+use crate::support::process::{Launch, Process, Stream};
+use crate::support::wait::eventually;
 
 /// What the documentation tells receivers to do.
 fn verify(call: &Call, secret: &str) {

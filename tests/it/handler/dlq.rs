@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use serde_json::Value;
 
 use super::{Ending, Installation, SOON, stop, webhook};
-use crate::eventually::eventually;
-use crate::process::{Launch, Stream};
 use crate::receiver::{Answer, Receiver};
-use crate::topic::{Isolation, NewRecord};
+use crate::support::process::{Launch, Stream};
+use crate::support::topic::{Isolation, NewRecord};
+use crate::support::wait::eventually;
 
 /// What a command printed, and whether it succeeded.
 fn dlq(installation: &Installation<'_>, args: &[&str]) -> (bool, String) {

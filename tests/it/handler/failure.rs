@@ -6,12 +6,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::process::{Process, Stream};
 use crate::receiver::{Answer, Receiver};
+use crate::support::kafka::Kafka;
+use crate::support::process::{Process, Stream};
+use crate::support::topic::{NewRecord, Record};
+use crate::support::wait::eventually;
 use crate::tls::Identity;
-use crate::topic::{NewRecord, Record};
 
 /// The headers that the handler has added, without those that tell of a time.
 fn verdict(letter: &Record) -> Vec<(&str, &str)> {

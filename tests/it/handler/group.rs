@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
-use crate::eventually::eventually;
 use crate::receiver::{Answer, Receiver};
+use crate::support::wait::eventually;
 
 fn crowd(size: usize) -> Vec<Ending> {
     (0..size)

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{Ending, Installation, SOON, stop};
-use crate::eventually::eventually;
-use crate::process::{Launch, Stream};
 use crate::receiver::{Answer, Receiver};
-use crate::topic::Isolation;
+use crate::support::process::{Launch, Stream};
+use crate::support::topic::Isolation;
+use crate::support::wait::eventually;
 
 fn partitions(installation: &Installation<'_>, command: &str) {
     let mut process = Launch::sundown()
@@ -37,7 +37,7 @@ fn nothing_is_done_about_endings_on_a_paused_partition_until_it_is_resumed() {
     let handler = installation.start_calling(&receiver, "");
     let endings: Vec<_> = (0..6).map(|user| Ending::of(&user.to_string())).collect();
     let records = endings.iter().zip([0, 1].iter().cycle());
-    let records = records.map(|(ending, partition)| crate::topic::NewRecord {
+    let records = records.map(|(ending, partition)| crate::support::topic::NewRecord {
         partition: Some(*partition),
         ..ending.record()
     });

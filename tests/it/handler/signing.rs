@@ -8,8 +8,8 @@ use josekit::jws::ES256;
 use josekit::jwt::{self, JwtPayload};
 
 use super::{Ending, Installation, SOON, stop};
-use crate::process::Process;
 use crate::receiver::{Answer, Receiver};
+use crate::support::process::Process;
 
 /// What the handler's listener for keys answers.
 fn get(handler: &Process, path: &str) -> String {

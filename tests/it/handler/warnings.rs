@@ -5,10 +5,10 @@ use sundown::clock::Clock;
 use tempfile::TempDir;
 
 use super::{SECRET, SOON, stop, webhook};
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Process};
 use crate::receiver::{Answer, Call, Receiver};
-use crate::topic::NewRecord;
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Process};
+use crate::support::topic::NewRecord;
 
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy

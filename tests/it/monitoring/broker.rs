@@ -2,8 +2,8 @@
 
 use super::prometheus::Prometheus;
 use super::scene::{Provoked, Scene};
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
 
 pub fn play(prometheus: &Prometheus) -> Provoked {
     let kafka = Kafka::own(1);

@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::eventually::eventually;
-use crate::pipeline::tracker::Tracker;
-use crate::process::{Launch, Process, Stream};
+use crate::support::process::{Launch, Process, Stream};
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 const ALERTS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -85,7 +85,7 @@ impl Prometheus {
 
     /// Scrapes processes from now on, with the labels that they would have as pods of these
     /// names. A process that had a name before is scraped no more.
-    pub fn scrape(&self, namespace: &str, pods: &[(&str, &Tracker)]) {
+    pub fn scrape(&self, namespace: &str, pods: &[(&str, &RoleProcess)]) {
         let mut targets = self.targets.lock().expect("targets");
         for (pod, process) in pods {
             let target = json!({

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::prometheus::Prometheus;
-use crate::eventually::eventually;
-use crate::pipeline::tracker::Tracker;
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 /// For an alert to fire; the slowest looks at half a minute.
 const SOON: Duration = Duration::from_secs(120);
@@ -30,7 +30,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Scrapes processes as pods of these names.
-    pub fn scrape(&self, pods: &[(&str, &Tracker)]) {
+    pub fn scrape(&self, pods: &[(&str, &RoleProcess)]) {
         self.prometheus.scrape(self.namespace, pods);
     }
 

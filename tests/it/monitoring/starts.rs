@@ -6,12 +6,12 @@ use sundown::clock::Clock;
 
 use super::prometheus::Prometheus;
 use super::scene::{Provoked, Scene};
-use crate::kafka::Kafka;
 use crate::pipeline::clocks::tracker_with_clock;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::pipeline::tracker::Tracker;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
+use crate::support::topic::{BROKER_TIMEOUT, NewRecord};
 use crate::tls::Identity;
-use crate::topic::{BROKER_TIMEOUT, NewRecord};
 
 pub fn play(prometheus: &Prometheus) -> Provoked {
     let [clock, truncated, damaged, expiring, upstream] =
@@ -55,14 +55,14 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
 }
 
 /// A tracker whose group has committed more than there is.
-fn ahead_of_its_topic(installation: &Installation<'_>) -> Tracker {
+fn ahead_of_its_topic(installation: &Installation<'_>) -> RoleProcess {
     let (group, logs) = (installation.group(), installation.session_logs());
     installation.kafka.commit(&group, &logs, &[(0, 1_000)]);
     installation.tracker(&[])
 }
 
 /// A tracker with a session whose group's position somebody else has set.
-fn without_metadata(installation: &Installation<'_>) -> Tracker {
+fn without_metadata(installation: &Installation<'_>) -> RoleProcess {
     let flags = ["--idle-timeout", "1h", "--absolute-timeout", "1h"];
     let tracker = installation.tracker(&flags);
     let session = installation.key_on(0);
@@ -94,9 +94,9 @@ fn open_transaction(installation: &Installation<'_>) -> impl Sized + use<> {
 }
 
 /// A tracker whose certificate runs out within two days.
-fn with_certificate(installation: &Installation<'_>, identity: &Identity) -> Tracker {
+fn with_certificate(installation: &Installation<'_>, identity: &Identity) -> RoleProcess {
     let launch = installation.sundown(&["tracker"]);
     let launch = launch.arg("--tls-cert-file").arg(identity.certificate());
     let launch = launch.arg("--tls-key-file").arg(identity.key());
-    Tracker::start(launch.arg("--tls-ca-file").arg(identity.certificate()))
+    RoleProcess::start(launch.arg("--tls-ca-file").arg(identity.certificate()))
 }

@@ -6,10 +6,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::prometheus::Prometheus;
 use super::scene::{Provoked, Scene};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT, SOON};
-use crate::pipeline::tracker::Tracker;
+use crate::support::installation::{Installation, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 /// More than this many in a quarter of an hour are a storm.
 const STORM: u64 = 20;
@@ -51,6 +51,6 @@ fn come_and_go(installation: &Installation<'_>) {
     });
 }
 
-fn rebalances(tracker: &Tracker) -> u64 {
+fn rebalances(tracker: &RoleProcess) -> u64 {
     tracker.metric("sundown_tracker_rebalances_total", "")
 }

@@ -8,12 +8,12 @@ use sundown::clock::Clock;
 
 use super::prometheus::Prometheus;
 use super::scene::{Provoked, Scene};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, PARTITIONS, SOON};
-use crate::pipeline::model::Limits;
-use crate::pipeline::tracker::Tracker;
-use crate::topic::{NewRecord, Record};
+use crate::support::installation::{Installation, PARTITIONS, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
+use crate::support::role::RoleProcess;
+use crate::support::topic::{NewRecord, Record};
+use crate::support::wait::eventually;
 
 const LIMITS: Limits = Limits {
     idle: 8_000,
@@ -54,9 +54,9 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
 }
 
 /// Waits until both have partitions.
-fn await_spread(trackers: &[Tracker]) {
+fn await_spread(trackers: &[RoleProcess]) {
     eventually(SOON, "partitions for every tracker", || {
-        let live = |tracker: &Tracker| tracker.value("sundown_tracker_partitions{", "live");
+        let live = |tracker: &RoleProcess| tracker.value("sundown_tracker_partitions{", "live");
         let all = trackers.iter().map(live).collect::<Option<Vec<_>>>()?;
         let spread = all.iter().all(|live| *live > 0.0);
         (spread && all.iter().sum::<f64>() == f64::from(PARTITIONS)).then_some(())
@@ -78,7 +78,7 @@ fn start_sessions(installation: &Installation<'_>, count: usize) {
 }
 
 /// Takes a tracker's transactional id away, for the so-manieth time, and has it notice.
-fn fence(installation: &Installation<'_>, tracker: &Tracker, times: u64) {
+fn fence(installation: &Installation<'_>, tracker: &RoleProcess, times: u64) {
     // It gets hold of the id with its next transaction, not sooner.
     let committed = || tracker.metric("sundown_tracker_transactions_total", "committed");
     let before = committed();

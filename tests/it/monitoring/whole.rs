@@ -11,12 +11,12 @@ use super::apiserver::ApiServer;
 use super::expressions::{Expression, of_alerts, of_dashboards};
 use super::prometheus::{Prometheus, Sample};
 use super::scene::{Provoked, Scene};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, PARTITIONS, SHORT, SOON};
-use crate::pipeline::tracker::Tracker;
 use crate::receiver::{Answer, Receiver};
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const NAMESPACE: &str = "whole";
 const HOUR: i64 = 3_600_000;
@@ -34,10 +34,10 @@ struct Whole<'a> {
     receiver: Receiver,
     /// What the receiver answers.
     answer: Arc<AtomicU16>,
-    trackers: Vec<Tracker>,
-    handler: Option<Tracker>,
-    controller: Tracker,
-    console: Option<Tracker>,
+    trackers: Vec<RoleProcess>,
+    handler: Option<RoleProcess>,
+    controller: RoleProcess,
+    console: Option<RoleProcess>,
     _files: TempDir,
 }
 
@@ -66,8 +66,8 @@ impl<'a> Whole<'a> {
         let handler = handler.arg(actions).env("SECRET", "of the receiver");
         let whole = Self {
             trackers: vec![installation.tracker(&[]), installation.tracker(&[])],
-            handler: Some(Tracker::start(handler)),
-            controller: Tracker::start(controller),
+            handler: Some(RoleProcess::start(handler)),
+            controller: RoleProcess::start(controller),
             console: Some(console(&installation)),
             installation,
             api,
@@ -84,7 +84,7 @@ impl<'a> Whole<'a> {
         whole
     }
 
-    fn pods(&self) -> Vec<(&str, &Tracker)> {
+    fn pods(&self) -> Vec<(&str, &RoleProcess)> {
         let mut pods = vec![("controller-0", &self.controller)];
         pods.extend(["tracker-0", "tracker-1"].into_iter().zip(&self.trackers));
         pods.extend(self.handler.iter().map(|handler| ("handler-0", handler)));
@@ -104,9 +104,9 @@ impl<'a> Whole<'a> {
     }
 }
 
-fn console(installation: &Installation<'_>) -> Tracker {
+fn console(installation: &Installation<'_>) -> RoleProcess {
     let console = installation.sundown(&["console", "--listen", "127.0.0.1:0"]);
-    Tracker::start(console)
+    RoleProcess::start(console)
 }
 
 pub fn play(prometheus: &Prometheus) -> Provoked {
@@ -227,7 +227,7 @@ fn gone(scene: &mut Scene<'_>, whole: &mut Whole<'_>) {
     ];
     scene.provoke(alerts, |_| {
         whole.handler.take().expect("a handler").kill();
-        whole.trackers.drain(..).for_each(Tracker::kill);
+        whole.trackers.drain(..).for_each(RoleProcess::kill);
         let an_hour_old = (0..PARTITIONS).map(|partition| NewRecord {
             partition: Some(partition),
             timestamp: Some(now() - HOUR),
@@ -250,14 +250,14 @@ fn activity(session: &str) -> NewRecord {
 /// Another installation under the same Prometheus, which everything is all right with.
 struct Calm<'a> {
     scene: Scene<'a>,
-    _processes: [Tracker; 2],
+    _processes: [RoleProcess; 2],
 }
 
 impl<'a> Calm<'a> {
     fn start(prometheus: &'a Prometheus) -> Self {
         let installation = Installation::new(Kafka::shared(), SHORT);
         let tracker = installation.tracker(&[]);
-        let handler = Tracker::start(installation.sundown(&["handler"]));
+        let handler = RoleProcess::start(installation.sundown(&["handler"]));
         tracker.await_ready();
         handler.await_ready();
         let scene = Scene::new(prometheus, "calm");

@@ -5,10 +5,10 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use sundown::clock::Clock;
 
-use super::installation::{Installation, PARTITIONS, SHORT};
-use super::tracker::Tracker;
-use crate::kafka::Kafka;
-use crate::topic::{NewRecord, Record};
+use crate::support::installation::{Installation, PARTITIONS, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
+use crate::support::topic::{NewRecord, Record};
 
 /// A value of exactly that many bytes that starts as an event does.
 fn large(bytes: usize) -> Vec<u8> {
@@ -94,7 +94,7 @@ fn session_of(installation: &Installation<'_>, partition: i32) -> Vec<NewRecord>
     vec![event(now), event(now + 1)]
 }
 
-fn started(installation: &Installation<'_>) -> Tracker {
+fn started(installation: &Installation<'_>) -> RoleProcess {
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     // A watermark there is from now on, so that what is too old can be told.
@@ -150,7 +150,8 @@ fn what_is_no_session_event_is_put_aside_untouched_and_the_rest_goes_on() {
     let endings = installation.endings();
     good.dedup();
     for session in good {
-        let of_session = |ending: &&super::model::Ending| ending.session.as_bytes() == session;
+        let of_session =
+            |ending: &&crate::support::model::Ending| ending.session.as_bytes() == session;
         assert_eq!(endings.iter().filter(of_session).count(), 1);
     }
     tracker.stop();

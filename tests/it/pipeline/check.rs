@@ -1,8 +1,8 @@
 //! `sundown check`: whether sessions get through.
 
-use super::installation::{Installation, SHORT, SOON};
-use crate::kafka::Kafka;
-use crate::process::Stream;
+use crate::support::installation::{Installation, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::process::Stream;
 
 #[test]
 fn sends_a_session_through_and_sees_it_end() {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::json;
 use sundown::clock::Clock;
 
-use super::faketime;
-use super::installation::{Installation, SOON};
-use super::model::{Ending, Limits};
-use super::tracker::Tracker;
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::process::Launch;
-use crate::topic::NewRecord;
+use crate::support::faketime;
+use crate::support::installation::{Installation, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::{Ending, Limits};
+use crate::support::process::Launch;
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const LIMITS: Limits = Limits {
     idle: 3_000,
@@ -161,7 +161,7 @@ fn applications_with_wrong_clocks_log_nobody_out_where_they_stamp_records_themse
 }
 
 /// A tracker whose wall clock is wrong, and no other of its clocks.
-pub fn tracker_with_clock(installation: &Installation<'_>, wrong_by: &str) -> Tracker {
+pub fn tracker_with_clock(installation: &Installation<'_>, wrong_by: &str) -> RoleProcess {
     let launch = faketime::preload(Launch::sundown()).env("FAKETIME", wrong_by);
     installation.tracker_of(launch, &[])
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::installation::{Installation, PARTITIONS, SHORT};
-use super::model::Limits;
-use super::population::Population;
-use super::tracker::Tracker;
-use crate::kafka::Kafka;
+use crate::support::installation::{Installation, PARTITIONS, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
+use crate::support::population::Population;
+use crate::support::role::RoleProcess;
 
 /// While users act, trackers are killed at any moment, stopped and started.
 #[test]
@@ -19,7 +19,7 @@ fn trackers_killed_again_and_again_end_every_session_once() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     // Transactions that are open most of the time, so that kills hit them.
     let flags = ["--commit-interval", "20ms"];
-    let mut trackers: Vec<Tracker> = (0..2).map(|_| installation.tracker(&flags)).collect();
+    let mut trackers: Vec<RoleProcess> = (0..2).map(|_| installation.tracker(&flags)).collect();
     trackers.iter().for_each(|tracker| tracker.await_ready());
 
     let mut kills = 0;
@@ -54,7 +54,7 @@ fn trackers_killed_again_and_again_end_every_session_once() {
         "no kill has hit a transaction"
     );
     let expected = installation.settle();
-    trackers.into_iter().for_each(Tracker::stop);
+    trackers.into_iter().for_each(RoleProcess::stop);
     expected.compare(installation.endings());
 }
 
@@ -69,7 +69,7 @@ fn a_broker_killed_and_started_again_costs_no_session_and_one_that_stays_away_is
     let kafka = Kafka::own(1);
     let installation = Installation::new(&kafka, limits);
     let trackers = [installation.tracker(&[]), installation.tracker(&[])];
-    trackers.iter().for_each(Tracker::await_ready);
+    trackers.iter().for_each(RoleProcess::await_ready);
     let mut users = Population::new(3, 60, PARTITIONS, limits);
     let writer = kafka.writer();
     let topic = installation.session_logs();
@@ -84,5 +84,5 @@ fn a_broker_killed_and_started_again_costs_no_session_and_one_that_stays_away_is
     for tracker in &trackers {
         tracker.await_unready("clock", "are the brokers reachable?");
     }
-    trackers.into_iter().for_each(Tracker::stop);
+    trackers.into_iter().for_each(RoleProcess::stop);
 }

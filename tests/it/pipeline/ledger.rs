@@ -7,8 +7,8 @@ use std::fs;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::model::{self, Ending, Limits, Log, event_id, expected, time_of};
-use crate::topic::Record;
+use crate::support::model::{self, Ending, Limits, Log, event_id, expected, time_of};
+use crate::support::topic::Record;
 
 const TOPIC: &str = "session_logs";
 const REASONS: [&str; 4] = ["idle_timeout", "absolute_timeout", "logout", "revoked"];

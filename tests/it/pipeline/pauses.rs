@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use sundown::clock::Clock;
 
-use super::installation::{Installation, PARTITIONS, SHORT, SOON};
-use super::model::Limits;
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::process::Stream;
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
+use crate::support::process::Stream;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const PAUSED: i32 = 1;
 /// Longer than it takes to pause a partition while the machine is busy.
@@ -50,7 +50,7 @@ fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_du
     let why = "an incident";
     let told = partitions(&installation, &["pause", "tracker", "1", "--reason", why]);
     assert_eq!(told, "tracker partition 1 paused\n");
-    let note = |tracker: &super::tracker::Tracker| {
+    let note = |tracker: &crate::support::role::RoleProcess| {
         eventually(SOON, "word of the pause", || {
             let readiness = tracker.readiness();
             assert_eq!(readiness["ok"], true, "a pause fails no probe: {readiness}");

@@ -6,11 +6,11 @@ use serde_json::json;
 use sundown::clock::Clock;
 use tempfile::NamedTempFile;
 
-use super::installation::{Installation, SOON};
-use super::model::{Ending, Limits};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::{Ending, Limits};
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const LIMITS: Limits = Limits {
     idle: 3_600_000,

@@ -3,12 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use super::installation::{Installation, PARTITIONS, SHORT, SOON};
-use super::model::Limits;
-use super::population::Population;
-use super::tracker::Tracker;
-use crate::kafka::Kafka;
-use crate::process::Stream;
+use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
+use crate::support::population::Population;
+use crate::support::process::Stream;
+use crate::support::role::RoleProcess;
 
 /// Longer than the idle timeout and the allowed lateness together.
 const DOWNTIME: Duration = Duration::from_secs(6);
@@ -17,7 +17,7 @@ const DOWNTIME: Duration = Duration::from_secs(6);
 fn stopped_and_started_again_nothing_ends_twice_and_nothing_is_forgotten() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let trackers = [installation.tracker(&[]), installation.tracker(&[])];
-    trackers.iter().for_each(Tracker::await_ready);
+    trackers.iter().for_each(RoleProcess::await_ready);
     let mut users = Population::new(4, 60, PARTITIONS, SHORT);
     let writer = installation.kafka.writer();
     users.act(
@@ -25,7 +25,7 @@ fn stopped_and_started_again_nothing_ends_twice_and_nothing_is_forgotten() {
         &writer,
         &installation.session_logs(),
     );
-    trackers.into_iter().for_each(Tracker::stop);
+    trackers.into_iter().for_each(RoleProcess::stop);
     assert!(
         !installation.checkpoints().is_empty(),
         "sessions still live"
@@ -49,7 +49,7 @@ fn stopped_and_started_again_nothing_ends_twice_and_nothing_is_forgotten() {
 }
 
 /// Nobody who stays active is logged out, however long no tracker runs.
-fn away_while_users_are_active(installation: &Installation<'_>, stop: impl Fn(Tracker)) {
+fn away_while_users_are_active(installation: &Installation<'_>, stop: impl Fn(RoleProcess)) {
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     let mut users = Population::new(5, 60, PARTITIONS, installation.limits);
@@ -74,7 +74,7 @@ const NO_ABSOLUTE: Limits = Limits {
 #[test]
 fn users_who_are_active_while_no_tracker_runs_stay_logged_in() {
     let installation = Installation::new(Kafka::shared(), NO_ABSOLUTE);
-    away_while_users_are_active(&installation, Tracker::stop);
+    away_while_users_are_active(&installation, RoleProcess::stop);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn users_who_are_active_after_the_last_tracker_was_killed_stay_logged_in() {
         ..NO_ABSOLUTE
     };
     let installation = Installation::with_create_time(Kafka::shared(), limits);
-    away_while_users_are_active(&installation, Tracker::kill);
+    away_while_users_are_active(&installation, RoleProcess::kill);
 }
 
 /// It is about to take over its transactional id, which takes librdkafka half a minute to give

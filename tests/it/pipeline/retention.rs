@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 use sundown::clock::Clock;
 
-use super::installation::{Installation, PARTITIONS, SOON};
-use super::model::Limits;
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, PARTITIONS, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 const LIMITS: Limits = Limits {
     idle: 3_000,

@@ -4,10 +4,10 @@ use std::fs;
 
 use tempfile::NamedTempFile;
 
-use super::installation::{Installation, SHORT, SOON};
-use super::tracker::Tracker;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Stream};
+use crate::support::installation::{Installation, SHORT, SOON};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Stream};
+use crate::support::role::RoleProcess;
 
 /// Nobody listens there.
 const NOWHERE: [&str; 2] = ["-b", "127.0.0.1:1"];
@@ -32,7 +32,7 @@ fn missing_topics_are_named_with_the_command_that_creates_them_and_waited_for() 
     let kafka = Kafka::shared();
     let prefix = unique_prefix("startup");
     let flags = ["-b", kafka.bootstrap(), "--topic-prefix", &prefix];
-    let tracker = Tracker::start(Launch::sundown().arg("tracker").args(flags));
+    let tracker = RoleProcess::start(Launch::sundown().arg("tracker").args(flags));
     let logs = format!("{prefix}session_logs");
     let policies = format!("{prefix}sundown.policies");
     for words in ["missing topics", &logs, &policies, "sundown topics create"] {
@@ -62,7 +62,7 @@ fn a_checkpoint_topic_of_another_size_is_refused() {
 
 #[test]
 fn a_tracker_waits_for_brokers_says_so_and_stops_when_asked() {
-    let tracker = Tracker::start(Launch::sundown().arg("tracker").args(NOWHERE));
+    let tracker = RoleProcess::start(Launch::sundown().arg("tracker").args(NOWHERE));
     tracker.await_unready("kafka", "topics");
     tracker.await_message("cannot find the topics; retrying");
     tracker.stop();

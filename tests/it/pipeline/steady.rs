@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::installation::{Installation, PARTITIONS, SHORT};
-use super::population::Population;
-use crate::kafka::Kafka;
+use crate::support::installation::{Installation, PARTITIONS, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::population::Population;
 
 /// Users act for a while, then the topic falls silent.
 fn act_and_fall_silent(trackers: usize) {

@@ -7,13 +7,13 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 use sundown::clock::Clock;
 
-use super::installation::{Installation, PARTITIONS, SOON};
-use super::model::Limits;
-use super::population::Population;
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::topic::NewRecord;
-use crate::writer::Writer;
+use crate::support::installation::{Installation, PARTITIONS, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
+use crate::support::population::Population;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
+use crate::support::writer::Writer;
 
 const LIMITS: Limits = Limits {
     idle: 2_000,
@@ -146,6 +146,8 @@ fn what_is_aborted_never_happened() {
         }
     }
     let expected = installation.settle();
-    trackers.into_iter().for_each(super::tracker::Tracker::stop);
+    trackers
+        .into_iter()
+        .for_each(crate::support::role::RoleProcess::stop);
     expected.compare(installation.endings());
 }

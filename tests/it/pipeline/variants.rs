@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use super::installation::{Installation, PARTITIONS, SHORT, SOON};
-use super::model;
-use super::population::Population;
-use super::tracker::Tracker;
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
+use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model;
+use crate::support::population::Population;
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 #[test]
 fn in_a_group_that_the_brokers_balance_a_killed_tracker_costs_no_session() {
@@ -42,7 +42,7 @@ fn delivered_at_least_once_endings_may_repeat_but_none_is_missing_or_made_up() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let flags = ["--delivery", "at-least-once"];
     let mut trackers = vec![installation.tracker(&flags), installation.tracker(&flags)];
-    trackers.iter().for_each(Tracker::await_ready);
+    trackers.iter().for_each(RoleProcess::await_ready);
     thread::scope(|scope| {
         let users = scope.spawn(|| {
             let mut users = Population::new(9, 60, PARTITIONS, SHORT);
@@ -72,7 +72,7 @@ fn delivered_at_least_once_endings_may_repeat_but_none_is_missing_or_made_up() {
             .then_some(())
     });
     installation.await_nothing_left();
-    trackers.into_iter().for_each(Tracker::stop);
+    trackers.into_iter().for_each(RoleProcess::stop);
     let mut endings = installation.endings();
     endings.sort();
     endings.dedup();

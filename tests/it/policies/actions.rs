@@ -7,10 +7,10 @@ use sundown::handler::policies::PolicyActions;
 use tokio_util::sync::CancellationToken;
 
 use super::{apply, policy, run};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT, SOON};
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SHORT, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 #[test]
 fn a_policys_actions_are_those_it_names_by_now() {

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Output, apply, file, policy, run, tenant};
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::process::Launch;
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::process::Launch;
+use crate::support::topic::NewRecord;
 
 const DEFAULT: &str = "{idleTimeout: 1h, absoluteTimeout: 12h, warnBefore: 5m}";
 const MOBILE: &str = "

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{Output, apply, file, policy, run, tenant};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SOON};
-use crate::pipeline::model::{Limits, millis};
-use crate::process::Launch;
+use crate::support::installation::{Installation, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::{Limits, millis};
+use crate::support::process::Launch;
+use crate::support::wait::eventually;
 
 /// An hour of three sessions, from noon on.
 fn log() -> String {

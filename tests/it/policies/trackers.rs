@@ -5,12 +5,12 @@ use serde_json::Value;
 use sundown::clock::Clock;
 
 use super::{activity, apply, policy, reports, run, tenant};
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SOON};
-use crate::pipeline::model::{Limits, millis};
-use crate::pipeline::tracker::Tracker;
-use crate::topic::{BROKER_TIMEOUT, NewRecord};
+use crate::support::installation::{Installation, SOON};
+use crate::support::kafka::Kafka;
+use crate::support::model::{Limits, millis};
+use crate::support::role::RoleProcess;
+use crate::support::topic::{BROKER_TIMEOUT, NewRecord};
+use crate::support::wait::eventually;
 
 /// Sessions without a policy of their own end soon.
 const LIMITS: Limits = Limits {
@@ -69,7 +69,7 @@ fn await_generation(
 }
 
 /// A tracker, and a session that a policy lets be idle for an hour.
-fn session_of_an_hour(installation: &Installation<'_>) -> (Tracker, String) {
+fn session_of_an_hour(installation: &Installation<'_>) -> (RoleProcess, String) {
     apply(installation, &tenant("acme", "1h")).succeeded();
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
@@ -178,7 +178,7 @@ fn a_restarted_tracker_ends_nothing_by_other_rules() {
 /// The generation of the policy that the only live tracker goes by, and its sessions.
 fn await_generation_of(
     installation: &Installation<'_>,
-    tracker: &Tracker,
+    tracker: &RoleProcess,
     name: &str,
 ) -> (u64, u64) {
     let pid = tracker.process.id();

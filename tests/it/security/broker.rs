@@ -7,8 +7,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::kafka::{Kafka, OwnKafka};
-use crate::process::Launch;
+use crate::support::kafka::{Kafka, OwnKafka};
+use crate::support::process::Launch;
 
 /// Whoever runs sundown here.
 pub const PASSWORD: &str = "a-password-of-the-tests";

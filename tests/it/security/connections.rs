@@ -2,14 +2,14 @@
 
 use super::broker::{Authentication, SecureKafka, user};
 use super::scenes::Scene;
-use crate::eventually::eventually;
-use crate::pipeline::installation::SOON;
-use crate::pipeline::tracker::Tracker as Running;
-use crate::process::Launch;
+use crate::support::installation::SOON;
+use crate::support::process::Launch;
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 /// A process says that, is unready for that reason, lives, and does not say it over and over.
 fn is_told(launch: Launch, words: &[&str]) {
-    let running = Running::start(launch.args(["--log-format", "json"]));
+    let running = RoleProcess::start(launch.args(["--log-format", "json"]));
     for word in words {
         running.await_unready("kafka", word);
     }
@@ -76,7 +76,7 @@ fn a_wrong_password_and_then_the_right_one() {
         .args(["--sasl-username", &user("tracker")])
         .arg("--sasl-password-file")
         .arg(&password);
-    let running = Running::start(launch);
+    let running = RoleProcess::start(launch);
     running.await_unready("kafka", "--sasl-password-file");
     // Whoever changes a secret under a running process.
     std::fs::write(&password, super::broker::PASSWORD).expect("written");

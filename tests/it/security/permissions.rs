@@ -6,9 +6,9 @@ use super::broker::user;
 use super::chart::permissions;
 use super::scenes::{SOON, Scene};
 use crate::controller::cluster::Cluster;
-use crate::eventually::eventually;
-use crate::pipeline::tracker::Tracker as Running;
-use crate::process::Stream;
+use crate::support::process::Stream;
+use crate::support::role::RoleProcess;
+use crate::support::wait::eventually;
 
 /// Part of every error about a missing permission.
 const REMEDY: &str = "grant it";
@@ -172,7 +172,7 @@ fn grant_all(scene: &Scene<'_>, role: &str) -> Option<Vec<Permission>> {
     Some(all)
 }
 
-fn complains_of_nothing(scene: &Scene<'_>, running: &Running) {
+fn complains_of_nothing(scene: &Scene<'_>, running: &RoleProcess) {
     let told = scene.told(running);
     let last_connection_error = told.lines().find(|line| line.contains(REMEDY));
     assert_eq!(last_connection_error, None);

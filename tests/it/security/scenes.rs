@@ -11,12 +11,12 @@ use super::acls::Permission;
 use super::broker::{Authentication, SecureKafka, user};
 use super::visitor::{TOKEN, Visitor};
 use crate::controller::cluster::TestNamespace;
-use crate::eventually::eventually;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::pipeline::tracker::Tracker as Running;
-use crate::process::{Launch, Stream};
 use crate::receiver::{Answer, Receiver};
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::process::{Launch, Stream};
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
 
 /// For whatever has to happen; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(90);
@@ -82,7 +82,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Starts a role.
-    pub fn start(&self, role: &str) -> Running {
+    pub fn start(&self, role: &str) -> RoleProcess {
         let token = self.file("token", TOKEN);
         let url = self.receiver.url();
         let actions = format!(
@@ -106,10 +106,10 @@ impl<'a> Scene<'a> {
                 &token,
                 "--anonymous-read",
             ],
-            "controller" => return Running::start(self.controller()),
+            "controller" => return RoleProcess::start(self.controller()),
             other => panic!("'{other}' is not started here"),
         };
-        Running::start(self.as_user(role, &[&[role], flags].concat()))
+        RoleProcess::start(self.as_user(role, &[&[role], flags].concat()))
     }
 
     /// It may do anything in Kubernetes.
@@ -126,7 +126,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Gives a role something to do, once more each time.
-    pub fn stir(&self, role: &str, running: &Running) {
+    pub fn stir(&self, role: &str, running: &RoleProcess) {
         match role {
             "tracker" => self.act(),
             "handler" => self.end_and_warn(),
@@ -140,7 +140,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Gives a role something to do that takes this permission.
-    pub fn stir_for(&self, missing: &Permission, role: &str, running: &Running) {
+    pub fn stir_for(&self, missing: &Permission, role: &str, running: &RoleProcess) {
         match (role, missing.operation.as_str()) {
             ("console", "Write") => self.change(running),
             ("console", _) => self.look(running),
@@ -148,20 +148,20 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn look(&self, running: &Running) {
+    fn look(&self, running: &RoleProcess) {
         if let Some(visitor) = Visitor::of(running) {
             self.note(&visitor.look(&self.installation));
         }
     }
 
-    fn change(&self, running: &Running) {
+    fn change(&self, running: &RoleProcess) {
         if let Some(visitor) = Visitor::of(running) {
             self.note(&visitor.change(&self.installation));
         }
     }
 
     /// Waits until a role does all that it is for.
-    pub fn await_at_work(&self, role: &str, running: &Running) {
+    pub fn await_at_work(&self, role: &str, running: &RoleProcess) {
         running.await_ready();
         let done = || match role {
             "tracker" => [
@@ -198,7 +198,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether a controller knows how long what nobody has read has been there.
-    fn lags_are_known(&self, running: &Running) -> bool {
+    fn lags_are_known(&self, running: &RoleProcess) -> bool {
         ["sundown-tracker", "sundown-handler"].iter().all(|group| {
             let group = format!("consumergroup=\"{}\"", self.installation.topic(group));
             let seconds = running.value("kafka_consumergroup_lag_seconds{", &group);
@@ -279,7 +279,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Everything that a role has said, in its log and on its pages.
-    pub fn told(&self, running: &Running) -> String {
+    pub fn told(&self, running: &RoleProcess) -> String {
         running.log() + &self.pages()
     }
 

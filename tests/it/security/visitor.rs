@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::console::client::Client;
-use crate::pipeline::installation::Installation;
-use crate::pipeline::tracker::Tracker as Running;
-use crate::topic::NewRecord;
+use crate::support::installation::Installation;
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
 
 /// With which something may be changed.
 pub const TOKEN: &str = "a-token-of-the-tests";
@@ -35,7 +35,7 @@ pub struct Visitor(Client);
 
 impl Visitor {
     /// Of a console, once it says where it is.
-    pub fn of(running: &Running) -> Option<Self> {
+    pub fn of(running: &RoleProcess) -> Option<Self> {
         let log = running.log();
         let line = log
             .lines()

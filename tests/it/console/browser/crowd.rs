@@ -12,9 +12,9 @@ use sundown::wire::time;
 use super::super::Console;
 use super::chromium::Chromium;
 use super::{OVERFLOW, WINDOWS, axe};
-use crate::kafka::Kafka;
-use crate::pipeline::installation::{Installation, SHORT};
-use crate::topic::NewRecord;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::topic::NewRecord;
 
 const PROCESSES: i32 = 50;
 const PARTITIONS: i32 = 256;

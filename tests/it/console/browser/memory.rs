@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::{Console, SOON};
 use super::chromium::Chromium;
 use super::ready;
-use crate::eventually::eventually;
+use crate::support::wait::eventually;
 
 /// Environment variable with the duration of the test in seconds.
 const SECONDS: &str = "SUNDOWN_TEST_OPEN_SECONDS";

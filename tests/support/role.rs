@@ -1,4 +1,4 @@
-//! A running tracker, seen through its log and its admin port.
+//! A running role, observed through its log and its admin port.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::installation::SOON;
-use crate::eventually::eventually;
-use crate::process::{Launch, Line, Process, Stream};
+use super::process::{Launch, Line, Process, Stream};
+use super::wait::eventually;
 
-pub struct Tracker {
+pub struct RoleProcess {
     pub process: Process,
     admin: OnceLock<String>,
 }
 
-impl Tracker {
+impl RoleProcess {
     pub fn start(launch: Launch) -> Self {
         Self {
             process: launch.start(),

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use sundown::clock::Clock;
 
 use super::model::Limits;
-use crate::eventually::Deadline;
-use crate::topic::NewRecord;
-use crate::writer::Writer;
+use super::topic::NewRecord;
+use super::wait::Deadline;
+use super::writer::Writer;
 
 /// How often events are written.
 const BEAT: Duration = Duration::from_millis(50);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use crate::eventually::{Deadline, eventually};
+use super::wait::{Deadline, eventually};
 
 /// A program about to be started.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::process::Launch;
+use super::process::Launch;
 
 /// Prepares a launch for a wall clock other than the machine's, set by `FAKETIME` or
 /// `FAKETIME_TIMESTAMP_FILE`; no other of its clocks is touched. Preloads what the command
@@ -23,10 +23,7 @@ pub fn preload(launch: Launch) -> Launch {
 fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
-        let source = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/it/pipeline/c11_threads.c"
-        );
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/c11_threads.c");
         let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libc11_threads.so");
         let output = Command::new("cc")
             .args(["-shared", "-fPIC", source, "-o"])

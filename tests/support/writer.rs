@@ -9,8 +9,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use crate::kafka::Kafka;
-use crate::topic::{BROKER_TIMEOUT, NewRecord};
+use super::kafka::Kafka;
+use super::topic::{BROKER_TIMEOUT, NewRecord};
 
 /// Writes records and waits until they are safe. Partitions by key are the Java client's.
 pub struct Writer {

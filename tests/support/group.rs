@@ -6,9 +6,9 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::eventually::eventually;
-use crate::kafka::Kafka;
-use crate::topic::{BROKER_TIMEOUT, partitions};
+use super::kafka::Kafka;
+use super::topic::{BROKER_TIMEOUT, partitions};
+use super::wait::eventually;
 
 /// A committed position.
 #[derive(Clone, Debug, PartialEq, Eq)]

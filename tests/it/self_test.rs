@@ -1,4 +1,4 @@
-//! The support itself: what every other test takes for granted.
+//! Tests of the helpers in `tests/support`.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -8,18 +8,18 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::eventually::eventually;
-use crate::group::Committed;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Stream};
-use crate::topic::{BROKER_TIMEOUT, Isolation, NewRecord};
+use crate::support::group::Committed;
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::process::{Launch, Stream};
+use crate::support::topic::{BROKER_TIMEOUT, Isolation, NewRecord};
+use crate::support::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn records_come_back_as_they_were_written() {
     let kafka = Kafka::shared();
-    let topic = unique_prefix("harness") + "records";
+    let topic = unique_prefix("support") + "records";
     kafka.create_topic(&topic, 3, &[("cleanup.policy", "compact")]);
 
     let written = kafka.produce(
@@ -62,7 +62,7 @@ fn records_come_back_as_they_were_written() {
 #[test]
 fn a_group_is_as_far_behind_as_it_has_not_committed() {
     let kafka = Kafka::shared();
-    let prefix = unique_prefix("harness");
+    let prefix = unique_prefix("support");
     let (topic, group) = (prefix.clone() + "lag", prefix + "group");
     kafka.create_topic(&topic, 2, &[]);
     let record = NewRecord {

@@ -12,8 +12,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::eventually::{Deadline, eventually};
-use crate::kafka::Kafka;
+use super::kafka::Kafka;
+use super::wait::{Deadline, eventually};
 
 /// For anything the broker is asked: it may be restarting, or the machine busy.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(60);

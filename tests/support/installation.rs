@@ -8,12 +8,12 @@ use sundown::clock::Clock;
 use sundown::wire::partitioner::murmur2_partition;
 use uuid::Uuid;
 
+use super::kafka::{Kafka, unique_prefix};
 use super::model::{self, Ending, Expected, Limits, Log};
-use super::tracker::Tracker;
-use crate::eventually::eventually;
-use crate::kafka::{Kafka, unique_prefix};
-use crate::process::{Launch, Stream};
-use crate::topic::{Isolation, NewRecord, Record};
+use super::process::{Launch, Stream};
+use super::role::RoleProcess;
+use super::topic::{Isolation, NewRecord, Record};
+use super::wait::eventually;
 
 /// For whatever has to happen; the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(90);
@@ -89,12 +89,12 @@ impl<'a> Installation<'a> {
 
     /// Starts a tracker with the installation's limits, and settings that make it quick to commit,
     /// to checkpoint and to fail over. Flags in `args`, each with a value, go before those.
-    pub fn tracker(&self, args: &[&str]) -> Tracker {
+    pub fn tracker(&self, args: &[&str]) -> RoleProcess {
         self.tracker_of(Launch::sundown(), args)
     }
 
     /// The same with what `launch` has of the command line so far.
-    pub fn tracker_of(&self, launch: Launch, args: &[&str]) -> Tracker {
+    pub fn tracker_of(&self, launch: Launch, args: &[&str]) -> RoleProcess {
         let millis = |millis: i64| format!("{millis}ms");
         let mut flags = vec![
             ("--idle-timeout", millis(self.limits.idle)),
@@ -111,7 +111,7 @@ impl<'a> Installation<'a> {
         let launch = flags.iter().fold(launch, |launch, (flag, value)| {
             launch.args([flag, value.as_str()])
         });
-        Tracker::start(launch)
+        RoleProcess::start(launch)
     }
 
     pub fn topic(&self, name: &str) -> String {

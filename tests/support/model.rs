@@ -7,7 +7,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
-use crate::topic::Record;
+use super::topic::Record;
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.
 const EVENT_IDS: Uuid = uuid!("8f4e6f0c-7d0b-4b5e-9a57-3c2a61d8e4b2");
