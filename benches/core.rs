@@ -12,9 +12,9 @@
     reason = "a benchmark that cannot continue panics"
 )]
 
-#[path = "support/letters.rs"]
+#[path = "measure/letters.rs"]
 mod letters;
-#[path = "support/sessions.rs"]
+#[path = "measure/sessions.rs"]
 mod sessions;
 
 use std::time::Duration;

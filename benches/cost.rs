@@ -20,18 +20,19 @@
 
 use std::time::Duration;
 
-#[path = "support/drained.rs"]
-mod drained;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
-#[path = "support/plot.rs"]
-mod plot;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use drained::Watch;
-use installation::{Installation, Process, cpu_seconds, flag};
-use plot::{Panel, Scale};
+mod measure;
+
+use measure::drained::Watch;
+use measure::flags::flag;
+use measure::plot::{Panel, Scale};
+use measure::usage::cpu_seconds;
+use measure::{STEP_TIMEOUT, await_restored, start_tracker, stop};
+use support::installation::Installation;
+use support::kafka::Kafka;
+use support::process::Process;
 
 const PARTITIONS: u64 = 3;
 /// Idle sessions beside those that are active.
@@ -46,37 +47,37 @@ const MORE_EVENTS: [u64; 5] = [0, 500_000, 1_000_000, 2_000_000, 4_000_000];
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// The tracker and its topics.
-struct Site {
-    installation: Installation,
+struct Deployment {
+    installation: Installation<'static>,
     tracker: Process,
 }
 
 fn main() {
     let rounds = flag("--rounds", 3);
-    let installation = Installation::new(&kafka::bootstrap(), "cost");
-    installation.create_topics(PARTITIONS);
+    let installation = Installation::without_topics(Kafka::shared(), "cost", PARTITIONS);
+    installation.create_topics();
     installation.apply_policy("12h");
-    let tracker = installation.tracker(&["--slack", "1h"]);
-    tracker.await_lines(PARTITIONS, "\"restored\"");
-    let site = Site {
+    let tracker = start_tracker(&installation, &["--slack", "1h"]);
+    await_restored(&tracker, PARTITIONS);
+    let deployment = Deployment {
         installation,
         tracker,
     };
     // The sessions that are active have started.
-    site.write(ACTIVE, ACTIVE, 1);
-    let flat = site.beside_idle_sessions(rounds);
-    let linear = site.more_events(rounds);
-    site.tracker.stop();
+    deployment.write(ACTIVE, ACTIVE, 1);
+    let flat = deployment.beside_idle_sessions(rounds);
+    let linear = deployment.more_events(rounds);
+    stop(deployment.tracker);
     if let Some(path) = std::env::args()
         .skip_while(|argument| argument != "--svg")
         .nth(1)
     {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        std::fs::write(path, plot::svg(&[flat, linear])).unwrap();
+        std::fs::write(path, measure::plot::svg(&[flat, linear])).unwrap();
     }
 }
 
-impl Site {
+impl Deployment {
     fn beside_idle_sessions(&self, rounds: u64) -> Panel {
         println!("| idle sessions | events | CPU s, each round | median | µs an event |");
         println!("|---|---|---|---|---|");
@@ -128,13 +129,13 @@ impl Site {
 
     fn cost(&self, events: u64) -> f64 {
         let id = self.tracker.id();
-        let before = cpu_seconds(&id);
+        let before = cpu_seconds(id);
         if events > 0 {
             // The seed names the sessions: those that have been active before.
             self.write(events, ACTIVE, 1);
         }
         std::thread::sleep(SETTLED);
-        cpu_seconds(&id) - before
+        cpu_seconds(id) - before
     }
 
     /// Writes events of `sessions` sessions that `seed` names, and waits until that has been
@@ -150,7 +151,7 @@ impl Site {
         let arguments = arguments.map(|(name, value)| [name.to_owned(), value.to_string()]);
         let arguments: Vec<&str> = arguments.iter().flatten().map(String::as_str).collect();
         self.installation
-            .run(&[&["produce"], &arguments[..]].concat());
+            .run_within(STEP_TIMEOUT, &[&["produce"], &arguments[..]].concat());
         Watch::new(&self.installation, "sundown-tracker", PARTITIONS).await_drained();
     }
 }

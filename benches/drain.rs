@@ -20,17 +20,19 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
-#[path = "support/drained.rs"]
-mod drained;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use drained::Watch;
-use installation::{Installation, cpu_seconds, flag, memory_mib, text_flag};
+mod measure;
+
+use measure::drained::Watch;
+use measure::flags::{flag, text_flag};
+use measure::usage::{cpu_seconds, memory_mib};
+use measure::{STEP_TIMEOUT, await_restored, start_tracker, stop};
+use support::installation::Installation;
+use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 3;
 
@@ -43,12 +45,13 @@ struct Drain {
 
 fn main() {
     let (events, rounds) = (flag("--events", 3_000_000), flag("--rounds", 3));
-    let bootstrap = kafka::bootstrap();
+    let kafka = Kafka::shared();
     println!("{events} events, {PARTITIONS} partitions, {rounds} rounds, medians\n");
     println!("| events a session | reader | records/s | CPU µs a record | peak MiB | ratio |");
     println!("|---|---|---|---|---|---|");
     for per_session in [6, 60] {
-        let installation = Installation::new(&bootstrap, &format!("drain-{per_session}"));
+        let installation =
+            Installation::without_topics(kafka, &format!("drain-{per_session}"), PARTITIONS);
         fill(&installation, events, per_session);
         let baseline = text_flag("--baseline").map(|binary| installation.with_binary(&binary));
         let (mut bare, mut tracker, mut older) = (Vec::new(), Vec::new(), Vec::new());
@@ -100,26 +103,30 @@ fn median(mut drains: Vec<Drain>) -> Drain {
     drains.swap_remove(drains.len() / 2)
 }
 
-fn fill(installation: &Installation, events: u64, per_session: u64) {
-    installation.create_topics(PARTITIONS);
+fn fill(installation: &Installation<'_>, events: u64, per_session: u64) {
+    installation.create_topics();
     let (events, per_session) = (events.to_string(), per_session.to_string());
-    installation.run(&[
-        "produce",
-        "--events",
-        &events,
-        "--events-per-session",
-        &per_session,
-        "--users",
-        "50000",
-        "--seed",
-        "1",
-    ]);
+    installation.run_within(
+        STEP_TIMEOUT,
+        &[
+            "produce",
+            "--events",
+            &events,
+            "--events-per-session",
+            &per_session,
+            "--users",
+            "50000",
+            "--seed",
+            "1",
+        ],
+    );
 }
 
 /// A poll loop that does nothing with the records, with the tracker's settings.
-fn drain_bare(installation: &Installation, events: u64) -> Drain {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &installation.bootstrap)
+fn drain_bare(installation: &Installation<'_>, events: u64) -> Drain {
+    let consumer: BaseConsumer = installation
+        .kafka
+        .client()
         .set("group.id", installation.topic("bare"))
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
@@ -154,22 +161,25 @@ fn drain_bare(installation: &Installation, events: u64) -> Drain {
 }
 
 /// From the moment the tracker may read until the last offset is committed.
-fn drain_tracker(installation: &Installation, group: &str) -> Drain {
+fn drain_tracker(installation: &Installation<'_>, group: &str) -> Drain {
     // Each round starts from nothing.
     let checkpoint = format!("checkpoint-{group}");
     let partitions = PARTITIONS.to_string();
     let own = ["--checkpoint-topic", &checkpoint];
-    installation.run(&[&["topics", "create", "--partitions", &partitions], &own[..]].concat());
-    let tracker = installation.tracker(&[&["--group", group], &own[..]].concat());
-    tracker.await_lines(1, "\"restored\"");
+    installation.run_within(
+        STEP_TIMEOUT,
+        &[&["topics", "create", "--partitions", &partitions], &own[..]].concat(),
+    );
+    let tracker = start_tracker(installation, &[&["--group", group], &own[..]].concat());
+    await_restored(&tracker, 1);
     let start = Instant::now();
     Watch::new(installation, group, PARTITIONS).await_drained();
     let seconds = start.elapsed().as_secs_f64();
     let drain = Drain {
         seconds,
-        cpu_seconds: cpu_seconds(&tracker.id()),
-        peak_mib: memory_mib(&tracker.id(), "VmHWM"),
+        cpu_seconds: cpu_seconds(tracker.id()),
+        peak_mib: memory_mib(tracker.id(), "VmHWM"),
     };
-    tracker.stop();
+    stop(tracker);
     drain
 }

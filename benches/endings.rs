@@ -15,7 +15,6 @@
 )]
 #![allow(missing_docs, dead_code, unreachable_pub, reason = "not a library")]
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,17 +22,19 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use installation::{Installation, flag, memory_mib};
+mod measure;
+
+use measure::flags::flag;
+use measure::usage::memory_mib;
+use support::installation::Installation;
+use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 3;
 /// Without progress for so long, the handler has stopped.
@@ -41,8 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     let (endings, concurrency) = (flag("--endings", 100_000), flag("--concurrency", 64));
-    let bootstrap = kafka::bootstrap();
-    let installation = Installation::new(&bootstrap, "endings");
+    let kafka = Kafka::shared();
+    let installation = Installation::without_topics(kafka, "endings", PARTITIONS);
     fill(&installation, endings);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -55,31 +56,21 @@ fn main() {
          secret: {{valueFrom: {{env: PATH}}}}}}\n"
     );
     std::fs::write(&actions, text).unwrap();
-    let mut handler = installation
-        .command()
-        .args([
-            "handler",
-            "--concurrency",
-            &concurrency.to_string(),
-            "--actions",
-        ])
-        .arg(&actions)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let id = handler.id().to_string();
+    let concurrency_text = concurrency.to_string();
+    let launch = installation.sundown(&["handler", "--concurrency", &concurrency_text]);
+    let handler = launch.arg("--actions").arg(&actions).start();
+    let id = handler.id();
     println!("| endings | at once | endings/s | peak MiB at a tenth | peak MiB at the end |");
     println!("|---|---|---|---|---|");
     await_calls(&calls, 1);
     let begun = Instant::now();
     await_calls(&calls, endings / 10);
-    let early = memory_mib(&id, "VmHWM");
+    let early = memory_mib(id, "VmHWM");
     await_calls(&calls, endings);
     let rate = endings as f64 / begun.elapsed().as_secs_f64();
-    let peak = memory_mib(&id, "VmHWM");
+    let peak = memory_mib(id, "VmHWM");
     println!("| {endings} | {concurrency} | {rate:.0} | {early:.0} | {peak:.0} |");
-    handler.kill().unwrap();
-    handler.wait().unwrap();
+    drop(handler);
 }
 
 /// Waits until there have been so many calls.
@@ -110,10 +101,11 @@ async fn sink(calls: Arc<AtomicU64>) -> std::net::SocketAddr {
     address
 }
 
-fn fill(installation: &Installation, endings: u64) {
-    installation.create_topics(PARTITIONS);
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &installation.bootstrap)
+fn fill(installation: &Installation<'_>, endings: u64) {
+    installation.create_topics();
+    let producer: BaseProducer = installation
+        .kafka
+        .client()
         .set("queue.buffering.max.messages", "10000000")
         .create()
         .unwrap();

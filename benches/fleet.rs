@@ -18,26 +18,18 @@
 
 use std::time::{Duration, Instant};
 
-#[path = "support/drained.rs"]
-mod drained;
-#[path = "support/endings.rs"]
-mod endings;
-#[path = "support/fleet.rs"]
-mod fleet;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
-#[path = "support/logouts.rs"]
-mod logouts;
-#[path = "support/mass.rs"]
-mod mass;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use endings::Endings;
-use fleet::Fleet;
-use installation::{Installation, flag};
-use logouts::{Logouts, Seen};
-use mass::row;
+mod measure;
+
+use measure::endings::Endings;
+use measure::flags::flag;
+use measure::fleet::Fleet;
+use measure::logouts::{Logouts, Seen};
+use measure::mass::row;
+use support::installation::Installation;
+use support::kafka::Kafka;
 
 /// How long trackers are watched that have nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
@@ -45,16 +37,16 @@ const IDLE: Duration = Duration::from_secs(10);
 fn main() {
     let (sessions, partitions) = (flag("--sessions", 1_000_000), flag("--partitions", 256));
     let trackers = flag("--trackers", 4);
-    let installation = Installation::new(&kafka::bootstrap(), "fleet");
+    let installation = Installation::without_topics(Kafka::shared(), "fleet", partitions);
     println!("{sessions} sessions, {partitions} partitions, {trackers} trackers\n");
     println!("| what | figure |");
     println!("|---|---|");
-    installation.create_topics(partitions);
+    installation.create_topics();
     installation.apply_policy("12h");
     let mut fleet = Fleet::new(&installation, partitions);
     fleet.join();
     fleet.await_settled();
-    mass::start_all(&installation, sessions, partitions);
+    measure::mass::start_all(&installation, sessions, partitions);
     (1..trackers).for_each(|_| fleet.join());
     fleet.await_settled();
     rebalance(
@@ -72,7 +64,7 @@ fn main() {
         |fleet| fleet.join(),
     );
     idle(&fleet);
-    mass::end_all(&installation, sessions, partitions);
+    measure::mass::end_all(&installation, sessions, partitions);
     row(
         "peak memory of each",
         &format!("{:.0?} MiB", fleet.peak_mib()),
@@ -84,7 +76,7 @@ fn rebalance(
     fleet: &mut Fleet<'_>,
     what: &str,
     partitions: u64,
-    installation: &Installation,
+    installation: &Installation<'_>,
     change: fn(&mut Fleet<'_>),
 ) {
     let seen = Seen::default();

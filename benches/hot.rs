@@ -26,21 +26,19 @@ use chrono::DateTime;
 use serde::Deserialize;
 use sundown::wire::partitioner::murmur2_partition;
 
-#[path = "support/drained.rs"]
-mod drained;
-#[path = "support/endings.rs"]
-mod endings;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
-#[path = "support/load.rs"]
-mod load;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use drained::Watch;
-use endings::{Endings, quantile};
-use installation::{Installation, cpu_seconds, flag};
-use load::{Flood, Load};
+mod measure;
+
+use measure::drained::Watch;
+use measure::endings::{Endings, quantile};
+use measure::flags::flag;
+use measure::load::{Flood, Load};
+use measure::usage::cpu_seconds;
+use measure::{await_restored, start_tracker, stop};
+use support::installation::Installation;
+use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 8;
 /// The one that gets most.
@@ -66,11 +64,11 @@ struct Lateness {
 
 fn main() {
     let (rate, seconds) = (flag("--rate", 20_000), flag("--seconds", 30));
-    let installation = Installation::new(&kafka::bootstrap(), "hot");
-    installation.create_topics(PARTITIONS);
+    let installation = Installation::without_topics(Kafka::shared(), "hot", PARTITIONS);
+    installation.create_topics();
     installation.apply_policy(IDLE_TIMEOUT);
-    let tracker = installation.tracker(&[]);
-    tracker.await_lines(PARTITIONS, "\"restored\"");
+    let tracker = start_tracker(&installation, &[]);
+    await_restored(&tracker, PARTITIONS);
 
     let lateness = Arc::new(Mutex::new(Lateness::default()));
     let seen = Arc::clone(&lateness);
@@ -84,7 +82,7 @@ fn main() {
         ("90 % on one", 90, false),
         ("90 % on one, and a flood", 90, true),
     ] {
-        let (cpu, begun) = (cpu_seconds(&tracker.id()), Instant::now());
+        let (cpu, begun) = (cpu_seconds(tracker.id()), Instant::now());
         let load = Load::start(&installation, PARTITIONS, HOT, rate, hot_percent);
         let flood = flooded.then(|| Flood::start(&installation, PARTITIONS, HOT));
         std::thread::sleep(WARM_UP);
@@ -102,14 +100,14 @@ fn main() {
             "{name}: {:.0} events/s and {:.0} in the flood, {:.2} cores, drained {:.2} s after the end",
             written as f64 / took,
             flood as f64 / took,
-            (cpu_seconds(&tracker.id()) - cpu) / took,
+            (cpu_seconds(tracker.id()) - cpu) / took,
             behind.elapsed().as_secs_f64(),
         );
         // All of them end before the next load begins.
         std::thread::sleep(WARM_UP);
     }
     drop(reader);
-    tracker.stop();
+    stop(tracker);
 }
 
 impl Lateness {

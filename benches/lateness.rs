@@ -24,15 +24,17 @@ use std::time::{Duration, SystemTime};
 use chrono::DateTime;
 use serde::Deserialize;
 
-#[path = "support/endings.rs"]
-mod endings;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use endings::{Endings, quantile};
-use installation::{Installation, cpu_seconds, flag, memory_mib};
+mod measure;
+
+use measure::endings::{Endings, quantile};
+use measure::flags::flag;
+use measure::usage::{cpu_seconds, memory_mib};
+use measure::{STEP_TIMEOUT, await_restored, start_tracker, stop};
+use support::installation::Installation;
+use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 3;
 const IDLE_TIMEOUT: &str = "10s";
@@ -49,11 +51,11 @@ struct Ending<'a> {
 fn main() {
     let (rate, seconds) = (flag("--rate", 10_000), flag("--seconds", 60));
     let commit_interval = format!("{}ms", flag("--commit-interval-ms", 500));
-    let installation = Installation::new(&kafka::bootstrap(), "lateness");
-    installation.create_topics(PARTITIONS);
+    let installation = Installation::without_topics(Kafka::shared(), "lateness", PARTITIONS);
+    installation.create_topics();
     installation.apply_policy(IDLE_TIMEOUT);
-    let tracker = installation.tracker(&["--commit-interval", &commit_interval]);
-    tracker.await_lines(PARTITIONS, "\"restored\"");
+    let tracker = start_tracker(&installation, &["--commit-interval", &commit_interval]);
+    await_restored(&tracker, PARTITIONS);
 
     let counted_from = SystemTime::now() + Duration::from_secs(15) + WARM_UP;
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -69,17 +71,20 @@ fn main() {
         }
     });
     let events = rate * (seconds + WARM_UP.as_secs());
-    installation.run(&[
-        "produce",
-        "--rate",
-        &rate.to_string(),
-        "--events",
-        &events.to_string(),
-        "--events-per-session",
-        "1",
-        "--users",
-        "1000000",
-    ]);
+    installation.run_within(
+        STEP_TIMEOUT,
+        &[
+            "produce",
+            "--rate",
+            &rate.to_string(),
+            "--events",
+            &events.to_string(),
+            "--events-per-session",
+            "1",
+            "--users",
+            "1000000",
+        ],
+    );
     // While the last sessions are idle, nothing but endings happens: not counted.
     drop(reader);
     let mut late = std::mem::take(&mut *seen.lock().unwrap());
@@ -95,8 +100,8 @@ fn main() {
         quantile(&late, 0.5).as_millis(),
         quantile(&late, 0.99).as_millis(),
         quantile(&late, 1.0).as_millis(),
-        cpu_seconds(&id),
-        memory_mib(&id, "VmHWM"),
+        cpu_seconds(id),
+        memory_mib(id, "VmHWM"),
     );
-    tracker.stop();
+    stop(tracker);
 }

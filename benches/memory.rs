@@ -8,7 +8,7 @@
     reason = "a benchmark that cannot continue panics"
 )]
 
-#[path = "support/sessions.rs"]
+#[path = "measure/sessions.rs"]
 mod sessions;
 
 use std::process::ExitCode;

@@ -21,27 +21,28 @@
 
 use std::time::{Duration, Instant};
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+mod measure;
+
 #[path = "peer/competitor.rs"]
 mod competitor;
-#[path = "support/drained.rs"]
-mod drained;
-#[path = "support/endings.rs"]
-mod endings;
 #[path = "peer/history.rs"]
 mod history;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
 #[path = "peer/takeover.rs"]
 mod takeover;
 #[path = "peer/topics.rs"]
 mod topics;
 
 use competitor::{Competitor, Engine};
-use drained::Watch;
 use history::History;
-use installation::{Installation, cpu_seconds, flag, memory_mib};
+use measure::drained::Watch;
+use measure::flags::flag;
+use measure::usage::{cpu_seconds, memory_mib};
+use measure::{STEP_TIMEOUT, stop};
+use support::installation::Installation;
+use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 3;
 /// So long, everything must have ended that has to.
@@ -61,13 +62,13 @@ struct Figures {
 
 fn main() {
     let (events, live) = (flag("--events", 1_000_000), flag("--live", 200_000));
-    let bootstrap = kafka::bootstrap();
-    let past = Installation::new(&bootstrap, "past");
+    let kafka = Kafka::shared();
+    let past = Installation::without_topics(kafka, "past", PARTITIONS);
     topics::create_with_producers_time(&past, PARTITIONS);
     let history = History::new(events / history::EVENTS_PER_SESSION);
     history.write(&past);
-    let present = Installation::new(&bootstrap, "present");
-    present.create_topics(PARTITIONS);
+    let present = Installation::without_topics(kafka, "present", PARTITIONS);
+    present.create_topics();
     start_sessions(&present, live);
 
     eprintln!(
@@ -83,24 +84,27 @@ fn main() {
     print(&figures, history.len() as f64);
 }
 
-fn start_sessions(present: &Installation, live: u64) {
+fn start_sessions(present: &Installation<'_>, live: u64) {
     let live = live.to_string();
-    present.run(&[
-        "produce",
-        "--events",
-        &live,
-        "--events-per-session",
-        "1",
-        "--users",
-        "100000",
-    ]);
+    present.run_within(
+        STEP_TIMEOUT,
+        &[
+            "produce",
+            "--events",
+            &live,
+            "--events-per-session",
+            "1",
+            "--users",
+            "100000",
+        ],
+    );
 }
 
 fn measure(
     engine: Engine,
-    past: &Installation,
+    past: &Installation<'_>,
     history: &History,
-    present: &Installation,
+    present: &Installation<'_>,
 ) -> Figures {
     let competitor = Competitor::new(engine, past);
     let process = competitor.start("first", history::TIMEOUTS, PARTITIONS);
@@ -108,14 +112,14 @@ fn measure(
     Watch::new(past, &competitor.group(), PARTITIONS).await_drained();
     let seconds = begun.elapsed().as_secs_f64();
     let events = history.len() as f64;
-    let cpu_micros = cpu_seconds(&process.id()) / events * 1e6;
-    let peak_mib = memory_mib(&process.id(), "VmHWM");
+    let cpu_micros = cpu_seconds(process.id()) / events * 1e6;
+    let peak_mib = memory_mib(process.id(), "VmHWM");
     let expected = history.endings();
     let written = topics::await_endings(past, &competitor.target(), expected.len(), PATIENCE);
     if let Some((written, expected)) = written.iter().zip(expected).find(|(a, b)| a != b) {
         panic!("{}: {written:?} instead of {expected:?}", engine.name());
     }
-    process.stop();
+    stop(process);
     let (changelog_records, changelog_bytes) = competitor
         .changelogs()
         .iter()
@@ -125,7 +129,7 @@ fn measure(
     let competitor = Competitor::new(engine, present);
     let process = competitor.start("first", history::LONG_TIMEOUTS, PARTITIONS);
     Watch::new(present, &competitor.group(), PARTITIONS).await_drained();
-    process.stop();
+    stop(process);
     let begun = Instant::now();
     let process = competitor.start("second", history::LONG_TIMEOUTS, PARTITIONS);
     let restore = begun.elapsed();

@@ -19,52 +19,49 @@
 
 use std::time::{Duration, Instant};
 
-#[path = "support/drained.rs"]
-mod drained;
-#[path = "support/endings.rs"]
-mod endings;
-#[path = "support/installation.rs"]
-mod installation;
-#[path = "support/kafka.rs"]
-mod kafka;
-#[path = "support/logouts.rs"]
-mod logouts;
-#[path = "support/mass.rs"]
-mod mass;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use installation::{Installation, Process, cpu_seconds, flag, memory_mib};
-use mass::row;
+mod measure;
+
+use measure::flags::flag;
+use measure::mass::row;
+use measure::usage::{cpu_seconds, memory_mib};
+use measure::{STEP_TIMEOUT, await_restored, start_tracker, stop};
+use support::installation::Installation;
+use support::kafka::Kafka;
+use support::process::Process;
 
 /// How long a tracker is watched that has nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
 
 fn main() {
     let (sessions, partitions) = (flag("--sessions", 1_000_000), flag("--partitions", 3));
-    let installation = Installation::new(&kafka::bootstrap(), "scale");
+    let installation = Installation::without_topics(Kafka::shared(), "scale", partitions);
     println!("{sessions} sessions, {partitions} partitions\n");
     println!("| what | figure |");
     println!("|---|---|");
     let tracker = fill(&installation, sessions, partitions);
     idle(&tracker);
     let tracker = restart(&installation, tracker, partitions);
-    mass::end_all(&installation, sessions, partitions);
+    measure::mass::end_all(&installation, sessions, partitions);
     let id = tracker.id();
     row(
         "peak memory",
-        &format!("{:.0} MiB", memory_mib(&id, "VmHWM")),
+        &format!("{:.0} MiB", memory_mib(id, "VmHWM")),
     );
-    tracker.stop();
+    stop(tracker);
 }
 
 /// Starts the sessions; a tracker that has them all and has committed that.
-fn fill(installation: &Installation, sessions: u64, partitions: u64) -> Process {
-    installation.create_topics(partitions);
+fn fill(installation: &Installation<'_>, sessions: u64, partitions: u64) -> Process {
+    installation.create_topics();
     installation.apply_policy("12h");
-    let tracker = installation.tracker(&[]);
-    tracker.await_lines(partitions, "\"restored\"");
-    let before = memory_mib(&tracker.id(), "VmRSS");
-    mass::start_all(installation, sessions, partitions);
-    let grown = memory_mib(&tracker.id(), "VmRSS") - before;
+    let tracker = start_tracker(installation, &[]);
+    await_restored(&tracker, partitions);
+    let before = memory_mib(tracker.id(), "VmRSS");
+    measure::mass::start_all(installation, sessions, partitions);
+    let grown = memory_mib(tracker.id(), "VmRSS") - before;
     let bytes = grown * 1024.0 * 1024.0 / sessions as f64;
     row(
         "resident memory a session",
@@ -76,9 +73,9 @@ fn fill(installation: &Installation, sessions: u64, partitions: u64) -> Process 
 /// Live sessions that nothing happens to must cost nothing.
 fn idle(tracker: &Process) {
     let id = tracker.id();
-    let before = cpu_seconds(&id);
+    let before = cpu_seconds(id);
     std::thread::sleep(IDLE);
-    let share = (cpu_seconds(&id) - before) / IDLE.as_secs_f64() * 100.0;
+    let share = (cpu_seconds(id) - before) / IDLE.as_secs_f64() * 100.0;
     row(
         "CPU of a core with all sessions idle",
         &format!("{share:.1} %"),
@@ -86,19 +83,19 @@ fn idle(tracker: &Process) {
 }
 
 /// Stops the tracker and starts another, which has to restore every session.
-fn restart(installation: &Installation, tracker: Process, partitions: u64) -> Process {
-    tracker.stop();
+fn restart(installation: &Installation<'_>, tracker: Process, partitions: u64) -> Process {
+    stop(tracker);
     let begun = Instant::now();
-    let tracker = installation.tracker(&[]);
-    tracker.await_lines(1, "\"assigned\"");
+    let tracker = start_tracker(installation, &[]);
+    tracker.wait_for_lines(STEP_TIMEOUT, 1, "\"assigned\"");
     let assigned = Instant::now();
-    tracker.await_lines(partitions, "\"restored\"");
+    await_restored(&tracker, partitions);
     let restored = assigned.elapsed().as_secs_f64();
     row(
         "restore, from the assignment until all is live",
         &format!("{restored:.2} s"),
     );
-    let cpu = cpu_seconds(&tracker.id());
+    let cpu = cpu_seconds(tracker.id());
     row("CPU that the restore took", &format!("{cpu:.2} s"));
     let restart = begun.elapsed().as_secs_f64();
     row(

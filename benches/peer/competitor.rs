@@ -1,13 +1,15 @@
 //! The programs that are compared, behind one face.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::PARTITIONS;
 use super::history::Timeouts;
-use super::installation::{Installation, Process};
+use crate::measure::{STEP_TIMEOUT, await_restored, start_tracker};
+use crate::support::installation::Installation;
+use crate::support::process::{Launch, Process};
 
 /// What keeps the sessions.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,14 +41,14 @@ impl Engine {
 /// One of them on the topics of an installation, with outputs of its own.
 pub struct Competitor<'a> {
     engine: Engine,
-    installation: &'a Installation,
+    installation: &'a Installation<'a>,
     /// What the processes keep on disk.
     folder: TempDir,
 }
 
 impl<'a> Competitor<'a> {
     /// Creates its topics; starts nothing.
-    pub fn new(engine: Engine, installation: &'a Installation) -> Self {
+    pub fn new(engine: Engine, installation: &'a Installation<'a>) -> Self {
         let competitor = Self {
             engine,
             installation,
@@ -54,14 +56,17 @@ impl<'a> Competitor<'a> {
         };
         let target = format!("expired-{}", engine.tag());
         let partitions = PARTITIONS.to_string();
-        installation.run(&[
-            "topics",
-            "create",
-            "--partitions",
-            &partitions,
-            "--expired-sessions-topic",
-            &target,
-        ]);
+        installation.run_within(
+            STEP_TIMEOUT,
+            &[
+                "topics",
+                "create",
+                "--partitions",
+                &partitions,
+                "--expired-sessions-topic",
+                &target,
+            ],
+        );
         competitor
     }
 
@@ -93,12 +98,12 @@ impl<'a> Competitor<'a> {
         match self.engine {
             Engine::Sundown => {
                 let process = self.tracker(timeouts);
-                process.await_lines(partitions, "\"restored\"");
+                await_restored(&process, partitions);
                 process
             }
             Engine::InMemory | Engine::RocksDb => {
                 let process = self.streams(name, timeouts);
-                process.await_lines(1, "RUNNING");
+                process.wait_for_lines(STEP_TIMEOUT, 1, "RUNNING");
                 process
             }
         }
@@ -106,16 +111,19 @@ impl<'a> Competitor<'a> {
 
     fn tracker(&self, timeouts: Timeouts) -> Process {
         let target = format!("expired-{}", self.engine.tag());
-        self.installation.tracker(&[
-            "--group",
-            &self.group(),
-            "--expired-sessions-topic",
-            &target,
-            "--idle-timeout",
-            &format!("{}s", timeouts.idle.as_secs()),
-            "--absolute-timeout",
-            &format!("{}s", timeouts.absolute.as_secs()),
-        ])
+        start_tracker(
+            self.installation,
+            &[
+                "--group",
+                &self.group(),
+                "--expired-sessions-topic",
+                &target,
+                "--idle-timeout",
+                &format!("{}s", timeouts.idle.as_secs()),
+                "--absolute-timeout",
+                &format!("{}s", timeouts.absolute.as_secs()),
+            ],
+        )
     }
 
     fn streams(&self, name: &str, timeouts: Timeouts) -> Process {
@@ -133,19 +141,15 @@ impl<'a> Competitor<'a> {
             assert!(status.unwrap().success(), "mvn package");
         }
         let classes = format!("{}:{}/target/dependency/*", jar.display(), build.display());
-        let mut child = Command::new("java")
+        Launch::program("java")
             .args(["-Xmx1g", "-cp", &classes, "dev.sundown.peer.Main"])
-            .arg(&self.installation.bootstrap)
+            .arg(self.installation.kafka.bootstrap())
             .arg(self.installation.topic(&self.group()))
             .arg(self.installation.topic("session_logs"))
             .arg(self.target())
             .arg(self.folder.path().join(name))
             .arg(self.engine.tag())
             .args(timeouts.milliseconds())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = child.stdout.take().unwrap();
-        Process::new(child, said)
+            .start()
     }
 }

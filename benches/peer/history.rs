@@ -4,12 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use uuid::Uuid;
 
-use super::installation::Installation;
+use crate::support::installation::Installation;
 
 pub const EVENTS_PER_SESSION: u64 = 6;
 /// Of the history's sessions.
@@ -146,9 +145,10 @@ impl History {
 
     /// Writes the events with their own times, and then for each partition something that
     /// happened long after.
-    pub fn write(&self, installation: &Installation) {
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &installation.bootstrap)
+    pub fn write(&self, installation: &Installation<'_>) {
+        let producer: BaseProducer = installation
+            .kafka
+            .client()
             .set("partitioner", "murmur2_random")
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")

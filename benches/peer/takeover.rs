@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::PARTITIONS;
 use super::competitor::Competitor;
-use super::endings::Endings;
 use super::history::LONG_TIMEOUTS;
-use super::installation::{Installation, Process};
+use crate::measure::endings::Endings;
+use crate::measure::stop;
+use crate::support::installation::Installation;
+use crate::support::process::Process;
 
 const PATIENCE: Duration = Duration::from_secs(180);
 const EVERY: Duration = Duration::from_millis(100);
@@ -19,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Two processes share the partitions; `first` is killed. From there until logouts written
 /// after that have led to endings on every partition.
 pub fn measure(
-    installation: &Installation,
+    installation: &Installation<'_>,
     competitor: &Competitor<'_>,
     first: Process,
 ) -> Duration {
@@ -39,12 +40,12 @@ pub fn measure(
     let logouts = Logouts::new(installation);
     let second = competitor.start("other", LONG_TIMEOUTS, 1);
     logouts.until_all_end(0, &ended);
-    first.kill();
+    drop(first);
     let begun = Instant::now();
     logouts.until_all_end(1, &ended);
     let takeover = begun.elapsed();
     drop(endings);
-    second.stop();
+    stop(second);
     takeover
 }
 
@@ -61,9 +62,10 @@ struct Logouts {
 }
 
 impl Logouts {
-    fn new(installation: &Installation) -> Self {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", &installation.bootstrap)
+    fn new(installation: &Installation<'_>) -> Self {
+        let producer = installation
+            .kafka
+            .client()
             .set("linger.ms", "0")
             .create()
             .unwrap();

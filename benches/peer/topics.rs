@@ -7,19 +7,16 @@ use futures_executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::Deserialize;
 
 use super::PARTITIONS;
 use super::history::{Ending, LAST};
-use super::installation::Installation;
+use crate::support::installation::Installation;
 
 /// The source topic with times that producers set: what it is to tell lies in the past.
-pub fn create_with_producers_time(installation: &Installation, partitions: u64) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", &installation.bootstrap)
-        .create()
-        .unwrap();
+pub fn create_with_producers_time(installation: &Installation<'_>, partitions: u64) {
+    let admin: AdminClient<DefaultClientContext> = installation.kafka.client().create().unwrap();
     let name = installation.topic("session_logs");
     let topic = NewTopic::new(
         &name,
@@ -33,7 +30,7 @@ pub fn create_with_producers_time(installation: &Installation, partitions: u64) 
 
 /// Waits until so many endings can be read, and reads them all, sorted.
 pub fn await_endings(
-    installation: &Installation,
+    installation: &Installation<'_>,
     topic: &str,
     count: usize,
     patience: Duration,
@@ -85,7 +82,7 @@ fn compared(value: &[u8]) -> Option<Ending> {
 
 /// How many records of a topic readers of committed records see, and the bytes of their
 /// keys and values.
-pub fn size(installation: &Installation, topic: &str) -> (u64, u64) {
+pub fn size(installation: &Installation<'_>, topic: &str) -> (u64, u64) {
     let consumer = from_the_beginning(installation, topic);
     let (mut records, mut bytes, mut ended) = (0, 0, 0);
     while ended < PARTITIONS {
@@ -102,9 +99,10 @@ pub fn size(installation: &Installation, topic: &str) -> (u64, u64) {
     (records, bytes)
 }
 
-fn from_the_beginning(installation: &Installation, topic: &str) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &installation.bootstrap)
+fn from_the_beginning(installation: &Installation<'_>, topic: &str) -> BaseConsumer {
+    let consumer: BaseConsumer = installation
+        .kafka
+        .client()
         .set("group.id", installation.topic("reader"))
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")

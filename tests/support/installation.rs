@@ -1,16 +1,18 @@
 //! An installation of a test's own: topics under a prefix, trackers, and what they have written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
 use sundown::clock::Clock;
 use sundown::wire::partitioner::murmur2_partition;
+use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::kafka::{Kafka, unique_prefix};
 use super::model::{self, Ending, Expected, Limits, Log};
-use super::process::{Launch, Stream};
+use super::process::{Launch, SUNDOWN, Stream};
 use super::role::RoleProcess;
 use super::topic::{Isolation, NewRecord, Record};
 use super::wait::eventually;
@@ -25,12 +27,14 @@ pub const SHORT: Limits = Limits {
 };
 pub const PARTITIONS: i32 = 3;
 
+#[derive(Clone)]
 pub struct Installation<'a> {
     pub kafka: &'a Kafka,
     pub limits: Limits,
     prefix: String,
     partitions: i32,
     append_time: bool,
+    binary: String,
 }
 
 impl<'a> Installation<'a> {
@@ -47,6 +51,7 @@ impl<'a> Installation<'a> {
             prefix: unique_prefix("pipeline"),
             partitions,
             append_time: true,
+            binary: SUNDOWN.to_owned(),
         };
         installation.create_topics();
         installation
@@ -60,25 +65,73 @@ impl<'a> Installation<'a> {
             prefix: unique_prefix("pipeline"),
             partitions: PARTITIONS,
             append_time: false,
+            binary: SUNDOWN.to_owned(),
         };
         kafka.create_topic(&installation.session_logs(), PARTITIONS, &[]);
         installation.create_topics();
         installation
     }
 
-    fn create_topics(&self) {
-        let partitions = self.partitions.to_string();
-        let create = ["topics", "create", "--partitions", &partitions];
-        let mut create = self.sundown(&create).start();
+    /// An installation whose topics do not exist yet.
+    pub fn without_topics(kafka: &'a Kafka, name: &str, partitions: u64) -> Self {
+        Self {
+            kafka,
+            limits: SHORT,
+            prefix: unique_prefix(name),
+            partitions: partitions.try_into().expect("a number of partitions"),
+            append_time: true,
+            binary: SUNDOWN.to_owned(),
+        }
+    }
+
+    /// The same topics for processes of another build.
+    pub fn with_binary(&self, binary: &str) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    pub fn create_topics(&self) {
+        self.run(&[
+            "topics",
+            "create",
+            "--partitions",
+            &self.partitions.to_string(),
+        ]);
+    }
+
+    /// Runs a subcommand, which must succeed.
+    pub fn run(&self, args: &[&str]) {
+        self.run_within(SOON, args);
+    }
+
+    /// The same with another time limit.
+    pub fn run_within(&self, timeout: Duration, args: &[&str]) {
+        let mut command = self.sundown(args).start();
+        let status = command.wait(timeout);
         assert!(
-            create.wait(SOON).success(),
-            "{}",
-            create.text(Stream::Stderr)
+            status.success(),
+            "{args:?}: {}",
+            command.text(Stream::Stderr)
         );
     }
 
+    /// Applies one policy to every session.
+    pub fn apply_policy(&self, idle_timeout: &str) {
+        let mut file = NamedTempFile::with_suffix(".yaml").expect("a file");
+        write!(
+            file,
+            "{{apiVersion: sundown.dev/v1alpha1, kind: SessionPolicy, \
+             metadata: {{name: default}}, spec: {{idleTimeout: {idle_timeout}}}}}"
+        )
+        .expect("the file is written");
+        let path = file.path().to_str().expect("a path in UTF-8");
+        self.run(&["policy", "apply", "-f", path]);
+    }
+
     pub fn sundown(&self, args: &[&str]) -> Launch {
-        self.connect(Launch::sundown().args(args))
+        self.connect(Launch::program(&self.binary).args(args))
     }
 
     /// Connection flags for a launch of sundown, under whatever other program.

@@ -13,54 +13,72 @@ use nix::unistd::Pid;
 
 use super::wait::{Deadline, eventually};
 
+/// The binary under test.
+pub const SUNDOWN: &str = env!("CARGO_BIN_EXE_sundown");
+
 /// A program about to be started.
 #[derive(Debug)]
-pub struct Launch(Command);
+pub struct Launch {
+    command: Command,
+    prints_warnings: bool,
+}
 
 impl Launch {
     /// The binary under test.
     pub fn sundown() -> Self {
-        Self::program(env!("CARGO_BIN_EXE_sundown"))
+        Self::program(SUNDOWN)
     }
 
     /// Any program, without any `SUNDOWN_*` setting of the environment: it may be one that
     /// becomes the binary under test.
     pub fn program(path: &str) -> Self {
-        let mut launch = Self(Command::new(path));
+        let mut launch = Self {
+            command: Command::new(path),
+            prints_warnings: false,
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SUNDOWN_") {
-                launch.0.env_remove(name);
+                launch.command.env_remove(name);
             }
         }
         launch
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
-        self.0.arg(arg);
+        self.command.arg(arg);
         self
     }
 
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.0.args(args);
+        self.command.args(args);
         self
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.0.env(name, value);
+        self.command.env(name, value);
+        self
+    }
+
+    /// Prints warnings and errors of its log at once.
+    pub fn print_warnings(mut self) -> Self {
+        self.prints_warnings = true;
         self
     }
 
     pub fn start(mut self) -> Process {
-        self.0
+        self.command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let name = self.0.get_program().to_string_lossy().into_owned();
+        let name = self.command.get_program().to_string_lossy().into_owned();
         let mut child = self
-            .0
+            .command
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        let output = Arc::new(Output::default());
+        let output = Arc::new(Output {
+            prints_warnings: self.prints_warnings,
+            ..Output::default()
+        });
         output.follow(
             Stream::Stdout,
             child.stdout.take().expect("stdout is piped"),
@@ -129,6 +147,23 @@ impl Process {
         }
     }
 
+    /// Waits until this many lines contain `text`, those that were there before included.
+    ///
+    /// # Panics
+    /// Like [`Self::wait_for_line`].
+    pub fn wait_for_lines(&self, timeout: Duration, count: u64, text: &str) {
+        let mut missing = count;
+        self.wait_for_line(timeout, |line| {
+            missing -= u64::from(line.text.contains(text));
+            missing == 0
+        });
+    }
+
+    /// The lines written so far, without the first `skip`.
+    pub fn lines_after(&self, skip: usize) -> Vec<Line> {
+        self.output.lock().lines[skip..].to_vec()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -181,6 +216,13 @@ impl Process {
         status
     }
 
+    /// Sends SIGTERM and waits for the exit, which must be a success.
+    pub fn stop(mut self, timeout: Duration) {
+        self.sigterm();
+        let status = self.wait(timeout);
+        assert!(status.success(), "{status}: {}", self.text(Stream::Stderr));
+    }
+
     fn signal(&mut self, signal: Signal) {
         // Not yet waited for, so the id cannot have become another process's.
         assert_eq!(self.ended(), None, "{} has ended already", self.name);
@@ -206,6 +248,7 @@ impl Drop for Process {
 /// What a program has written; threads of their own read it, so that it never blocks in writing.
 #[derive(Debug, Default)]
 struct Output {
+    prints_warnings: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -229,6 +272,10 @@ impl Output {
         thread::spawn(move || {
             for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
                 let text = String::from_utf8_lossy(&line).into_owned();
+                let is_warning = text.contains("\"WARN\"") || text.contains("\"ERROR\"");
+                if output.prints_warnings && is_warning {
+                    eprintln!("{text}");
+                }
                 output.update(|state| state.lines.push(Line { stream, text }));
             }
             output.update(|state| state.ended += 1);

@@ -87,14 +87,8 @@ impl RoleProcess {
     }
 
     /// Asks it to stop, and waits until it has.
-    pub fn stop(mut self) {
-        self.process.sigterm();
-        let status = self.process.wait(Duration::from_secs(10));
-        assert!(
-            status.success(),
-            "{status}: {}",
-            self.process.text(Stream::Stderr)
-        );
+    pub fn stop(self) {
+        self.process.stop(Duration::from_secs(10));
     }
 
     /// Kills it at a moment at which `amid` holds; frozen, it stays so. After some tries, at

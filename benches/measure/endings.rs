@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::installation::Installation;
+use crate::support::installation::Installation;
 
 /// Reads the topic, from its present end on, until it is dropped.
 pub struct Endings {
@@ -19,7 +19,7 @@ pub struct Endings {
 impl Endings {
     /// Calls `seen` with the key and the value of each record as soon as it is readable.
     pub fn follow(
-        installation: &Installation,
+        installation: &Installation<'_>,
         partitions: u64,
         seen: impl FnMut(&[u8], &[u8]) + Send + 'static,
     ) -> Self {
@@ -29,13 +29,14 @@ impl Endings {
 
     /// The same for another topic.
     pub fn follow_topic(
-        installation: &Installation,
+        installation: &Installation<'_>,
         topic: &str,
         partitions: u64,
         mut seen: impl FnMut(&[u8], &[u8]) + Send + 'static,
     ) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &installation.bootstrap)
+        let consumer: BaseConsumer = installation
+            .kafka
+            .client()
             .set("group.id", installation.topic("endings"))
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::STEP_TIMEOUT;
 use super::drained::Watch;
 use super::endings::{Count, Endings};
-use super::installation::Installation;
 use super::logouts::{Logouts, Seen};
+use crate::support::installation::Installation;
 
 /// Without progress for so long, something has stopped.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,18 +18,21 @@ pub fn row(what: &str, figure: &str) {
 }
 
 /// Starts the sessions, each with one event, and waits until trackers have committed that.
-pub fn start_all(installation: &Installation, sessions: u64, partitions: u64) {
+pub fn start_all(installation: &Installation<'_>, sessions: u64, partitions: u64) {
     let begun = Instant::now();
     let count = sessions.to_string();
-    installation.run(&[
-        "produce",
-        "--events",
-        &count,
-        "--events-per-session",
-        "1",
-        "--users",
-        "1000000",
-    ]);
+    installation.run_within(
+        STEP_TIMEOUT,
+        &[
+            "produce",
+            "--events",
+            &count,
+            "--events-per-session",
+            "1",
+            "--users",
+            "1000000",
+        ],
+    );
     Watch::new(installation, "sundown-tracker", partitions).await_drained();
     let rate = sessions as f64 / begun.elapsed().as_secs_f64();
     row(
@@ -38,7 +42,7 @@ pub fn start_all(installation: &Installation, sessions: u64, partitions: u64) {
 }
 
 /// Shortens the timeout so that all sessions are due, and meanwhile logs others out.
-pub fn end_all(installation: &Installation, sessions: u64, partitions: u64) {
+pub fn end_all(installation: &Installation<'_>, sessions: u64, partitions: u64) {
     let (endings, first) = (Count::default(), Arc::new(Mutex::new(None::<Instant>)));
     let seen = Seen::default();
     let reader = {

@@ -11,7 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::endings::quantile;
-use super::installation::Installation;
+use crate::support::installation::Installation;
 
 /// A session is logged out so often.
 const EVERY: Duration = Duration::from_millis(50);
@@ -34,14 +34,12 @@ pub struct Seen {
 
 impl Logouts {
     /// What becomes of them is to be told to `seen` from now on.
-    pub fn start(installation: &Installation, seen: Seen) -> Self {
+    pub fn start(installation: &Installation<'_>, seen: Seen) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (bootstrap, topic) = (
-            installation.bootstrap.clone(),
-            installation.topic("session_logs"),
-        );
+        let client = installation.kafka.client();
+        let topic = installation.session_logs();
         let (sent, stopped) = (seen.clone(), Arc::clone(&stop));
-        let writer = std::thread::spawn(move || write(&bootstrap, &topic, &sent, &stopped));
+        let writer = std::thread::spawn(move || write(client, &topic, &sent, &stopped));
         Self { seen, stop, writer }
     }
 
@@ -79,9 +77,8 @@ impl Seen {
     }
 }
 
-fn write(bootstrap: &str, topic: &str, seen: &Seen, stop: &AtomicBool) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
+fn write(mut client: ClientConfig, topic: &str, seen: &Seen, stop: &AtomicBool) {
+    let producer: BaseProducer = client
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "0")
         .create()

@@ -5,20 +5,25 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::installation::{Installation, Process, cpu_seconds, memory_mib};
+use super::usage::{cpu_seconds, memory_mib};
+use super::{start_tracker, stop};
+use crate::support::installation::Installation;
+use crate::support::process::Process;
 
 /// Without an end of a rebalance for so long, something has stopped.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Trackers.
 pub struct Fleet<'a> {
-    installation: &'a Installation,
+    installation: &'a Installation<'a>,
     partitions: usize,
     members: Vec<Member>,
 }
 
 struct Member {
     process: Process,
+    /// Lines of its log that have been read.
+    lines_read: usize,
     assigned: BTreeSet<i32>,
     /// Those that it has restored.
     live: BTreeSet<i32>,
@@ -33,7 +38,7 @@ struct Line {
 }
 
 impl<'a> Fleet<'a> {
-    pub fn new(installation: &'a Installation, partitions: u64) -> Self {
+    pub fn new(installation: &'a Installation<'a>, partitions: u64) -> Self {
         Self {
             installation,
             partitions: usize::try_from(partitions).unwrap(),
@@ -44,7 +49,8 @@ impl<'a> Fleet<'a> {
     /// One more tracker.
     pub fn join(&mut self) {
         self.members.push(Member {
-            process: self.installation.tracker(&[]),
+            process: start_tracker(self.installation, &[]),
+            lines_read: 0,
             assigned: BTreeSet::new(),
             live: BTreeSet::new(),
         });
@@ -52,7 +58,7 @@ impl<'a> Fleet<'a> {
 
     /// One less: it is told to stop.
     pub fn leave(&mut self) {
-        self.members.pop().unwrap().process.stop();
+        stop(self.members.pop().unwrap().process);
     }
 
     /// Waits until all partitions are live, and each tracker has its share of them.
@@ -73,13 +79,13 @@ impl<'a> Fleet<'a> {
 
     /// What each has used so far.
     pub fn cpu_seconds(&self) -> Vec<f64> {
-        let used = |member: &Member| cpu_seconds(&member.process.id());
+        let used = |member: &Member| cpu_seconds(member.process.id());
         self.members.iter().map(used).collect()
     }
 
     /// The peak of each.
     pub fn peak_mib(&self) -> Vec<f64> {
-        let peak = |member: &Member| memory_mib(&member.process.id(), "VmHWM");
+        let peak = |member: &Member| memory_mib(member.process.id(), "VmHWM");
         self.members.iter().map(peak).collect()
     }
 }
@@ -87,8 +93,10 @@ impl<'a> Fleet<'a> {
 impl Member {
     /// Reads on in its log.
     fn follow(&mut self) {
-        for line in self.process.lines() {
-            let Ok(line) = serde_json::from_str::<Line>(&line) else {
+        let lines = self.process.lines_after(self.lines_read);
+        self.lines_read += lines.len();
+        for line in lines {
+            let Ok(line) = serde_json::from_str::<Line>(&line.text) else {
                 continue;
             };
             match (line.message.as_deref(), line.partition, line.partitions) {

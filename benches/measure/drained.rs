@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::installation::Installation;
+use crate::support::installation::Installation;
 
 /// Without progress for so long, the tracker has stopped.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -19,9 +19,10 @@ pub struct Watch {
 
 impl Watch {
     /// The ends are those of now.
-    pub fn new(installation: &Installation, group: &str, partitions: u64) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &installation.bootstrap)
+    pub fn new(installation: &Installation<'_>, group: &str, partitions: u64) -> Self {
+        let consumer: BaseConsumer = installation
+            .kafka
+            .client()
             .set("group.id", installation.topic(group))
             .create()
             .unwrap();

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sundown::wire::partitioner::murmur2_partition;
 use uuid::Uuid;
 
-use super::installation::Installation;
+use crate::support::installation::Installation;
 
 /// Sessions of the flood.
 const CHATTY: usize = 20_000;
@@ -41,7 +40,7 @@ impl Load {
     /// `rate` events a second, `hot_percent` of them on the partition `hot` and the others on
     /// the others; on all of them evenly if that is 0.
     pub fn start(
-        installation: &Installation,
+        installation: &Installation<'_>,
         partitions: u64,
         hot: i32,
         rate: u64,
@@ -74,7 +73,7 @@ impl Load {
 }
 
 impl Flood {
-    pub fn start(installation: &Installation, partitions: u64, hot: i32) -> Self {
+    pub fn start(installation: &Installation<'_>, partitions: u64, hot: i32) -> Self {
         let writer = Writer::new(installation, partitions, hot);
         Self(Running::start(move |stop| {
             let ids: Vec<String> = (0..CHATTY).map(|_| writer.id(true)).collect();
@@ -111,9 +110,10 @@ impl Running {
 }
 
 impl Writer {
-    fn new(installation: &Installation, partitions: u64, hot: i32) -> Self {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", &installation.bootstrap)
+    fn new(installation: &Installation<'_>, partitions: u64, hot: i32) -> Self {
+        let producer = installation
+            .kafka
+            .client()
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
             .create()
