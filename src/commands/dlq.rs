@@ -15,7 +15,7 @@ use clap::Subcommand;
 
 use crate::kafka::args::GlobalArgs;
 use discard::DiscardArgs;
-use list::ListArgs;
+use list::ListDeadLettersArgs;
 use redrive::RedriveArgs;
 use show::ShowArgs;
 
@@ -23,7 +23,7 @@ use show::ShowArgs;
 #[derive(Subcommand, Debug)]
 pub enum DlqCommand {
     /// List dead letters, oldest first.
-    List(ListArgs),
+    List(ListDeadLettersArgs),
     /// Show a dead letter in full.
     Show(ShowArgs),
     /// Redrive dead letters: terminal events with their pending actions, session events from

@@ -23,7 +23,7 @@ pub enum PolicyCommand {
     /// kinds can be active side by side.
     Apply(input::FileArgs),
     /// Show active policies.
-    Get(get::GetArgs),
+    Get(get::GetPolicyArgs),
     /// Delete policies: the remaining policies then apply to their sessions.
     ///
     /// A policy with a namespace belongs to the controller, which writes it again. Delete

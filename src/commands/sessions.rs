@@ -14,14 +14,14 @@ use crate::session_lookup::{AdminTokenArgs, FoundSession, LookupQuery};
 #[derive(Subcommand, Debug)]
 pub enum SessionsCommand {
     /// Show a live session: its user, deadline and end reason.
-    Get(GetArgs),
+    Get(GetSessionArgs),
     /// List the live sessions of a user, ordered by deadline.
-    List(ListArgs),
+    List(ListSessionsArgs),
 }
 
 /// Flags of `sundown sessions get`.
 #[derive(Args, Clone, Debug)]
-pub struct GetArgs {
+pub struct GetSessionArgs {
     /// Session id.
     #[arg(value_name = "ID")]
     pub session: String,
@@ -31,7 +31,7 @@ pub struct GetArgs {
 
 /// Flags of `sundown sessions list`.
 #[derive(Args, Clone, Debug)]
-pub struct ListArgs {
+pub struct ListSessionsArgs {
     /// User id. A whole number such as 123 selects the user whose events carry the JSON
     /// number 123, not the string "123"; see --string.
     #[arg(long, env = "SUNDOWN_USER", value_name = "ID")]
@@ -66,7 +66,7 @@ pub fn run(command: &SessionsCommand, global: &GlobalArgs) -> anyhow::Result<()>
     }
 }
 
-async fn get(args: &GetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+async fn get(args: &GetSessionArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let query = LookupQuery {
         session: Some(args.session.clone()),
         ..LookupQuery::default()
@@ -83,7 +83,7 @@ async fn get(args: &GetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn list(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+async fn list(args: &ListSessionsArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let query = LookupQuery {
         user: Some(args.user.clone()),
         string: args.string,

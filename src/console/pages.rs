@@ -135,7 +135,7 @@ pub fn layout(
     body: &str,
     live: bool,
 ) -> Response {
-    let layout = Layout {
+    let layout = LayoutTemplate {
         title: page.title,
         menu: MENU.map(|entry| (entry.path, entry.title, entry.path == page.path)),
         body,
@@ -159,7 +159,7 @@ pub fn render(template: &impl Template) -> String {
 
 #[derive(Template)]
 #[template(path = "console/layout.html")]
-struct Layout<'a> {
+struct LayoutTemplate<'a> {
     title: &'static str,
     /// Path, title, and whether it is the current page.
     menu: [(&'static str, &'static str, bool); MENU.len()],

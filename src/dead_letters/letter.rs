@@ -94,11 +94,11 @@ impl DeadLetter {
     /// The session id in the value, or else the key.
     pub(crate) fn session(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
-        struct Fields {
+        struct SessionField {
             session_id: String,
         }
         let value = self.value.as_deref().unwrap_or_default();
-        if let Ok(fields) = serde_json::from_slice::<Fields>(value) {
+        if let Ok(fields) = serde_json::from_slice::<SessionField>(value) {
             return Some(fields.session_id);
         }
         let key = self.key.as_deref()?;

@@ -208,10 +208,10 @@ fn url(query: &LookupQuery, admin: &str) -> String {
 /// The error in the body of a response, or else its status.
 fn error_message(status: u16, body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Body {
+    struct ErrorResponse {
         error: String,
     }
-    match serde_json::from_slice::<Body>(body) {
+    match serde_json::from_slice::<ErrorResponse>(body) {
         Ok(body) => body.error,
         Err(_) => format!("status {status}"),
     }

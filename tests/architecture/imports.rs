@@ -211,7 +211,7 @@ impl<'a> Visit<'a> for Collector {
     }
 }
 
-fn is_for_tests(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     let is_cfg = |one: &&Attribute| one.path().is_ident("cfg");
     let mut cfgs = attributes.iter().filter(is_cfg);
     cfgs.any(|one| {

@@ -6,6 +6,7 @@
 
 mod floors;
 mod imports;
+mod type_names;
 
 use std::fs;
 use std::path::{Path, PathBuf};

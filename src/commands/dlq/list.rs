@@ -17,7 +17,7 @@ const DEFAULT_LIMIT: usize = 100;
 /// The longest error shown in a table, in characters.
 const ERROR_WIDTH: usize = 60;
 
-pub(super) fn run(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &ListDeadLettersArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     let (config, topics) = (global.connection.client_config()?, global.topics.topics());
     let now = Clock::default().wall();
     let limit = args.filter.limit.unwrap_or(DEFAULT_LIMIT);
@@ -79,7 +79,7 @@ fn row(letter: &DeadLetterSummary) -> [String; 6] {
 
 /// Flags of `sundown dlq list`.
 #[derive(Args, Clone, Debug)]
-pub struct ListArgs {
+pub struct ListDeadLettersArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use crate::policy::topic::PolicyTopic;
 
 /// Flags of `sundown policy get`.
 #[derive(Args, Clone, Debug)]
-pub struct GetArgs {
+pub struct GetPolicyArgs {
     /// Name of the policy. Without it, all policies are shown.
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
@@ -18,7 +18,7 @@ pub struct GetArgs {
     pub output: OutputArgs,
 }
 
-pub(super) async fn run(args: &GetArgs, topic: &PolicyTopic) -> anyhow::Result<()> {
+pub(super) async fn run(args: &GetPolicyArgs, topic: &PolicyTopic) -> anyhow::Result<()> {
     let store = topic.read(output::note).await?;
     let Some(name) = &args.name else {
         let documents: Vec<_> = store.documents().map(|(_, document)| document).collect();

@@ -135,7 +135,7 @@ fn is_this_machine(headers: &HeaderMap) -> bool {
 impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
-        struct Body {
+        struct ErrorBody {
             error: String,
         }
         let status = match self {
@@ -146,7 +146,7 @@ impl IntoResponse for RequestError {
             Self::QueryError(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let error = self.to_string();
-        let mut response = (status, Json(Body { error })).into_response();
+        let mut response = (status, Json(ErrorBody { error })).into_response();
         if self == Self::Token {
             let headers = response.headers_mut();
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
