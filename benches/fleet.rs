@@ -25,9 +25,9 @@ mod measure;
 
 use measure::endings::Endings;
 use measure::flags::flag;
-use measure::fleet::Fleet;
 use measure::logouts::{Logouts, Seen};
 use measure::mass::row;
+use measure::tracker_group::TrackerGroup;
 use support::installation::Installation;
 use support::kafka::Kafka;
 
@@ -43,41 +43,41 @@ fn main() {
     println!("|---|---|");
     installation.create_topics();
     installation.apply_policy("12h");
-    let mut fleet = Fleet::new(&installation, partitions);
-    fleet.join();
-    fleet.await_settled();
+    let mut group = TrackerGroup::new(&installation, partitions);
+    group.join();
+    group.await_settled();
     measure::mass::start_all(&installation, sessions, partitions);
-    (1..trackers).for_each(|_| fleet.join());
-    fleet.await_settled();
+    (1..trackers).for_each(|_| group.join());
+    group.await_settled();
     rebalance(
-        &mut fleet,
+        &mut group,
         "one leaves",
         partitions,
         &installation,
-        |fleet| fleet.leave(),
+        |group| group.leave(),
     );
     rebalance(
-        &mut fleet,
+        &mut group,
         "one joins",
         partitions,
         &installation,
-        |fleet| fleet.join(),
+        |group| group.join(),
     );
-    idle(&fleet);
+    idle(&group);
     measure::mass::end_all(&installation, sessions, partitions);
     row(
         "peak memory of each",
-        &format!("{:.0?} MiB", fleet.peak_mib()),
+        &format!("{:.0?} MiB", group.peak_mib()),
     );
 }
 
 /// Has one tracker come or go, while sessions are logged out on all partitions.
 fn rebalance(
-    fleet: &mut Fleet<'_>,
+    group: &mut TrackerGroup<'_>,
     what: &str,
     partitions: u64,
     installation: &Installation<'_>,
-    change: fn(&mut Fleet<'_>),
+    change: fn(&mut TrackerGroup<'_>),
 ) {
     let seen = Seen::default();
     let told = seen.clone();
@@ -86,8 +86,8 @@ fn rebalance(
     });
     let logouts = Logouts::start(installation, seen);
     let begun = Instant::now();
-    change(fleet);
-    fleet.await_settled();
+    change(group);
+    group.await_settled();
     let settled = begun.elapsed().as_secs_f64();
     row(
         &format!("{what}: until all partitions are live and shared out"),
@@ -101,10 +101,10 @@ fn rebalance(
 }
 
 /// Live sessions that nothing happens to must cost nothing.
-fn idle(fleet: &Fleet<'_>) {
-    let before = fleet.cpu_seconds();
+fn idle(group: &TrackerGroup<'_>) {
+    let before = group.cpu_seconds();
     std::thread::sleep(IDLE);
-    let after = fleet.cpu_seconds();
+    let after = group.cpu_seconds();
     let used = after
         .iter()
         .zip(before)

@@ -3,11 +3,12 @@
 pub mod drained;
 pub mod endings;
 pub mod flags;
-pub mod fleet;
+
 pub mod load;
 pub mod logouts;
 pub mod mass;
 pub mod plot;
+pub mod tracker_group;
 pub mod usage;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@
 //! which they delete.
 
 pub mod cluster;
-mod site;
+mod deployment;
 
 mod definition;
 mod lag;

@@ -1,4 +1,4 @@
-//! A receiver of webhooks that notes every call and answers as told.
+//! A receiver of webhooks that notes every call and responds as configured.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -26,13 +26,13 @@ pub struct Call {
     pub body: Bytes,
 }
 
-/// How to answer a call.
+/// The response to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Response {
     Status(u16),
     /// Success, but only after this long.
     After(Duration),
-    /// Take the call and never answer.
+    /// Take the call and never respond.
     Silence,
 }
 
@@ -44,26 +44,26 @@ pub struct Receiver {
 }
 
 struct Shared {
-    answer: Box<dyn Fn(&Call) -> Answer + Send + Sync>,
-    calls: Mutex<Vec<(Call, Answer)>>,
+    respond: Box<dyn Fn(&Call) -> Response + Send + Sync>,
+    calls: Mutex<Vec<(Call, Response)>>,
     /// By key.
     attempts: Mutex<HashMap<String, usize>>,
 }
 
 impl Receiver {
-    pub fn start(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), answer)
+    pub fn start(respond: impl Fn(&Call) -> Response + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), respond)
     }
 
     pub fn start_at(
         address: SocketAddr,
-        answer: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+        respond: impl Fn(&Call) -> Response + Send + Sync + 'static,
     ) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            answer: Box::new(answer),
+            respond: Box::new(respond),
             calls: Mutex::default(),
             attempts: Mutex::default(),
         });
@@ -95,8 +95,8 @@ impl Receiver {
     /// How often each key was answered with success, or will be.
     pub fn accepted(&self) -> BTreeMap<String, usize> {
         let mut accepted = BTreeMap::new();
-        for (call, answer) in self.shared.calls.lock().unwrap().iter() {
-            if matches!(answer, Answer::Status(200..=299) | Answer::After(_)) {
+        for (call, response) in self.shared.calls.lock().unwrap().iter() {
+            if matches!(response, Response::Status(200..=299) | Response::After(_)) {
                 *accepted.entry(call.key.clone()).or_default() += 1;
             }
         }
@@ -116,7 +116,7 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         .get("idempotency-key")
         .map(|value| value.to_str().unwrap().to_owned());
     let key = key.unwrap_or_default();
-    let answer = {
+    let response = {
         let mut attempts = shared.attempts.lock().unwrap();
         let attempt = attempts.entry(key.clone()).or_default();
         *attempt += 1;
@@ -128,16 +128,16 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
             headers,
             body,
         };
-        let answer = (shared.answer)(&call);
-        calls.push((call, answer));
-        answer
+        let response = (shared.respond)(&call);
+        calls.push((call, response));
+        response
     };
-    match answer {
-        Answer::Status(status) => StatusCode::from_u16(status).unwrap(),
-        Answer::After(pause) => {
+    match response {
+        Response::Status(status) => StatusCode::from_u16(status).unwrap(),
+        Response::After(pause) => {
             tokio::time::sleep(pause).await;
             StatusCode::OK
         }
-        Answer::Silence => std::future::pending().await,
+        Response::Silence => std::future::pending().await,
     }
 }

@@ -9,6 +9,6 @@ mod acls;
 mod broker;
 mod chart;
 mod connections;
+mod operator;
 pub mod permissions;
 mod scenes;
-mod visitor;

@@ -18,7 +18,7 @@ pub(crate) struct GroupMetadata {
 
 #[derive(Debug, Default)]
 struct Member {
-    /// What the member has not been told yet.
+    /// Events that the member has not received yet.
     changes: VecDeque<Rebalance>,
     /// Asked to give these back.
     revoking: BTreeSet<i32>,

@@ -19,7 +19,7 @@ use crate::cluster::{Cluster, Place};
 use crate::consumer::{Consumer, Polled};
 use crate::group::GroupMetadata;
 use crate::producer::Producer;
-use crate::restore_log::{Halt, SimulatedLog, Told};
+use crate::restore_log::{Halt, Responses, SimulatedLog};
 
 /// How often end offsets are asked for, in milliseconds.
 const ASK_EVERY: u64 = 100;
@@ -62,7 +62,7 @@ pub(crate) struct Simulated {
 struct Restoring {
     restore_id: RestoreId,
     settings: RestoreSettings,
-    told: Told,
+    responses: Responses,
 }
 
 impl Simulated {
@@ -131,10 +131,10 @@ impl Simulated {
             }
             Some(report) if up => {
                 self.report = None;
-                let told = self.brokers_tell_time;
+                let stamped = self.brokers_tell_time;
                 self.samples.push_back(BrokerSample {
                     acknowledged: sent,
-                    append_time: report.append_time.filter(|_| told),
+                    append_time: report.append_time.filter(|_| stamped),
                     ..report
                 });
             }
@@ -180,7 +180,7 @@ impl Simulated {
         let reading = self.reading();
         let job = &mut self.restores[which];
         let partition = job.settings.partition;
-        let mut log = SimulatedLog::new(&self.cluster, (partition, reading), &mut job.told);
+        let mut log = SimulatedLog::new(&self.cluster, (partition, reading), &mut job.responses);
         let outcome = match restore(&mut log, job.settings.clone()) {
             Err(Halt::NotYet) => return,
             Err(Halt::Failed(why)) => RestoreOutcome::Failed(anyhow::anyhow!(why)),
@@ -278,7 +278,7 @@ impl Io for Simulated {
         self.restores.push(Restoring {
             restore_id,
             settings,
-            told: Told::default(),
+            responses: Responses::default(),
         });
     }
 

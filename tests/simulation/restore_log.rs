@@ -1,9 +1,8 @@
-//! A restore that takes its time.
+//! A restore that proceeds one request at a time.
 //!
-//! The tracker's restore is a plain function that asks one thing after another. Here it
-//! is told everything that it was told before, and then one thing more; after that it is
-//! broken off, to be called anew later. So whatever can happen between two of its
-//! questions does happen in some simulation.
+//! The tracker's restore is a plain function that sends one request after another. Each run here
+//! replays the responses of the runs before, adds one more and then stops with [`Halt::NotYet`].
+//! Anything that can happen between two requests therefore happens in some simulation.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,15 +15,15 @@ use sundown::tracker::restore::{CheckpointRecord, RestoreLog};
 use crate::cluster::{Cluster, Place};
 use crate::log::Record;
 
-/// Records that one answer holds.
+/// Records of one response.
 const CHUNK: usize = 8;
 
-/// Why a restore has not come to its end.
+/// Why a restore stopped.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// It has not been told everything yet.
+    /// A response is missing so far.
     NotYet,
-    /// Kafka could not tell it.
+    /// Kafka responded with an error.
     Failed(&'static str),
     /// A record cannot be read.
     Checkpoint(CheckpointError),
@@ -36,29 +35,28 @@ impl From<CheckpointError> for Halt {
     }
 }
 
-/// What a restore has been told.
+/// A response to a request of a restore.
 #[derive(Clone, Debug)]
-enum Answer {
+enum Response {
     Committed(Option<CommittedOffset>),
     Offset(i64),
     Waited,
-    /// Records, and where to go on; `None` at the end.
+    /// Records, and the next offset; `None` at the end.
     Records(Vec<Record>, Option<i64>),
 }
 
-/// Everything a restore has been told so far, and what its clocks showed when it was told
-/// where the source begins.
+/// All responses so far, and the clocks at the response with the start of the source.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Vec<Answer>, Option<Reading>);
+pub(crate) struct Responses(Vec<Response>, Option<Reading>);
 
 /// The logs of one partition, as a restore sees them.
 pub(crate) struct SimulatedLog<'a> {
     pub(crate) cluster: &'a Rc<RefCell<Cluster>>,
     pub(crate) partition: i32,
     reading: Reading,
-    told: &'a mut Told,
+    responses: &'a mut Responses,
     next: usize,
-    /// Whether it is told something new this time.
+    /// Whether this run may add a response.
     more: bool,
 }
 
@@ -66,13 +64,13 @@ impl<'a> SimulatedLog<'a> {
     pub(crate) fn new(
         cluster: &'a Rc<RefCell<Cluster>>,
         (partition, reading): (i32, Reading),
-        told: &'a mut Told,
+        responses: &'a mut Responses,
     ) -> Self {
         Self {
             cluster,
             partition,
             reading,
-            told,
+            responses,
             next: 0,
             more: true,
         }
@@ -80,9 +78,9 @@ impl<'a> SimulatedLog<'a> {
 
     fn ask(
         &mut self,
-        answer: impl FnOnce(&Cluster) -> Result<Answer, Halt>,
-    ) -> Result<Answer, Halt> {
-        if let Some(known) = self.told.0.get(self.next) {
+        response: impl FnOnce(&Cluster) -> Result<Response, Halt>,
+    ) -> Result<Response, Halt> {
+        if let Some(known) = self.responses.0.get(self.next) {
             self.next += 1;
             return Ok(known.clone());
         }
@@ -90,15 +88,15 @@ impl<'a> SimulatedLog<'a> {
         if !std::mem::take(&mut self.more) || !cluster.up {
             return Err(Halt::NotYet);
         }
-        let answer = answer(&cluster)?;
-        self.told.0.push(answer.clone());
+        let response = response(&cluster)?;
+        self.responses.0.push(response.clone());
         self.next += 1;
-        Ok(answer)
+        Ok(response)
     }
 
     fn ask_offset(&mut self, offset: impl FnOnce(&Cluster) -> i64) -> Result<i64, Halt> {
-        match self.ask(|cluster| Ok(Answer::Offset(offset(cluster))))? {
-            Answer::Offset(offset) => Ok(offset),
+        match self.ask(|cluster| Ok(Response::Offset(offset(cluster))))? {
+            Response::Offset(offset) => Ok(offset),
             other => panic!("{other:?}"),
         }
     }
@@ -112,15 +110,15 @@ impl<'a> SimulatedLog<'a> {
         mut visit: impl FnMut(&Record) -> Result<(), Halt>,
     ) -> Result<(), Halt> {
         loop {
-            let answer = self.ask(|cluster| {
+            let response = self.ask(|cluster| {
                 let log = cluster.log(place);
                 if matches!(place, Place::Source(_)) && from < log.start {
                     return Err(Halt::Failed("offset out of range"));
                 }
                 Ok(chunk(cluster, place, from, to))
             })?;
-            let Answer::Records(records, next) = answer else {
-                panic!("{answer:?}");
+            let Response::Records(records, next) = response else {
+                panic!("{response:?}");
             };
             records.iter().try_for_each(&mut visit)?;
             match next {
@@ -131,18 +129,18 @@ impl<'a> SimulatedLog<'a> {
     }
 }
 
-fn chunk(cluster: &Cluster, place: Place, mut from: i64, to: Option<i64>) -> Answer {
+fn chunk(cluster: &Cluster, place: Place, mut from: i64, to: Option<i64>) -> Response {
     let log = cluster.log(place);
     let to = to.unwrap_or(i64::MAX);
     let mut records = Vec::new();
     while let Some(record) = log.next(from).filter(|record| record.offset < to) {
         if records.len() == CHUNK {
-            return Answer::Records(records, Some(from));
+            return Response::Records(records, Some(from));
         }
         from = record.offset + 1;
         records.push(record.clone());
     }
-    Answer::Records(records, None)
+    Response::Records(records, None)
 }
 
 impl RestoreLog for SimulatedLog<'_> {
@@ -150,18 +148,18 @@ impl RestoreLog for SimulatedLog<'_> {
     type Record<'a> = Record;
 
     fn reading(&self) -> Reading {
-        self.told.1.unwrap_or(self.reading)
+        self.responses.1.unwrap_or(self.reading)
     }
 
     fn committed(&mut self) -> Result<Option<CommittedOffset>, Halt> {
         let partition = self.partition;
-        // While a transaction is pending on it, there is no answer.
-        let answer = self.ask(|cluster| match cluster.committed(partition) {
-            Ok(committed) => Ok(Answer::Committed(committed)),
+        // While a transaction on it is pending, there is no response.
+        let response = self.ask(|cluster| match cluster.committed(partition) {
+            Ok(committed) => Ok(Response::Committed(committed)),
             Err(_) => Err(Halt::NotYet),
         })?;
-        match answer {
-            Answer::Committed(committed) => Ok(committed),
+        match response {
+            Response::Committed(committed) => Ok(committed),
             other => panic!("{other:?}"),
         }
     }
@@ -170,7 +168,7 @@ impl RestoreLog for SimulatedLog<'_> {
         let partition = self.partition;
         let start = self.ask_offset(|cluster| cluster.log(Place::Source(partition)).start)?;
         let reading = self.reading;
-        self.told.1.get_or_insert(reading);
+        self.responses.1.get_or_insert(reading);
         Ok(start)
     }
 
@@ -185,7 +183,7 @@ impl RestoreLog for SimulatedLog<'_> {
     }
 
     fn pause(&mut self) -> Result<(), Halt> {
-        self.ask(|_| Ok(Answer::Waited)).map(drop)
+        self.ask(|_| Ok(Response::Waited)).map(drop)
     }
 
     fn read_checkpoint(

@@ -12,7 +12,7 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
 }
 
-/// What a simulation is told once and for all. Times are in milliseconds.
+/// The fixed parameters of a simulation. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) partitions: i32,

@@ -38,7 +38,7 @@ pub(crate) struct World {
     paused: BTreeSet<i32>,
     oracle: Oracle,
     table: TableConfig,
-    /// Told what happens, if anybody wants to know.
+    /// Receives every event, if set.
     trace: Option<Vec<String>>,
     /// Trackers that there have been.
     processes: u64,

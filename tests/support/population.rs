@@ -1,6 +1,5 @@
-//! Made-up users who do everything that users do, within seconds: they click, pause, log in
-//! again, log out, are thrown out, walk away, come back to a session that is over; and some of
-//! their events arrive out of order.
+//! Synthetic users within seconds: they click, pause, log in again, log out, are logged out, leave
+//! and return to a session that has ended. Some of their events arrive out of order.
 
 use std::time::Duration;
 
@@ -16,22 +15,22 @@ use super::writer::Writer;
 
 /// How often events are written.
 const BEAT: Duration = Duration::from_millis(50);
-/// Seats of one user: "log out everywhere" has something to end.
-const SEATS_PER_USER: usize = 3;
+/// Devices of one user, so that a logout of all sessions ends several.
+const DEVICES_PER_USER: usize = 3;
 
-/// Users. The same seed makes the same users; when they do what depends on the clock.
+/// Users. The seed determines the users; the times of their events depend on the clock.
 pub struct Population {
     rng: ChaCha8Rng,
     limits: Limits,
     partitions: i32,
     clock: Clock,
-    seats: Vec<Seat>,
+    devices: Vec<Device>,
     /// Sessions that were left without a logout, and when.
     abandoned: Vec<(i64, String)>,
 }
 
 /// One session after the other.
-struct Seat {
+struct Device {
     user: Value,
     session: String,
     started: bool,
@@ -41,19 +40,19 @@ struct Seat {
 }
 
 impl Population {
-    pub fn new(seed: u64, seats: usize, partitions: i32, limits: Limits) -> Self {
+    pub fn new(seed: u64, devices: usize, partitions: i32, limits: Limits) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let clock = Clock::default();
         let now = clock.wall().as_millis();
-        let seats = (0..seats).map(|number| Seat {
-            user: user(number / SEATS_PER_USER),
+        let devices = (0..devices).map(|number| Device {
+            user: user(number / DEVICES_PER_USER),
             session: session_id(&mut rng),
             started: false,
             last_at: now,
             next_at: now + rng.random_range(0..limits.idle),
         });
         Self {
-            seats: seats.collect(),
+            devices: devices.collect(),
             rng,
             limits,
             partitions,
@@ -75,8 +74,8 @@ impl Population {
     pub fn events(&mut self) -> Vec<NewRecord> {
         let now = self.clock.wall().as_millis();
         let mut events = Vec::new();
-        for number in 0..self.seats.len() {
-            if self.seats[number].next_at <= now {
+        for number in 0..self.devices.len() {
+            if self.devices[number].next_at <= now {
                 self.event(number, now, &mut events);
             }
         }
@@ -88,17 +87,17 @@ impl Population {
         let soon = now + self.rng.random_range(50..idle / 3);
         let at = self.event_time(number, now);
         let fresh = session_id(&mut self.rng);
-        let dice = self.rng.random_range(0..100);
-        let seat = &mut self.seats[number];
-        seat.last_at = seat.last_at.max(at);
-        seat.next_at = soon;
-        let kind = match dice {
-            _ if !seat.started => "login",
+        let draw = self.rng.random_range(0..100);
+        let device = &mut self.devices[number];
+        device.last_at = device.last_at.max(at);
+        device.next_at = soon;
+        let kind = match draw {
+            _ if !device.started => "login",
             0..70 => "activity",
             70..75 => "login",
             // Away for so long that the session ends; then back to it.
             75..82 => {
-                seat.next_at = now + idle + lateness + self.rng.random_range(0..idle);
+                device.next_at = now + idle + lateness + self.rng.random_range(0..idle);
                 "activity"
             }
             82..90 => "logout",
@@ -106,34 +105,34 @@ impl Population {
             // A logout that comes too late, or for a session that nobody knows.
             94..96 => {
                 let forgotten = self.forgotten(now).unwrap_or(fresh);
-                let user = self.seats[number].user.clone();
+                let user = self.devices[number].user.clone();
                 events.push(self.record(&forgotten, &user, now, "logout"));
                 return;
             }
             96 => {
-                let user = seat.user.clone();
+                let user = device.user.clone();
                 events.extend(self.everywhere(&user, at));
                 return;
             }
             _ => {
-                let left = std::mem::replace(&mut seat.session, fresh);
-                seat.started = false;
+                let left = std::mem::replace(&mut device.session, fresh);
+                device.started = false;
                 self.abandoned.push((now, left));
                 return;
             }
         };
-        seat.started = true;
-        let (session, user) = (seat.session.clone(), seat.user.clone());
+        device.started = true;
+        let (session, user) = (device.session.clone(), device.user.clone());
         if kind == "logout" || kind == "revoke" {
-            seat.session = fresh;
-            seat.started = false;
+            device.session = fresh;
+            device.started = false;
         }
         events.push(self.record(&session, &user, at, kind));
     }
 
     /// Mostly now; sometimes it has been on its way for a while.
     fn event_time(&mut self, number: usize, now: i64) -> i64 {
-        if self.seats[number].started && self.rng.random_ratio(1, 6) {
+        if self.devices[number].started && self.rng.random_ratio(1, 6) {
             now - self.rng.random_range(1..self.limits.lateness / 2)
         } else {
             now

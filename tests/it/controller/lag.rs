@@ -3,22 +3,22 @@
 use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
-use super::site::Site;
+use super::deployment::Deployment;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
 pub fn lag_is_that_of_real_records(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let kafka = site.installation.kafka;
-    let endings = site.installation.topic("expired_sessions");
-    let group = site.installation.topic("sundown-handler");
+    let deployment = Deployment::new(cluster);
+    let kafka = deployment.installation.kafka;
+    let endings = deployment.installation.topic("expired_sessions");
+    let group = deployment.installation.topic("sundown-handler");
     // Partition 0 ends in markers and an aborted record, partition 1 in a real one.
     let record = |partition: i32| NewRecord {
         partition: Some(partition),
         timestamp: Some(1_000),
         ..NewRecord::new("session", json!({}).to_string())
     };
-    let writer = kafka.transactional_writer(&site.installation.topic("upstream"));
+    let writer = kafka.transactional_writer(&deployment.installation.topic("upstream"));
     writer.begin();
     writer.write(&endings, [record(0), record(1)]);
     writer.commit();
@@ -27,7 +27,7 @@ pub fn lag_is_that_of_real_records(cluster: &Cluster) {
     writer.abort();
     kafka.commit(&group, &endings, &[(0, 1), (1, 0)]);
 
-    let controller = site.controller();
+    let controller = deployment.controller();
     let lag = |of: &str, partition: i32| {
         let name = format!("kafka_consumergroup_lag{of}{{");
         let labels = format!("consumergroup=\"{group}\",partition=\"{partition}\"");
@@ -45,7 +45,7 @@ pub fn lag_is_that_of_real_records(cluster: &Cluster) {
         (lag("", 1) == Some(0.0) && lag("_seconds", 1) == Some(0.0)).then_some(())
     });
     // The trackers' group has committed nothing: it has all before it.
-    let logs = site.installation.session_logs();
+    let logs = deployment.installation.session_logs();
     kafka.produce(
         &logs,
         [NewRecord {
@@ -53,7 +53,7 @@ pub fn lag_is_that_of_real_records(cluster: &Cluster) {
             ..NewRecord::new("a", "{}")
         }],
     );
-    let group = site.installation.group();
+    let group = deployment.installation.group();
     let labels = format!("consumergroup=\"{group}\",partition=\"2\"");
     eventually(SOON, "lag of the trackers", || {
         (controller.value("kafka_consumergroup_lag{", &labels) == Some(1.0)).then_some(())

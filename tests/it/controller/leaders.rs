@@ -5,17 +5,17 @@ use kube::api::Api;
 use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
-use super::site::Site;
+use super::deployment::Deployment;
 use crate::support::wait::eventually;
 
 const LEADING: &str = "became the leader";
 
 pub fn a_killed_leader_is_succeeded_and_nothing_is_written_twice(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let first = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let first = deployment.controller();
     first.await_message(LEADING);
-    let second = site.controller();
+    let second = deployment.controller();
     second.await_ready();
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
@@ -25,23 +25,29 @@ pub fn a_killed_leader_is_succeeded_and_nothing_is_written_twice(cluster: &Clust
     namespace.apply("p", &json!({"idleTimeout": "2h"}));
     second.await_message(LEADING);
     namespace.await_published("p");
-    let transitions = || lease(&site).spec.and_then(|spec| spec.lease_transitions);
+    let transitions = || {
+        lease(&deployment)
+            .spec
+            .and_then(|spec| spec.lease_transitions)
+    };
     assert_eq!(transitions(), Some(1));
     // One that stops gives the lease back.
     second.stop();
-    let holder = lease(&site).spec.and_then(|spec| spec.holder_identity);
+    let holder = lease(&deployment)
+        .spec
+        .and_then(|spec| spec.holder_identity);
     assert_eq!(holder, None);
-    assert_eq!(site.records().len(), 2);
+    assert_eq!(deployment.records().len(), 2);
 }
 
 pub fn a_leader_that_was_frozen_writes_nothing_when_it_thaws(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let mut first = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let mut first = deployment.controller();
     first.await_message(LEADING);
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
-    let second = site.controller();
+    let second = deployment.controller();
     first.process.sigstop();
     // It will believe that this is still to be published.
     namespace.apply("p", &json!({"idleTimeout": "2h"}));
@@ -60,12 +66,12 @@ pub fn a_leader_that_was_frozen_writes_nothing_when_it_thaws(cluster: &Cluster) 
         (first.metric("sundown_controller_leader", "") == 1).then_some(())
     });
     first.stop();
-    assert_eq!(site.records().len(), 4);
+    assert_eq!(deployment.records().len(), 4);
 }
 
-fn lease(site: &Site<'_>) -> Lease {
-    let cluster = site.namespace.cluster;
-    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), &site.namespace.name);
+fn lease(deployment: &Deployment<'_>) -> Lease {
+    let cluster = deployment.namespace.cluster;
+    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), &deployment.namespace.name);
     cluster
         .wait(api.get("sundown-controller"))
         .expect("the lease")

@@ -5,15 +5,15 @@ use std::process::Command;
 use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
-use super::site::Site;
+use super::deployment::Deployment;
 use crate::support::kafka::Kafka;
 use crate::support::wait::eventually;
 
 pub fn while_kafka_is_down_conditions_say_so(cluster: &Cluster) {
     let kafka = Kafka::own(1);
-    let site = Site::on(cluster, &kafka);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::on(cluster, &kafka);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
     kafka.kill(1);
@@ -28,10 +28,10 @@ pub fn while_kafka_is_down_conditions_say_so(cluster: &Cluster) {
     namespace.await_condition("p", "Distributed", "Unknown", "NoTrackers");
     controller.await_ready();
     assert_eq!(
-        site.published()[&namespace.key("p")]["spec"]["idleTimeout"],
+        deployment.published()[&namespace.key("p")]["spec"]["idleTimeout"],
         "2h"
     );
-    assert_eq!(site.records().len(), 2);
+    assert_eq!(deployment.records().len(), 2);
     controller.stop();
 }
 
@@ -43,9 +43,9 @@ pub fn an_api_server_that_restarts_is_waited_for(cluster: &Cluster) {
         );
         return;
     };
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
     let restarted = Command::new("sh").args(["-c", &restart]).status();
@@ -56,6 +56,6 @@ pub fn an_api_server_that_restarts_is_waited_for(cluster: &Cluster) {
     namespace.apply("p", &json!({"idleTimeout": "2h"}));
     namespace.await_published("p");
     controller.await_ready();
-    assert_eq!(site.records().len(), 2);
+    assert_eq!(deployment.records().len(), 2);
     controller.stop();
 }

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use sundown::policy::crd::definition::definition;
 
 use super::cluster::{Cluster, SOON};
-use super::site::Site;
+use super::deployment::Deployment;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
 pub fn what_is_applied_edited_and_deleted_is_in_the_topic(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     namespace.apply(
         "mobile",
         &json!({"idleTimeout": "15m", "match": {"attributes": {"client": "mobile"}}}),
@@ -25,13 +25,13 @@ pub fn what_is_applied_edited_and_deleted_is_in_the_topic(cluster: &Cluster) {
         "metadata": {"name": "mobile", "namespace": namespace.name, "generation": 1},
         "spec": {"idleTimeout": "15m", "priority": 0, "suspend": false, "match": {"attributes": {"client": "mobile"}}},
     });
-    assert_eq!(site.published()[&key], expected);
+    assert_eq!(deployment.published()[&key], expected);
     namespace.await_condition("mobile", "Distributed", "Unknown", "NoTrackers");
     controller.await_ready();
 
     namespace.apply("mobile", &json!({"idleTimeout": "20s"}));
     namespace.await_published("mobile");
-    let edited = &site.published()[&key];
+    let edited = &deployment.published()[&key];
     assert_eq!(edited["metadata"]["generation"], 2);
     assert_eq!(edited["spec"]["idleTimeout"], "20s");
     let labels = format!("policy=\"{key}\"");
@@ -39,33 +39,33 @@ pub fn what_is_applied_edited_and_deleted_is_in_the_topic(cluster: &Cluster) {
 
     namespace.delete("mobile");
     eventually(SOON, "the tombstone", || {
-        site.published().is_empty().then_some(())
+        deployment.published().is_empty().then_some(())
     });
     eventually(SOON, "the end of the policy's metrics", || {
         (controller.metric("sundown_policy_ready", "") == 0).then_some(())
     });
     // Nothing but those three, however often it has looked meanwhile; nor does a second start
     // add anything.
-    assert_eq!(site.records().len(), 3);
+    assert_eq!(deployment.records().len(), 3);
     controller.stop();
     namespace.apply("other", &json!({"idleTimeout": "1h"}));
-    let controller = site.controller();
+    let controller = deployment.controller();
     namespace.await_published("other");
     controller.stop();
-    let controller = site.controller();
+    let controller = deployment.controller();
     namespace.apply("another", &json!({"idleTimeout": "1h", "priority": 1}));
     namespace.await_published("another");
-    assert_eq!(site.records().len(), 5);
+    assert_eq!(deployment.records().len(), 5);
     controller.stop();
 }
 
 pub fn what_is_invalid_never_replaces_what_is_valid(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
-    let before = site.published();
+    let before = deployment.published();
     // 1,000 characters pass the definition's rule; in bytes they are twice as many.
     let attributes = json!({"tenant": "ü".repeat(1_000)});
     namespace.apply(
@@ -75,33 +75,33 @@ pub fn what_is_invalid_never_replaces_what_is_valid(cluster: &Cluster) {
     let message = namespace.await_condition("p", "Ready", "False", "Invalid");
     assert!(message.contains("spec.match.attributes"), "{message}");
     assert!(message.contains("generation 1 stays active"), "{message}");
-    assert_eq!(site.published(), before);
-    let note = await_event(&site, "p", "Invalid");
+    assert_eq!(deployment.published(), before);
+    let note = await_event(&deployment, "p", "Invalid");
     assert_eq!(note, message);
     namespace.apply("p", &json!({"idleTimeout": "2h"}));
     namespace.await_published("p");
     assert_eq!(
-        site.published()[&namespace.key("p")]["metadata"]["generation"],
+        deployment.published()[&namespace.key("p")]["metadata"]["generation"],
         3
     );
     controller.stop();
 }
 
 pub fn drift_is_repaired_at_the_start_and_while_it_runs(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     for name in ["stays", "goes"] {
         namespace.apply(name, &json!({"idleTimeout": "1h"}));
         namespace.await_published(name);
     }
-    let good = site.published()[&namespace.key("stays")].clone();
+    let good = deployment.published()[&namespace.key("stays")].clone();
     controller.stop();
 
     namespace.delete("goes");
-    let topic = site.installation.topic("sundown.policies");
+    let topic = deployment.installation.topic("sundown.policies");
     let write = |key: &str, value: &str| {
-        let written = site
+        let written = deployment
             .installation
             .kafka
             .produce(&topic, [NewRecord::new(key, value)]);
@@ -111,11 +111,11 @@ pub fn drift_is_repaired_at_the_start_and_while_it_runs(cluster: &Cluster) {
     write(&namespace.key("never-was"), "{}");
     write("default", "of the command line");
     write("elsewhere/policy", "of another controller");
-    let controller = site.controller();
+    let controller = deployment.controller();
     let repaired = || {
         // Keys of others are not JSON: they are looked at as they are.
         let mut left = std::collections::BTreeMap::new();
-        for record in site.records() {
+        for record in deployment.records() {
             let key = String::from_utf8(record.key.expect("a key")).expect("a text");
             left.insert(key, record.value);
         }
@@ -140,18 +140,18 @@ pub fn drift_is_repaired_at_the_start_and_while_it_runs(cluster: &Cluster) {
         (keys == expected && value == good).then_some(())
     };
     eventually(SOON, "the topic to be repaired", as_it_should_be);
-    let records = site.records().len();
+    let records = deployment.records().len();
     write(&namespace.key("stays"), "{}");
     write(&namespace.key("never-was"), "{}");
-    site.await_records(records + 4);
+    deployment.await_records(records + 4);
     eventually(SOON, "the topic to be repaired again", as_it_should_be);
-    assert_eq!(site.records().len(), records + 4);
+    assert_eq!(deployment.records().len(), records + 4);
     controller.stop();
 }
 
 pub fn a_malformed_object_keeps_nobody_else_from_being_published(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
     // As it may have been before the definition that this release brings.
     let mut loose = serde_json::to_value(definition()).unwrap();
     let schema =
@@ -167,22 +167,22 @@ pub fn a_malformed_object_keeps_nobody_else_from_being_published(cluster: &Clust
         namespace.try_apply(&json!({"idleTimeout": 5})).err()
     });
     namespace.apply("before", &json!({"idleTimeout": "1h"}));
-    let controller = site.controller();
+    let controller = deployment.controller();
     namespace.await_published("before");
     namespace.apply("after", &json!({"idleTimeout": "1h", "priority": 1}));
     namespace.await_published("after");
     // Nobody can write a status into it, so there is an event.
-    let note = await_event(&site, "malformed", "Invalid");
+    let note = await_event(&deployment, "malformed", "Invalid");
     assert!(note.contains("apply the policy again"), "{note}");
     let labels = format!("policy=\"{}\"", namespace.key("malformed"));
     assert_eq!(controller.value("sundown_policy_ready", &labels), Some(0.0));
-    assert_eq!(site.published().len(), 2);
+    assert_eq!(deployment.published().len(), 2);
     controller.stop();
 }
 
 /// Waits for an event about a policy; its note.
-fn await_event(site: &Site<'_>, policy: &str, reason: &str) -> String {
-    let namespace = &site.namespace;
+fn await_event(deployment: &Deployment<'_>, policy: &str, reason: &str) -> String {
+    let namespace = &deployment.namespace;
     eventually(SOON, &format!("{reason} of {policy}"), || {
         let api: Api<Event> = Api::namespaced(namespace.cluster.client.clone(), &namespace.name);
         let events = namespace.cluster.wait(api.list(&Default::default())).ok()?;

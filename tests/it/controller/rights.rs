@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::cluster::{Cluster, SOON};
-use super::site::Site;
+use super::deployment::Deployment;
 use crate::support::role::RoleProcess;
 use crate::support::wait::eventually;
 
@@ -27,12 +27,12 @@ pub fn the_charts_role_is_enough(cluster: &Cluster) {
     let Some(rendered) = rendered("the_charts_role_is_enough") else {
         return;
     };
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
     let Rightful {
         controller,
         _kubeconfig,
-    } = start(&site, &rendered(&namespace.name));
+    } = start(&deployment, &rendered(&namespace.name));
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
     for text in ["ü", "ö"] {
@@ -56,8 +56,8 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
     let all = verbs(&rendered("any"));
     assert!(all.len() >= 6, "{all:?}");
     for (role, rule, verb) in all {
-        let site = Site::new(cluster);
-        let namespace = &site.namespace;
+        let deployment = Deployment::new(cluster);
+        let namespace = &deployment.namespace;
         let mut objects = rendered(&namespace.name);
         let rules = objects[role]["rules"].as_array_mut().expect("rules");
         let without = format!("{} without {verb}", rules[rule]["resources"]);
@@ -70,7 +70,7 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
         let Rightful {
             controller,
             _kubeconfig,
-        } = start(&site, &objects);
+        } = start(&deployment, &objects);
         let mut texts = ["ü", "ö"].into_iter().cycle();
         eventually(SOON, &format!("an error: {without}"), || {
             namespace.apply("p", &too_large(texts.next()?));
@@ -90,7 +90,7 @@ fn rendered(test: &str) -> Option<impl Fn(&str) -> Vec<Value>> {
     }
     Some(|namespace: &str| {
         let output = Command::new("helm")
-            .args(["template", "site", CHART, "--namespace", namespace])
+            .args(["template", "deployment", CHART, "--namespace", namespace])
             .args(["--set", "kafka.bootstrapServers=kafka:9092"])
             .args(["--show-only", "templates/serviceaccounts.yaml"])
             .args(["--show-only", "templates/controller-rbac.yaml"])
@@ -126,15 +126,15 @@ fn verbs(objects: &[Value]) -> Vec<(usize, usize, Value)> {
 }
 
 /// Starts a controller that has the rights that `objects` give, and no others.
-fn start(site: &Site<'_>, objects: &[Value]) -> Rightful {
-    let kubeconfig = install(site, objects);
+fn start(deployment: &Deployment<'_>, objects: &[Value]) -> Rightful {
+    let kubeconfig = install(deployment, objects);
     let rules = objects
         .iter()
         .filter_map(|object| object["rules"].as_array());
     let lease = rules
         .flatten()
         .find_map(|rule| rule["resourceNames"][0].as_str());
-    let mut launch = site.launch().env("KUBECONFIG", kubeconfig.path());
+    let mut launch = deployment.launch().env("KUBECONFIG", kubeconfig.path());
     if let Some(lease) = lease {
         launch = launch.args(["--lease-name", lease]);
     }
@@ -151,8 +151,8 @@ struct Rightful {
 }
 
 /// Installs the objects, and gives a kubeconfig of their service account.
-fn install(site: &Site<'_>, objects: &[Value]) -> NamedTempFile {
-    let cluster = site.namespace.cluster;
+fn install(deployment: &Deployment<'_>, objects: &[Value]) -> NamedTempFile {
+    let cluster = deployment.namespace.cluster;
     let mut account = String::new();
     for object in objects {
         let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
@@ -162,8 +162,11 @@ fn install(site: &Site<'_>, objects: &[Value]) -> NamedTempFile {
             .as_str()
             .expect("a name")
             .to_owned();
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(cluster.client.clone(), &site.namespace.name, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            cluster.client.clone(),
+            &deployment.namespace.name,
+            &resource,
+        );
         let params = PatchParams::apply("sundown-tests");
         cluster
             .wait(api.patch(&name, &params, &Patch::Apply(object)))
@@ -172,18 +175,20 @@ fn install(site: &Site<'_>, objects: &[Value]) -> NamedTempFile {
             account = name;
         }
     }
-    let api: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), &site.namespace.name);
+    let api: Api<ServiceAccount> =
+        Api::namespaced(cluster.client.clone(), &deployment.namespace.name);
     let request = TokenRequest::default();
     let params = PostParams::default();
     let asked = api.create_token_request(&account, &params, &request);
     let answer = cluster.wait(asked).expect("a token");
     let token = answer.status.and_then(|status| status.token);
-    with_token(site, &token.expect("a token"))
+    with_token(deployment, &token.expect("a token"))
 }
 
 /// The tests' kubeconfig, with this token instead of what it has.
-fn with_token(site: &Site<'_>, token: &str) -> NamedTempFile {
-    let original = std::fs::read_to_string(&site.namespace.cluster.kubeconfig).expect("kubeconfig");
+fn with_token(deployment: &Deployment<'_>, token: &str) -> NamedTempFile {
+    let original =
+        std::fs::read_to_string(&deployment.namespace.cluster.kubeconfig).expect("kubeconfig");
     let mut config: Value = serde_yaml::from_str(&original).expect("YAML");
     for user in config["users"].as_array_mut().expect("users") {
         user["user"] = json!({"token": token});

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::cluster::{Cluster, SOON, TestNamespace};
-use super::site::Site;
+use super::deployment::Deployment;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
 pub fn policies_that_compete_say_so(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     namespace.apply("all", &json!({"idleTimeout": "1h"}));
     namespace.apply(
         "acme",
@@ -28,14 +28,14 @@ pub fn policies_that_compete_say_so(cluster: &Cluster) {
 }
 
 pub fn trackers_and_sessions_are_counted(cluster: &Cluster) {
-    let site = Site::new(cluster);
-    let namespace = &site.namespace;
-    let controller = site.controller();
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
-    let first = site.installation.tracker(&[]);
+    let first = deployment.installation.tracker(&[]);
     await_status(namespace, "trackers", &json!("1/1"));
     namespace.await_condition("p", "Distributed", "True", "AllTrackers");
-    let second = site.installation.tracker(&[]);
+    let second = deployment.installation.tracker(&[]);
     await_status(namespace, "trackers", &json!("2/2"));
 
     let now = sundown::clock::Clock::default().wall().as_millis();
@@ -44,8 +44,8 @@ pub fn trackers_and_sessions_are_counted(cluster: &Cluster) {
         let event = json!({"user_id": number, "session_id": session, "activity_timestamp": now});
         NewRecord::new(session, event.to_string())
     });
-    let topic = site.installation.session_logs();
-    site.installation.kafka.produce(&topic, events);
+    let topic = deployment.installation.session_logs();
+    deployment.installation.kafka.produce(&topic, events);
     await_status(namespace, "sessions", &json!(25));
 
     namespace.apply("p", &json!({"idleTimeout": "2h"}));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::{Ending, Installation, SOON, once, stop};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 
 const BRISK: &str = "initialBackoff: 1ms, maxBackoff: 10ms";
 
@@ -14,7 +14,7 @@ fn a_receiver_that_fails_for_everybody_costs_no_event_its_attempts() {
     let up = Arc::new(AtomicBool::new(false));
     let receiver = Receiver::start({
         let up = Arc::clone(&up);
-        move |_| Answer::Status(if up.load(SeqCst) { 200 } else { 503 })
+        move |_| Response::Status(if up.load(SeqCst) { 200 } else { 503 })
     });
     let endings: Vec<_> = (0..20)
         .map(|user| Ending::of(&format!("user {user}")))
@@ -40,7 +40,7 @@ fn an_event_that_nobody_takes_is_given_up_once_others_show_that_the_target_works
     let poison = Ending::of("poison");
     let receiver = Receiver::start({
         let poison = poison.id.clone();
-        move |call| Answer::Status(if call.key == poison { 500 } else { 200 })
+        move |call| Response::Status(if call.key == poison { 500 } else { 200 })
     });
     installation.write(std::slice::from_ref(&poison));
     let handler = installation.start_calling(&receiver, BRISK);

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::{Ending, Installation, once, stop};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::process::Process;
 use crate::support::wait::eventually;
 
@@ -26,7 +26,7 @@ fn peak_kib(process: &Process) -> u64 {
 #[test]
 fn a_mass_logout_drains_in_bounded_memory() {
     let installation = Installation::new(3);
-    let receiver = Receiver::start(|_| Answer::Status(200));
+    let receiver = Receiver::start(|_| Response::Status(200));
     let endings: Vec<_> = (0..ENDINGS)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();

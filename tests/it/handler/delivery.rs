@@ -8,7 +8,7 @@ use sha2::Sha256;
 use sundown::clock::Clock;
 
 use super::{Ending, Installation, SECRET, SOON, once, stop, webhook};
-use crate::receiver::{Answer, Call, Receiver};
+use crate::receiver::{Call, Receiver, Response};
 use crate::support::process::{Launch, Process, Stream};
 use crate::support::wait::eventually;
 
@@ -30,7 +30,7 @@ fn verify(call: &Call, secret: &str) {
 #[test]
 fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
     let installation = Installation::new(3);
-    let receiver = Receiver::start(|_| Answer::Status(204));
+    let receiver = Receiver::start(|_| Response::Status(204));
     let endings: Vec<_> = (0..5)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();
@@ -63,7 +63,7 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
 #[test]
 fn a_policy_chooses_among_the_actions() {
     let installation = Installation::new(1);
-    let [chosen, other] = [(); 2].map(|()| Receiver::start(|_| Answer::Status(200)));
+    let [chosen, other] = [(); 2].map(|()| Receiver::start(|_| Response::Status(200)));
     let policy = installation.files.path().join("policy.yaml");
     let text = "apiVersion: sundown.dev/v1alpha1\nkind: SessionPolicy\n\
                 metadata: {name: default}\nspec: {idleTimeout: 1h, actions: [chosen]}\n";
@@ -101,7 +101,7 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
                 quick_came.store(true, SeqCst);
             }
             let fail = call.key == first && !quick_came.load(SeqCst);
-            Answer::Status(if fail { 503 } else { 200 })
+            Response::Status(if fail { 503 } else { 200 })
         }
     });
     let order = [&slow[..], std::slice::from_ref(&quick)].concat();
@@ -157,7 +157,7 @@ fn a_jam_pauses_reading_and_everything_comes_through_once_it_is_over() {
     let open = Arc::new(AtomicBool::new(false));
     let receiver = Receiver::start({
         let open = Arc::clone(&open);
-        move |_| Answer::Status(if open.load(SeqCst) { 200 } else { 503 })
+        move |_| Response::Status(if open.load(SeqCst) { 200 } else { 503 })
     });
     let endings: Vec<_> = (0..60)
         .map(|user| Ending::of(&format!("user {user}")))

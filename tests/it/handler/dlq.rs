@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use serde_json::Value;
 
 use super::{Ending, Installation, SOON, stop, webhook};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::process::{Launch, Stream};
 use crate::support::topic::{Isolation, NewRecord};
 use crate::support::wait::eventually;
@@ -43,11 +43,11 @@ fn with_value(installation: &Installation<'_>) -> usize {
 #[test]
 fn a_letter_is_tried_again_with_what_is_undone_and_remembers_what_went_wrong() {
     let installation = Installation::new(2);
-    let good = Receiver::start(|_| Answer::Status(200));
+    let good = Receiver::start(|_| Response::Status(200));
     let status = Arc::new(AtomicU16::new(410));
     let bad = Receiver::start({
         let status = Arc::clone(&status);
-        move |_| Answer::Status(status.load(SeqCst))
+        move |_| Response::Status(status.load(SeqCst))
     });
     let ending = Ending::of("user");
     installation.write(std::slice::from_ref(&ending));
@@ -105,7 +105,7 @@ fn source_partition(installation: &Installation<'_>) -> String {
 #[test]
 fn nothing_is_touched_unless_it_is_meant() {
     let installation = Installation::new(1);
-    let refusing = Receiver::start(|_| Answer::Status(410));
+    let refusing = Receiver::start(|_| Response::Status(410));
     let endings: Vec<_> = (0..3).map(|user| Ending::of(&user.to_string())).collect();
     installation.write(&endings);
     let handler = installation.start_calling(&refusing, "");

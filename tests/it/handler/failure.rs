@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::kafka::Kafka;
 use crate::support::process::{Process, Stream};
 use crate::support::topic::{NewRecord, Record};
@@ -26,7 +26,7 @@ fn verdict(letter: &Record) -> Vec<(&str, &str)> {
 fn a_receiver_that_recovers_gets_the_event_again_under_the_same_key() {
     let installation = Installation::new(1);
     let receiver =
-        Receiver::start(|call| Answer::Status(if call.attempt <= 3 { 503 } else { 200 }));
+        Receiver::start(|call| Response::Status(if call.attempt <= 3 { 503 } else { 200 }));
     let ending = Ending::of("user");
     installation.write(std::slice::from_ref(&ending));
     let handler = installation.start_calling(&receiver, "initialBackoff: 10ms");
@@ -46,8 +46,8 @@ fn a_receiver_that_recovers_gets_the_event_again_under_the_same_key() {
 #[test]
 fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
     let installation = Installation::new(1);
-    let refusing = Receiver::start(|_| Answer::Status(410));
-    let accepting = Receiver::start(|_| Answer::Status(200));
+    let refusing = Receiver::start(|_| Response::Status(410));
+    let accepting = Receiver::start(|_| Response::Status(200));
     let ending = Ending::of("user");
     let source = NewRecord {
         headers: vec![("ce_id".into(), ending.id.clone().into())],
@@ -97,8 +97,8 @@ fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
 #[test]
 fn used_up_attempts_dead_letter_the_event_and_only_undone_actions_are_repeated() {
     let installation = Installation::new(1);
-    let busy = Receiver::start(|_| Answer::Status(429));
-    let accepting = Receiver::start(|_| Answer::Status(200));
+    let busy = Receiver::start(|_| Response::Status(429));
+    let accepting = Receiver::start(|_| Response::Status(200));
     installation.write(&[Ending::of("user")]);
     let actions = webhook("busy", &busy.url()) + &webhook("accepting", &accepting.url());
     let handler = installation.start(&actions, "attempts: 3, initialBackoff: 10ms");
@@ -118,7 +118,7 @@ fn used_up_attempts_dead_letter_the_event_and_only_undone_actions_are_repeated()
 #[test]
 fn what_is_no_terminal_event_is_dead_lettered_and_nothing_else_suffers() {
     let installation = Installation::new(1);
-    let receiver = Receiver::start(|_| Answer::Status(200));
+    let receiver = Receiver::start(|_| Response::Status(200));
     let ending = Ending::of("user");
     let bad: [Option<&[u8]>; 5] = [
         None,
@@ -178,7 +178,7 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
     let gauge = r#"sundown_handler_circuit_open{action="notify"} 1"#;
     assert!(metrics.contains(gauge), "{metrics}");
 
-    let receiver = Receiver::start_at(address, |_| Answer::Status(200));
+    let receiver = Receiver::start_at(address, |_| Response::Status(200));
     receiver.wait_for(SOON, 1);
     installation.wait_until_drained();
     assert_eq!(receiver.accepted(), once(&[ending]));
@@ -228,8 +228,8 @@ fn a_receiver_whose_certificate_nobody_vouches_for_gets_nothing() {
 fn a_handler_stops_in_time_whatever_its_receiver_does() {
     let installation = Installation::new(1);
     let receiver = Receiver::start(|call| match call.attempt {
-        1 => Answer::Status(503),
-        _ => Answer::Silence,
+        1 => Response::Status(503),
+        _ => Response::Silence,
     });
     installation.write(&[Ending::of("a"), Ending::of("b")]);
     let patient = webhook("notify", &receiver.url()).replace("timeout: 2s", "timeout: 1h");
@@ -242,7 +242,7 @@ fn a_handler_stops_in_time_whatever_its_receiver_does() {
 fn a_handler_stops_in_time_though_the_brokers_no_longer_answer() {
     let kafka = Kafka::own(1);
     let installation = Installation::on(&kafka, 1);
-    let receiver = Receiver::start(|_| Answer::Status(200));
+    let receiver = Receiver::start(|_| Response::Status(200));
     installation.write(&[Ending::of("user")]);
     let handler = installation.start_calling(&receiver, "");
     receiver.wait_for(SOON, 1);
@@ -254,7 +254,7 @@ fn a_handler_stops_in_time_though_the_brokers_no_longer_answer() {
 #[test]
 fn a_dead_letter_that_cannot_be_written_is_not_dropped() {
     let installation = Installation::new(1);
-    let receiver = Receiver::start(|_| Answer::Status(400));
+    let receiver = Receiver::start(|_| Response::Status(400));
     let topic = installation.dead_letter_topic();
     installation
         .kafka

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Ending, Installation, SOON, once, stop, webhook};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::wait::eventually;
 
 fn crowd(size: usize) -> Vec<Ending> {
@@ -22,8 +22,8 @@ fn a_handler_killed_mid_flight_loses_nothing() {
     let receiver = Receiver::start({
         let calls = AtomicUsize::new(0);
         move |_| match calls.fetch_add(1, Ordering::SeqCst) {
-            100..150 => Answer::Silence,
-            _ => Answer::Status(200),
+            100..150 => Response::Silence,
+            _ => Response::Status(200),
         }
     });
     installation.write(&endings);
@@ -48,7 +48,7 @@ fn a_handler_killed_mid_flight_loses_nothing() {
 fn partitions_that_change_hands_in_peace_are_handled_once() {
     let installation = Installation::new(3);
     // Slow enough that there is always something under way.
-    let receiver = Receiver::start(|_| Answer::After(Duration::from_millis(500)));
+    let receiver = Receiver::start(|_| Response::After(Duration::from_millis(500)));
     let first = installation.start_calling(&receiver, "");
     let mut written = Vec::new();
     let mut write = |size| {

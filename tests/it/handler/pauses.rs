@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Ending, Installation, SOON, stop};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::process::{Launch, Stream};
 use crate::support::topic::Isolation;
 use crate::support::wait::eventually;
@@ -32,7 +32,7 @@ fn nothing_is_done_about_endings_on_a_paused_partition_until_it_is_resumed() {
     let installation = Installation::new(2);
     let processes = format!("{}sundown.processes", installation.prefix);
     installation.kafka.create_topic(&processes, 1, &[]);
-    let receiver = Receiver::start(|_| Answer::Status(200));
+    let receiver = Receiver::start(|_| Response::Status(200));
     partitions(&installation, "pause");
     let handler = installation.start_calling(&receiver, "");
     let endings: Vec<_> = (0..6).map(|user| Ending::of(&user.to_string())).collect();

@@ -8,7 +8,7 @@ use josekit::jws::ES256;
 use josekit::jwt::{self, JwtPayload};
 
 use super::{Ending, Installation, SOON, stop};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::process::Process;
 
 /// What the handler's listener for keys answers.
@@ -34,8 +34,8 @@ fn verified(token: &str, keys: &JwkSet) -> JwtPayload {
 #[test]
 fn relying_parties_can_check_tokens_with_the_keys_that_are_served() {
     let installation = Installation::new(1);
-    let relying_party = Receiver::start(|_| Answer::Status(200));
-    let signals = Receiver::start(|_| Answer::Status(202));
+    let relying_party = Receiver::start(|_| Response::Status(200));
+    let signals = Receiver::start(|_| Response::Status(202));
     let key = installation.files.path().join("key.pem");
     let pair = EcKeyPair::generate(EcCurve::P256).unwrap();
     std::fs::write(&key, pair.to_pem_private_key()).unwrap();

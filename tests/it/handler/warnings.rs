@@ -5,7 +5,7 @@ use sundown::clock::Clock;
 use tempfile::TempDir;
 
 use super::{SECRET, SOON, stop, webhook};
-use crate::receiver::{Answer, Call, Receiver};
+use crate::receiver::{Call, Receiver, Response};
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::process::{Launch, Process};
 use crate::support::topic::NewRecord;
@@ -51,7 +51,7 @@ fn a_session_is_warned_of_once_in_every_idle_spell_and_then_ends() {
     };
     let mut create = start(&prefix, &["topics", "create", "--partitions", "1"]);
     assert!(create.wait(SOON).success());
-    let receiver = Receiver::start(|_| Answer::Status(200));
+    let receiver = Receiver::start(|_| Response::Status(200));
     let action =
         webhook("notify", &receiver.url()).replace("timeout", "on: [ending, warning], timeout");
     let policies = file("policies.yaml", POLICY);

@@ -11,7 +11,7 @@ use super::apiserver::ApiServer;
 use super::expressions::{Expression, of_alerts, of_dashboards};
 use super::prometheus::{Prometheus, Sample};
 use super::scene::{Provoked, Scene};
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
 use crate::support::kafka::Kafka;
 use crate::support::role::RoleProcess;
@@ -48,7 +48,7 @@ impl<'a> Whole<'a> {
         let answer = Arc::new(AtomicU16::new(200));
         let receiver = Receiver::start({
             let answer = Arc::clone(&answer);
-            move |_| Answer::Status(answer.load(SeqCst))
+            move |_| Response::Status(answer.load(SeqCst))
         });
         let files = TempDir::new().expect("a folder");
         let actions = files.path().join("actions.yaml");

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::acls::Permission;
 use super::broker::{Authentication, SecureKafka, user};
-use super::visitor::{TOKEN, Visitor};
+use super::operator::{Operator, TOKEN};
 use crate::controller::cluster::TestNamespace;
-use crate::receiver::{Answer, Receiver};
+use crate::receiver::{Receiver, Response};
 use crate::support::installation::{Installation, SHORT};
 use crate::support::process::{Launch, Stream};
 use crate::support::role::RoleProcess;
@@ -55,7 +55,7 @@ impl<'a> Scene<'a> {
             installation: Installation::new(&secure.kafka, SHORT),
             authentication,
             // For good: a dead letter.
-            receiver: Receiver::start(|_| Answer::Status(400)),
+            receiver: Receiver::start(|_| Response::Status(400)),
             files: TempDir::new().expect("a folder"),
             namespace: None,
         };
@@ -149,14 +149,14 @@ impl<'a> Scene<'a> {
     }
 
     fn look(&self, running: &RoleProcess) {
-        if let Some(visitor) = Visitor::of(running) {
-            self.note(&visitor.look(&self.installation));
+        if let Some(operator) = Operator::of(running) {
+            self.note(&operator.look(&self.installation));
         }
     }
 
     fn change(&self, running: &RoleProcess) {
-        if let Some(visitor) = Visitor::of(running) {
-            self.note(&visitor.change(&self.installation));
+        if let Some(operator) = Operator::of(running) {
+            self.note(&operator.change(&self.installation));
         }
     }
 

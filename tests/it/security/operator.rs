@@ -31,9 +31,9 @@ const TOPICS: [&str; 8] = [
     "sundown.processes",
 ];
 
-pub struct Visitor(Client);
+pub struct Operator(Client);
 
-impl Visitor {
+impl Operator {
     /// Of a console, once it says where it is.
     pub fn of(running: &RoleProcess) -> Option<Self> {
         let log = running.log();

@@ -12,12 +12,12 @@ use crate::support::role::RoleProcess;
 use crate::support::topic::Record;
 use crate::support::wait::eventually;
 
-pub struct Site<'a> {
+pub struct Deployment<'a> {
     pub namespace: TestNamespace<'a>,
     pub installation: Installation<'a>,
 }
 
-impl<'a> Site<'a> {
+impl<'a> Deployment<'a> {
     pub fn new(cluster: &'a Cluster) -> Self {
         Self::on(cluster, Kafka::shared())
     }

@@ -14,7 +14,7 @@ use crate::support::process::Process;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Trackers.
-pub struct Fleet<'a> {
+pub struct TrackerGroup<'a> {
     installation: &'a Installation<'a>,
     partitions: usize,
     members: Vec<Member>,
@@ -37,7 +37,7 @@ struct Line {
     partitions: Option<String>,
 }
 
-impl<'a> Fleet<'a> {
+impl<'a> TrackerGroup<'a> {
     pub fn new(installation: &'a Installation<'a>, partitions: u64) -> Self {
         Self {
             installation,
