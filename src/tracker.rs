@@ -156,7 +156,7 @@ pub async fn run(
             consumer: Arc::clone(member.consumer()),
         };
         member.consumer().subscribe()?;
-        let engine = Engine::new(args.commit_interval(), args.max_clock_skew);
+        let engine = engine(&args);
         let settings = IoSettings {
             partitions: source.partitions,
             table: table_config(&args),
@@ -238,6 +238,11 @@ fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> Clien
         offset_reset: "error",
     };
     member_config(config, &member)
+}
+
+fn engine(args: &TrackerArgs) -> Engine {
+    Engine::new(args.commit_interval(), args.max_clock_skew)
+        .with_decode_limits(args.decode_limits())
 }
 
 fn table_config(args: &TrackerArgs) -> TableConfig {

@@ -11,8 +11,9 @@ use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::{TopicAdmin, require};
-use crate::session::Subject;
-use crate::wire::event::decode::decode;
+use crate::session::{Subject, Timestamp};
+use crate::wire::event::decode::{DecodeLimits, decode};
+use crate::wire::record::SourceRecord;
 
 /// Bounds one request to the brokers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,7 +67,8 @@ impl Observer {
         let value = message.payload()?;
         let topic = message.topic();
         if topic == self.topics.session_logs {
-            let decoded = decode(Some(value)).ok()?;
+            let time = message.time(Timestamp::MAX);
+            let decoded = decode(Some(value), time, &DecodeLimits::default()).ok()?;
             let event = decoded.event();
             if let Subject::Session { id, .. } = event.subject {
                 narrator.event(id, event.kind);

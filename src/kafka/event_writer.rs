@@ -9,8 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
 use super::errors::WithHint;
-use crate::session::Subject;
-use crate::wire::event::decode::{DecodeError, decode};
+use crate::clock::Clock;
+use crate::session::{Span, Subject};
+use crate::wire::event::decode::{DecodeError, DecodeLimits, decode};
 
 /// Bounds the delivery of a record, retries included. Longer than a broker restart or a
 /// leader election.
@@ -45,12 +46,17 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target of the session event with this value.
+    /// The target of the session event with this value. Does not check its time, which trackers
+    /// compare with the record's.
     ///
     /// # Errors
     /// [`DecodeError`] if trackers could not decode it.
     pub fn of(value: &[u8]) -> Result<Self, DecodeError> {
-        let decoded = decode(Some(value))?;
+        let limits = DecodeLimits {
+            max_event_age: Span::from_millis(i64::MAX),
+            ..DecodeLimits::default()
+        };
+        let decoded = decode(Some(value), Some(Clock::default().wall()), &limits)?;
         Ok(match decoded.event().subject {
             Subject::Session { id, .. } => Self::Key(id.to_owned()),
             Subject::AllSessionsOf(user) => Self::EveryPartition(user.text.to_owned()),

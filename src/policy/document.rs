@@ -10,6 +10,8 @@
 //! [`SessionPolicy`] is the document in files and in `sundown.policies`;
 //! [`SessionPolicyResource`] is the resource in Kubernetes, which has a status too.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ pub use super::crd::status::SessionPolicyStatus;
 pub const API_VERSION: &str = "sundown.dev/v1alpha1";
 /// The `kind` of session policies.
 pub const KIND: &str = "SessionPolicy";
+/// The longest `spec.match.attributes`, names and values together, in bytes.
+pub const MAX_MATCH_ATTRIBUTE_BYTES: usize = 1024;
 
 /// A session policy.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -126,8 +130,8 @@ impl SessionPolicy {
             return Err(fail("spec.warnBefore", problem));
         }
         let matches = spec.matches.clone().unwrap_or_default();
-        let attributes = Attributes::new(matches.attributes)
-            .map_err(|error| fail("spec.match.attributes", error.to_string()))?;
+        let attributes = bounded_attributes(matches.attributes)
+            .map_err(|problem| fail("spec.match.attributes", problem))?;
         Ok(Policy {
             name: self.full_name(),
             generation: self.metadata.generation.unwrap_or(1),
@@ -146,4 +150,14 @@ impl SessionPolicy {
             suspend: spec.suspend,
         })
     }
+}
+
+fn bounded_attributes(pairs: BTreeMap<String, String>) -> Result<Attributes, String> {
+    let bytes: usize = pairs.iter().map(|(k, v)| k.len() + v.len()).sum();
+    if bytes > MAX_MATCH_ATTRIBUTE_BYTES {
+        return Err(format!(
+            "have {bytes} bytes, more than the limit of {MAX_MATCH_ATTRIBUTE_BYTES}"
+        ));
+    }
+    Attributes::new(pairs).map_err(|error| error.to_string())
 }

@@ -8,9 +8,11 @@ use clap::Args;
 use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
 use crate::session::Span;
+use crate::session::attributes::MAX_ATTRIBUTE_BYTES;
 use crate::session_lookup::AdminTokenArgs;
 use crate::tracker::delivery::Delivery;
 use crate::wire::duration;
+use crate::wire::event::DecodeLimits;
 
 /// Flags of `sundown tracker`.
 #[derive(Args, Clone, Debug)]
@@ -38,6 +40,22 @@ pub struct TrackerArgs {
     /// this, the tracker uses the record's timestamp.
     #[arg(long, env = "SUNDOWN_MAX_FUTURE_SKEW", default_value = "60s", value_name = "DURATION", value_parser = duration::parse)]
     pub max_future_skew: Span,
+
+    /// How much older than its record's Kafka timestamp an event may be. Older events go to the
+    /// dead-letter topic.
+    #[arg(long, env = "SUNDOWN_MAX_EVENT_AGE", default_value = "7d", value_name = "DURATION", value_parser = positive)]
+    pub max_event_age: Span,
+
+    /// Maximum size of an event's attributes, names and values together. Beyond this, the
+    /// largest attributes are dropped and counted.
+    #[arg(
+        long,
+        env = "SUNDOWN_MAX_ATTRIBUTES",
+        default_value_t = 1024,
+        value_name = "BYTES",
+        value_parser = max_attributes
+    )]
+    pub max_attributes: usize,
 
     /// How far this machine's clock and the brokers' may differ. Beyond this, the tracker
     /// ends no sessions.
@@ -104,11 +122,27 @@ pub struct TrackerArgs {
 }
 
 impl TrackerArgs {
+    /// The limits of session events.
+    #[must_use]
+    pub fn decode_limits(&self) -> DecodeLimits {
+        DecodeLimits {
+            max_attribute_bytes: self.max_attributes,
+            max_event_age: self.max_event_age,
+        }
+    }
+
     /// [`TrackerArgs::commit_interval`] as a [`Duration`].
     #[must_use]
     pub fn commit_interval(&self) -> Duration {
         let millis = u64::try_from(self.commit_interval.as_millis()).unwrap_or_default();
         Duration::from_millis(millis)
+    }
+}
+
+fn max_attributes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes) if bytes <= MAX_ATTRIBUTE_BYTES => Ok(bytes),
+        _ => Err(format!("must be a number from 0 to {MAX_ATTRIBUTE_BYTES}")),
     }
 }
 

@@ -14,6 +14,7 @@ use super::partition::{Partition, PartitionBatch, PartitionCounters};
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Policy, PolicySet, Span, Timestamp};
+use crate::wire::event::DecodeLimits;
 use crate::wire::record::SourceRecord;
 use limits::RoundRobin;
 
@@ -36,6 +37,7 @@ const BACKLOG: i64 = 10_000;
 pub struct Engine {
     commit_interval: Duration,
     limits: TransactionLimits,
+    decode_limits: DecodeLimits,
     round_robin: RoundRobin,
     /// None until they are known.
     policies: Option<Arc<PolicySet>>,
@@ -81,6 +83,7 @@ impl Engine {
         Self {
             commit_interval,
             limits: TransactionLimits::default(),
+            decode_limits: DecodeLimits::default(),
             round_robin: RoundRobin::default(),
             policies: None,
             clocks: Clocks::new(max_clock_skew),
@@ -97,6 +100,21 @@ impl Engine {
     #[must_use]
     pub fn with_limits(self, limits: TransactionLimits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Returns the engine with other limits of events.
+    #[must_use]
+    pub fn with_decode_limits(self, decode_limits: DecodeLimits) -> Self {
+        Self {
+            decode_limits,
+            ..self
+        }
+    }
+
+    /// Returns the limits of events.
+    #[must_use]
+    pub fn decode_limits(&self) -> &DecodeLimits {
+        &self.decode_limits
     }
 
     /// Adds a partition, or drops its state; it has to be restored.
@@ -162,8 +180,9 @@ impl Engine {
         now_upper: Timestamp,
     ) -> Option<i64> {
         // A record that was fetched before its partition was paused is read again later.
+        let limits = self.decode_limits;
         let partition = self.active(partition)?;
-        let misrouted = partition.apply(records, now_upper);
+        let misrouted = partition.apply(records, now_upper, &limits);
         self.records += records.len() as u64;
         misrouted
     }

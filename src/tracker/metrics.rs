@@ -42,6 +42,7 @@ pub struct TrackerMetrics {
     late: IntCounter,
     clamped: IntCounter,
     misrouted: IntCounter,
+    dropped_attributes: IntCounterVec,
     endings: IntCounterVec,
     warnings: IntCounter,
     dead_letters: IntCounterVec,
@@ -77,6 +78,7 @@ impl TrackerMetrics {
             late: register.counter("sundown_tracker_late_events_total", "Events dropped because their session would already have ended.")?,
             clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time was too far in the future and was replaced by their record's timestamp.")?,
             misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs to another partition.")?,
+            dropped_attributes: register.counters("sundown_tracker_dropped_attributes_total", "Attributes dropped from events: not a string, number or boolean, or beyond --max-attributes.", "reason")?,
             endings: register.counters("sundown_tracker_endings_total", "Sessions ended, in committed transactions.", "reason")?,
             warnings: register.counter("sundown_tracker_warnings_total", "Warnings written, in committed transactions.")?,
             dead_letters: register.counters("sundown_tracker_dead_letters_total", "Records sent to the dead-letter topic, in committed transactions.", "reason")?,
@@ -107,6 +109,7 @@ impl TrackerMetrics {
             (&metrics.rebalances, &["assigned", "revoked", "lost"]),
             (&metrics.dead_letters, &DecodeError::CODES),
             (&metrics.dead_letters, &[TOO_MANY_SESSIONS]),
+            (&metrics.dropped_attributes, &["unusable", "too_large"]),
         ] {
             for value in values {
                 counters.with_label_values(&[value]);
@@ -119,6 +122,14 @@ impl TrackerMetrics {
     pub fn add_counters(&self, counters: &PartitionCounters) {
         self.events.inc_by(counters.events);
         self.misrouted.inc_by(counters.misrouted);
+        let dropped = counters.dropped_attributes;
+        for (reason, count) in [
+            ("unusable", dropped.unusable),
+            ("too_large", dropped.too_large),
+        ] {
+            let counter = self.dropped_attributes.with_label_values(&[reason]);
+            counter.inc_by(u64::from(count));
+        }
         self.started.inc_by(counters.table.started);
         self.late.inc_by(counters.table.late);
         self.clamped.inc_by(counters.table.clamped);

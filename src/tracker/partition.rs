@@ -10,7 +10,7 @@ use crate::session::{
     Timestamp, UserId,
 };
 use crate::wire::dead_letter::Cause;
-use crate::wire::event::decode::{Decoded, decode};
+use crate::wire::event::{DecodeLimits, Decoded, DroppedAttributes, decode};
 use crate::wire::partitioner::murmur2_partition;
 use crate::wire::record::{SourceRecord, TimestampKind};
 
@@ -41,6 +41,7 @@ pub struct Partition {
     dead_letter_bytes: usize,
     misrouted: u64,
     events: u64,
+    dropped_attributes: DroppedAttributes,
     /// The latest end offset.
     end: i64,
 }
@@ -67,6 +68,8 @@ pub struct PartitionCounters {
     pub events: u64,
     /// Records without a key, or whose key belongs to another partition.
     pub misrouted: u64,
+    /// Attributes that were dropped from events.
+    pub dropped_attributes: DroppedAttributes,
     /// The counters of its session table.
     pub table: Counters,
 }
@@ -88,6 +91,7 @@ impl Partition {
             dead_letter_bytes: 0,
             misrouted: 0,
             events: 0,
+            dropped_attributes: DroppedAttributes::default(),
             end: position,
         }
     }
@@ -96,18 +100,28 @@ impl Partition {
     /// can be ([`Clocks::upper`](super::clocks::Clocks::upper)).
     ///
     /// Returns the offset of a misrouted record, if any.
-    pub fn apply<R: SourceRecord>(&mut self, records: &[R], now_upper: Timestamp) -> Option<i64> {
+    pub fn apply<R: SourceRecord>(
+        &mut self,
+        records: &[R],
+        now_upper: Timestamp,
+        limits: &DecodeLimits,
+    ) -> Option<i64> {
         let mut misrouted = None;
         for group in records.chunks(GROUP) {
-            misrouted = self.apply_group(group, now_upper).or(misrouted);
+            misrouted = self.apply_group(group, now_upper, limits).or(misrouted);
         }
         misrouted
     }
 
-    fn apply_group<R: SourceRecord>(&mut self, records: &[R], now_upper: Timestamp) -> Option<i64> {
+    fn apply_group<R: SourceRecord>(
+        &mut self,
+        records: &[R],
+        now_upper: Timestamp,
+        limits: &DecodeLimits,
+    ) -> Option<i64> {
         let mut accepted = Vec::with_capacity(records.len());
         for record in records {
-            if let Some(decoded) = self.read(record) {
+            if let Some(decoded) = self.read(record, now_upper, limits) {
                 accepted.push((record, decoded));
             }
         }
@@ -116,7 +130,7 @@ impl Partition {
             .map(|(record, decoded)| LoggedEvent {
                 event: decoded.event(),
                 offset: record.offset(),
-                record_timestamp: record.timestamp().0.min(now_upper),
+                record_timestamp: record.time(now_upper).unwrap_or(now_upper),
             })
             .collect();
         let mut refused = Vec::new();
@@ -143,7 +157,12 @@ impl Partition {
     }
 
     /// Decodes the next record; `None` if it has been applied before, or is rejected.
-    fn read<'a>(&mut self, record: &'a impl SourceRecord) -> Option<Decoded<'a>> {
+    fn read<'a>(
+        &mut self,
+        record: &'a impl SourceRecord,
+        now_upper: Timestamp,
+        limits: &DecodeLimits,
+    ) -> Option<Decoded<'a>> {
         let offset = record.offset();
         if offset < self.position {
             // Fetched before a seek.
@@ -155,9 +174,30 @@ impl Partition {
         if kind == TimestampKind::LogAppendTime {
             self.append_time = self.append_time.max(Some(timestamp));
         }
-        decode(record.value())
+        let decoded = decode(record.value(), record.time(now_upper), limits)
             .inspect_err(|error| self.reject(record, error.code(), error.to_string()))
-            .ok()
+            .ok()?;
+        self.note_dropped_attributes(offset, decoded.dropped_attributes());
+        Some(decoded)
+    }
+
+    /// Counts dropped attributes; logs the first after each [`Partition::take_counters`], of which
+    /// there is one per process report.
+    fn note_dropped_attributes(&mut self, offset: i64, dropped: DroppedAttributes) {
+        if !dropped.any() {
+            return;
+        }
+        if !self.dropped_attributes.any() {
+            tracing::warn!(
+                partition = self.number,
+                offset,
+                unusable = dropped.unusable,
+                too_large = dropped.too_large,
+                "attributes dropped from an event: values must be strings, numbers or booleans, \
+                 and all names and values together at most --max-attributes bytes"
+            );
+        }
+        self.dropped_attributes += dropped;
     }
 
     /// Advances to the consumer's position, which may be past control records; all records before
@@ -303,6 +343,7 @@ impl Partition {
         PartitionCounters {
             events: std::mem::take(&mut self.events),
             misrouted: std::mem::take(&mut self.misrouted),
+            dropped_attributes: std::mem::take(&mut self.dropped_attributes),
             table: self.table.take_counters(),
         }
     }

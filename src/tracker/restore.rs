@@ -18,7 +18,7 @@ use crate::clock::Reading;
 use crate::kafka::topic_reader::CommittedOffset;
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
-use crate::wire::event::decode::decode;
+use crate::wire::event::decode::{DecodeLimits, decode};
 use crate::wire::record::SourceRecord;
 use rebuild::Rebuild;
 
@@ -97,6 +97,7 @@ pub struct RestoreSettings {
     pub table: TableConfig,
     /// The active policies.
     pub policies: Arc<PolicySet>,
+    pub decode_limits: DecodeLimits,
     pub clocks: Clocks,
 }
 
@@ -161,6 +162,7 @@ pub fn restore<L: RestoreLog>(
         partition_count,
         table,
         policies,
+        decode_limits,
         clocks,
     } = settings;
     let start = log.source_start()?;
@@ -184,7 +186,7 @@ pub fn restore<L: RestoreLog>(
         (Some(committed), Some(metadata)) if metadata.replay_from >= start => {
             log.read_source(metadata.replay_from, committed.offset, |record| {
                 replayed += 1;
-                replay_record(&mut table, record, now);
+                replay_record(&mut table, record, now, &decode_limits);
             })?;
             None
         }
@@ -214,11 +216,16 @@ pub fn restore<L: RestoreLog>(
     })
 }
 
-fn replay_record(table: &mut SessionTable, record: &impl SourceRecord, now: Timestamp) {
+fn replay_record(
+    table: &mut SessionTable,
+    record: &impl SourceRecord,
+    now: Timestamp,
+    limits: &DecodeLimits,
+) {
+    let time = record.time(now);
     // Records that cannot be decoded were dead-lettered when they were first read.
-    if let Ok(decoded) = decode(record.value()) {
-        let timestamp = record.timestamp().0.min(now);
-        table.replay(&decoded.event(), record.offset(), timestamp);
+    if let Ok(decoded) = decode(record.value(), time, limits) {
+        table.replay(&decoded.event(), record.offset(), time.unwrap_or(now));
     }
 }
 

@@ -13,6 +13,32 @@ pub struct DurationError {
     reason: &'static str,
 }
 
+/// The units, from the largest to the smallest, in milliseconds.
+const UNITS: [(&str, i64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// Formats a duration as [`parse`] reads it; negative ones as zero.
+#[must_use]
+pub fn format(span: Span) -> String {
+    let mut rest = span.as_millis().max(0);
+    let mut text = String::new();
+    for (unit, millis) in UNITS {
+        if rest >= millis {
+            text.push_str(&format!("{}{unit}", rest / millis));
+            rest %= millis;
+        }
+    }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
+}
+
 /// Parses a duration: whole numbers, each followed by one of the units `d`, `h`, `m`,
 /// `s` and `ms`, larger units first.
 ///
@@ -23,13 +49,6 @@ pub fn parse(text: &str) -> Result<Span, DurationError> {
         text: text.to_owned(),
         reason,
     };
-    let units = [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1_i64),
-    ];
     let mut next_unit = 0;
     let mut total = 0_i64;
     let mut rest = text;
@@ -46,14 +65,14 @@ pub fn parse(text: &str) -> Result<Span, DurationError> {
             - rest
                 .trim_start_matches(|c: char| c.is_ascii_alphabetic())
                 .len();
-        let unit = units.iter().position(|(name, _)| *name == &rest[..letters]);
+        let unit = UNITS.iter().position(|(name, _)| *name == &rest[..letters]);
         let unit = unit.ok_or_else(|| fail("a unit is missing or unknown"))?;
         if unit < next_unit {
             return Err(fail("its units are not in order, or repeated"));
         }
         next_unit = unit + 1;
         rest = &rest[letters..];
-        total = total.saturating_add(number.saturating_mul(units[unit].1));
+        total = total.saturating_add(number.saturating_mul(UNITS[unit].1));
     }
     if total > MAX_DURATION.as_millis() {
         return Err(fail("it is longer than ten years"));
@@ -64,6 +83,15 @@ pub fn parse(text: &str) -> Result<Span, DurationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn formatted_durations_can_be_parsed(millis in 0..=MAX_DURATION.as_millis()) {
+            let span = Span::from_millis(millis);
+            prop_assert_eq!(parse(&format(span)).unwrap(), span);
+        }
+    }
 
     #[test]
     fn durations_are_parsed() {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 /// The bound on the total size of a session's attribute names and values, in bytes.
-pub const MAX_ATTRIBUTE_BYTES: usize = 1024;
+pub const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
 
 /// A session's attributes (tenant, client, sid, …), sorted by name.
 ///

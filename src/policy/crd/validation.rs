@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 const DURATION: &str = "^([0-9]{1,5}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
 /// The longest duration, in characters: all units with all their digits.
 const MAX_DURATION_CHARS: u32 = 40;
-/// The most attributes of a matcher, and their total length: the limits of a session.
+/// The most attributes of a matcher, and their total length.
 const MAX_ATTRIBUTES: u32 = 64;
-const MAX_ATTRIBUTES_CHARS: usize = crate::session::attributes::MAX_ATTRIBUTE_BYTES;
+const MAX_ATTRIBUTES_CHARS: usize = crate::policy::document::MAX_MATCH_ATTRIBUTE_BYTES;
 /// The most globs of a matcher, and the longest one.
 const MAX_USER_IDS: u32 = 64;
 const MAX_USER_ID_CHARS: u32 = 512;

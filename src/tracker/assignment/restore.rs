@@ -65,6 +65,7 @@ impl<I: Io> PartitionManager<I> {
             partition_count: self.partition_count,
             table: self.table.clone(),
             policies,
+            decode_limits: *self.engine.decode_limits(),
             clocks: *self.engine.clocks(),
         };
         self.io.start_restore(restore_id, settings);

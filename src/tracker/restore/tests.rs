@@ -123,6 +123,7 @@ fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
         partition_count: 1,
         table: TableConfig::default(),
         policies: Arc::new(policies),
+        decode_limits: DecodeLimits::default(),
         clocks: Clocks::new(Span::ZERO),
     };
     let mut partition = restore(&mut Deleted { now }, settings).unwrap().partition;

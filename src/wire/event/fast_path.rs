@@ -17,7 +17,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Fields<'_>> {
         let name = scanner.string()?;
         scanner.expect(b':')?;
         match name {
-            "\"session_id\"" => set_once(&mut fields.session_id, unquote(scanner.string()?))?,
+            "\"session_id\"" => set_once(&mut fields.session_id, scanner.literal()?)?,
             "\"user_id\"" => set_once(&mut fields.user_id, scanner.literal()?)?,
             "\"activity_timestamp\"" => {
                 set_once(&mut fields.activity_timestamp, scanner.literal()?)?;
@@ -42,7 +42,7 @@ impl<'a> Scanner<'a> {
         (self.0.as_bytes().first() == Some(&byte)).then(|| self.0 = &self.0[1..])
     }
 
-    /// Consumes a string without escapes or a whole number and returns the literal.
+    /// Consumes a string without escapes or a number and returns the literal.
     fn literal(&mut self) -> Option<&'a str> {
         self.skip_spaces();
         match self.0.as_bytes().first()? {
@@ -59,15 +59,20 @@ impl<'a> Scanner<'a> {
         (bytes[length] == b'"').then(|| self.split(length + 2))
     }
 
-    /// Consumes a whole number without leading zeros. A fraction or exponent fails at the next
-    /// separator.
+    /// Consumes a number without leading zeros. An exponent fails at the next separator.
     fn number(&mut self) -> Option<&'a str> {
         let bytes = self.0.as_bytes();
         let sign = usize::from(bytes.first() == Some(&b'-'));
-        let digits = bytes[sign..].iter();
-        let digits = digits.take_while(|byte| byte.is_ascii_digit()).count();
-        let valid = digits == 1 || digits > 1 && bytes[sign] != b'0';
-        valid.then(|| self.split(sign + digits))
+        let digits = count_digits(&bytes[sign..]);
+        if digits == 0 || digits > 1 && bytes[sign] == b'0' {
+            return None;
+        }
+        let whole = sign + digits;
+        if bytes.get(whole) != Some(&b'.') {
+            return Some(self.split(whole));
+        }
+        let decimals = count_digits(&bytes[whole + 1..]);
+        (decimals > 0).then(|| self.split(whole + 1 + decimals))
     }
 
     fn skip_spaces(&mut self) {
@@ -93,6 +98,11 @@ const PLAIN: [bool; 256] = {
     }
     plain
 };
+
+fn count_digits(bytes: &[u8]) -> usize {
+    let digits = bytes.iter();
+    digits.take_while(|byte| byte.is_ascii_digit()).count()
+}
 
 fn unquote(literal: &str) -> Cow<'_, str> {
     Cow::Borrowed(&literal[1..literal.len() - 1])

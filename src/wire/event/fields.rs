@@ -1,15 +1,14 @@
 //! The fields of a session event before validation.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
+/// The fields, as JSON literals except where noted.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Fields<'a> {
-    pub(super) session_id: Option<Cow<'a, str>>,
-    /// The JSON literal.
+    pub(super) session_id: Option<&'a str>,
     pub(super) user_id: Option<&'a str>,
-    /// The JSON literal.
     pub(super) activity_timestamp: Option<&'a str>,
+    /// Unescaped.
     pub(super) event: Option<Cow<'a, str>>,
-    pub(super) attributes: Option<BTreeMap<String, String>>,
+    pub(super) attributes: Option<&'a str>,
 }

@@ -1,7 +1,8 @@
 //! The JSON Schema of session events.
 //!
 //! The decoder accepts every event that matches the schema, and also `null` for absent fields.
-//! Limits in bytes have no equivalent in JSON Schema, which counts characters.
+//! Limits in bytes have no equivalent in JSON Schema, which counts characters, and neither has
+//! the literal of a number: an integer session id is written in digits only.
 #![expect(dead_code, reason = "only the schemas of the types are used")]
 
 use std::collections::BTreeMap;
@@ -21,23 +22,27 @@ use serde::Serialize;
     "else" = { "required": ["session_id", "user_id"] }
 ))]
 pub struct SessionEventSchema {
-    /// Session id: unique among live sessions, at most 512 bytes. A `logout` or `revoke`
-    /// without a session id ends every live session of the user.
+    /// Session id: unique among live sessions, at most 512 bytes. An integer counts as its
+    /// digits. A `logout` or `revoke` without a session id ends every live session of the user.
     #[serde(default)]
-    session_id: IdSchema,
+    session_id: SessionIdSchema,
     /// User id: a number or a string of at most 512 bytes; the terminal event carries it
     /// unchanged. Optional in a `logout` or `revoke` with a session id.
     #[serde(default)]
     user_id: UserIdSchema,
-    /// Time of the event, by the application's clock: RFC 3339 with any offset, or whole
-    /// milliseconds since 1970.
+    /// Time of the event, by the application's clock: RFC 3339 with any offset, or a number or
+    /// string of digits since 1970, whose magnitude selects the unit: seconds below 1e11,
+    /// milliseconds below 1e14, microseconds below 1e17, and nanoseconds. Without it, the
+    /// record's timestamp counts.
+    #[serde(default)]
     activity_timestamp: TimestampSchema,
     /// Kind of the event.
     #[serde(default)]
     event: EventKindSchema,
     /// Attributes of the session, such as its tenant or client. Policies match on them and
-    /// the terminal event carries them. They replace the attributes of earlier events; at
-    /// most 1024 bytes in total, names and values.
+    /// the terminal event carries them. They replace the attributes of earlier events. Numbers
+    /// and booleans count as text. The largest beyond 1024 bytes in total (`--max-attributes`),
+    /// names and values, are dropped.
     #[serde(default)]
     attributes: AttributesSchema,
 }
@@ -46,6 +51,22 @@ pub struct SessionEventSchema {
 #[derive(Default, JsonSchema)]
 #[schemars(inline)]
 pub(in crate::wire) struct IdSchema(#[schemars(length(min = 1, max = 512))] String);
+
+/// A session id is a string or an integer.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+enum SessionIdSchema {
+    /// A string.
+    Text(IdSchema),
+    /// Counts as its digits.
+    Number(i64),
+}
+
+impl Default for SessionIdSchema {
+    fn default() -> Self {
+        Self::Text(IdSchema::default())
+    }
+}
 
 /// A user id is a number or a string.
 #[derive(JsonSchema)]
@@ -69,8 +90,16 @@ impl Default for UserIdSchema {
 enum TimestampSchema {
     /// RFC 3339.
     Text(#[schemars(extend("format" = "date-time"))] String),
-    /// Milliseconds since 1970, within the years 0 to 9999.
-    Millis(#[schemars(range(min = -62_167_219_200_000_i64, max = 253_402_300_799_999_i64))] i64),
+    /// A number as text.
+    Digits(#[schemars(regex(pattern = r"^[0-9]{1,20}(\.[0-9]{1,20})?$"))] String),
+    /// A number.
+    Number(#[schemars(range(min = 0.0, max = 1e20))] f64),
+}
+
+impl Default for TimestampSchema {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
 }
 
 /// Kind of a session event.
@@ -89,7 +118,21 @@ enum EventKindSchema {
     Revoke,
 }
 
-/// Flat map of strings.
+/// Flat map.
 #[derive(Default, JsonSchema)]
 #[schemars(inline)]
-struct AttributesSchema(BTreeMap<String, String>);
+struct AttributesSchema(BTreeMap<String, AttributeSchema>);
+
+/// An attribute.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+enum AttributeSchema {
+    /// A string.
+    Text(String),
+    /// Counts as its text.
+    Number(serde_json::Number),
+    /// Counts as its text.
+    Boolean(bool),
+    /// Counts as absent.
+    Null(()),
+}

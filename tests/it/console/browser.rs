@@ -66,7 +66,7 @@ fn produce_hostile(installation: &Installation<'_>, console: &Console) {
         ..NewRecord::new(HOSTILE, HOSTILE)
     };
     let ended = format!("ended {HOSTILE}");
-    let end = json!({"session_id": ended, "event": "logout", "activity_timestamp": "2025-02-07T12:00:00Z"});
+    let end = json!({"session_id": ended, "event": "logout"});
     let report = json!({
         "v": 1, "id": HOSTILE, "role": "tracker", "version": HOSTILE, "host": HOSTILE, "pid": 1,
         "started_at": HOSTILE, "reported_at": "", "state": "running",

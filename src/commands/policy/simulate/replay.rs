@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::report::{Difference, Fate, Report, Side};
 use crate::session::{Effect, Ending, Event, PolicySet, SessionTable, TableConfig, Timestamp};
-use crate::wire::event::decode::decode;
-use crate::wire::record::TimestampKind;
+use crate::wire::event::decode::{DecodeLimits, decode};
+use crate::wire::record::{TimestampKind, record_time};
 
 /// How many events may leave their traces for the checkpoint topic before these are
 /// thrown away.
@@ -92,7 +92,8 @@ impl Replay {
         if let Some((at, TimestampKind::LogAppendTime)) = sample.timestamp {
             pair.advance(at, &mut self.report);
         }
-        let Ok(decoded) = decode(sample.value) else {
+        let record_time = sample.timestamp.and_then(|(at, _)| record_time(at, until));
+        let Ok(decoded) = decode(sample.value, record_time, &DecodeLimits::default()) else {
             self.report.unusable += 1;
             return;
         };
@@ -100,7 +101,7 @@ impl Replay {
         if sample.timestamp.is_none() && event.at > until {
             return;
         }
-        let timestamp = sample.timestamp.map_or(until, |(at, _)| at.min(until));
+        let timestamp = record_time.unwrap_or(until);
         pair.apply(event, sample.offset, timestamp, &mut self.report);
         self.report.events += 1;
     }
