@@ -45,7 +45,7 @@ use crate::http::server::{HttpServer, ListenError, listen};
 #[command(next_help_heading = "Admin")]
 pub struct AdminArgs {
     /// Listen address for /livez, /readyz and /metrics. Port 0 selects a free port, which
-    /// is logged. In a container, use 0.0.0.0 so that probes and scrapes can connect.
+    /// is logged. In a container, use [::] so that probes and scrapes can connect.
     #[arg(
         long,
         env = "SUNDOWN_ADMIN_LISTEN",

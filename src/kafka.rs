@@ -9,6 +9,7 @@ pub mod event_writer;
 pub mod group;
 pub mod group_offsets;
 pub(crate) mod list_offsets;
+pub mod property;
 pub mod reader_config;
 mod record;
 pub mod recreating_producer;
@@ -16,6 +17,8 @@ pub mod topic_feed;
 pub mod topic_names;
 pub mod topic_reader;
 pub mod topics;
+mod trust;
 
 pub use client::ConnectionArgs;
 pub use topic_names::{TopicArgs, Topics};
+pub use trust::certificate_files;

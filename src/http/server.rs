@@ -1,7 +1,7 @@
 //! HTTP/1 servers with bounds on connections, request heads and connection lifetimes.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit on the request line and headers, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 1024;
 /// Delay after a failed accept. Without it, a process out of file descriptors would spin.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How long [`listen`] waits for an address in use. A role that restarts within the process
@@ -108,7 +111,7 @@ pub(crate) async fn bind(
     address: &str,
     flag: &'static str,
 ) -> Result<(TcpListener, SocketAddr), ListenError> {
-    let bound = TcpListener::bind(address).await;
+    let bound = bind_either_family(address).await;
     let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
     match bound {
         Ok((bound, listener)) => Ok((listener, bound)),
@@ -118,6 +121,35 @@ pub(crate) async fn bind(
             flag,
         }),
     }
+}
+
+/// Binds `address`. `[::]` accepts IPv4 as well, and stands for all IPv4 addresses on a machine
+/// without IPv6.
+async fn bind_either_family(address: &str) -> io::Result<TcpListener> {
+    match address.parse() {
+        Ok(SocketAddr::V6(any)) if any.ip().is_unspecified() => {
+            dual_stack(any).or_else(|_no_ipv6| {
+                let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, any.port()));
+                TcpListener::from_std(std::net::TcpListener::bind(any).and_then(non_blocking)?)
+            })
+        }
+        _ => TcpListener::bind(address).await,
+    }
+}
+
+/// Binds `any` for both address families, whatever the system's default is.
+fn dual_stack(any: SocketAddrV6) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    socket.set_only_v6(false)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from(any).into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(non_blocking(socket.into())?)
+}
+
+fn non_blocking(listener: std::net::TcpListener) -> io::Result<std::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// Like [`bind`], but waits for an address in use, for [`LISTEN_TIMEOUT`] at most.
@@ -164,6 +196,8 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                // `::ffff:192.0.2.1` on a socket of both families.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let router = router.clone().layer(Extension(PeerAddr(peer)));
                 let stop = stop.clone();
                 tokio::spawn(async move {

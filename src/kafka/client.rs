@@ -1,11 +1,13 @@
 //! Configuration of Kafka clients.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rdkafka::ClientConfig;
 
 use super::credentials::CredentialFiles;
+use super::property::{Property, PropertyParser};
+use super::trust;
 use crate::bounded::{self, MAX_SECRET_BYTES};
 
 /// The default listener of a broker.
@@ -26,15 +28,29 @@ pub struct ConnectionArgs {
     )]
     pub bootstrap_servers: Option<String>,
 
-    /// librdkafka property; can be repeated. Overrides all other flags.
-    #[arg(short = 'X', env = "SUNDOWN_KAFKA_PROPERTIES", value_name = "KEY=VALUE", value_parser = parse_property, value_delimiter = ';', global = true)]
-    pub properties: Vec<(String, String)>,
+    /// librdkafka property; can be repeated. Overrides all other flags. Properties with a
+    /// secret value are refused: see --property-file.
+    #[arg(short = 'X', env = "SUNDOWN_KAFKA_PROPERTIES", hide_env_values = true, value_name = "KEY=VALUE", value_parser = PropertyParser::Value, value_delimiter = ';', global = true)]
+    pub properties: Vec<Property>,
+
+    /// librdkafka property whose value is the content of a file; can be repeated.
+    #[arg(
+        long = "property-file",
+        env = "SUNDOWN_KAFKA_PROPERTY_FILES",
+        value_name = "KEY=FILE",
+        value_parser = PropertyParser::File,
+        value_delimiter = ';',
+        hide_short_help = true,
+        global = true
+    )]
+    pub property_files: Vec<Property>,
 
     /// Use TLS; implied by the other --tls flags.
     #[arg(long, env = "SUNDOWN_TLS", hide_short_help = true, global = true)]
     pub tls: bool,
 
-    /// PEM file of trusted CA certificates. Defaults to the system's.
+    /// PEM file of trusted CA certificates, or directory of *.crt and *.pem files. Defaults
+    /// to the system's, or to SSL_CERT_FILE and SSL_CERT_DIR.
     #[arg(
         long,
         env = "SUNDOWN_TLS_CA_FILE",
@@ -103,10 +119,11 @@ pub enum ConnectionError {
         "--sasl-mechanism requires a password; set --sasl-password-file or SUNDOWN_SASL_PASSWORD"
     )]
     NoPassword,
-    #[error("cannot read {}: {source}; check --sasl-password-file", path.display())]
-    PasswordFile {
+    #[error("cannot read {}: {source}; check {flag}", path.display())]
+    File {
         path: PathBuf,
         source: std::io::Error,
+        flag: &'static str,
     },
 }
 
@@ -142,11 +159,14 @@ impl ConnectionArgs {
             // librdkafka's default of 10 s delays the recovery from broker restarts.
             .set("reconnect.backoff.max.ms", "2000");
         let tls_files = [
-            ("ssl.ca.location", &self.tls_ca_file),
             ("ssl.certificate.location", &self.tls_cert_file),
             ("ssl.key.location", &self.tls_key_file),
         ];
-        let tls = self.tls || tls_files.iter().any(|(_, file)| file.is_some());
+        let files = tls_files.iter().map(|(_, file)| *file);
+        let tls = self.tls || files.chain([&self.tls_ca_file]).any(Option::is_some);
+        let trusted = self.tls_ca_file.as_deref();
+        let file = |source| file_error(trusted.unwrap_or(Path::new("")), source, "--tls-ca-file");
+        trust::configure(&mut config, trusted).map_err(file)?;
         for (property, file) in tls_files {
             if let Some(file) = file {
                 config.set(property, file.to_string_lossy());
@@ -168,9 +188,7 @@ impl ConnectionArgs {
             (true, true) => "sasl_ssl",
         };
         config.set("security.protocol", protocol);
-        for (key, value) in &self.properties {
-            config.set(key, value);
-        }
+        self.set_properties(&mut config)?;
         Ok(config)
     }
 
@@ -183,27 +201,41 @@ impl ConnectionArgs {
             &self.tls_key_file,
             &self.sasl_password_file,
         ];
-        CredentialFiles::new(files.into_iter().flatten().cloned().collect())
+        let files = files.into_iter().flatten().cloned();
+        let properties = self.property_files.iter();
+        let properties = properties.map(|(_, file)| PathBuf::from(file));
+        CredentialFiles::new(files.chain(properties).collect())
+    }
+
+    /// Sets the properties of `-X` and `--property-file`.
+    fn set_properties(&self, config: &mut ClientConfig) -> Result<(), ConnectionError> {
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        for (key, file) in &self.property_files {
+            config.set(key, read_secret(Path::new(file), "--property-file")?);
+        }
+        Ok(())
     }
 
     fn sasl_password(&self) -> Result<String, ConnectionError> {
         if let Some(path) = &self.sasl_password_file {
-            let text = bounded::read_text_file(path, MAX_SECRET_BYTES);
-            let text = text.map_err(|source| ConnectionError::PasswordFile {
-                path: path.clone(),
-                source,
-            })?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+            return read_secret(path, "--sasl-password-file");
         }
         std::env::var("SUNDOWN_SASL_PASSWORD").map_err(|_| ConnectionError::NoPassword)
     }
 }
 
-fn parse_property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!(
-            "'{text}' is not of the form KEY=VALUE; for example -X linger.ms=5"
-        )),
+fn read_secret(path: &Path, flag: &'static str) -> Result<String, ConnectionError> {
+    let text = bounded::read_text_file(path, MAX_SECRET_BYTES);
+    let text = text.map_err(|source| file_error(path, source, flag))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn file_error(path: &Path, source: std::io::Error, flag: &'static str) -> ConnectionError {
+    ConnectionError::File {
+        path: path.to_owned(),
+        source,
+        flag,
     }
 }

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 
+use super::trust::certificate_files;
+
 /// Interval at which the files are read. Kubernetes replaces mounted secrets through
 /// symbolic links, which file watches miss.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Files of certificates, keys and passwords.
+/// Files of certificates, keys and passwords, and directories of certificates.
 #[derive(Clone, Debug)]
 pub struct CredentialFiles {
     files: Vec<PathBuf>,
@@ -45,8 +47,11 @@ impl CredentialFiles {
     /// A digest of all files; `None` if one cannot be read.
     fn digest(&self) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
-        let contents: io::Result<Vec<_>> = self.files.iter().map(fs::read).collect();
-        contents.ok()?.hash(&mut hasher);
+        for path in &self.files {
+            let contents: io::Result<Vec<_>> =
+                certificate_files(path).and_then(|files| files.iter().map(fs::read).collect());
+            contents.ok()?.hash(&mut hasher);
+        }
         Some(hasher.finish())
     }
 }

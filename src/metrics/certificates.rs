@@ -5,7 +5,7 @@
 
 use prometheus::{Error, IntGaugeVec, Opts, Registry};
 
-use crate::kafka::ConnectionArgs;
+use crate::kafka::{ConnectionArgs, certificate_files};
 
 /// Registers the expiry of the connection's certificates, the earliest one of each file.
 ///
@@ -22,8 +22,12 @@ pub fn register(registry: &Registry, connection: &ConnectionArgs) -> Result<(), 
         ("authority", &connection.tls_ca_file),
     ] {
         // librdkafka reports files that cannot be read.
-        let pem = file.as_ref().and_then(|file| std::fs::read(file).ok());
-        if let Some(seconds) = pem.and_then(|pem| first_expiry(&pem)) {
+        let files = file.as_ref().and_then(|file| certificate_files(file).ok());
+        let pems = files
+            .into_iter()
+            .flatten()
+            .filter_map(|file| std::fs::read(file).ok());
+        if let Some(seconds) = pems.filter_map(|pem| first_expiry(&pem)).min() {
             expiry.with_label_values(&[certificate]).set(seconds);
         }
     }

@@ -148,7 +148,7 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
             return;
         };
         let rendered = rendered.unwrap().replace(
-            "namespace: sessions",
+            "namespace: \"sessions\"",
             &format!("namespace: {}", namespace.name),
         );
         let told = namespace.kubectl(
@@ -195,4 +195,70 @@ fn a_server_accepts_the_kafkas_of_the_manifests() {
         assert!(!told.contains("Warning"), "{told}");
         assert!(told.contains("kafka.kafka.strimzi.io/my-cluster"), "{told}");
     }
+}
+
+/// What Argo CD and Flux would call drift.
+#[test]
+fn applying_it_again_changes_nothing() {
+    let Some(namespace) = Namespace::create("sundown-chart-again") else {
+        return;
+    };
+    let mut values = vec![
+        // Its definition belongs to all namespaces of the cluster.
+        "crds.install=false",
+        "networkPolicy.enabled=true",
+        "console.authTokenSecret=console",
+        "console.ingress.enabled=true",
+        "handler.actions.actions[0].name=log",
+        "handler.actions.actions[0].type=log",
+        "handler.jwks.enabled=true",
+        "pods.podLabels.team=identity",
+    ];
+    values.extend(if namespace.knows(&KINDS_OF_OTHERS) {
+        &[
+            "kafka.strimzi.cluster=my-cluster",
+            "autoscaling.tracker.mode=keda",
+            "autoscaling.handler.mode=hpa",
+            "monitoring.podMonitor.enabled=true",
+            "monitoring.prometheusRule.enabled=true",
+            "monitoring.dashboards.enabled=true",
+        ][..]
+    } else {
+        &[
+            "kafka.bootstrapServers=kafka:9092",
+            "autoscaling.handler.mode=hpa",
+        ]
+    });
+    let Some(rendered) = template(&values) else {
+        return;
+    };
+    let rendered = rendered.unwrap().replace(
+        "namespace: \"sessions\"",
+        &format!("namespace: {}", namespace.name),
+    );
+    // Helm alone runs the test's pod.
+    let objects = rendered.split("\n---\n");
+    let objects: Vec<_> = objects
+        .filter(|object| !object.contains("helm.sh/hook: test"))
+        .collect();
+    let objects = objects.join("\n---\n");
+    let apply = [
+        "apply",
+        "--server-side",
+        "--field-manager=deployer",
+        "-f",
+        "-",
+    ];
+    let first = namespace.kubectl(&apply, &objects);
+    assert!(!first.contains("Warning"), "{first}");
+    let again = [
+        "diff",
+        "--server-side",
+        "--field-manager=deployer",
+        "-f",
+        "-",
+    ];
+    let difference = namespace.run(&again, &objects);
+    let text = String::from_utf8_lossy(&difference.stdout);
+    assert!(difference.status.success(), "{text}{difference:?}");
 }

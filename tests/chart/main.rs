@@ -12,4 +12,5 @@ mod helm;
 mod manifests;
 mod monitoring;
 mod notes;
+mod platforms;
 mod rendered;

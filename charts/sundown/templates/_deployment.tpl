@@ -6,58 +6,65 @@ A role's Deployment. Takes root, role, and what only this role has:
 */}}
 {{- define "sundown.deployment" -}}
 {{- $values := index .root.Values .role -}}
+{{- $pod := include "sundown.pod" . | fromJson -}}
 {{- $autoscaling := dig .role "mode" "none" .root.Values.autoscaling -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ include "sundown.role" . }}
-  namespace: {{ .root.Release.Namespace }}
+  name: {{ include "sundown.role" . | quote }}
+  namespace: {{ .root.Release.Namespace | quote }}
   labels:
     {{- include "sundown.labels" . | nindent 4 }}
+  {{- with $pod.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 spec:
   {{- /* An autoscaler's count must survive an upgrade. */}}
   {{- if eq $autoscaling "none" }}
-  replicas: {{ $values.replicas }}
+  replicas: {{ int (kindIs "invalid" $values.replicas | ternary 1 $values.replicas) }}
   {{- end }}
   revisionHistoryLimit: 3
   selector:
     matchLabels:
       {{- include "sundown.selector" . | nindent 6 }}
+  {{- with $pod.strategy }}
   strategy:
-    type: RollingUpdate
-    rollingUpdate:
-      # One new process, restored and ready, before an old one hands over its partitions.
-      maxSurge: 1
-      maxUnavailable: 0
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   minReadySeconds: 5
   template:
     metadata:
       labels:
         {{- include "sundown.labels" . | nindent 8 }}
+        {{- with omit $pod.podLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       annotations:
         kubectl.kubernetes.io/default-container: {{ .role }}
         {{- with .checksum }}
-        checksum/config: {{ . }}
+        checksum/config: {{ . | quote }}
         {{- end }}
-        {{- with $values.podAnnotations }}
+        {{- with $pod.podAnnotations }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      serviceAccountName: {{ include "sundown.role" . }}
+      serviceAccountName: {{ include "sundown.serviceAccount" . | quote }}
       # Only the controller talks to the API server.
       automountServiceAccountToken: {{ eq .role "controller" }}
       enableServiceLinks: false
       terminationGracePeriodSeconds: {{ .grace }}
-      {{- with .root.Values.imagePullSecrets }}
-      imagePullSecrets:
+      {{- with include "sundown.podFields" . }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      {{- with $pod.initContainers }}
+      initContainers:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      securityContext:
-        {{- include "sundown.podSecurity" . | nindent 8 }}
       containers:
         - name: {{ .role }}
           image: {{ include "sundown.image" .root | quote }}
-          imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+          imagePullPolicy: {{ default "IfNotPresent" .root.Values.image.pullPolicy }}
           args:
             - {{ .role }}
             {{- with $values.extraArgs }}
@@ -65,16 +72,26 @@ spec:
             {{- end }}
           env:
             {{- include "sundown.kafkaEnv" . | nindent 12 }}
+            # Both families: IPv4 alone where a node has no IPv6.
             - name: SUNDOWN_ADMIN_LISTEN
-              value: "0.0.0.0:{{ .root.Values.admin.port }}"
+              value: "[::]:{{ .root.Values.admin.port }}"
             # The address that other processes, such as the console, use.
             - name: SUNDOWN_ADMIN_HOST
               valueFrom: {fieldRef: {fieldPath: status.podIP}}
+            {{- with .root.Values.log.filter }}
             - name: SUNDOWN_LOG
-              value: {{ .root.Values.log.filter | quote }}
+              value: {{ . | quote }}
+            {{- end }}
             {{- with .env }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
+            {{- with $pod.extraEnv }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
+          {{- with $pod.extraEnvFrom }}
+          envFrom:
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
           ports:
             - {name: admin, containerPort: {{ .root.Values.admin.port }}}
             {{- with .ports }}
@@ -82,74 +99,35 @@ spec:
             {{- end }}
           # Readiness depends on the brokers. Liveness does not: restarting a process that waits for
           # its brokers would not help.
-          startupProbe:
-            httpGet: {path: /livez, port: admin}
-            periodSeconds: 1
-            failureThreshold: 60
-          livenessProbe:
-            httpGet: {path: /livez, port: admin}
-            periodSeconds: 10
-            timeoutSeconds: 5
-            failureThreshold: 3
-          readinessProbe:
-            httpGet: {path: /readyz, port: admin}
-            periodSeconds: 2
-            timeoutSeconds: 2
-            failureThreshold: 2
+          {{- range $name, $path := dict "startupProbe" "/livez" "livenessProbe" "/livez" "readinessProbe" "/readyz" }}
+          {{ $name }}:
+            {{- merge (dict "httpGet" (dict "path" $path "port" "admin")) (get $pod $name) | toYaml | nindent 12 }}
+          {{- end }}
+          {{- with $values.resources }}
           resources:
-            {{- toYaml $values.resources | nindent 12 }}
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
+          {{- with $pod.securityContext }}
           securityContext:
-            {{- include "sundown.containerSecurity" . | nindent 12 }}
+            {{- toYaml . | nindent 12 }}
+          {{- end }}
           {{- $mounts := include "sundown.kafkaMounts" . | fromYamlArray }}
-          {{- with concat $mounts (default list .mounts) }}
+          {{- with concat $mounts (default list .mounts) $pod.extraVolumeMounts }}
           volumeMounts:
             {{- toYaml . | nindent 12 }}
           {{- end }}
+        {{- with $pod.sidecars }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- $volumes := include "sundown.kafkaVolumes" . | fromYamlArray }}
-      {{- with concat $volumes (default list .volumes) }}
+      {{- with concat $volumes (default list .volumes) $pod.extraVolumes }}
       volumes:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      # Best effort: replicas on one node are better than none.
+      {{- with include "sundown.topologySpread" . | fromYamlArray }}
       topologySpreadConstraints:
-        {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-        - topologyKey: {{ . }}
-          maxSkew: 1
-          whenUnsatisfiable: ScheduleAnyway
-          labelSelector:
-            matchLabels:
-              {{- include "sundown.selector" $ | nindent 14 }}
-        {{- end }}
-      {{- with $values.priorityClassName }}
-      priorityClassName: {{ . }}
-      {{- end }}
-      {{- with $values.nodeSelector }}
-      nodeSelector:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with $values.tolerations }}
-      tolerations:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $values.affinity }}
-      affinity:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-{{- end -}}
-
-{{/* Pod Security Standards, level `restricted`. */}}
-{{- define "sundown.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
-{{- end -}}
-
-{{- define "sundown.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
 {{- end -}}
 
 {{/* The token of the trackers' admin ports, for trackers and consoles. */}}

@@ -16,7 +16,7 @@ appear neither in the pod specification nor in the process list.
 
 {{/*
 The secrets to mount, as JSON: ca {secret, key}, client {secret, cert, key} and
-password {secret, key, mechanism, username}; absent entries are omitted. Takes root, role.
+password {secret, key, mechanism, username}; absent entries are omitted. A ca without a key is the whole secret. Takes root, role.
 */}}
 {{- define "sundown.credentials" -}}
 {{- $kafka := .root.Values.kafka -}}
@@ -24,11 +24,11 @@ password {secret, key, mechanism, username}; absent entries are omitted. Takes r
 {{- if $kafka.strimzi.cluster -}}
 {{- $user := include "sundown.role" . -}}
 {{- if or $kafka.strimzi.encrypted (eq $kafka.strimzi.authentication "tls") -}}
-{{- $_ := set $found "ca" (dict "secret" (printf "%s-cluster-ca-cert" $kafka.strimzi.cluster) "key" "ca.crt") -}}
+{{- $_ := set $found "ca" (dict "secret" (printf "%s-cluster-ca-cert" $kafka.strimzi.cluster)) -}}
 {{- end -}}
 {{- if eq $kafka.strimzi.authentication "tls" -}}
 {{- $_ := set $found "client" (dict "secret" $user "cert" "user.crt" "key" "user.key") -}}
-{{- else -}}
+{{- else if eq $kafka.strimzi.authentication "scram-sha-512" -}}
 {{- $_ := set $found "password" (dict "secret" $user "key" "password" "mechanism" "SCRAM-SHA-512" "username" $user) -}}
 {{- end -}}
 {{- else -}}
@@ -65,7 +65,9 @@ password {secret, key, mechanism, username}; absent entries are omitted. Takes r
 {{- end }}
 {{- if $credentials.ca }}
 - name: SUNDOWN_TLS_CA_FILE
-  value: /etc/sundown/kafka/ca/ca.crt
+  # A directory, of which every certificate is trusted: while an authority is being replaced, brokers
+  # present certificates of the old and of the new one.
+  value: /etc/sundown/kafka/ca{{ with $credentials.ca.key }}/ca.crt{{ end }}
 {{- end }}
 {{- if $credentials.client }}
 - name: SUNDOWN_TLS_CERT_FILE
@@ -87,7 +89,7 @@ password {secret, key, mechanism, username}; absent entries are omitted. Takes r
 {{- define "sundown.properties" -}}
 {{- $pairs := list -}}
 {{- range $key, $value := . -}}
-{{- $pairs = append $pairs (printf "%s=%v" $key $value) -}}
+{{- $pairs = append $pairs (printf "%s=%s" $key (include "sundown.digits" $value)) -}}
 {{- end -}}
 {{- join ";" $pairs -}}
 {{- end -}}
@@ -107,19 +109,21 @@ password {secret, key, mechanism, username}; absent entries are omitted. Takes r
 {{- with $credentials.ca }}
 - name: kafka-ca
   secret:
-    secretName: {{ .secret }}
-    items: [{key: {{ .key }}, path: ca.crt}]
+    secretName: {{ .secret | quote }}
+    {{- with .key }}
+    items: [{key: {{ . | quote }}, path: ca.crt}]
+    {{- end }}
 {{- end }}
 {{- with $credentials.client }}
 - name: kafka-client
   secret:
-    secretName: {{ .secret }}
-    items: [{key: {{ .cert }}, path: tls.crt}, {key: {{ .key }}, path: tls.key}]
+    secretName: {{ .secret | quote }}
+    items: [{key: {{ .cert | quote }}, path: tls.crt}, {key: {{ .key | quote }}, path: tls.key}]
 {{- end }}
 {{- with $credentials.password }}
 - name: kafka-password
   secret:
-    secretName: {{ .secret }}
-    items: [{key: {{ .key }}, path: password}]
+    secretName: {{ .secret | quote }}
+    items: [{key: {{ .key | quote }}, path: password}]
 {{- end }}
 {{- end -}}

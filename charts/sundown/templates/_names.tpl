@@ -8,7 +8,10 @@
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := include "sundown.name" . -}}
-{{- if contains $name .Release.Name -}}
+{{- if regexMatch "^[0-9]" .Release.Name -}}
+{{- /* The name of a Service begins with a letter. */ -}}
+{{- printf "%s-%s" $name .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
 {{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
@@ -23,19 +26,19 @@
 
 {{/* Selector labels of a role's pods. Takes root, role. */}}
 {{- define "sundown.selector" -}}
-app.kubernetes.io/name: {{ include "sundown.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "sundown.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .role }}
 {{- end -}}
 
 {{/* Labels of an object without a role. */}}
 {{- define "sundown.commonLabels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ include "sundown.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
+app.kubernetes.io/name: {{ include "sundown.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: sundown
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -48,11 +51,40 @@ app.kubernetes.io/component: {{ .role }}
 {{- end -}}
 
 {{- define "sundown.image" -}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- $repository := default "sundown" .Values.image.repository -}}
+{{- with default (dig "imageRegistry" "" (default dict .Values.global)) .Values.image.registry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
 {{- end -}}
+{{- if .Values.image.digest -}}
+{{ $repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ $repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* Pull secrets of the chart and of `global`, as a list of references. Takes root. */}}
+{{- define "sundown.imagePullSecrets" -}}
+{{- $found := list -}}
+{{- range concat (default list .Values.imagePullSecrets) (default list (dig "imagePullSecrets" list (default dict .Values.global))) -}}
+{{- $found = append $found (dict "name" (ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .))) -}}
+{{- end -}}
+{{- with uniq $found -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Service account of a role. Takes root, role. */}}
+{{- define "sundown.serviceAccount" -}}
+{{- $account := include "sundown.pod" . | fromJson | dig "serviceAccount" dict -}}
+{{- default (include "sundown.role" .) $account.name -}}
+{{- end -}}
+
+{{/* A number without an exponent: Helm parses numbers of values files as floating point. */}}
+{{- define "sundown.digits" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . -}}{{ printf "%.0f" . }}{{- else -}}{{ . | toJson }}{{- end -}}
+{{- else -}}{{ . }}{{- end -}}
 {{- end -}}
 
 {{/* The roles that run, as a JSON list under `roles`. */}}

@@ -32,6 +32,14 @@
 {{- if and .Values.console.anonymousRead (not .Values.console.authTokenSecret) -}}
 {{- fail "console.anonymousRead requires console.authTokenSecret, because a console without a token listens on its pod's loopback only; name a Secret with a token" -}}
 {{- end -}}
+{{- with .Values.console -}}
+{{- if and .enabled (not .authTokenSecret) (or (dig "enabled" false (default dict .ingress)) (dig "enabled" false (default dict .httpRoute))) -}}
+{{- fail "console.ingress and console.httpRoute require console.authTokenSecret, because a console without a token listens on its pod's loopback only; name a Secret with a token" -}}
+{{- end -}}
+{{- if and (dig "enabled" false (default dict .httpRoute)) (not .httpRoute.parentRefs) -}}
+{{- fail "console.httpRoute.enabled requires console.httpRoute.parentRefs; name your Gateway" -}}
+{{- end -}}
+{{- end -}}
 {{- include "sundown.validateAutoscaling" . -}}
 {{- include "sundown.validateNetworkPolicy" . -}}
 {{- end -}}
