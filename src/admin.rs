@@ -251,6 +251,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_unspecified_ipv6_address_accepts_ipv4_too() {
+        let args = AdminArgs {
+            admin_listen: "[::]:0".to_owned(),
+            admin_host: None,
+        };
+        let registry = crate::metrics::registry("handler", &Health::default()).unwrap();
+        let server = start(&args, Health::default(), registry).await.unwrap();
+        let port = server.address().port();
+        let mut addresses = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+        // A machine without IPv6 has the first one only.
+        addresses.extend(
+            server
+                .address()
+                .is_ipv6()
+                .then(|| SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port))),
+        );
+        for address in addresses {
+            let live = get(address, "/livez").await;
+            assert!(live.starts_with("HTTP/1.1 200"), "{live}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_address_in_use_is_reported_with_its_flag() {
         let server = started(&Health::default()).await;
         let args = AdminArgs {

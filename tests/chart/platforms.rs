@@ -47,10 +47,9 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 fn deployment<'a>(objects: &'a [Value], role: &str) -> &'a Value {
     let label = "app.kubernetes.io/component";
-    let found = of_kind(objects, "Deployment").into_iter();
+    let mut found = of_kind(objects, "Deployment").into_iter();
     found
-        .filter(|object| object["metadata"]["labels"][label] == role)
-        .next()
+        .find(|object| object["metadata"]["labels"][label] == role)
         .unwrap()
 }
 
@@ -369,9 +368,7 @@ fn pods_take_what_clusters_demand_of_them() {
             "extraVolumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             "topologySpreadConstraints": [],
             "livenessProbe": {"failureThreshold": 9},
-            "serviceAccount": {"name": "mine", "create": false},
         },
-        "controller": {"serviceAccount": {"name": "theirs"}},
         "test": {"resources": {"limits": {"memory": "1Gi"}}},
     });
     let Some(objects) = with_file(&values) else {
@@ -404,20 +401,6 @@ fn pods_take_what_clusters_demand_of_them() {
         })
     );
     assert_eq!(variable(tracker, "HTTPS_PROXY"), Some("http://proxy:3128"));
-    assert_eq!(pod["serviceAccountName"], "mine");
-    let accounts = of_kind(&objects, "ServiceAccount");
-    let accounts: Vec<_> = accounts
-        .iter()
-        .map(|account| &account["metadata"]["name"])
-        .collect();
-    assert_eq!(
-        accounts,
-        ["demo-sundown-handler", "theirs", "demo-sundown-console"]
-    );
-    for binding in of_kind(&objects, "RoleBinding") {
-        assert_eq!(binding["subjects"][0]["name"], "theirs");
-    }
-
     let handler = &deployment(&objects, "handler")["spec"]["template"]["spec"];
     let spread = &handler["topologySpreadConstraints"][0];
     assert_eq!(spread["matchLabelKeys"], json!(["pod-template-hash"]));
@@ -431,6 +414,32 @@ fn pods_take_what_clusters_demand_of_them() {
         "1Gi"
     );
     assert_eq!(test["spec"]["nodeSelector"], json!({"pool": "all"}));
+}
+
+#[test]
+fn roles_take_service_accounts_of_their_own() {
+    let Some(objects) = with_values(&[
+        BROKERS,
+        "tracker.serviceAccount.name=mine",
+        "tracker.serviceAccount.create=false",
+        "controller.serviceAccount.name=theirs",
+    ]) else {
+        return;
+    };
+    let pod = &deployment(&objects, "tracker")["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "mine");
+    let accounts = of_kind(&objects, "ServiceAccount");
+    let accounts: Vec<_> = accounts
+        .iter()
+        .map(|account| &account["metadata"]["name"])
+        .collect();
+    assert_eq!(
+        accounts,
+        ["demo-sundown-handler", "theirs", "demo-sundown-console"]
+    );
+    for binding in of_kind(&objects, "RoleBinding") {
+        assert_eq!(binding["subjects"][0]["name"], "theirs");
+    }
 }
 
 #[test]

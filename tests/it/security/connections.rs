@@ -1,5 +1,8 @@
 //! Whoever is not let in says why and what to do, keeps trying, and gets in once that is done.
 
+use std::fs;
+use std::path::Path;
+
 use super::broker::{Authentication, SecureKafka, user};
 use super::scenes::Scene;
 use crate::support::installation::SOON;
@@ -36,6 +39,77 @@ fn a_broker_whose_authority_is_not_trusted() {
         .arg("--tls-key-file")
         .arg(key);
     is_told(launch, &["certificate verify failed", "--tls-ca-file"]);
+}
+
+/// A process gets through to the broker, which knows its user.
+fn is_let_in(launch: Launch) {
+    let running = RoleProcess::start(launch.args(["--log-format", "json"]));
+    eventually(SOON, "what this user may not do", || {
+        running.log().contains("missing topics").then_some(())
+    });
+    running.stop();
+}
+
+/// As Strimzi keeps an authority that it replaces, in a secret that is mounted as a folder.
+#[test]
+fn an_authority_beside_another_in_a_folder() {
+    let secure = SecureKafka::shared();
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let put = |authority: &str, name: &str| {
+        fs::copy(secure.file(authority), folder.path().join(name)).expect("copied");
+    };
+    put("another-ca.pem", "ca.crt");
+    put("cluster-ca.pem", "ca.password");
+    let connect = || {
+        let (certificate, key) = secure.certificate(&user("tracker"), "clients-ca");
+        tracker()
+            .args(["-b", &secure.kafka.address("tls")])
+            .arg("--tls-ca-file")
+            .arg(folder.path())
+            .arg("--tls-cert-file")
+            .arg(certificate)
+            .arg("--tls-key-file")
+            .arg(key)
+    };
+    let running = RoleProcess::start(connect().args(["--log-format", "json"]));
+    running.await_unready("kafka", "certificate verify failed");
+    put("cluster-ca.pem", "ca-2026-11-28.crt");
+    eventually(SOON, "another trouble than the authority", || {
+        running.log().contains("missing topics").then_some(())
+    });
+    running.stop();
+    is_let_in(connect());
+}
+
+/// In the image and in a shell without settings, OpenSSL's own folder does not exist.
+#[test]
+fn an_authority_of_the_system() {
+    let secure = SecureKafka::shared();
+    let (certificate, key) = secure.certificate(&user("tracker"), "clients-ca");
+    let flags = |launch: Launch| {
+        launch
+            .args(["-b", &secure.kafka.address("tls")])
+            .arg("--tls-cert-file")
+            .arg(&certificate)
+            .arg("--tls-key-file")
+            .arg(&key)
+    };
+    // The system's bundle, with the cluster's authority in its place, for this process alone.
+    let script = "mount --bind \"$1\" /etc/ssl/certs/ca-certificates.crt && shift && exec \"$@\"";
+    let isolated = Launch::program("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", script, "sh"])
+        .arg(secure.file("cluster-ca.pem"))
+        .args([env!("CARGO_BIN_EXE_sundown"), "tracker"]);
+    let probe = Launch::program("unshare").args(["--mount", "--map-root-user", "true"]);
+    if probe.start().wait(SOON).success()
+        && Path::new("/etc/ssl/certs/ca-certificates.crt").exists()
+    {
+        is_let_in(flags(isolated));
+    } else {
+        eprintln!("SKIPPED: no mount namespaces or no bundle here, so the system's stays as it is");
+    }
+    is_let_in(flags(tracker()).env("SSL_CERT_FILE", secure.file("cluster-ca.pem")));
+    is_told(flags(tracker()), &["certificate verify failed"]);
 }
 
 #[test]
