@@ -195,7 +195,7 @@ fn ruled_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
     let alerts = [
         "SundownPolicyNotReady",
         "SundownPolicyRefused",
-        "SundownPolicyNotInForce",
+        "SundownPolicyNotActive",
         "SundownReconcileErrors",
     ];
     scene.provoke(alerts, |scene| {
