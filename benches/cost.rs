@@ -5,7 +5,7 @@
 //!     cargo bench --bench cost -- --svg docs/costs.svg        draws them, too
 //!
 //! CPU time of the whole process from before the events are written until everything is
-//! committed and three seconds have passed. No session is stored anew for its activity
+//! committed and three seconds have passed. No session is stored again for its activity
 //! (`--slack` is 1 h): how often depends on how long the run takes. Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP.
 #![allow(
     clippy::unwrap_used,
@@ -44,7 +44,7 @@ const EVENTS: u64 = 1_000_000;
 /// Numbers of events, written while all are idle.
 const MORE_EVENTS: [u64; 5] = [0, 500_000, 1_000_000, 2_000_000, 4_000_000];
 /// By then what has been active is stored.
-const SETTLED: Duration = Duration::from_secs(3);
+const STORE_DELAY: Duration = Duration::from_secs(3);
 
 /// The tracker and its topics.
 struct Deployment {
@@ -134,7 +134,7 @@ impl Deployment {
             // The seed names the sessions: those that have been active before.
             self.write(events, ACTIVE, 1);
         }
-        std::thread::sleep(SETTLED);
+        std::thread::sleep(STORE_DELAY);
         cpu_seconds(id) - before
     }
 

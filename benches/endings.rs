@@ -38,7 +38,7 @@ use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 3;
 /// Without progress for so long, the handler has stopped.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn main() {
     let (endings, concurrency) = (flag("--endings", 100_000), flag("--concurrency", 64));
@@ -60,7 +60,9 @@ fn main() {
     let launch = installation.sundown(&["handler", "--concurrency", &concurrency_text]);
     let handler = launch.arg("--actions").arg(&actions).start();
     let id = handler.id();
-    println!("| endings | at once | endings/s | peak MiB at a tenth | peak MiB at the end |");
+    println!(
+        "| endings | concurrent calls | endings/s | peak MiB after a tenth | peak MiB at the end |"
+    );
     println!("|---|---|---|---|---|");
     await_calls(&calls, 1);
     let begun = Instant::now();
@@ -84,7 +86,10 @@ fn await_calls(calls: &AtomicU64, count: u64) {
         if now > last {
             (last, at) = (now, Instant::now());
         }
-        assert!(at.elapsed() < PATIENCE, "the handler has stopped at {now}");
+        assert!(
+            at.elapsed() < PROGRESS_TIMEOUT,
+            "the handler has stopped at {now}"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -119,5 +124,5 @@ fn fill(installation: &Installation<'_>, endings: u64) {
         producer.send(record).map_err(|(error, _)| error).unwrap();
         producer.poll(Duration::ZERO);
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(PROGRESS_TIMEOUT).unwrap();
 }

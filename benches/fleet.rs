@@ -39,16 +39,16 @@ fn main() {
     let trackers = flag("--trackers", 4);
     let installation = Installation::without_topics(Kafka::shared(), "fleet", partitions);
     println!("{sessions} sessions, {partitions} partitions, {trackers} trackers\n");
-    println!("| what | figure |");
+    println!("| measurement | figure |");
     println!("|---|---|");
     installation.create_topics();
     installation.apply_policy("12h");
     let mut group = TrackerGroup::new(&installation, partitions);
     group.join();
-    group.await_settled();
+    group.await_balanced();
     measure::mass::start_all(&installation, sessions, partitions);
     (1..trackers).for_each(|_| group.join());
-    group.await_settled();
+    group.await_balanced();
     rebalance(
         &mut group,
         "one leaves",
@@ -80,18 +80,18 @@ fn rebalance(
     change: fn(&mut TrackerGroup<'_>),
 ) {
     let seen = Seen::default();
-    let told = seen.clone();
+    let ended = seen.clone();
     let reader = Endings::follow(installation, partitions, move |key, _| {
-        told.ended(key);
+        ended.ended(key);
     });
     let logouts = Logouts::start(installation, seen);
     let begun = Instant::now();
     change(group);
-    group.await_settled();
-    let settled = begun.elapsed().as_secs_f64();
+    group.await_balanced();
+    let balanced = begun.elapsed().as_secs_f64();
     row(
-        &format!("{what}: until all partitions are live and shared out"),
-        &format!("{settled:.2} s"),
+        &format!("{what}: until all partitions are live and evenly distributed"),
+        &format!("{balanced:.2} s"),
     );
     row(
         &format!("{what}: from a logout to its ending readable meanwhile, p50 / p99 / max"),

@@ -7,7 +7,7 @@
 //! of them on one partition, then the same with a flood of further activity there, as fast as
 //! it can be written. How late endings are, as in the benchmark `lateness`, of that partition
 //! and of the others. Brings up its own Kafka (`tests/kafka/kafka`), or uses
-//! SUNDOWN_TEST_BOOTSTRAP; the clocks of everybody are the same.
+//! SUNDOWN_TEST_BOOTSTRAP; all processes share one clock.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -80,7 +80,7 @@ fn main() {
     for (name, hot_percent, flooded) in [
         ("even", 0, false),
         ("90 % on one", 90, false),
-        ("90 % on one, and a flood", 90, true),
+        ("90 % on one, with additional activity", 90, true),
     ] {
         let (cpu, begun) = (cpu_seconds(tracker.id()), Instant::now());
         let load = Load::start(&installation, PARTITIONS, HOT, rate, hot_percent);

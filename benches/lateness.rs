@@ -7,7 +7,7 @@
 //!
 //! As many sessions start each second as end; each has one event. The tracker is caught
 //! up all the while. Brings up its own Kafka (`tests/kafka/kafka`), or uses
-//! SUNDOWN_TEST_BOOTSTRAP; the clocks of everybody are the same.
+//! SUNDOWN_TEST_BOOTSTRAP; all processes share one clock.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

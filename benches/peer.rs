@@ -5,9 +5,9 @@
 //!     cargo bench --bench peer -- --events 3000000 --live 500000
 //!
 //! Needs Java 17 and Maven. Brings up its own Kafka (`tests/kafka/kafka`), or uses
-//! SUNDOWN_TEST_BOOTSTRAP. Both read the same history, six events a session, and what
-//! they have written is compared with what must come of it; then both restore the same
-//! live sessions, and take over the partitions of one that was killed.
+//! SUNDOWN_TEST_BOOTSTRAP. Both read the same history, six events a session, and
+//! their output is compared with the expected endings; then both restore the same live
+//! sessions, and take over the partitions of a killed process.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,8 +45,8 @@ use support::installation::Installation;
 use support::kafka::Kafka;
 
 const PARTITIONS: u64 = 3;
-/// So long, everything must have ended that has to.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Limit until all expected endings are written.
+const ENDINGS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is measured of one program.
 struct Figures {
@@ -115,7 +115,8 @@ fn measure(
     let cpu_micros = cpu_seconds(process.id()) / events * 1e6;
     let peak_mib = memory_mib(process.id(), "VmHWM");
     let expected = history.endings();
-    let written = topics::await_endings(past, &competitor.target(), expected.len(), PATIENCE);
+    let written =
+        topics::await_endings(past, &competitor.target(), expected.len(), ENDINGS_TIMEOUT);
     if let Some((written, expected)) = written.iter().zip(expected).find(|(a, b)| a != b) {
         panic!("{}: {written:?} instead of {expected:?}", engine.name());
     }

@@ -39,7 +39,7 @@ fn main() {
     let (sessions, partitions) = (flag("--sessions", 1_000_000), flag("--partitions", 3));
     let installation = Installation::without_topics(Kafka::shared(), "scale", partitions);
     println!("{sessions} sessions, {partitions} partitions\n");
-    println!("| what | figure |");
+    println!("| measurement | figure |");
     println!("|---|---|");
     let tracker = fill(&installation, sessions, partitions);
     idle(&tracker);

@@ -8,7 +8,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::support::installation::Installation;
 
 /// Without progress for so long, the tracker has stopped.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Compares a group's committed offsets with the ends of `session_logs`.
 pub struct Watch {
@@ -47,7 +47,7 @@ impl Watch {
     pub fn await_drained(&self) {
         let begun = Instant::now();
         while !self.drained() {
-            assert!(begun.elapsed() < PATIENCE, "not drained");
+            assert!(begun.elapsed() < PROGRESS_TIMEOUT, "not drained");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -61,7 +61,7 @@ impl Endings {
                 if let Some(record) = consumer.poll(Duration::from_millis(100)) {
                     match record {
                         Ok(record) => seen(record.key().unwrap(), record.payload().unwrap()),
-                        // It goes on by itself; what is missing in the end, the count tells.
+                        // The consumer recovers by itself; the count shows missing records.
                         Err(error) => eprintln!("reading endings: {error}"),
                     }
                 }
@@ -78,7 +78,7 @@ impl Drop for Endings {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(reader) = self.reader.take() {
-            // It has said why, if it panicked.
+            // A panic of the thread has been printed.
             _ = reader.join();
         }
     }
@@ -96,7 +96,7 @@ impl Count {
     }
 
     /// Waits for so many; when the last came.
-    pub fn await_at_least(&self, count: u64, patience: Duration) -> Instant {
+    pub fn await_at_least(&self, count: u64, timeout: Duration) -> Instant {
         let begun = Instant::now();
         loop {
             let (seen, at) = *self.0.lock().unwrap();
@@ -107,7 +107,7 @@ impl Count {
             }
             let quiet = at.unwrap_or(begun).max(begun).elapsed();
             assert!(
-                quiet < patience,
+                quiet < timeout,
                 "{seen} of {count}, and nothing for {quiet:?}"
             );
             std::thread::sleep(Duration::from_millis(1));

@@ -16,9 +16,9 @@ use crate::support::installation::Installation;
 /// A session is logged out so often.
 const EVERY: Duration = Duration::from_millis(50);
 /// Without progress for so long, something has stopped.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Logs sessions out until it is told to stop.
+/// Logs sessions out until it is stopped.
 pub struct Logouts {
     seen: Seen,
     stop: Arc<AtomicBool>,
@@ -33,7 +33,7 @@ pub struct Seen {
 }
 
 impl Logouts {
-    /// What becomes of them is to be told to `seen` from now on.
+    /// The caller reports their endings to `seen` from now on.
     pub fn start(installation: &Installation<'_>, seen: Seen) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let client = installation.kafka.client();
@@ -49,7 +49,10 @@ impl Logouts {
         self.writer.join().unwrap();
         let begun = Instant::now();
         while !self.seen.sent.lock().unwrap().is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "logouts without endings");
+            assert!(
+                begun.elapsed() < PROGRESS_TIMEOUT,
+                "logouts without endings"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
         let mut waits = std::mem::take(&mut *self.seen.waits.lock().unwrap());
@@ -101,5 +104,5 @@ fn write(mut client: ClientConfig, topic: &str, seen: &Seen, stop: &AtomicBool) 
         producer.poll(Duration::ZERO);
         std::thread::sleep(EVERY);
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(PROGRESS_TIMEOUT).unwrap();
 }

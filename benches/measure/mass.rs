@@ -10,7 +10,7 @@ use super::logouts::{Logouts, Seen};
 use crate::support::installation::Installation;
 
 /// Without progress for so long, something has stopped.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A row of the table that benchmarks of many sessions print.
 pub fn row(what: &str, figure: &str) {
@@ -59,7 +59,7 @@ pub fn end_all(installation: &Installation<'_>, sessions: u64, partitions: u64) 
     let begun = Instant::now();
     installation.apply_policy("1s");
     let applied = Instant::now();
-    let ended = endings.await_at_least(sessions, PATIENCE);
+    let ended = endings.await_at_least(sessions, PROGRESS_TIMEOUT);
     let waits = logouts.finish();
     drop(reader);
     let first = first.lock().unwrap().expect("there were endings");

@@ -11,7 +11,7 @@ use crate::support::installation::Installation;
 use crate::support::process::Process;
 
 /// Without an end of a rebalance for so long, something has stopped.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Trackers.
 pub struct TrackerGroup<'a> {
@@ -56,13 +56,13 @@ impl<'a> TrackerGroup<'a> {
         });
     }
 
-    /// One less: it is told to stop.
+    /// Stops one tracker.
     pub fn leave(&mut self) {
         stop(self.members.pop().unwrap().process);
     }
 
     /// Waits until all partitions are live, and each tracker has its share of them.
-    pub fn await_settled(&mut self) -> Duration {
+    pub fn await_balanced(&mut self) -> Duration {
         let begun = Instant::now();
         loop {
             self.members.iter_mut().for_each(Member::follow);
@@ -72,7 +72,10 @@ impl<'a> TrackerGroup<'a> {
             if shared && live == self.partitions {
                 return begun.elapsed();
             }
-            assert!(begun.elapsed() < PATIENCE, "{live} partitions are live");
+            assert!(
+                begun.elapsed() < PROGRESS_TIMEOUT,
+                "{live} partitions are live"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
     }

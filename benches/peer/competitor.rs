@@ -92,8 +92,8 @@ impl<'a> Competitor<'a> {
         }
     }
 
-    /// A process that has restored `partitions`, its share of all; `name` tells its folder
-    /// from those of others.
+    /// A process that has restored `partitions`, its share of all; `name` is the
+    /// name of its folder.
     pub fn start(&self, name: &str, timeouts: Timeouts, partitions: u64) -> Process {
         match self.engine {
             Engine::Sundown => {

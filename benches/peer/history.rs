@@ -1,4 +1,4 @@
-//! What happened in the past to many sessions, and what must come of it.
+//! Past events of many sessions, and the endings that they must result in.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -90,7 +90,7 @@ impl History {
         self.events.len()
     }
 
-    /// What must come of it, sorted.
+    /// The expected endings, sorted.
     pub fn endings(&self) -> &[Ending] {
         &self.endings
     }

@@ -14,7 +14,7 @@ use crate::measure::stop;
 use crate::support::installation::Installation;
 use crate::support::process::Process;
 
-const PATIENCE: Duration = Duration::from_secs(180);
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(180);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Two processes share the partitions; `first` is killed. From there until logouts written
@@ -84,13 +84,13 @@ impl Logouts {
                 break;
             }
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < TAKEOVER_TIMEOUT,
                 "not every partition ends sessions"
             );
             for partition in 0..PARTITIONS {
                 self.write(&format!("probe-{series}-{partition}-{number}"), partition);
             }
-            self.producer.flush(PATIENCE).unwrap();
+            self.producer.flush(TAKEOVER_TIMEOUT).unwrap();
             std::thread::sleep(EVERY);
         }
     }

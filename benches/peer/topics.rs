@@ -14,7 +14,7 @@ use super::PARTITIONS;
 use super::history::{Ending, LAST};
 use crate::support::installation::Installation;
 
-/// The source topic with times that producers set: what it is to tell lies in the past.
+/// The source topic with timestamps of the producer, because its events lie in the past.
 pub fn create_with_producers_time(installation: &Installation<'_>, partitions: u64) {
     let admin: AdminClient<DefaultClientContext> = installation.kafka.client().create().unwrap();
     let name = installation.topic("session_logs");
@@ -33,14 +33,14 @@ pub fn await_endings(
     installation: &Installation<'_>,
     topic: &str,
     count: usize,
-    patience: Duration,
+    timeout: Duration,
 ) -> Vec<Ending> {
     let mut endings = Vec::new();
     let begun = Instant::now();
     let consumer = from_the_beginning(installation, topic);
     while endings.len() < count {
         assert!(
-            begun.elapsed() < patience,
+            begun.elapsed() < timeout,
             "{} of {count} endings",
             endings.len()
         );
@@ -56,7 +56,7 @@ pub fn await_endings(
 struct Value<'a> {
     session_id: &'a str,
     reason: &'a str,
-    /// Not known of a session that nobody saw but who logged it out.
+    /// Absent if the logout is the only event of the session.
     started_at: Option<&'a str>,
     last_activity: Option<&'a str>,
     ended_at: &'a str,

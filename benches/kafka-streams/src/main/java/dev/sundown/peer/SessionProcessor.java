@@ -77,7 +77,7 @@ final class SessionProcessor implements Processor<String, byte[], String, String
             session = null;
         }
         if (isLogout(event)) {
-            // Somebody unknown may hold tokens all the same.
+            // The user of an unknown session may still hold tokens.
             end(id, user, session, "logout", time, time);
         } else if (session == null) {
             Session started = new Session(user, time, time, 0);
