@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{
-    ATTEMPTS, ERROR, Failure, OMITTED, PENDING_ACTIONS, REASON, REDRIVE_HISTORY, SOURCE_OFFSET,
-    SOURCE_PARTITION, SOURCE_TOPIC,
+    ATTEMPTS, ERROR, FailureRecord, OMITTED, PENDING_ACTIONS, REASON, REDRIVE_HISTORY,
+    SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC,
 };
 use crate::wire::time;
 
@@ -116,16 +116,16 @@ impl DeadLetter {
     }
 
     /// The failures before the last redrive, the latest last.
-    pub(crate) fn history(&self) -> Vec<Failure> {
+    pub(crate) fn history(&self) -> Vec<FailureRecord> {
         let header = self.header(REDRIVE_HISTORY).unwrap_or("[]");
         serde_json::from_str(header).unwrap_or_default()
     }
 
     /// The latest failure.
-    pub(crate) fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> FailureRecord {
         let part = |name| self.header(name).unwrap_or("?");
         let (topic, partition) = (part(SOURCE_TOPIC), part(SOURCE_PARTITION));
-        Failure {
+        FailureRecord {
             reason: self.reason().to_owned(),
             error: self.header(ERROR).unwrap_or_default().to_owned(),
             attempts: self.attempts(),

@@ -26,7 +26,7 @@ pub const PENDING_ACTIONS: &str = "sundown-dlq-pending-actions";
 
 /// On a redriven record: the actions to run, in the format of [`PENDING_ACTIONS`].
 pub const REDRIVE_ACTIONS: &str = "sundown-redrive-actions";
-/// On a redriven record: a JSON array of the previous [`Failure`]s, oldest first.
+/// On a redriven record: a JSON array of the previous [`FailureRecord`]s, oldest first.
 pub const REDRIVE_HISTORY: &str = "sundown-redrive-history";
 
 /// On a marker, a record without a value in a dead-letter topic: the offset of the processed
@@ -55,7 +55,7 @@ pub struct Cause {
 
 /// A failure before a redrive: an element of [`REDRIVE_HISTORY`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct FailureRecord {
     /// See [`REASON`].
     pub reason: String,
     /// See [`ERROR`].

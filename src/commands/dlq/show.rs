@@ -12,7 +12,7 @@ use crate::dead_letters::letter::{DeadLetter, DeadLetterId};
 use crate::dead_letters::scan::Scan;
 use crate::kafka::args::GlobalArgs;
 use crate::output::OutputArgs;
-use crate::wire::dead_letter::Failure;
+use crate::wire::dead_letter::FailureRecord;
 use crate::wire::time;
 
 /// The output of `sundown dlq show`.
@@ -20,9 +20,9 @@ use crate::wire::time;
 struct DeadLetterDetails {
     id: String,
     dead_since: String,
-    failure: Failure,
+    failure: FailureRecord,
     pending_actions: Vec<String>,
-    history: Vec<Failure>,
+    history: Vec<FailureRecord>,
     headers: BTreeMap<String, String>,
     key: Option<String>,
     value: Option<String>,
