@@ -24,8 +24,8 @@ COPY benches benches
 COPY crates crates
 COPY src src
 COPY templates templates
-# What was built before is kept beside the layers: a change of the sources builds those alone.
-# Cargo goes by modification times, and those of the copies may be older than what is kept.
+# A cache mount keeps build results, so that a change of the sources builds only the sources. Cargo
+# compares modification times, and those of the copies may be older than the cached results.
 RUN --mount=type=cache,target=/src/target \
     --mount=type=cache,target=/usr/local/cargo/registry \
     find src crates templates -type f -exec touch {} + \

@@ -70,7 +70,7 @@ impl AdminArgs {
     #[must_use]
     pub fn advertised(&self, address: SocketAddr) -> String {
         match &self.admin_host {
-            // An IPv6 address, as Kubernetes tells a pod its own.
+            // An IPv6 address in the form in which Kubernetes passes it to a pod.
             Some(host) if host.contains(':') && !host.starts_with('[') => {
                 format!("[{host}]:{}", address.port())
             }

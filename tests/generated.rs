@@ -1,7 +1,7 @@
-//! Files that are made from the code or tell of it, and have to change when it does.
+//! Files that are generated from the code or describe it, and must change with it.
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a failed test panics with what it observed"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};

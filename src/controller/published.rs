@@ -51,8 +51,8 @@ pub struct EndOffsetProbe {
 }
 
 impl PublishedPolicies {
-    /// Returns whether all records have been read that were in the topic at `since`, judging
-    /// by `probe`.
+    /// Returns whether all records have been read that were in the topic at `since`,
+    /// according to `probe`.
     #[must_use]
     pub fn is_current(&self, probe: &EndOffsetProbe, since: Duration) -> bool {
         let requested_at = probe.requested_at;

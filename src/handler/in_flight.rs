@@ -34,7 +34,7 @@ pub struct Completion {
     pub lease: Arc<PartitionLease>,
     /// The record's offset.
     pub offset: i64,
-    /// The memory that the record took, in bytes.
+    /// Memory of the record, in bytes.
     pub bytes: usize,
     /// Whether the offset may be committed; false if the event was cancelled.
     pub finished: bool,

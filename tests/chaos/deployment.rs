@@ -1,4 +1,4 @@
-//! The installation under test and its surroundings.
+//! The installation under test and its environment.
 
 use std::thread;
 

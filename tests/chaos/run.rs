@@ -1,4 +1,4 @@
-//! One run: inject faults, wait until everything settles, compare the endings.
+//! One run: inject faults, wait until all events are processed, compare the endings.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -130,20 +130,20 @@ fn act(deployment: &Deployment<'_>, mut lane: Lane) {
 /// Waits until every session has ended and compares the endings with the model's.
 fn verify(deployment: &Deployment<'_>, mut members: Vec<Member<'_>>) {
     deployment.journal.note("no more faults");
-    let settled = AtomicBool::new(false);
+    let verified = AtomicBool::new(false);
     let expected = thread::scope(|scope| {
         scope.spawn(|| {
-            while !settled.load(Ordering::Relaxed) {
+            while !verified.load(Ordering::Relaxed) {
                 members.iter_mut().for_each(Member::ensure_running);
                 thread::sleep(RESTART_INTERVAL);
             }
         });
-        let expected = catch_unwind(AssertUnwindSafe(|| deployment.installation.settle()));
-        settled.store(true, Ordering::Relaxed);
+        let expected = catch_unwind(AssertUnwindSafe(|| deployment.installation.verify()));
+        verified.store(true, Ordering::Relaxed);
         expected.unwrap_or_else(|panic| resume_unwind(panic))
     });
     members.iter_mut().for_each(Member::stop);
-    deployment.journal.note("settled");
+    deployment.journal.note("verified");
     compare_endings(&deployment.installation, &expected);
 }
 

@@ -54,19 +54,19 @@ impl Namespace {
         Some(namespace)
     }
 
-    /// What kubectl says, which has to succeed.
+    /// Runs kubectl, which must succeed; returns its output.
     fn kubectl(&self, arguments: &[&str], input: &str) -> String {
         let Output {
             status,
             stdout,
             stderr,
         } = self.run(arguments, input);
-        let (told, complaints) = (
+        let (output, errors) = (
             String::from_utf8(stdout).unwrap(),
             String::from_utf8(stderr).unwrap(),
         );
-        assert!(status.success(), "kubectl {arguments:?}: {complaints}");
-        told + &complaints
+        assert!(status.success(), "kubectl {arguments:?}: {errors}");
+        output + &errors
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Output {
@@ -115,7 +115,7 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
         "kafka.bootstrapServers=kafka:9092",
         "autoscaling.tracker.mode=hpa",
         "networkPolicy.enabled=true",
-        "handler.actions.actions[0].name=tell",
+        "handler.actions.actions[0].name=notify",
         "handler.actions.actions[0].type=log",
     ]];
     if namespace.knows(&KINDS_OF_OTHERS) {
@@ -151,7 +151,7 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
             "namespace: \"sessions\"",
             &format!("namespace: {}", namespace.name),
         );
-        let told = namespace.kubectl(
+        let output = namespace.kubectl(
             &[
                 "apply",
                 "--server-side",
@@ -162,10 +162,10 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
             ],
             &rendered,
         );
-        assert!(!told.contains("Warning"), "{told}");
+        assert!(!output.contains("Warning"), "{output}");
         assert!(
-            told.contains("deployment.apps/demo-sundown-tracker serverside-applied"),
-            "{told}"
+            output.contains("deployment.apps/demo-sundown-tracker serverside-applied"),
+            "{output}"
         );
     }
 }
@@ -180,7 +180,7 @@ fn a_server_accepts_the_kafkas_of_the_manifests() {
     }
     for name in ["kafka", "kafka-production"] {
         let path = format!("{}/manifests/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
-        let told = namespace.kubectl(
+        let output = namespace.kubectl(
             &[
                 "apply",
                 "--server-side",
@@ -192,8 +192,11 @@ fn a_server_accepts_the_kafkas_of_the_manifests() {
             ],
             "",
         );
-        assert!(!told.contains("Warning"), "{told}");
-        assert!(told.contains("kafka.kafka.strimzi.io/my-cluster"), "{told}");
+        assert!(!output.contains("Warning"), "{output}");
+        assert!(
+            output.contains("kafka.kafka.strimzi.io/my-cluster"),
+            "{output}"
+        );
     }
 }
 

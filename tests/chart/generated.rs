@@ -1,4 +1,4 @@
-//! What in the chart is made from something else. `UPDATE=1 cargo test --test chart` makes it anew.
+//! Generated files of the chart. `UPDATE=1 cargo test --test chart` generates them again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -31,10 +31,10 @@ pub(crate) fn template(values: &[&str]) -> Option<Result<String, String>> {
     with_values(&["template", "demo", CHART], values)
 }
 
-/// What helm tells whoever has installed the chart with these `--set` values.
+/// The notes that helm prints after an installation with these `--set` values.
 pub(crate) fn notes(values: &[&str]) -> Option<String> {
-    let told = with_values(&["install", "demo", CHART, "--dry-run=client"], values)?.unwrap();
-    let (_rendered, notes) = told.split_once("NOTES:\n").unwrap();
+    let output = with_values(&["install", "demo", CHART, "--dry-run=client"], values)?.unwrap();
+    let (_rendered, notes) = output.split_once("NOTES:\n").unwrap();
     Some(notes.to_owned())
 }
 

@@ -2,7 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a failed test panics with what it observed"
 )]
 
 mod cluster;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::helm::{CHART, template};
 
 const BROKERS: &str = "kafka.bootstrapServers=kafka:9092";
-/// The most that the API server takes in one ConfigMap.
+/// The API server's limit of the size of a ConfigMap.
 const MAX_CONFIG_MAP: usize = 1 << 20;
 
 /// The objects of these kinds that are rendered with these values; `None` without helm.
@@ -156,7 +156,7 @@ fn dashboards_are_config_maps_that_grafana_finds() {
     }
 }
 
-/// Each alert says what it is about, and has an entry in the runbook; no entry is left over.
+/// Each alert has a summary and an entry in the runbook; the runbook has no other entries.
 #[test]
 fn every_alert_has_its_entry_in_the_runbook() {
     let runbook = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbook.md");

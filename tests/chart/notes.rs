@@ -1,9 +1,9 @@
-//! What helm tells after an installation: the next commands for what was installed, and for nothing else.
+//! The notes that helm prints after an installation: the next commands for the installed parts only.
 
 use crate::helm::{BROKERS, STRIMZI, notes};
 
 #[test]
-fn tells_the_next_commands() {
+fn the_notes_contain_the_next_commands() {
     for (name, values) in [
         ("notes_of_brokers", &[BROKERS][..]),
         (
@@ -11,7 +11,7 @@ fn tells_the_next_commands() {
             &[
                 STRIMZI,
                 "console.authTokenSecret=console",
-                "handler.actions.actions[0].name=tell",
+                "handler.actions.actions[0].name=notify",
                 "handler.actions.actions[0].type=log",
                 "autoscaling.tracker.mode=keda",
                 "monitoring.podMonitor.enabled=true",
@@ -42,7 +42,7 @@ fn tells_the_next_commands() {
 }
 
 #[test]
-fn says_what_an_uninstallation_leaves() {
+fn the_notes_name_what_an_uninstallation_leaves() {
     let topics = "delete kafkatopics";
     let definition = "delete crd";
     for (values, left) in [
@@ -59,9 +59,9 @@ fn says_what_an_uninstallation_leaves() {
             return;
         };
         for command in [definition, topics] {
-            let told = notes.contains(command);
+            let named = notes.contains(command);
             assert_eq!(
-                told,
+                named,
                 left.contains(&command),
                 "{values:?}: {command}: {notes}"
             );

@@ -3,7 +3,7 @@
 use crate::helm::{BROKERS, CHART, STRIMZI, helm, template};
 
 #[test]
-fn helm_has_nothing_to_complain_of() {
+fn helm_lint_finds_no_problem() {
     for values in [BROKERS, STRIMZI] {
         let Some(output) = helm(&["lint", "--strict", "--set", values, CHART]) else {
             return;
@@ -42,7 +42,7 @@ fn renders_what_it_has_always_rendered() {
                 "console.authTokenSecret=console",
                 "tracker.adminTokenSecret=admin",
                 "controller.namespaces={sessions,other}",
-                "handler.actions.actions[0].name=tell",
+                "handler.actions.actions[0].name=notify",
                 "handler.actions.actions[0].type=log",
                 "handler.secrets={webhook}",
             ],
@@ -122,7 +122,7 @@ fn refuses_connections_that_contradict_themselves() {
 }
 
 #[test]
-fn refuses_autoscaling_by_what_nobody_measures() {
+fn refuses_autoscaling_by_a_metric_without_a_source() {
     refuses(&[
         (
             &[

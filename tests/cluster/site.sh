@@ -28,14 +28,14 @@ make_namespace() {
 }
 
 clean() {
-  # While there is somebody who takes the finalizers off.
+  # While the operator runs, which removes the finalizers.
   k delete kafkatopics --all --timeout=30s >/dev/null 2>&1 || release_topics
   kubectl delete namespace "$NAMESPACE" --wait=false --ignore-not-found >/dev/null
   kubectl delete persistentvolume "$NAMESPACE-kafka" --wait=false --ignore-not-found >/dev/null 2>&1 || true
-  kubectl wait --for=delete "namespace/$NAMESPACE" --timeout="$PATIENCE" >/dev/null || true
+  kubectl wait --for=delete "namespace/$NAMESPACE" --timeout="$WAIT_TIMEOUT" >/dev/null || true
 }
 
-# Nobody is left who would.
+# The operator no longer runs.
 release_topics() {
   local topic
   for topic in $(k get kafkatopics --output name 2>/dev/null); do
@@ -48,7 +48,7 @@ start_kafka() {
     make_authorities
     make_volume
     k apply --filename "$HERE/kafka.yaml" >/dev/null
-    k rollout status statefulset/my-cluster-dual --timeout="$PATIENCE"
+    k rollout status statefulset/my-cluster-dual --timeout="$WAIT_TIMEOUT"
   fi
   # Reads the topics in the end.
   k apply --filename "$HERE/reader.yaml" >/dev/null
@@ -75,7 +75,7 @@ certificate() {
 }
 
 # The broker's data outlives its pod. Where no storage class makes volumes, a folder of the node does,
-# which somebody has to hand over to the broker's user: `restricted` pods may not.
+# which a privileged pod must hand over to the broker's user: `restricted` pods may not.
 make_volume() {
   if ! kubectl get storageclass --output yaml | grep --quiet 'is-default-class: "true"'; then
     sed "s/@NAMESPACE@/$NAMESPACE/" "$HERE/volume.yaml" | kubectl apply --filename - >/dev/null

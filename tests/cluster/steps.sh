@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 #
-# What `e2e` and `page` are made of: steps, waiting, and what to tell when one fails. Sourced.
+# Shared by `e2e` and `page`: steps, waiting, and a report of a failed step. Sourced.
 
 NAMESPACE=${SUNDOWN_E2E_NAMESPACE:-sundown-e2e}
 WORK=$(mktemp --directory)
-PATIENCE=180s
+WAIT_TIMEOUT=180s
 WAIT_SECONDS=120
 
 k() { kubectl --namespace "$NAMESPACE" "$@"; }
@@ -34,7 +34,7 @@ finish() {
   if (($1 != 0)) && [[ -z ${INSTALLED-} ]]; then exit 75; fi
 }
 
-# What whoever reads the log of a failed run wants to see.
+# The state of the cluster, for the log of a failed run.
 describe() {
   k get pods,kafkatopics,kafkausers --output wide
   k get events --sort-by=.lastTimestamp | tail -n 30
@@ -53,17 +53,17 @@ check_restarts() {
   ! grep ' [1-9]' <<<"$restarts" || fail "a container was started again"
 }
 
-settle() { k rollout status "deployment/sundown-$1" --timeout="$PATIENCE"; }
+await_rollout() { k rollout status "deployment/sundown-$1" --timeout="$WAIT_TIMEOUT"; }
 
 # Whether a policy, as its status has it, has so many live sessions.
 sessions_under() { [[ $(k get sp "$1" --output jsonpath='{.status.sessions}') == "$2" ]]; }
 
-# Runs a command, each second anew, until it succeeds.
+# Runs a command each second until it succeeds.
 wait_until() {
   local what=$1 end=$((SECONDS + WAIT_SECONDS))
   shift
-  until "$@" >"$WORK/told" 2>&1; do
-    ((SECONDS < end)) || { cat "$WORK/told" >&2 && fail "waited in vain for $what"; }
+  until "$@" >"$WORK/output" 2>&1; do
+    ((SECONDS < end)) || { cat "$WORK/output" >&2 && fail "waited in vain for $what"; }
     sleep 1
   done
 }

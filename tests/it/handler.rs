@@ -134,8 +134,8 @@ impl<'a> Installation<'a> {
         writer.commit();
     }
 
-    /// Writes endings in a transaction that comes to nothing.
-    fn write_in_vain(&self, endings: &[Ending]) {
+    /// Writes endings in a transaction that is aborted.
+    fn write_aborted(&self, endings: &[Ending]) {
         let id = Uuid::new_v4().to_string();
         let writer = self.kafka.transactional_writer(&id);
         writer.begin();

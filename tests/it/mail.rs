@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl MailServer {
-    /// One that offers STARTTLS if it has what it takes, and answers to recipients as told.
+    /// Offers STARTTLS if `tls` is set, and responds to recipients as configured.
     pub fn start(
         tls: Option<Arc<ServerConfig>>,
         answer: impl Fn(&str) -> &'static str + Send + Sync + 'static,

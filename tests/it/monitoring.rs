@@ -22,8 +22,8 @@ use std::thread;
 use expressions::{Expression, of_alerts, of_dashboards};
 use prometheus::{Prometheus, alert_rules, each_rule};
 
-/// All of it under one Prometheus, which tells the installations apart. Side by side: the
-/// most of it is waiting.
+/// All of it under one Prometheus, which labels the installations. They run in
+/// parallel, because most of the time is waiting.
 #[test]
 fn dashboards_show_everything_and_alerts_fire_by_their_faults_alone() {
     let prometheus = &Prometheus::start();

@@ -1,4 +1,4 @@
-//! The tracker's promises, on a real Kafka: nobody active is logged out, every session that should
+//! The tracker's promises, on a real Kafka: no active user is logged out, every session that should
 //! end does, and each ends exactly once.
 //!
 //! The population writes the activity of users; the reference model computes the terminal events

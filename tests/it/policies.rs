@@ -1,4 +1,4 @@
-//! Policies in their topic: written by `sundown policy`, obeyed by trackers.
+//! Policies in their topic: written by `sundown policy`, applied by trackers.
 
 mod actions;
 mod command;

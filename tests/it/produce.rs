@@ -178,7 +178,7 @@ fn standard_input_is_read_until_its_end() {
 
 #[test]
 fn made_up_users_do_the_same_for_the_same_seed() {
-    let told = || {
+    let records = || {
         let installation = Installation::new(3);
         let args = [
             "produce", "--users", "30", "--events", "500", "--rate", "0", "--seed", "7",
@@ -208,9 +208,9 @@ fn made_up_users_do_the_same_for_the_same_seed() {
         events.sort();
         events
     };
-    let first = told();
+    let first = records();
     assert_eq!(first.len(), 500);
-    assert_eq!(first, told());
+    assert_eq!(first, records());
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_signal_ends_it_when_everything_is_written() {
 }
 
 #[test]
-fn a_broker_that_dies_meanwhile_is_told_of() {
+fn a_broker_that_dies_meanwhile_is_reported() {
     let kafka = Kafka::own(1);
     kafka.create_topic("session_logs", 1, &[]);
     let mut process = Launch::sundown()
@@ -318,7 +318,7 @@ fn a_logout_of_a_user_is_on_every_partition() {
 }
 
 #[test]
-fn a_missing_topic_is_told_of_and_never_created() {
+fn a_missing_topic_is_reported_and_never_created() {
     let kafka = Kafka::shared();
     let installation = Installation {
         kafka,

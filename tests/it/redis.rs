@@ -115,7 +115,7 @@ impl RedisServer {
     }
 }
 
-/// Nobody else takes it in the moment until it is used, or the test fails loudly.
+/// If another process takes it before it is used, the test fails.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // Redis keeps a port 10,000 above for its cluster.

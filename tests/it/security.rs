@@ -2,7 +2,7 @@
 //!
 //! Each role connects as the user whom the chart renders for it, with exactly the permissions
 //! that the chart renders (`helm template`): they are enough, and without any single one of them
-//! the role says which one it lacks. Without helm these tests are skipped, with a line on stderr;
+//! the role names the missing one. Without helm these tests are skipped, with a line on stderr;
 //! with `SUNDOWN_TEST_REQUIRE_HELM` set they fail.
 
 mod acls;

@@ -113,7 +113,7 @@ fn a_broker_of_ones_own_freezes_and_dies_and_keeps_what_was_committed() {
     }
 
     kafka.stop(1);
-    // The kernel accepts connections, and nobody answers.
+    // The kernel accepts connections, but no process answers.
     let client: BaseConsumer = kafka.client().create().unwrap();
     assert!(
         client.fetch_metadata(None, Duration::from_secs(1)).is_err(),
@@ -144,7 +144,7 @@ fn a_broker_goes_when_its_owner_is_killed() {
     let mut owner = Launch::program("sleep").arg("600").start();
     let kafka = Kafka::own_of(1, owner.id());
     assert!(TcpStream::connect(kafka.bootstrap()).is_ok());
-    // Nobody has waited for the owner yet: it stays behind as a zombie, and counts as gone.
+    // The owner has not been waited for: it stays behind as a zombie, and counts as gone.
     owner.sigkill();
     eventually(SOON, "the end of a broker without owner", || {
         (TcpStream::connect(kafka.bootstrap()).is_err() && !kafka.dir().exists()).then_some(())
@@ -152,9 +152,8 @@ fn a_broker_goes_when_its_owner_is_killed() {
 }
 
 #[test]
-fn a_process_is_seen_line_by_line_and_ends_as_told() {
-    let script =
-        "trap 'echo told >&2; exit 3' TERM; echo one; echo $GREETING; while :; do sleep 0.1; done";
+fn a_process_is_observed_line_by_line_until_it_stops() {
+    let script = "trap 'echo stopped >&2; exit 3' TERM; echo one; echo $GREETING; while :; do sleep 0.1; done";
     let mut process = Launch::program("sh")
         .args(["-c", script])
         .env("GREETING", "hello")
@@ -168,7 +167,7 @@ fn a_process_is_seen_line_by_line_and_ends_as_told() {
     process.wait_for_line(SOON, |line| line.stream == Stream::Stderr);
     assert_eq!(process.wait(SOON).code(), Some(3));
     assert_eq!(process.text(Stream::Stdout), "one\nhello\n");
-    assert_eq!(process.text(Stream::Stderr), "told\n");
+    assert_eq!(process.text(Stream::Stderr), "stopped\n");
 }
 
 #[test]

@@ -107,13 +107,13 @@ fn a_session_is_found_by_its_id_and_its_user_wherever_it_is() {
     let (_, yaml, _) = sessions(&installation, &["get", &ids[0], "-o", "yaml"]);
     assert!(yaml.contains("user_id: 7"), "{yaml}");
 
-    let (code, _, stderr) = sessions(&installation, &["get", "nobody's"]);
+    let (code, _, stderr) = sessions(&installation, &["get", "unknown's"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("no live session 'nobody's'"), "{stderr}");
+    assert!(stderr.contains("no live session 'unknown's'"), "{stderr}");
 }
 
 #[test]
-fn nobody_is_told_of_sessions_beyond_this_machine_without_the_token() {
+fn sessions_are_not_shown_beyond_this_machine_without_the_token() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let file = NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), TOKEN).expect("the file is written");
@@ -159,7 +159,7 @@ fn nobody_is_told_of_sessions_beyond_this_machine_without_the_token() {
 }
 
 #[test]
-fn what_nobody_could_look_for_is_not_said_to_be_gone() {
+fn an_incomplete_search_does_not_report_a_session_as_missing() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let (code, _, stderr) = sessions(&installation, &["get", "s"]);
     assert_eq!(code, Some(1));

@@ -1,4 +1,4 @@
-//! Stalled partitions: told from those with nothing to read, and fetched again.
+//! Stalled partitions: distinguished from those with nothing to read, and fetched again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Certificates that nobody trusts unless told to, and servers that have one.
+//! Self-signed certificates, and servers that have one.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -107,7 +107,7 @@ fn what_is_planned_is_created_once_and_can_be_used() {
 }
 
 #[test]
-fn topics_that_exist_are_left_and_their_differences_told() {
+fn existing_topics_are_left_and_their_differences_reported() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("topics");
     let source = prefix.clone() + "session_logs";
@@ -169,7 +169,7 @@ fn a_reset_needs_a_yes_and_leaves_empty_topics() {
 }
 
 #[test]
-fn what_cannot_be_created_anew_is_not_deleted() {
+fn a_topic_that_cannot_be_created_again_is_not_deleted() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("topics");
     json(kafka, &prefix, &["create"]);
@@ -185,15 +185,15 @@ fn what_cannot_be_created_anew_is_not_deleted() {
 }
 
 #[test]
-fn refusals_and_silence_are_told_with_a_remedy() {
+fn refusals_and_silence_are_reported_with_a_remedy() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("topics");
     let (success, _, error) = topics(kafka, &prefix, &["create", "--replication-factor", "99"]);
     assert!(!success);
     assert!(error.contains("set --replication-factor"), "{error}");
 
-    let nobody = ["-X", "bootstrap.servers=127.0.0.1:1", "plan"];
-    let (success, _, error) = topics(kafka, &prefix, &nobody);
+    let unreachable = ["-X", "bootstrap.servers=127.0.0.1:1", "plan"];
+    let (success, _, error) = topics(kafka, &prefix, &unreachable);
     assert!(!success);
     assert!(
         error.contains("cannot reach Kafka at 127.0.0.1:1"),
@@ -203,7 +203,7 @@ fn refusals_and_silence_are_told_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn a_tracker_is_told_what_is_missing_or_does_not_fit() {
+async fn a_tracker_reports_topics_that_are_missing_or_do_not_fit() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("topics");
     let admin = TopicAdmin::new(&kafka.client()).expect("client");

@@ -1,4 +1,4 @@
-//! What the log says, kept by whoever wrote it: the oracle's ground truth.
+//! The records of the log, kept by their writer: the oracle's ground truth.
 
 use sundown::session::EventKind;
 
@@ -30,7 +30,7 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// Whether it shows that somebody is there.
+    /// Whether the record is activity of a user.
     pub(crate) fn is_activity(&self) -> bool {
         let active = matches!(self.kind, EventKind::Activity | EventKind::Login);
         active && !self.garbage && self.session.is_some()

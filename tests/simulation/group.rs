@@ -64,7 +64,7 @@ impl Group {
         self.balance();
     }
 
-    /// The member is not heard of any more, or again.
+    /// The member stops sending heartbeats, or resumes.
     pub(crate) fn silent(&mut self, id: u64, since: Option<i64>) {
         if let Some(member) = self.members.get_mut(&id) {
             member.silent = since;
@@ -83,7 +83,7 @@ impl Group {
     }
 
     /// Whether it has nothing more to do.
-    pub(crate) fn settled(&self) -> bool {
+    pub(crate) fn is_stable(&self) -> bool {
         let mut members = self.members.values();
         members.all(|member| {
             member.silent.is_none() && member.changes.is_empty() && member.revoking.is_empty()

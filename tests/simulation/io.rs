@@ -36,7 +36,7 @@ pub(crate) struct Simulated {
     /// How far this machine's clock is ahead of the brokers'.
     pub(crate) ahead: i64,
     /// Whether the brokers put their time on process reports.
-    pub(crate) brokers_tell_time: bool,
+    pub(crate) brokers_stamp_reports: bool,
     started: i64,
     pub(crate) id: u64,
     consumer: Consumer,
@@ -73,7 +73,7 @@ impl Simulated {
             cluster: Rc::clone(cluster),
             rng: ChaCha8Rng::seed_from_u64(seed),
             ahead,
-            brokers_tell_time: true,
+            brokers_stamp_reports: true,
             id,
             consumer: Consumer::default(),
             policies: VecDeque::new(),
@@ -131,7 +131,7 @@ impl Simulated {
             }
             Some(report) if up => {
                 self.report = None;
-                let stamped = self.brokers_tell_time;
+                let stamped = self.brokers_stamp_reports;
                 self.samples.push_back(BrokerSample {
                     acknowledged: sent,
                     append_time: report.append_time.filter(|_| stamped),
@@ -203,7 +203,7 @@ impl Simulated {
         self.producer.step(&mut cluster, &mut self.rng)
     }
 
-    /// Joins the group again, as somebody else.
+    /// Joins the group again, as a new member.
     pub(crate) fn rejoin(&mut self) {
         self.id = self.cluster.borrow_mut().group.join();
     }

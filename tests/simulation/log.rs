@@ -90,7 +90,7 @@ impl Log {
         self.open.values().copied().min().unwrap_or(self.end)
     }
 
-    /// Whether a transaction's records here are known to have come to nothing.
+    /// Whether a transaction is known to be aborted in this partition.
     pub(crate) fn aborted(&self, txn: Txn) -> bool {
         self.decided.get(&txn) == Some(&false)
     }

@@ -5,7 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on panics, and says what it saw"
+    reason = "a failed test panics with what it observed"
 )]
 
 mod applications;
@@ -34,7 +34,7 @@ use world::{Report, run};
 const SEEDS: u64 = 3_000;
 
 #[test]
-fn whatever_goes_wrong_every_session_ends_once_and_nobody_active_does() {
+fn under_faults_every_session_ends_once_and_no_active_session_does() {
     if let Some(seed) = number("SUNDOWN_SIM_SEED") {
         return replay(seed);
     }
@@ -79,7 +79,7 @@ fn first_failure(count: u64) -> Option<u64> {
     Some(failed.into_inner()).filter(|seed| *seed < u64::MAX)
 }
 
-/// Tells all about a seed, after making it as short as may be if it fails.
+/// Prints all steps of a seed, after shrinking it if it fails.
 fn replay(seed: u64) {
     let plan = Plan::new(seed);
     let Some(violation) = simulate(&plan, false).violation else {

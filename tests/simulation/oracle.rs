@@ -1,5 +1,5 @@
-//! What has to be, whatever happens: a slow and obvious reading of the log and of what
-//! came of it. It looks at nothing that a tracker holds in memory.
+//! The invariants: a slow and obvious comparison of the log with the output of the trackers. It
+//! does not look at the memory of a tracker.
 
 mod completeness;
 mod ending;
@@ -150,8 +150,7 @@ impl Oracle {
         self.facts.iter().filter(here).filter(about)
     }
 
-    /// Facts that end sessions by time or by what they say: those of the session, and
-    /// those of its user, whoever that is.
+    /// Facts that end a session: those of the session, and those of its user.
     fn enders<'a>(
         &'a self,
         partition: i32,

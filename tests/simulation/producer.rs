@@ -20,8 +20,8 @@ type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// How likely the brokers' answer to a request is lost, in a thousand.
 const LOST: u32 = 8;
-/// How long a request is waited for before it counts as lost.
-const PATIENCE: i64 = 8_000;
+/// A request counts as lost after this time, in milliseconds.
+const REQUEST_TIMEOUT: i64 = 8_000;
 
 /// The producer of one process.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Producer {
             return false;
         };
         if !cluster.up {
-            if cluster.now - work.began > PATIENCE {
+            if cluster.now - work.began > REQUEST_TIMEOUT {
                 self.finish(cluster.now, Err("no answer"));
             }
             return false;
@@ -101,7 +101,7 @@ impl Producer {
         true
     }
 
-    /// Waits until the transaction before is over, and aborts it if nobody else does.
+    /// Waits until the previous transaction has ended, and aborts it if the brokers do not.
     fn begin(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
         match self.txn.map(|txn| (txn, cluster.state(txn))) {
             Some((txn, State::Ongoing)) => cluster.end(txn, false).map_err(|error| error.0),

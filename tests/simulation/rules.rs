@@ -11,7 +11,7 @@ use sundown::session::{Attributes, Matcher, Policy, PolicySet, Span};
 #[derive(Debug)]
 pub(crate) struct Rules {
     generation: u64,
-    pub(crate) in_force: Arc<PolicySet>,
+    pub(crate) active: Arc<PolicySet>,
     /// By name and generation.
     known: BTreeMap<(String, u64), Policy>,
 }
@@ -22,7 +22,7 @@ impl Rules {
         let set = PolicySet::new(Vec::new(), fallback).expect("one policy");
         let mut rules = Self {
             generation: 0,
-            in_force: Arc::new(set),
+            active: Arc::new(set),
             known: BTreeMap::new(),
         };
         rules.edit(rng, true);
@@ -45,7 +45,7 @@ impl Rules {
     /// Whatever is suspended is so no more.
     pub(crate) fn resume(&mut self) {
         self.generation += 1;
-        let mut policies: Vec<Policy> = self.in_force.iter().map(|it| (**it).clone()).collect();
+        let mut policies: Vec<Policy> = self.active.iter().map(|it| (**it).clone()).collect();
         for policy in &mut policies {
             policy.suspend = false;
             policy.generation = self.generation;
@@ -73,7 +73,7 @@ impl Rules {
             let name = (policy.name.clone(), policy.generation);
             self.known.insert(name, policy.clone());
         }
-        self.in_force = Arc::new(PolicySet::new(policies, fallback).expect("few policies"));
+        self.active = Arc::new(PolicySet::new(policies, fallback).expect("few policies"));
     }
 
     fn rule(&self, rng: &mut ChaCha8Rng, number: u32) -> Policy {

@@ -21,8 +21,8 @@ pub(crate) struct Settings {
     pub(crate) ids: u32,
     /// Whether the brokers stamp session events.
     pub(crate) append_time: bool,
-    /// Whether they stamp process reports: else nobody's clock can be checked, and none
-    /// is wrong.
+    /// Whether they stamp process reports. Without that, no clock can be checked, and all are
+    /// right.
     pub(crate) clocks_checked: bool,
     pub(crate) allowed_lateness: i64,
     pub(crate) max_future_skew: i64,
@@ -32,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) transaction: usize,
 }
 
-/// One thing that happens, and how long everybody goes on after it.
+/// One fault or event, and how long the simulation runs after it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) what: What,
@@ -58,9 +58,9 @@ pub(crate) enum What {
     OpenTransaction,
     /// It ends one, in this way or that.
     EndTransaction,
-    /// Somebody edits policies.
+    /// Policies are edited.
     Policies,
-    /// Somebody pauses a partition, or resumes it.
+    /// A partition is paused or resumed.
     Pause,
     /// A tracker dies.
     Crash,

@@ -1,4 +1,4 @@
-//! The simulation: trackers, Kafka and everybody else, in simulated time.
+//! The simulation: trackers, Kafka and applications, in simulated time.
 
 mod calm;
 mod faults;
@@ -34,7 +34,7 @@ pub(crate) struct World {
     trackers: Vec<Option<Tracker>>,
     applications: Applications,
     rules: Rules,
-    /// The partitions that somebody has paused.
+    /// The paused partitions.
     paused: BTreeSet<i32>,
     oracle: Oracle,
     table: TableConfig,
@@ -135,14 +135,14 @@ impl World {
             }
             What::Policies => {
                 self.rules.edit(rng, true);
-                self.tell_policies();
+                self.send_policies();
             }
             What::Pause => {
                 let partition = rng.random_range(0..self.settings.partitions);
                 if !self.paused.remove(&partition) {
                     self.paused.insert(partition);
                 }
-                self.tell_pauses();
+                self.send_pauses();
             }
             What::Calm => self.calm_down(rng)?,
             fault => self.fault(fault, step.salt, rng),
@@ -154,7 +154,7 @@ impl World {
         &mut self,
         what: impl FnOnce(&mut Applications, &mut Cluster) -> Vec<crate::facts::Fact>,
     ) {
-        // Whoever cannot reach a broker writes nothing.
+        // Without brokers, applications write nothing.
         let cluster = Rc::clone(&self.cluster);
         let mut cluster = cluster.borrow_mut();
         if cluster.up {
@@ -166,19 +166,19 @@ impl World {
         }
     }
 
-    fn tell_policies(&mut self) {
+    fn send_policies(&mut self) {
         for tracker in self.trackers.iter_mut().flatten() {
-            tracker.policies(&self.rules.in_force);
+            tracker.policies(&self.rules.active);
         }
     }
 
-    fn tell_pauses(&mut self) {
+    fn send_pauses(&mut self) {
         for tracker in self.trackers.iter_mut().flatten() {
             tracker.pauses(&self.paused);
         }
     }
 
-    /// Lets everybody go on for a while, each at its own pace.
+    /// Runs all parts for a while, each at its own pace.
     fn run_for(&mut self, millis: i64, rng: &mut ChaCha8Rng) -> Result<(), String> {
         let end = self.cluster.borrow().now + millis;
         let pace = rng.random_range(30..400);
@@ -241,9 +241,9 @@ impl World {
             (self.settings.partitions, self.table.clone()),
             (ahead, self.processes),
         );
-        tracker.policies(&self.rules.in_force);
+        tracker.policies(&self.rules.active);
         tracker.pauses(&self.paused);
-        tracker.simulated().brokers_tell_time = self.settings.clocks_checked;
+        tracker.simulated().brokers_stamp_reports = self.settings.clocks_checked;
         self.trackers[number] = Some(tracker);
     }
 

@@ -1,5 +1,5 @@
-// For faketime, which fakes the time that C11 threads are told but not the time that they wait for:
-// has them wait as POSIX threads do, which is what they are in glibc. See faketime.rs.
+// For faketime, which fakes the clock of C11 threads but not their waits: maps their waits to those of
+// POSIX threads, which they are in glibc. See faketime.rs.
 #include <errno.h>
 #include <pthread.h>
 #include <threads.h>

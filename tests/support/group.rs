@@ -76,7 +76,7 @@ impl Kafka {
             .collect()
     }
 
-    /// Commits positions of a group that nobody is in: partitions and offsets.
+    /// Commits positions of a group without members: partitions and offsets.
     pub fn commit(&self, group: &str, topic: &str, positions: &[(i32, i64)]) {
         let mut committed = TopicPartitionList::new();
         for (partition, offset) in positions {

@@ -203,7 +203,7 @@ impl<'a> Installation<'a> {
 
     /// Waits for terminal events until there are as many as the log lets expect, and compares.
     /// Then nothing may be left: no checkpoint, no lag.
-    pub fn settle(&self) -> Expected {
+    pub fn verify(&self) -> Expected {
         let expected = model::expected(&self.log(), self.limits);
         let want = expected.endings.len();
         eventually(SOON, &format!("{want} endings"), || {
@@ -221,14 +221,14 @@ impl<'a> Installation<'a> {
     }
 
     /// What the log lets expect, which has to be there by now.
-    pub fn settled(&self) -> Expected {
+    pub fn verify_now(&self) -> Expected {
         let expected = model::expected(&self.log(), self.limits);
         expected.compare(self.endings());
         expected
     }
 
-    /// Waits until everything that is in the log by now has been dealt with: ends a session that
-    /// nobody knows on each partition, and waits for that.
+    /// Waits until everything that is in the log by now has been dealt with: ends an
+    /// unknown session on each partition, and waits for that.
     pub fn await_caught_up(&self) {
         let now = Clock::default().wall().as_millis();
         let probes: Vec<_> = (0..self.partitions)
@@ -268,7 +268,7 @@ impl<'a> Installation<'a> {
         });
     }
 
-    /// Outputs of transactions that came to nothing, or are still open.
+    /// Outputs of aborted and open transactions.
     pub fn aborted_records(&self) -> usize {
         let count = |name: &str| {
             let places = |records: Vec<Record>| -> BTreeSet<(i32, i64)> {

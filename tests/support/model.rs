@@ -39,7 +39,7 @@ pub struct Ending {
 pub struct Expected {
     pub endings: Vec<Ending>,
     /// Sessions whose events reached the log so late that it depends on the moment whether they
-    /// still counted. The log cannot tell, so neither can this.
+    /// still counted. The log does not determine it, so the model cannot.
     pub doubtful: BTreeSet<String>,
 }
 
@@ -103,7 +103,7 @@ pub fn event_id(topic: &str, (partition, offset): (i32, i64), reason: &str) -> U
     Uuid::new_v5(&EVENT_IDS, name.as_bytes())
 }
 
-/// When an event says that it happened, in epoch milliseconds.
+/// The time of an event by its own account, in epoch milliseconds.
 pub fn time_of(event: &Value) -> i64 {
     match &event["activity_timestamp"] {
         Value::String(text) => millis(text),

@@ -102,7 +102,7 @@ impl Population {
             }
             82..90 => "logout",
             90..94 => "revoke",
-            // A logout that comes too late, or for a session that nobody knows.
+            // A logout that is too late, or of an unknown session.
             94..96 => {
                 let forgotten = self.forgotten(now).unwrap_or(fresh);
                 let user = self.devices[number].user.clone();

@@ -142,8 +142,8 @@ impl Kafka {
         }
     }
 
-    /// Reads a topic from its beginning to its present end; by partition, then offset. Somebody may
-    /// be writing to it.
+    /// Reads a topic from its beginning to its present end; by partition, then offset. Writers
+    /// may be active.
     #[expect(
         clippy::disallowed_methods,
         reason = "independent of the code under test"

@@ -53,7 +53,7 @@ impl Writer {
         config
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "0")
-            // Size is for the broker to judge.
+            // The broker enforces the size limit.
             .set("message.max.bytes", "100000000");
         let producer = config.create_with_context(Deliveries::default());
         Self {

@@ -109,7 +109,7 @@ fn errors_name_line_and_field() {
         [
             wrong(""),
             wrong("actions: []"),
-            wrong("actions:\n- {name: a, type: log, colour: red}"),
+            wrong("actions:\n- {name: a, type: log, color: red}"),
             wrong("actions:\n- {name: a, type: tapdance}"),
             wrong("actions:\n- {type: log}"),
             wrong("actions:\n- {name: A_b, type: log}"),
@@ -141,7 +141,7 @@ fn errors_name_line_and_field() {
         @r#"
     missing field `actions`
     the list of actions is empty; to only log endings, omit --actions
-    actions[0]: unknown field `colour`, expected one of `name`, `type`, `showIds`, `on` at line 2 column 24
+    actions[0]: unknown field `color`, expected one of `name`, `type`, `showIds`, `on` at line 2 column 24
     actions[0].type: unknown variant `tapdance`, expected one of `log`, `webhook`, `oauth-revocation`, `oidc-backchannel-logout`, `shared-signals`, `redis`, `smtp` at line 2 column 19
     actions[0]: missing field `name` at line 2 column 3
     actions[0].name: 'A_b' is not a valid action name: use up to 63 lower-case letters, digits and inner hyphens at line 2 column 10

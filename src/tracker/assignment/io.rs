@@ -12,8 +12,8 @@ use crate::tracker::engine::{Batch, RestoreId};
 use crate::tracker::outbox::OutputCounts;
 use crate::tracker::restore::{RestoreSettings, Restored};
 
-/// A member of the consumer group, a producer, restores that run beside it, and clocks. No call
-/// blocks unless its documentation says so.
+/// A member of the consumer group, a producer, restores that run beside it, and clocks. Calls do
+/// not block unless their documentation states it.
 pub trait Io {
     /// The member's id and generation. The group refuses a commit with one that is out of
     /// date.

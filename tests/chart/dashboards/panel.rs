@@ -20,7 +20,7 @@ pub(super) struct Panel {
     min: Option<f64>,
     max: Option<f64>,
     decimals: Option<u32>,
-    /// Colours by the value from which they hold.
+    /// Colors by the value from which they apply.
     #[serde(default)]
     thresholds: serde_yaml::Mapping,
     /// Words for values.

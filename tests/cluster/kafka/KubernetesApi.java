@@ -22,7 +22,7 @@ import javax.net.ssl.TrustManagerFactory;
 class KubernetesApi {
   private static final Path ACCOUNT = Path.of("/var/run/secrets/kubernetes.io/serviceaccount");
   private static final String SERVER = "https://kubernetes.default.svc";
-  private static final Duration PATIENCE = Duration.ofSeconds(10);
+  private static final Duration REQUEST_TIMEOUT = Duration.ofSeconds(10);
   private static final int NOT_FOUND = 404;
 
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -31,7 +31,7 @@ class KubernetesApi {
   private final String namespace;
 
   KubernetesApi() throws Exception {
-    client = HttpClient.newBuilder().sslContext(trust()).connectTimeout(PATIENCE).build();
+    client = HttpClient.newBuilder().sslContext(trust()).connectTimeout(REQUEST_TIMEOUT).build();
     namespace = Files.readString(ACCOUNT.resolve("namespace"));
   }
 
@@ -68,7 +68,7 @@ class KubernetesApi {
         body == null ? BodyPublishers.noBody() : BodyPublishers.ofString(JSON.writeValueAsString(body));
     HttpRequest.Builder request =
         HttpRequest.newBuilder(URI.create(SERVER + path))
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .method(method, content)
             // Renewed while this runs.
             .header("Authorization", "Bearer " + Files.readString(ACCOUNT.resolve("token")));

@@ -57,10 +57,10 @@ class StandIn {
   private final String cluster;
   private final Admin kafka;
   private final KubernetesApi kubernetes = new KubernetesApi();
-  /** What the resources were like when everything was last made to agree, and when that was. */
-  private String settled = "";
+  /** The fingerprint of the resources at the last reconciliation, and its time. */
+  private String reconciled = "";
 
-  private Instant settledAt = Instant.EPOCH;
+  private Instant reconciledAt = Instant.EPOCH;
 
   private StandIn(String cluster, String brokers) throws Exception {
     this.cluster = cluster;
@@ -72,8 +72,8 @@ class StandIn {
     while (true) {
       try {
         standIn.round();
-      } catch (Exception trouble) {
-        System.out.println("trying again: " + trouble);
+      } catch (Exception error) {
+        System.out.println("trying again: " + error);
       }
       Thread.sleep(ROUND.toMillis());
     }
@@ -85,13 +85,13 @@ class StandIn {
     List<JsonNode> users = kubernetes.list("kafka.strimzi.io/v1", "kafkausers", selector);
     List<JsonNode> secrets = kubernetes.list("v1", "secrets", selector);
     String seen = fingerprint(topics, users, secrets);
-    if (seen.equals(settled) && settledAt.plus(FULL_ROUND).isAfter(Instant.now())) {
+    if (seen.equals(reconciled) && reconciledAt.plus(FULL_ROUND).isAfter(Instant.now())) {
       return;
     }
     reconcileTopics(topics);
     reconcileUsers(users, secrets);
-    settled = seen;
-    settledAt = Instant.now();
+    reconciled = seen;
+    reconciledAt = Instant.now();
   }
 
   private static String fingerprint(List<JsonNode> topics, List<JsonNode> users, List<JsonNode> secrets) {
@@ -248,9 +248,9 @@ class StandIn {
             .directory(folder.toFile())
             .redirectErrorStream(true)
             .start();
-    String told = new String(process.getInputStream().readAllBytes());
+    String output = new String(process.getInputStream().readAllBytes());
     if (process.waitFor() != 0) {
-      throw new IllegalStateException("no certificate for " + name + ": " + told);
+      throw new IllegalStateException("no certificate for " + name + ": " + output);
     }
     ObjectNode data = JSON.createObjectNode();
     for (String file : List.of("ca.crt", "user.crt", "user.key", "user.p12", "user.password")) {
@@ -303,17 +303,17 @@ class StandIn {
   // --- conditions -------------------------------------------------------------------------------
 
   private void ready(JsonNode resource, ObjectNode status) throws Exception {
-    tell(resource, status, object("status", JSON.valueToTree("True")));
+    writeStatus(resource, status, object("status", JSON.valueToTree("True")));
   }
 
   private void notReady(JsonNode resource, Exception refusal) throws Exception {
     ObjectNode condition = object("status", JSON.valueToTree("False"));
     boolean unsupported = refusal instanceof UnsupportedOperationException;
     condition.put("reason", unsupported ? "NotSupported" : "KafkaError");
-    tell(resource, JSON.createObjectNode(), condition.put("message", refusal.getMessage()));
+    writeStatus(resource, JSON.createObjectNode(), condition.put("message", refusal.getMessage()));
   }
 
-  private void tell(JsonNode resource, ObjectNode status, ObjectNode condition) throws Exception {
+  private void writeStatus(JsonNode resource, ObjectNode status, ObjectNode condition) throws Exception {
     condition.put("type", "Ready");
     condition.put("lastTransitionTime", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
     status.put("observedGeneration", resource.at("/metadata/generation").asLong());

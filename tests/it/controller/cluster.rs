@@ -58,7 +58,7 @@ pub fn kubeconfig() -> Option<PathBuf> {
 }
 
 impl Cluster {
-    /// The cluster, if there is one; otherwise says that `test` is skipped.
+    /// The cluster, if there is one; otherwise prints that `test` is skipped.
     pub fn open(test: &str, sharing: Sharing) -> Option<Self> {
         static TURNS: RwLock<()> = RwLock::new(());
         let Some(path) = kubeconfig() else {

@@ -28,7 +28,7 @@ pub fn policies_that_keep_the_rules_are_accepted(cluster: &Cluster) {
     );
 }
 
-pub fn each_rule_refuses_and_says_what_to_do(cluster: &Cluster) {
+pub fn each_rule_refuses_with_a_remedy(cluster: &Cluster) {
     let namespace = cluster.namespace();
     let with = |field: &str, value: Value| {
         let mut spec = json!({"idleTimeout": "1h"});

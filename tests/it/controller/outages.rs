@@ -9,7 +9,7 @@ use super::deployment::Deployment;
 use crate::support::kafka::Kafka;
 use crate::support::wait::eventually;
 
-pub fn while_kafka_is_down_conditions_say_so(cluster: &Cluster) {
+pub fn while_kafka_is_down_conditions_show_it(cluster: &Cluster) {
     let kafka = Kafka::own(1);
     let deployment = Deployment::on(cluster, &kafka);
     let namespace = &deployment.namespace;

@@ -149,7 +149,7 @@ pub fn drift_is_repaired_at_the_start_and_while_it_runs(cluster: &Cluster) {
     controller.stop();
 }
 
-pub fn a_malformed_object_keeps_nobody_else_from_being_published(cluster: &Cluster) {
+pub fn a_malformed_object_does_not_stop_the_others_from_being_published(cluster: &Cluster) {
     let deployment = Deployment::new(cluster);
     let namespace = &deployment.namespace;
     // As it may have been before the definition that this release brings.
@@ -171,7 +171,7 @@ pub fn a_malformed_object_keeps_nobody_else_from_being_published(cluster: &Clust
     namespace.await_published("before");
     namespace.apply("after", &json!({"idleTimeout": "1h", "priority": 1}));
     namespace.await_published("after");
-    // Nobody can write a status into it, so there is an event.
+    // It cannot hold a status, so there is an event.
     let note = await_event(&deployment, "malformed", "Invalid");
     assert!(note.contains("apply the policy again"), "{note}");
     let labels = format!("policy=\"{}\"", namespace.key("malformed"));

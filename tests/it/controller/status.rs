@@ -7,7 +7,7 @@ use super::deployment::Deployment;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
-pub fn policies_that_compete_say_so(cluster: &Cluster) {
+pub fn competing_policies_have_a_condition(cluster: &Cluster) {
     let deployment = Deployment::new(cluster);
     let namespace = &deployment.namespace;
     let controller = deployment.controller();

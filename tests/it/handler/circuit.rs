@@ -1,4 +1,4 @@
-//! Targets that fail for everybody, and events that fail at every target.
+//! Targets that fail for all events, and events that fail at every target.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,7 +9,7 @@ use crate::receiver::{Receiver, Response};
 const BRISK: &str = "initialBackoff: 1ms, maxBackoff: 10ms";
 
 #[test]
-fn a_receiver_that_fails_for_everybody_costs_no_event_its_attempts() {
+fn a_receiver_that_fails_for_all_events_costs_no_event_its_attempts() {
     let installation = Installation::new(2);
     let up = Arc::new(AtomicBool::new(false));
     let receiver = Receiver::start({
@@ -35,7 +35,7 @@ fn a_receiver_that_fails_for_everybody_costs_no_event_its_attempts() {
 }
 
 #[test]
-fn an_event_that_nobody_takes_is_given_up_once_others_show_that_the_target_works() {
+fn an_event_that_is_always_refused_is_dead_lettered_once_others_show_that_the_target_works() {
     let installation = Installation::new(1);
     let poison = Ending::of("poison");
     let receiver = Receiver::start({

@@ -1,4 +1,4 @@
-//! Everybody logged out at once.
+//! All users logged out at once.
 
 use std::fs;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use crate::receiver::{Call, Receiver, Response};
 use crate::support::process::{Launch, Process, Stream};
 use crate::support::wait::eventually;
 
-/// What the documentation tells receivers to do.
+/// Verifies a call as the documentation asks receivers to.
 fn verify(call: &Call, secret: &str) {
     let header = call.headers["sundown-signature"].to_str().unwrap();
     let (time, code) = header.split_once(',').unwrap();
@@ -34,9 +34,9 @@ fn committed_endings_reach_the_webhook_as_they_are_and_leave_no_lag() {
     let endings: Vec<_> = (0..5)
         .map(|user| Ending::of(&format!("user {user}")))
         .collect();
-    installation.write_in_vain(&[Ending::of("nobody")]);
+    installation.write_aborted(&[Ending::of("aborted")]);
     installation.write(&endings);
-    installation.write_in_vain(&[Ending::of("nobody else")]);
+    installation.write_aborted(&[Ending::of("aborted too")]);
 
     let handler = installation.start_calling(&receiver, "");
     let calls = receiver.wait_for(SOON, endings.len());
@@ -88,7 +88,7 @@ fn a_policy_chooses_among_the_actions() {
 }
 
 #[test]
-fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
+fn a_users_endings_keep_their_order_and_do_not_delay_others() {
     let installation = Installation::new(1);
     let slow: Vec<_> = (0..3).map(|_| Ending::of("slow")).collect();
     let quick = Ending::of("quick");
@@ -120,7 +120,7 @@ fn a_users_endings_keep_their_order_and_hold_up_nobody_else() {
 }
 
 #[test]
-fn the_log_shows_what_ended_and_ids_only_if_told_to() {
+fn the_log_shows_what_ended_and_ids_only_on_request() {
     let installation = Installation::new(1);
     let ending = Ending::of("the user");
     installation.write(std::slice::from_ref(&ending));

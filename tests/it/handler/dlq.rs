@@ -1,4 +1,4 @@
-//! `sundown dlq`: dead letters that are tried again, or let go.
+//! `sundown dlq`: dead letters are redriven or discarded.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn with_value(installation: &Installation<'_>) -> usize {
 }
 
 #[test]
-fn a_letter_is_tried_again_with_what_is_undone_and_remembers_what_went_wrong() {
+fn a_redrive_runs_pending_actions_and_keeps_the_history_of_failures() {
     let installation = Installation::new(2);
     let good = Receiver::start(|_| Response::Status(200));
     let status = Arc::new(AtomicU16::new(410));
@@ -214,12 +214,14 @@ fn a_session_event_goes_back_to_its_partition_as_it_was() {
             .to_vec(),
         ..NewRecord::default()
     };
-    let hollow = NewRecord {
+    let truncated = NewRecord {
         headers: vec![("sundown-dlq-omitted-bytes".into(), b"9".to_vec())],
         value: None,
         ..letter.clone()
     };
-    installation.kafka.produce(&dead, [letter.clone(), hollow]);
+    installation
+        .kafka
+        .produce(&dead, [letter.clone(), truncated]);
     let (success, said) = dlq(&installation, &["redrive", "--all"]);
     assert!(success && said.contains("1 redriven"), "{said}");
     assert!(said.contains("skipped"), "{said}");

@@ -13,7 +13,7 @@ use crate::support::topic::{NewRecord, Record};
 use crate::support::wait::eventually;
 use crate::tls::Identity;
 
-/// The headers that the handler has added, without those that tell of a time.
+/// The headers that the handler has added, without those that hold a time.
 fn verdict(letter: &Record) -> Vec<(&str, &str)> {
     let headers = letter.headers.iter();
     let own = headers.filter(|(name, _)| name.starts_with("sundown-dlq-"));
@@ -95,7 +95,7 @@ fn a_refused_event_is_dead_lettered_at_once_with_its_bytes_and_its_reasons() {
 }
 
 #[test]
-fn used_up_attempts_dead_letter_the_event_and_only_undone_actions_are_repeated() {
+fn used_up_attempts_dead_letter_the_event_and_only_pending_actions_are_repeated() {
     let installation = Installation::new(1);
     let busy = Receiver::start(|_| Response::Status(429));
     let accepting = Receiver::start(|_| Response::Status(200));
@@ -166,7 +166,7 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
     let ending = Ending::of("user");
     installation.write(std::slice::from_ref(&ending));
     let actions = webhook("notify", &format!("http://{address}/hook"));
-    // One attempt, and hardly any time: neither counts while nobody is there.
+    // One attempt, and hardly any time: neither counts while the target is down.
     let retry = "attempts: 1, total: 1ms, initialBackoff: 1ms, maxBackoff: 20ms";
     let handler = installation.start(&actions, retry);
     let admin = admin_address(&handler);
@@ -189,9 +189,9 @@ fn an_unreachable_receiver_is_waited_for_and_said_to_be() {
 }
 
 #[test]
-fn a_receiver_whose_certificate_nobody_vouches_for_gets_nothing() {
+fn a_receiver_with_an_untrusted_certificate_gets_nothing() {
     let installation = Installation::new(1);
-    let (heard, hearing) = mpsc::channel();
+    let (sender, hearing) = mpsc::channel();
     let (identity, place) = (Identity::new(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = place.local_addr().unwrap();
     let config = identity.server();
@@ -201,17 +201,14 @@ fn a_receiver_whose_certificate_nobody_vouches_for_gets_nothing() {
             let mut first = [0];
             let mut stream = rustls::Stream::new(&mut connection, &mut stream);
             // Fails where the client hangs up.
-            let _ = heard.send(stream.read_exact(&mut first).is_ok());
+            let _ = sender.send(stream.read_exact(&mut first).is_ok());
         }
     });
     installation.write(&[Ending::of("user")]);
     let url = format!("https://localhost:{}/hook", address.port());
     let untrusting = installation.start(&webhook("notify", &url), "attempts: 1");
     untrusting.wait_for_line(SOON, |line| line.text.contains("circuit open"));
-    assert!(
-        !hearing.recv_timeout(SOON).unwrap(),
-        "it was told something"
-    );
+    assert!(!hearing.recv_timeout(SOON).unwrap(), "it received data");
     assert_eq!(installation.dead_letters(), []);
     stop(untrusting);
 
@@ -283,11 +280,11 @@ fn a_dead_letter_that_cannot_be_written_is_not_dropped() {
 #[test]
 fn an_actions_file_that_cannot_be_used_keeps_the_handler_from_starting() {
     let installation = Installation::new(1);
-    let mut handler = installation.start("  - {name: a, type: log, colour: red}\n", "");
+    let mut handler = installation.start("  - {name: a, type: log, color: red}\n", "");
     assert_eq!(handler.wait(SOON).code(), Some(1));
     let said = handler.text(Stream::Stderr);
     assert!(
-        said.contains("actions.yaml") && said.contains("colour"),
+        said.contains("actions.yaml") && said.contains("color"),
         "{said}"
     );
 }

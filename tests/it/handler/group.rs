@@ -18,7 +18,7 @@ fn crowd(size: usize) -> Vec<Ending> {
 fn a_handler_killed_mid_flight_loses_nothing() {
     let installation = Installation::new(3);
     let endings = crowd(300);
-    // Answers 100 calls, then leaves 50 hanging; whoever comes after that is served.
+    // Answers 100 calls, then leaves 50 hanging; later calls are answered.
     let receiver = Receiver::start({
         let calls = AtomicUsize::new(0);
         move |_| match calls.fetch_add(1, Ordering::SeqCst) {

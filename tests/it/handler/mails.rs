@@ -19,14 +19,14 @@ fn a_mail_travels_encrypted_and_names_the_event() {
     let installation = Installation::new(1);
     let identity = Identity::new();
     let server = MailServer::start(Some(identity.server()), |_| "250 ok");
-    let ending = Ending::of("somebody");
+    let ending = Ending::of("known");
     installation.write(std::slice::from_ref(&ending));
     let trusting = format!("caFile: {}", identity.certificate().display());
     let handler = installation.start(&smtp(&server, &trusting), "");
     let mails = server.wait_for(SOON, 1);
     installation.wait_until_drained();
     assert!(mails[0].encrypted);
-    assert!(mails[0].to.contains("<somebody@example.com>"), "{mails:?}");
+    assert!(mails[0].to.contains("<known@example.com>"), "{mails:?}");
     let text = &mails[0].text;
     let id = format!("Message-ID: <{}@example.com>", ending.id);
     assert!(text.contains(&id), "{text}");
@@ -39,7 +39,7 @@ fn a_mail_travels_encrypted_and_names_the_event() {
 fn a_server_without_encryption_gets_nothing_and_keeps_events_waiting() {
     let installation = Installation::new(1);
     let server = MailServer::start(None, |_| "250 ok");
-    installation.write(&[Ending::of("somebody")]);
+    installation.write(&[Ending::of("known")]);
     let handler = installation.start(&smtp(&server, ""), "attempts: 1");
     handler.wait_for_line(SOON, |line| line.text.contains("circuit open"));
     assert!(server.mails().is_empty());
@@ -52,7 +52,7 @@ fn a_recipient_who_is_refused_is_a_dead_letter_and_a_busy_one_is_not() {
     let installation = Installation::new(1);
     let times = std::sync::atomic::AtomicUsize::new(0);
     let server = MailServer::start(None, move |to| {
-        if to.contains("nobody") {
+        if to.contains("unknown") {
             "550 no such user"
         } else if times.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2 {
             "450 greylisted"
@@ -60,12 +60,12 @@ fn a_recipient_who_is_refused_is_a_dead_letter_and_a_busy_one_is_not() {
             "250 ok"
         }
     });
-    installation.write(&[Ending::of("nobody"), Ending::of("somebody")]);
+    installation.write(&[Ending::of("unknown"), Ending::of("known")]);
     let handler = installation.start(&smtp(&server, "tls: none"), "initialBackoff: 10ms");
     let letters = installation.wait_for_dead_letters(1);
     let mails = server.wait_for(SOON, 1);
     installation.wait_until_drained();
-    assert!(mails[0].to.contains("somebody"), "{mails:?}");
+    assert!(mails[0].to.contains("known"), "{mails:?}");
     assert_eq!(letters[0].header("sundown-dlq-reason"), Some("refused"));
     let error = letters[0].header("sundown-dlq-error").unwrap();
     assert!(error.contains("no such user"), "{error}");

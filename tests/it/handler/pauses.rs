@@ -1,4 +1,4 @@
-//! Partitions that somebody has paused.
+//! Paused partitions.
 
 use serde_json::Value;
 

@@ -56,7 +56,7 @@ fn a_store_with_a_password_and_tls_is_trusted_only_with_its_certificate() {
 }
 
 #[test]
-fn a_store_that_lets_nobody_in_is_waited_for() {
+fn a_store_that_refuses_connections_is_waited_for() {
     let installation = Installation::new(1);
     let server = RedisServer::start(&["--user", "reader", "on", ">hush", "~*", "+@read"]);
     let ending = Ending::of("user");

@@ -102,7 +102,7 @@ impl ApiServer {
         self.shared.store(&path, object);
     }
 
-    /// Nobody answers any more.
+    /// Stops responding.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -116,13 +116,13 @@ impl ApiServer {
 }
 
 impl Shared {
-    /// Stores an object under a new version, and tells those who watch.
+    /// Stores an object under a new version, and sends it to the watches.
     fn store(&self, path: &str, mut object: Value) -> Value {
         let version = self.version.fetch_add(1, SeqCst) + 1;
         object["metadata"]["resourceVersion"] = json!(version.to_string());
         if path.contains("/sessionpolicies/") {
-            // Nobody may be watching yet.
-            let _nobody = self.changes.send(change(&object));
+            // There may be no watch yet.
+            let _no_watch = self.changes.send(change(&object));
         }
         let mut objects = self.objects.lock().expect("objects");
         objects.insert(path.to_owned(), object.clone());
@@ -193,7 +193,7 @@ fn patch_status(shared: &Shared, path: &str, sent: &Value) -> Response {
     axum::Json(shared.store(path, object)).into_response()
 }
 
-/// What there is by now, and then every change. What is told twice does no harm.
+/// The present objects, and then every change. Duplicates do no harm.
 fn watch(shared: &Shared, collection: &str) -> Response {
     let changes = shared.changes.subscribe();
     let present: Vec<String> = shared.list(collection).iter().map(change).collect();

@@ -21,9 +21,9 @@ const ALERTS: &str = concat!(
 );
 /// Between two scrapes, and two evaluations.
 const INTERVAL: &str = "1s";
-/// How long what is wrong has to stay so, instead of minutes: longer than processes take to
-/// bring their metrics up to date.
-const PATIENCE: &str = "5s";
+/// Replaces the minutes of `for` in alert rules: longer than processes take to bring their
+/// metrics up to date.
+const PENDING_DURATION: &str = "5s";
 
 /// A Prometheus of a test's own. It ends when dropped.
 pub struct Prometheus {
@@ -167,8 +167,8 @@ fn impatient(mut rules: Value) -> Value {
     let groups = rules["groups"].as_array_mut().expect("groups");
     for group in groups {
         for rule in group["rules"].as_array_mut().expect("rules") {
-            if let Some(patience) = rule.get_mut("for") {
-                *patience = json!(PATIENCE);
+            if let Some(duration) = rule.get_mut("for") {
+                *duration = json!(PENDING_DURATION);
             }
         }
     }

@@ -14,8 +14,8 @@ fn promtool(arguments: &[&str]) {
     let output = Command::new(installed("promtool")).args(arguments).output();
     let output = output.expect("promtool runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (told, complaints) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{told}{complaints}");
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{stdout}{stderr}");
 }
 
 #[test]

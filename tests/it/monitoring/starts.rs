@@ -28,9 +28,9 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
         with_certificate(&expiring, &identity),
         upstream.tracker(&[]),
     ];
-    let [wrong_clock, stuck, lost, short_lived, held_up] = &trackers;
-    held_up.await_ready();
-    of_upstream.scrape(&[("tracker-0", held_up)]);
+    let [wrong_clock, stuck, lost, short_lived, delayed] = &trackers;
+    delayed.await_ready();
+    of_upstream.scrape(&[("tracker-0", delayed)]);
     of_upstream.await_calm();
     let mut open = None;
 
@@ -61,7 +61,7 @@ fn ahead_of_its_topic(installation: &Installation<'_>) -> RoleProcess {
     installation.tracker(&[])
 }
 
-/// A tracker with a session whose group's position somebody else has set.
+/// A tracker with a session whose group has a position set by another client.
 fn without_metadata(installation: &Installation<'_>) -> RoleProcess {
     let flags = ["--idle-timeout", "1h", "--absolute-timeout", "1h"];
     let tracker = installation.tracker(&flags);

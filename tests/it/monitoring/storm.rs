@@ -31,7 +31,7 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
     scene.provoked()
 }
 
-/// Somebody joins the group, is given a partition, and leaves.
+/// A member joins the group, gets a partition, and leaves.
 fn come_and_go(installation: &Installation<'_>) {
     let member: BaseConsumer = installation
         .kafka

@@ -24,7 +24,7 @@ const MAX_SESSIONS: usize = 4;
 /// The group is patient, so that a tracker which stands still keeps its partitions.
 const FLAGS: [&str; 4] = ["--max-sessions", "4", "--session-timeout", "40s"];
 /// From their last activity until sessions are later than the alert allows, and a little.
-const STANDSTILL: Duration = Duration::from_secs(22);
+const STALL: Duration = Duration::from_secs(22);
 
 pub fn play(prometheus: &Prometheus) -> Provoked {
     let installation = Installation::new(Kafka::shared(), LIMITS);
@@ -47,7 +47,7 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
     scene.provoke(["SundownPartitionsUnowned", "SundownEndingsLate"], |_| {
         start_sessions(&installation, 2);
         second.process.sigstop();
-        thread::sleep(STANDSTILL);
+        thread::sleep(STALL);
         second.process.sigcont();
     });
     scene.provoked()

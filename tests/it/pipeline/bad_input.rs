@@ -43,7 +43,7 @@ fn unusable() -> Vec<(&'static str, Vec<u8>)> {
         ("malformed", b"\x00\x01\x02\xff".to_vec()),
         ("malformed", "[".repeat(100_000).into_bytes()),
         ("malformed", large(900_000)),
-        // All that a broker takes in one record with these headers.
+        // The broker's limit of a record with these headers.
         ("malformed", large(1_048_000)),
         ("invalid_field", event("session_id", json!(5.5))),
         ("malformed", event("event", json!(7))),
@@ -86,7 +86,7 @@ fn session_of(installation: &Installation<'_>, partition: i32) -> Vec<NewRecord>
 fn started(installation: &Installation<'_>) -> RoleProcess {
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
-    // A watermark there is from now on, so that what is too old can be told.
+    // There is a watermark from now on, so that old events are recognized.
     installation.await_caught_up();
     tracker
 }

@@ -87,7 +87,7 @@ impl<'a> Sessions<'a> {
         endings
     }
 
-    fn assert_nobody_is_logged_out(&self) {
+    fn assert_no_user_is_logged_out(&self) {
         for number in 0..self.clocks.len() {
             assert_eq!(self.endings(number), [], "{:?}", self.clocks[number]);
         }
@@ -126,14 +126,14 @@ fn applications_with_wrong_clocks(installation: &Installation<'_>) {
     let active_until = sessions.active_while(|| {
         thread::sleep(LONG);
         installation.await_caught_up();
-        sessions.assert_nobody_is_logged_out();
+        sessions.assert_no_user_is_logged_out();
         if let Some(tracker) = tracker.take() {
             tracker.stop();
         }
         thread::sleep(LONG);
         tracker = Some(installation.tracker(&[]));
         installation.await_caught_up();
-        sessions.assert_nobody_is_logged_out();
+        sessions.assert_no_user_is_logged_out();
     });
     for number in [mixed_ahead, mixed_behind, ahead] {
         sessions.await_end(number, active_until);
@@ -151,12 +151,12 @@ fn applications_with_wrong_clocks(installation: &Installation<'_>) {
 }
 
 #[test]
-fn applications_with_wrong_clocks_log_nobody_out_where_brokers_stamp_records() {
+fn applications_with_wrong_clocks_log_no_user_out_where_brokers_stamp_records() {
     applications_with_wrong_clocks(&Installation::new(Kafka::shared(), LIMITS));
 }
 
 #[test]
-fn applications_with_wrong_clocks_log_nobody_out_where_they_stamp_records_themselves() {
+fn applications_with_wrong_clocks_log_no_user_out_where_they_stamp_records_themselves() {
     applications_with_wrong_clocks(&Installation::with_create_time(Kafka::shared(), LIMITS));
 }
 
@@ -193,12 +193,12 @@ fn a_tracker_with_a_wrong_clock(wrong_by: &str) {
 
         let tracker = installation.tracker(&[]);
         installation.await_caught_up();
-        sessions.assert_nobody_is_logged_out();
-        assert_eq!(left.endings(0).len(), 1, "nobody was active in that one");
+        sessions.assert_no_user_is_logged_out();
+        assert_eq!(left.endings(0).len(), 1, "no user was active in that one");
         tracker.stop();
     });
     let tracker = installation.tracker(&[]);
-    installation.settle();
+    installation.verify();
     tracker.stop();
 }
 

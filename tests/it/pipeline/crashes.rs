@@ -53,13 +53,13 @@ fn trackers_killed_again_and_again_end_every_session_once() {
         installation.aborted_records() > 0,
         "no kill has hit a transaction"
     );
-    let expected = installation.settle();
+    let expected = installation.verify();
     trackers.into_iter().for_each(RoleProcess::stop);
     expected.compare(installation.endings());
 }
 
 #[test]
-fn a_broker_killed_and_started_again_costs_no_session_and_one_that_stays_away_is_told_of() {
+fn a_broker_killed_and_started_again_costs_no_session_and_one_that_stays_away_is_reported() {
     // What happens while the broker is away cannot be written: it must not look like idleness.
     let limits = Limits {
         idle: 12_000,
@@ -78,7 +78,7 @@ fn a_broker_killed_and_started_again_costs_no_session_and_one_that_stays_away_is
     kafka.start(1);
     users.act(Duration::from_secs(6), &writer, &topic);
 
-    installation.settle();
+    installation.verify();
 
     kafka.kill(1);
     for tracker in &trackers {

@@ -59,7 +59,7 @@ fn every_session_ended_exactly_once() {
     }));
 }
 
-/// For policies that were edited at times that nobody has written down: says nothing of deadlines.
+/// For policies whose edits have unknown times: does not check deadlines.
 #[test]
 #[ignore = "needs the topics of an installation in files; tests/cluster/page runs it"]
 fn every_record_belongs_to_a_life_that_ended_once() {
@@ -85,7 +85,7 @@ fn every_record_belongs_to_a_life_that_ended_once() {
             }
             let (_ending, events) = lives
                 .last_mut()
-                .unwrap_or_else(|| panic!("{session} starts with a record that came to nothing"));
+                .unwrap_or_else(|| panic!("{session} starts with a record that had no effect"));
             events.push(record.json());
         }
         for (ending, events) in lives {

@@ -1,4 +1,4 @@
-//! Partitions that somebody has paused.
+//! Paused partitions.
 
 use serde_json::{Value, json};
 use sundown::clock::Clock;
@@ -48,8 +48,8 @@ fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_du
     installation.await_checkpoint(&before);
 
     let why = "an incident";
-    let told = partitions(&installation, &["pause", "tracker", "1", "--reason", why]);
-    assert_eq!(told, "tracker partition 1 paused\n");
+    let output = partitions(&installation, &["pause", "tracker", "1", "--reason", why]);
+    assert_eq!(output, "tracker partition 1 paused\n");
     let note = |tracker: &crate::support::role::RoleProcess| {
         eventually(SOON, "word of the pause", || {
             let readiness = tracker.readiness();
@@ -99,7 +99,7 @@ fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_du
     eventually(SOON, "no more word of it", || {
         tracker.readiness()["notes"].is_null().then_some(())
     });
-    installation.settle();
+    installation.verify();
 }
 
 #[test]

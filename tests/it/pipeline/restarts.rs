@@ -33,14 +33,14 @@ fn stopped_and_started_again_nothing_ends_twice_and_nothing_is_forgotten() {
 
     // The topic is silent: what is to come is known from checkpoints and replay alone.
     let tracker = installation.tracker(&[]);
-    let expected = installation.settle();
+    let expected = installation.verify();
     tracker.stop();
 
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     installation.await_caught_up();
     tracker.stop();
-    let probes = installation.settled();
+    let probes = installation.verify_now();
     assert_eq!(
         probes.endings.len(),
         expected.endings.len() + PARTITIONS as usize,
@@ -48,7 +48,7 @@ fn stopped_and_started_again_nothing_ends_twice_and_nothing_is_forgotten() {
     );
 }
 
-/// Nobody who stays active is logged out, however long no tracker runs.
+/// No active user is logged out, however long no tracker runs.
 fn away_while_users_are_active(installation: &Installation<'_>, stop: impl Fn(RoleProcess)) {
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
@@ -60,7 +60,7 @@ fn away_while_users_are_active(installation: &Installation<'_>, stop: impl Fn(Ro
     users.act(DOWNTIME, &writer, &topic);
     let tracker = installation.tracker(&[]);
     users.act(Duration::from_secs(3), &writer, &topic);
-    let expected = installation.settle();
+    let expected = installation.verify();
     tracker.stop();
     expected.compare(installation.endings());
 }
@@ -80,7 +80,7 @@ fn users_who_are_active_while_no_tracker_runs_stay_logged_in() {
 #[test]
 fn users_who_are_active_after_the_last_tracker_was_killed_stay_logged_in() {
     let limits = Limits {
-        // The log does not tell here when it was written.
+        // The log does not contain the time at which it was written.
         lateness: 3_000,
         ..NO_ABSOLUTE
     };
@@ -133,14 +133,14 @@ fn a_tracker_that_was_frozen_does_no_harm_when_it_goes_on() {
         }
         users.join().expect("the users do as they should");
     });
-    let expected = installation.settle();
+    let expected = installation.verify();
     frozen.stop();
     other.stop();
     expected.compare(installation.endings());
 }
 
 #[test]
-fn new_credentials_are_taken_up_without_a_restart() {
+fn new_credentials_are_reloaded_without_a_restart() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let password = tempfile::NamedTempFile::new().expect("a file");
     let path = password.path().to_str().expect("UTF-8");

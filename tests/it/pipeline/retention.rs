@@ -83,7 +83,7 @@ impl<'a> Sessions<'a> {
 }
 
 #[test]
-fn activity_deleted_before_it_was_checkpointed_logs_nobody_out_early() {
+fn activity_deleted_before_it_was_checkpointed_logs_no_user_out_early() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
     let tracker = installation.tracker(&SLACK);
     tracker.await_ready();
@@ -102,7 +102,7 @@ fn activity_deleted_before_it_was_checkpointed_logs_nobody_out_early() {
 }
 
 #[test]
-fn activity_deleted_before_it_was_read_logs_nobody_out_early() {
+fn activity_deleted_before_it_was_read_logs_no_user_out_early() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
     let tracker = installation.tracker(&SLACK);
     tracker.await_ready();
@@ -120,9 +120,9 @@ fn activity_deleted_before_it_was_read_logs_nobody_out_early() {
 }
 
 #[test]
-fn activity_deleted_under_a_tracker_that_reads_it_too_late_logs_nobody_out_early() {
+fn activity_deleted_under_a_tracker_that_reads_it_too_late_logs_no_user_out_early() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    // Nobody else is there to take over.
+    // No other tracker takes over.
     let mut tracker = installation.tracker(&["--slack", "10m", "--session-timeout", "60s"]);
     tracker.await_ready();
     let sessions = Sessions::new(&installation);

@@ -9,7 +9,7 @@ use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::process::{Launch, Stream};
 use crate::support::role::RoleProcess;
 
-/// Nobody listens there.
+/// No process listens there.
 const NOWHERE: [&str; 2] = ["-b", "127.0.0.1:1"];
 
 /// The exit code and the standard error of a tracker that cannot start.
@@ -61,7 +61,7 @@ fn a_checkpoint_topic_of_another_size_is_refused() {
 }
 
 #[test]
-fn a_tracker_waits_for_brokers_says_so_and_stops_when_asked() {
+fn a_tracker_waits_for_brokers_with_a_notice_and_stops_when_asked() {
     let tracker = RoleProcess::start(Launch::sundown().arg("tracker").args(NOWHERE));
     tracker.await_unready("kafka", "topics");
     tracker.await_message("cannot find the topics; retrying");
@@ -69,7 +69,7 @@ fn a_tracker_waits_for_brokers_says_so_and_stops_when_asked() {
 }
 
 #[test]
-fn bad_policies_are_told_before_anything_is_waited_for() {
+fn bad_policies_are_reported_before_anything_is_waited_for() {
     let file = NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path in UTF-8");
     let tracker = || {

@@ -20,7 +20,7 @@ fn act_and_fall_silent(trackers: usize) {
         &installation.session_logs(),
     );
 
-    let expected = installation.settle();
+    let expected = installation.verify();
     for reason in ["idle_timeout", "absolute_timeout", "logout", "revoked"] {
         let ended = expected
             .endings

@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits {
     lateness: 1_000,
 };
 
-/// A session on partition 0, and one on another partition that tells that time has passed.
+/// A session on partition 0, and one on another partition that advances the time.
 struct Sessions<'a> {
     installation: &'a Installation<'a>,
     held: String,
@@ -87,7 +87,7 @@ fn activity_in_an_open_transaction_holds_endings_back_until_it_counts() {
     let transaction = sessions.open_transaction();
     sessions.assert_held_back();
     transaction.commit();
-    installation.settle();
+    installation.verify();
     tracker.stop();
 }
 
@@ -100,7 +100,7 @@ fn an_aborted_transaction_at_the_end_of_a_silent_topic_holds_nothing_back() {
     let transaction = sessions.open_transaction();
     sessions.assert_held_back();
     transaction.abort();
-    installation.settle();
+    installation.verify();
 
     // The same for a tracker that finds it there.
     let sessions = Sessions::started(&installation);
@@ -108,19 +108,19 @@ fn an_aborted_transaction_at_the_end_of_a_silent_topic_holds_nothing_back() {
     tracker.stop();
     sessions.open_transaction().abort();
     let tracker = installation.tracker(&[]);
-    installation.settle();
+    installation.verify();
     tracker.stop();
 }
 
 #[test]
-fn a_transaction_that_nobody_finishes_holds_endings_back_until_the_broker_aborts_it() {
+fn an_abandoned_transaction_holds_endings_back_until_the_broker_aborts_it() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     let sessions = Sessions::started(&installation);
     drop(sessions.open_transaction());
     sessions.assert_held_back();
-    installation.settle();
+    installation.verify();
     tracker.stop();
 }
 
@@ -145,7 +145,7 @@ fn what_is_aborted_never_happened() {
             writer.abort();
         }
     }
-    let expected = installation.settle();
+    let expected = installation.verify();
     trackers
         .into_iter()
         .for_each(crate::support::role::RoleProcess::stop);

@@ -32,7 +32,7 @@ fn in_a_group_that_the_brokers_balance_a_killed_tracker_costs_no_session() {
         victim.kill();
         users.join().expect("the users do as they should");
     });
-    let expected = installation.settle();
+    let expected = installation.verify();
     other.stop();
     expected.compare(installation.endings());
 }

@@ -1,4 +1,4 @@
-//! What handlers are told of policies.
+//! Policies in handlers.
 
 use serde_json::json;
 use std::sync::Arc;

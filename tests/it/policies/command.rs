@@ -19,7 +19,7 @@ const MOBILE: &str = "
 /// Key, generation and idle timeout of all records in the topic; a deleted policy has none.
 fn records(installation: &Installation<'_>) -> Vec<(String, Option<(u64, String)>)> {
     let records = installation.read("sundown.policies").into_iter();
-    let told = records.map(|record| {
+    let pairs = records.map(|record| {
         let key = String::from_utf8(record.key.clone().expect("a key")).expect("UTF-8");
         let value = record.value.is_some().then(|| {
             let document = record.json();
@@ -33,7 +33,7 @@ fn records(installation: &Installation<'_>) -> Vec<(String, Option<(u64, String)
         });
         (key, value)
     });
-    told.collect()
+    pairs.collect()
 }
 
 #[test]
@@ -120,7 +120,7 @@ shop/web  7           30m   -         -     0         all                       
         apply(&installation, &all).succeeded(),
         "sessionpolicy.sundown.dev/default unchanged\nsessionpolicy.sundown.dev/mobile unchanged\n"
     );
-    run(&installation, &["get", "nobody"]).failed(&["no policy 'nobody'", "sundown policy get"]);
+    run(&installation, &["get", "unknown"]).failed(&["no policy 'unknown'", "sundown policy get"]);
 }
 
 #[test]
@@ -128,15 +128,15 @@ fn delete_knows_what_there_is() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let policies = policy("default", DEFAULT) + &policy("mobile", MOBILE);
     apply(&installation, &policies).succeeded();
-    run(&installation, &["delete", "mobile", "nobody"]).failed(&[
-        "no policy 'nobody'",
+    run(&installation, &["delete", "mobile", "unknown"]).failed(&[
+        "no policy 'unknown'",
         "--ignore-not-found",
         "nothing has been deleted",
     ]);
     assert_eq!(records(&installation).len(), 2);
     let deleted = run(
         &installation,
-        &["delete", "mobile", "nobody", "--ignore-not-found"],
+        &["delete", "mobile", "unknown", "--ignore-not-found"],
     );
     assert_eq!(
         deleted.succeeded(),
@@ -152,14 +152,14 @@ fn delete_knows_what_there_is() {
         "sessionpolicy.sundown.dev/default deleted\n"
     );
     run(&installation, &["delete", "-f", path]).failed(&["no policy 'default'"]);
-    // Deleted and made again, a policy starts anew.
+    // Deleted and made again, a policy starts at generation 1.
     apply(&installation, &policies).succeeded();
     let made_again = ("mobile".to_owned(), Some((1, "15m".to_owned())));
     assert_eq!(records(&installation).last(), Some(&made_again));
 }
 
 #[test]
-fn validate_needs_no_kafka_and_tells_everything() {
+fn validate_needs_no_kafka_and_reports_every_problem() {
     let validate = |text: &str| {
         let file = file(text);
         let launch = Launch::sundown().args(["policy", "validate", "-b", "127.0.0.1:1", "-f"]);

@@ -44,7 +44,7 @@ fn simulate(policies: &str, args: &[&str]) -> Output {
 }
 
 #[test]
-fn what_ends_differently_is_told_with_when_and_why() {
+fn different_endings_are_reported_with_time_and_reason() {
     let until = ["--until", "2025-02-07T13:10:00Z"];
     assert_eq!(
         simulate(&tenant("acme", "15m"), &until).succeeded(),
@@ -70,7 +70,7 @@ c        2025-02-07T12:40:00.000Z idle_timeout (acme)  still live
 }
 
 #[test]
-fn limits_and_moments_are_obeyed() {
+fn limits_and_times_are_respected() {
     let output = simulate(
         &policy("all", "{idleTimeout: 10m}"),
         &[

@@ -1,4 +1,4 @@
-//! Trackers obey what is in the topic: at once, and not before they know it.
+//! Trackers apply the policies of the topic: at once, and not before they have read them.
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
@@ -47,8 +47,8 @@ fn millis_of_end(ending: &Value) -> i64 {
     millis(ending["ended_at"].as_str().expect("an end"))
 }
 
-/// Waits until as many trackers go by this generation of the policy; how many sessions live under
-/// it on all of them.
+/// Waits until as many trackers apply this generation of the policy; returns the number of live
+/// sessions under it on all of them.
 fn await_generation(
     installation: &Installation<'_>,
     trackers: usize,
@@ -100,7 +100,7 @@ fn edits_reach_running_sessions_both_ways_and_deletions_too() {
     assert_eq!(ended["policy"]["name"], "acme");
     assert_eq!(ended["policy"]["generation"], 2);
     let due = started + 12_000;
-    while millis_of_end(&await_end_of_new_session(&installation, "nobody")) < due {}
+    while millis_of_end(&await_end_of_new_session(&installation, "probe")) < due {}
     assert_eq!(
         ending(&installation, &umbrella),
         None,
@@ -128,7 +128,7 @@ fn what_cannot_be_used_changes_nothing_and_is_counted() {
     tracker.await_metric("sundown_tracker_rejected_policies_total", "", 2);
     let entry = tracker.await_message("rejected a policy record");
     assert_eq!(entry["level"], "ERROR");
-    await_end_of_new_session(&installation, "nobody");
+    await_end_of_new_session(&installation, "probe");
     assert_eq!(ending(&installation, &acme), None);
     assert_eq!(await_generation(&installation, 1, "acme", 1), 1);
 
@@ -144,7 +144,7 @@ fn a_restarted_tracker_ends_nothing_by_other_rules() {
     let (tracker, acme) = session_of_an_hour(&installation);
     installation.await_checkpoint(&acme);
     // By the built-in rules, its end is overdue from here on.
-    await_end_of_new_session(&installation, "nobody");
+    await_end_of_new_session(&installation, "probe");
     tracker.stop();
 
     // A transaction keeps the topic from being read to its end.
@@ -169,13 +169,13 @@ fn a_restarted_tracker_ends_nothing_by_other_rules() {
     tracker.await_unready("restore", "partitions are being restored");
     assert_eq!(ending(&installation, &acme), None, "no rules, no endings");
     writer.commit_transaction(BROKER_TIMEOUT).expect("a commit");
-    await_end_of_new_session(&installation, "nobody");
+    await_end_of_new_session(&installation, "probe");
     assert_eq!(ending(&installation, &acme), None, "an hour has not passed");
     assert_eq!(await_generation_of(&installation, &tracker, "acme"), (1, 1));
     tracker.stop();
 }
 
-/// The generation of the policy that the only live tracker goes by, and its sessions.
+/// The generation of the policy that the only live tracker applies, and its sessions.
 fn await_generation_of(
     installation: &Installation<'_>,
     tracker: &RoleProcess,
@@ -194,7 +194,7 @@ fn await_generation_of(
 }
 
 #[test]
-fn all_trackers_tell_which_generation_they_go_by_and_for_how_many_sessions() {
+fn all_trackers_report_the_active_generation_and_its_sessions() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
     apply(&installation, &policy("default", "{idleTimeout: 1h}")).succeeded();
     let trackers = [(); 2].map(|()| installation.tracker(&[]));

@@ -14,7 +14,7 @@ const VERSION: i16 = 1;
 const ALLOW: i8 = 3;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What somebody may do.
+/// A permission of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
     /// `User:…`.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::kafka::{Kafka, OwnKafka};
 use crate::support::process::Launch;
 
-/// Whoever runs sundown here.
+/// The password of the users of these tests.
 pub const PASSWORD: &str = "a-password-of-the-tests";
 
 /// How users show who they are.
@@ -79,7 +79,7 @@ impl SecureKafka {
         })
     }
 
-    /// Connection flags of whoever is `user`.
+    /// Connection flags of a user.
     pub fn connect(&self, launch: Launch, user: &str, authentication: Authentication) -> Launch {
         match authentication {
             Authentication::Tls => {

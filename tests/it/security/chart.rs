@@ -56,7 +56,7 @@ fn rendered(authentication: Authentication, prefix: &str) -> Option<Vec<Value>> 
     let Ok(output) = output else {
         let required = std::env::var_os("SUNDOWN_TEST_REQUIRE_HELM").is_some();
         assert!(!required, "no helm on the PATH");
-        eprintln!("SKIPPED: helm is not installed, so nobody knows the chart's permissions");
+        eprintln!("SKIPPED: helm is not installed, so the chart's permissions are unknown");
         return None;
     };
     assert!(output.status.success(), "{output:?}");

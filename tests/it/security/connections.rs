@@ -1,4 +1,4 @@
-//! Whoever is not let in says why and what to do, keeps trying, and gets in once that is done.
+//! A refused client names the reason and the remedy, keeps trying, and connects once it is repaired.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::support::process::Launch;
 use crate::support::role::RoleProcess;
 use crate::support::wait::eventually;
 
-/// A process says that, is unready for that reason, lives, and does not say it over and over.
-fn is_told(launch: Launch, words: &[&str]) {
+/// A process logs the words once, is unready for that reason, and stays alive.
+fn assert_reported(launch: Launch, words: &[&str]) {
     let running = RoleProcess::start(launch.args(["--log-format", "json"]));
     for word in words {
         running.await_unready("kafka", word);
@@ -38,7 +38,7 @@ fn a_broker_whose_authority_is_not_trusted() {
         .arg(certificate)
         .arg("--tls-key-file")
         .arg(key);
-    is_told(launch, &["certificate verify failed", "--tls-ca-file"]);
+    assert_reported(launch, &["certificate verify failed", "--tls-ca-file"]);
 }
 
 /// A process gets through to the broker, which knows its user.
@@ -119,7 +119,7 @@ fn a_client_without_a_certificate() {
         .args(["-b", &secure.kafka.address("tls")])
         .arg("--tls-ca-file")
         .arg(secure.file("cluster-ca.pem"));
-    is_told(launch, &["--tls-cert-file"]);
+    assert_reported(launch, &["--tls-cert-file"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_client_whose_authority_the_broker_does_not_know() {
         .arg(certificate)
         .arg("--tls-key-file")
         .arg(key);
-    is_told(launch, &["--tls-cert-file"]);
+    assert_reported(launch, &["--tls-cert-file"]);
 }
 
 #[test]
@@ -152,10 +152,10 @@ fn a_wrong_password_and_then_the_right_one() {
         .arg(&password);
     let running = RoleProcess::start(launch);
     running.await_unready("kafka", "--sasl-password-file");
-    // Whoever changes a secret under a running process.
+    // The secret changes under a running process.
     std::fs::write(&password, super::broker::PASSWORD).expect("written");
     // It starts over in the process: what this user may do comes next.
-    eventually(SOON, "another trouble than the password", || {
+    eventually(SOON, "another error than the password", || {
         running.log().contains("missing topics").then_some(())
     });
     running.stop();

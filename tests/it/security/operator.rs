@@ -1,4 +1,4 @@
-//! Somebody at the console, who looks at all that there is and changes all that can be changed.
+//! An operator at the console, who opens every page and makes every change.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ const TOPICS: [&str; 8] = [
 pub struct Operator(Client);
 
 impl Operator {
-    /// Of a console, once it says where it is.
+    /// Of a console, once it has logged its address.
     pub fn of(running: &RoleProcess) -> Option<Self> {
         let log = running.log();
         let line = log
@@ -50,19 +50,19 @@ impl Operator {
         for page in PAGES {
             self.0.get(&format!("/{page}"));
         }
-        let mut told = line("lag", &self.0.get("/api/v1/health").body);
+        let mut responses = line("lag", &self.0.get("/api/v1/health").body);
         for topic in TOPICS.map(|topic| installation.topic(topic)) {
             let path = format!("/api/v1/topics/{topic}/0");
-            told += &line(&topic, &self.0.get(&path).body);
+            responses += &line(&topic, &self.0.get(&path).body);
         }
-        told
+        responses
     }
 
     /// Ends a session, tries dead letters of both kinds again, pauses a partition and resumes it.
     /// What the console answered, a line each.
     pub fn change(&self, installation: &Installation<'_>) -> String {
         let session = json!({"session_id": "s"});
-        let mut told = line("end", &self.send("POST", "revocations", &session));
+        let mut responses = line("end", &self.send("POST", "revocations", &session));
         for (kind, topic) in [
             ("events", "session_logs.dlq"),
             ("endings", "expired_sessions.dlq"),
@@ -71,13 +71,13 @@ impl Operator {
             let topic = installation.topic(topic);
             installation.kafka.produce(&topic, [letter]);
             let all = json!({"all": true, "kind": kind});
-            told += &line("redrive", &self.send("POST", "dead-letters/redrive", &all));
+            responses += &line("redrive", &self.send("POST", "dead-letters/redrive", &all));
         }
         for method in ["POST", "DELETE"] {
             let place = json!({"role": "handler", "partition": 0});
-            told += &line("pause", &self.send(method, "pauses", &place));
+            responses += &line("pause", &self.send(method, "pauses", &place));
         }
-        told
+        responses
     }
 
     fn send(&self, method: &str, what: &str, body: &Value) -> String {

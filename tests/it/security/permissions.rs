@@ -73,8 +73,8 @@ fn the_check_needs_each_of_its_permissions() {
         for one in &all {
             revoke(scene.secure.kafka.bootstrap(), one);
             eventually(SOON, &format!("an error without {one}"), || {
-                let (works, told) = check();
-                let mut lines = told.lines();
+                let (works, output) = check();
+                let mut lines = output.lines();
                 (!works && lines.any(|line| names(line, one))).then_some(())
             });
             grant(scene.secure.kafka.bootstrap(), one);
@@ -84,25 +84,25 @@ fn the_check_needs_each_of_its_permissions() {
     }
 }
 
-/// A role that has all of its permissions works, and complains of nothing.
+/// A role that has all of its permissions works without errors.
 fn they_are_enough(scene: &Scene<'_>, role: &str) {
     if grant_all(scene, role).is_none() {
         return;
     }
     let running = scene.start(role);
     scene.await_at_work(role, &running);
-    complains_of_nothing(scene, &running);
+    assert_no_errors(scene, &running);
     running.stop();
 }
 
-/// The same; without any one of them it says which, and works as soon as it is there.
+/// The same; without any one of them it names the missing one, and works once it is granted.
 fn each_is_needed(scene: &Scene<'_>, role: &str) {
     let Some(all) = grant_all(scene, role) else {
         return;
     };
     let running = scene.start(role);
     scene.await_at_work(role, &running);
-    complains_of_nothing(scene, &running);
+    assert_no_errors(scene, &running);
     running.stop();
     for one in &all {
         eprintln!("{} without {one}", user(role));
@@ -111,8 +111,8 @@ fn each_is_needed(scene: &Scene<'_>, role: &str) {
         let running = scene.start(role);
         eventually(SOON, &format!("an error without {one}"), || {
             scene.stir(role, &running);
-            let told = scene.told(&running);
-            let mut lines = told.lines();
+            let output = scene.output(&running);
+            let mut lines = output.lines();
             lines.any(|line| names(line, one)).then_some(())
         });
         grant(scene.secure.kafka.bootstrap(), one);
@@ -128,7 +128,7 @@ fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
     };
     let running = scene.start(role);
     scene.await_at_work(role, &running);
-    complains_of_nothing(scene, &running);
+    assert_no_errors(scene, &running);
     for one in &all {
         eprintln!("{} without {one}", user(role));
         scene.forget();
@@ -136,8 +136,8 @@ fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
         revoke(scene.secure.kafka.bootstrap(), one);
         eventually(SOON, &format!("an error without {one}"), || {
             scene.stir_for(one, role, &running);
-            let told = running.log()[before..].to_owned() + &scene.pages();
-            let mut lines = told.lines();
+            let output = running.log()[before..].to_owned() + &scene.pages();
+            let mut lines = output.lines();
             lines.any(|line| names(line, one)).then_some(())
         });
         grant(scene.secure.kafka.bootstrap(), one);
@@ -146,7 +146,7 @@ fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
     running.stop();
 }
 
-/// Whether somebody says what is missing, and what to do about it.
+/// Whether the line names the missing permission and the remedy.
 fn names(line: &str, missing: &Permission) -> bool {
     let named = match missing.kind.as_str() {
         "topic" => has_word(line, &missing.name),
@@ -172,8 +172,8 @@ fn grant_all(scene: &Scene<'_>, role: &str) -> Option<Vec<Permission>> {
     Some(all)
 }
 
-fn complains_of_nothing(scene: &Scene<'_>, running: &RoleProcess) {
-    let told = scene.told(running);
-    let last_connection_error = told.lines().find(|line| line.contains(REMEDY));
+fn assert_no_errors(scene: &Scene<'_>, running: &RoleProcess) {
+    let output = scene.output(running);
+    let last_connection_error = output.lines().find(|line| line.contains(REMEDY));
     assert_eq!(last_connection_error, None);
 }

@@ -86,7 +86,7 @@ impl<'a> Scene<'a> {
         let token = self.file("token", TOKEN);
         let url = self.receiver.url();
         let actions = format!(
-            "actions:\n  - {{name: tell, type: webhook, url: '{url}', on: [ending, warning], secret: {{valueFrom: {{file: {token}}}}}}}\n"
+            "actions:\n  - {{name: notify, type: webhook, url: '{url}', on: [ending, warning], secret: {{valueFrom: {{file: {token}}}}}}}\n"
         );
         let actions = self.file("actions.yaml", &actions);
         let flags: &[&str] = match role {
@@ -197,7 +197,7 @@ impl<'a> Scene<'a> {
         });
     }
 
-    /// Whether a controller knows how long what nobody has read has been there.
+    /// Whether a controller knows the age of the oldest unread records.
     fn lags_are_known(&self, running: &RoleProcess) -> bool {
         ["sundown-tracker", "sundown-handler"].iter().all(|group| {
             let group = format!("consumergroup=\"{}\"", self.installation.topic(group));
@@ -231,7 +231,7 @@ impl<'a> Scene<'a> {
             .produce(&self.installation.session_logs(), events);
     }
 
-    /// Somebody edits a policy; there is something to be read that nobody reads.
+    /// Edits a policy, and leaves records unread.
     fn edit(&self) {
         self.act();
         self.end_and_warn();
@@ -274,12 +274,12 @@ impl<'a> Scene<'a> {
     /// What pages say goes where a test looks for it.
     fn note(&self, body: &str) {
         let path = self.files.path().join("pages");
-        let told = std::fs::read_to_string(&path).unwrap_or_default();
-        std::fs::write(path, told + body).expect("the file is written");
+        let content = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(path, content + body).expect("the file is written");
     }
 
-    /// Everything that a role has said, in its log and on its pages.
-    pub fn told(&self, running: &RoleProcess) -> String {
+    /// The log and the pages of a role.
+    pub fn output(&self, running: &RoleProcess) -> String {
         running.log() + &self.pages()
     }
 

@@ -10,12 +10,12 @@ use crate::rules::Rules;
 pub(crate) const BOUND: i64 = 3_000;
 
 impl Oracle {
-    /// Once everything is over: each record has come to something.
+    /// At the end of a simulation: each record had an effect.
     pub(crate) fn nothing_lost(&self, cluster: &Cluster, rules: &Rules) -> Verdict {
         for fact in &self.facts {
             let excused = fact.lost || aborted(cluster, fact);
-            if !excused && !self.came_to_something(fact, rules) {
-                return Err(format!("came to nothing: {fact:?}"));
+            if !excused && !self.had_an_effect(fact, rules) {
+                return Err(format!("had no effect: {fact:?}"));
             }
         }
         let known = |origin: &String| {
@@ -42,7 +42,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn came_to_something(&self, fact: &Fact, rules: &Rules) -> bool {
+    fn had_an_effect(&self, fact: &Fact, rules: &Rules) -> bool {
         if fact.garbage {
             return self.dead.get(&origin_of(fact)) == Some(&1);
         }

@@ -53,7 +53,7 @@ impl Oracle {
         self.check_start(ending, cluster)?;
         if timed_out(ending.reason) {
             check_deadline(ending, rules)?;
-            self.check_nobody_active(ending, cluster)?;
+            self.check_no_activity(ending, cluster)?;
         } else {
             self.check_asked_for(ending, cluster)?;
         }
@@ -109,9 +109,9 @@ impl Oracle {
         ))
     }
 
-    /// Nobody active is ever logged out: whatever was appended before the deadline had
-    /// passed by the lateness has counted.
-    fn check_nobody_active(&self, ending: &Ending, cluster: &Cluster) -> Verdict {
+    /// No active session ends: activity that was appended before deadline and lateness has
+    /// counted.
+    fn check_no_activity(&self, ending: &Ending, cluster: &Cluster) -> Verdict {
         let Some(last) = ending.last_activity else {
             return Err(format!("timed out without having been active: {ending:?}"));
         };
@@ -143,7 +143,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Activity that the session tells of has been.
+    /// The `last_activity` of the ending is the time of a record.
     fn check_last_activity(&self, ending: &Ending, cluster: &Cluster) -> Verdict {
         let facts = self.about(ending.partition, &ending.session);
         let own = facts.filter(|fact| {
@@ -159,7 +159,7 @@ impl Oracle {
         ))
     }
 
-    /// Somebody did log out.
+    /// A logout or a revocation precedes the ending.
     fn check_asked_for(&self, ending: &Ending, cluster: &Cluster) -> Verdict {
         let mut enders = self.enders(ending.partition, &ending.session);
         let asked = enders.any(|fact| {
@@ -171,7 +171,7 @@ impl Oracle {
         if asked {
             return Ok(());
         }
-        Err(format!("nobody asked for this: {ending:?}"))
+        Err(format!("ended without a logout: {ending:?}"))
     }
 }
 

@@ -16,12 +16,12 @@ const CATCH_UP: i64 = 60_000;
 const LAST_SESSION: i64 = 120_000;
 
 impl World {
-    /// Mends everything, and waits until everything has been read.
+    /// Ends all faults, and waits until everything has been read.
     pub(super) fn calm_down(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
         let cluster = Rc::clone(&self.cluster);
         cluster.borrow_mut().up = true;
         self.paused.clear();
-        self.tell_pauses();
+        self.send_pauses();
         self.applications.end_all(&mut cluster.borrow_mut(), rng);
         for number in 0..self.trackers.len() {
             self.stall(number, false);
@@ -32,7 +32,7 @@ impl World {
             }
         }
         let begin = cluster.borrow().now;
-        // Not only at this moment: a commit may have failed that nobody has heard of yet.
+        // Several times in a row: a failed commit may not have been noticed yet.
         let mut well = 0;
         while well < 5 {
             self.moment()?;
@@ -51,7 +51,7 @@ impl World {
     /// Nothing happens any more; whatever lives ends in its time.
     pub(super) fn wind_up(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
         self.rules.resume();
-        self.tell_policies();
+        self.send_policies();
         self.calm_down(rng)?;
         let cluster = Rc::clone(&self.cluster);
         let since = cluster.borrow().now;
@@ -93,8 +93,8 @@ impl World {
         let trackers = || self.trackers.iter().flatten();
         let held: usize = trackers().map(super::tracker::Tracker::partitions).sum();
         let partitions = usize::try_from(self.settings.partitions).unwrap_or_default();
-        let settled = self.cluster.borrow().group.settled();
-        settled && held == partitions && trackers().all(super::tracker::Tracker::caught_up)
+        let stable = self.cluster.borrow().group.is_stable();
+        stable && held == partitions && trackers().all(super::tracker::Tracker::caught_up)
     }
 
     fn at_rest(&self) -> bool {

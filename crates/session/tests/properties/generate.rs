@@ -102,7 +102,7 @@ const USERS: [(&str, bool); 5] = [
     ("7", true),
     ("7", false),
     ("svc-backup", false),
-    ("somebody with a rather long name", false),
+    ("a user with a rather long name", false),
 ];
 
 /// Scenarios with everything in them.

@@ -92,8 +92,7 @@ proptest! {
         }
     }
 
-    /// The policies that are in force when a table is restored need not be those under
-    /// which it was lost.
+    /// A table may be restored under other policies than those under which it was lost.
     #[test]
     fn a_table_restored_under_other_policies_ends_the_same_sessions(scenario in scenarios()) {
         let mut whole = Tracker::new(&scenario);
@@ -163,7 +162,7 @@ proptest! {
         }
     }
 
-    /// The hash's key is random in each process; nothing that goes out may tell.
+    /// The hash's key is random in each process; no output may depend on it.
     #[test]
     fn nothing_depends_on_the_order_of_the_hash_table(
         scenario in scenarios(),
@@ -191,9 +190,9 @@ proptest! {
             let now = commits.last().map_or(now, |&(latest, _)| latest.max(now));
             tracker.act(&Act::Commit { position, now, limit: usize::MAX, crash });
             commits.push((now, position));
-            let settled = commits.iter().filter(|(at, _)| at + scenario.settings.slack <= now);
-            let settled = settled.map(|(_, position)| *position).max();
-            prop_assert!(settled.is_none_or(|at| tracker.committed.replay_from >= at));
+            let stored = commits.iter().filter(|(at, _)| at + scenario.settings.slack <= now);
+            let stored = stored.map(|(_, position)| *position).max();
+            prop_assert!(stored.is_none_or(|at| tracker.committed.replay_from >= at));
         }
     }
 }

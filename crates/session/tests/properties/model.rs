@@ -336,7 +336,7 @@ impl Model {
         }
     }
 
-    /// The highest priority that matches wins; ties go by name.
+    /// The highest priority that matches wins; ties are broken by name.
     fn rule(&self, user: &str, attributes: &Attributes) -> &Rule {
         self.rules
             .iter()

@@ -145,7 +145,7 @@ impl Tracker {
         }
     }
 
-    /// The same, and when it is back other policies are in force.
+    /// The same, but other policies are active afterwards.
     pub(crate) fn restore_under(&mut self, rules: &[Rule]) {
         self.policies = policy_set(rules, &self.fallback);
         self.restore();

@@ -175,7 +175,7 @@ impl Pair {
         for (table, effects) in self.tables.iter_mut().zip(&mut effects) {
             while table.advance(to, BURST, effects) {}
         }
-        self.settle(effects, report);
+        self.match_endings(effects, report);
     }
 
     fn apply(&mut self, event: Event<'_>, offset: i64, timestamp: Timestamp, report: &mut Report) {
@@ -183,7 +183,7 @@ impl Pair {
         for (table, effects) in self.tables.iter_mut().zip(&mut effects) {
             table.apply(event, offset, timestamp, effects);
         }
-        self.settle(effects, report);
+        self.match_endings(effects, report);
         self.traces += 1;
         if self.traces == TRACES {
             self.traces = 0;
@@ -195,7 +195,7 @@ impl Pair {
 
     /// Matches the endings of one table with those of the other. Both have seen the same
     /// by now: what is over in one alone is live in the other, or never was there.
-    fn settle(&mut self, effects: [Vec<Effect>; 2], report: &mut Report) {
+    fn match_endings(&mut self, effects: [Vec<Effect>; 2], report: &mut Report) {
         let mut new = Vec::new();
         for (table, effects) in effects.into_iter().enumerate() {
             for effect in effects {
@@ -231,10 +231,10 @@ impl Pair {
 impl Side {
     /// Takes over what the table counted, and what lives in it.
     fn close(&mut self, table: &mut SessionTable) {
-        let tally = table.take_counters();
-        self.sessions += tally.started;
-        self.late_events += tally.late;
-        self.refused_events += tally.refused;
+        let counters = table.take_counters();
+        self.sessions += counters.started;
+        self.late_events += counters.late;
+        self.refused_events += counters.refused;
         self.live += table.len() as u64;
     }
 }
