@@ -74,7 +74,7 @@ fn an_authority_beside_another_in_a_folder() {
     let running = RoleProcess::start(connect().args(["--log-format", "json"]));
     running.await_unready("kafka", "certificate verify failed");
     put("cluster-ca.pem", "ca-2026-11-28.crt");
-    eventually(SOON, "another trouble than the authority", || {
+    eventually(SOON, "another error than the authority", || {
         running.log().contains("missing topics").then_some(())
     });
     running.stop();
@@ -109,7 +109,7 @@ fn an_authority_of_the_system() {
         eprintln!("SKIPPED: no mount namespaces or no bundle here, so the system's stays as it is");
     }
     is_let_in(flags(tracker()).env("SSL_CERT_FILE", secure.file("cluster-ca.pem")));
-    is_told(flags(tracker()), &["certificate verify failed"]);
+    assert_reported(flags(tracker()), &["certificate verify failed"]);
 }
 
 #[test]
