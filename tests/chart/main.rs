@@ -7,10 +7,12 @@
 
 mod cluster;
 mod dashboards;
+mod extensions;
 mod generated;
 mod helm;
 mod manifests;
 mod monitoring;
 mod notes;
+mod objects;
 mod platforms;
 mod rendered;
