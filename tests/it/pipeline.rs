@@ -10,6 +10,7 @@ pub mod policies;
 mod bad_input;
 mod check;
 mod crashes;
+mod field_inputs;
 mod ledger;
 mod pauses;
 mod restarts;

@@ -149,7 +149,11 @@ fn assert_data(prometheus: &Prometheus) {
 }
 
 fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
-    let alerts = ["SundownEventsMisrouted", "SundownSessionEventsDeadLettered"];
+    let alerts = [
+        "SundownEventsMisrouted",
+        "SundownEventsLate",
+        "SundownSessionEventsDeadLettered",
+    ];
     scene.provoke(alerts, |_| {
         let session = whole.installation.key_on(0);
         let elsewhere = NewRecord {
@@ -157,7 +161,10 @@ fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
             ..activity(&session)
         };
         let useless = NewRecord::new("key", "nonsense");
-        whole.write("session_logs", [elsewhere, useless]);
+        let an_hour_old =
+            json!({"user_id": 1, "session_id": "late", "activity_timestamp": now() - HOUR});
+        let late = NewRecord::new("late", an_hour_old.to_string());
+        whole.write("session_logs", [elsewhere, useless, late]);
     });
 }
 

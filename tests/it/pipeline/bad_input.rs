@@ -227,7 +227,7 @@ fn absurd_times_are_counted_or_rejected_and_end_no_session() {
 
     let endings = installation.endings();
     let probes = 2 * usize::try_from(PARTITIONS).expect("a few");
-    let ended = too_old.len() + 2 * too_new.len();
+    let ended = too_old.len() + implausible.len() + 2 * too_new.len();
     assert_eq!(
         endings.len(),
         probes + ended,
