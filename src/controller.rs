@@ -102,6 +102,7 @@ pub async fn run(
     let views = TopicViews::start(&with_group_id(&config, &group), &topics, clock, &stop)?;
     let writer =
         PolicyTopicWriter::for_leader(producer, &topics.policies, leadership.write_timeout())?;
+    let groups = measured_groups(global, args, views.trackers.clone());
     let inputs = ReconcilerInputs {
         events: watch::watch(&client, &scope),
         scope,
@@ -118,8 +119,7 @@ pub async fn run(
         views.published,
         metrics.clone(),
     );
-    let measured_groups = measured_groups(global, args);
-    let meter = LagMeter::new(&config, measured_groups, clock, metrics, leadership)?;
+    let meter = LagMeter::new(&config, groups, clock, metrics, leadership);
     let heartbeat = health.heartbeat("lag", HEARTBEAT_TIMEOUT);
     meter.start(args.lag_interval, stop.clone(), heartbeat)?;
     let reporting = tokio::spawn(reports.run(stop.clone()));
@@ -183,17 +183,28 @@ impl TopicViews {
     }
 }
 
-/// The consumer groups whose lag is measured.
-fn measured_groups(global: &GlobalArgs, args: &ControllerArgs) -> [MeasuredGroup; 2] {
+/// Returns the consumer groups whose lag is measured: those of trackers and handlers, and those of
+/// the actions that handlers report.
+fn measured_groups(
+    global: &GlobalArgs,
+    args: &ControllerArgs,
+    processes: channel::Receiver<TrackerRegistry>,
+) -> impl Fn() -> Vec<MeasuredGroup> + Send + 'static {
     let topics = global.topics.topics();
-    [
-        (&args.tracker_group, topics.session_logs),
-        (&args.handler_group, topics.expired_sessions),
-    ]
-    .map(|(group, topic)| MeasuredGroup {
-        group: global.topics.prefixed(group),
-        topic,
-    })
+    let handlers = global.topics.prefixed(&args.handler_group);
+    let trackers = MeasuredGroup {
+        group: global.topics.prefixed(&args.tracker_group),
+        topic: topics.session_logs,
+    };
+    move || {
+        let actions = processes.borrow().action_groups(&handlers);
+        let groups = std::iter::once(handlers.clone()).chain(actions);
+        let groups = groups.map(|group| MeasuredGroup {
+            group,
+            topic: topics.expired_sessions.clone(),
+        });
+        std::iter::once(trackers.clone()).chain(groups).collect()
+    }
 }
 
 fn scope(args: &ControllerArgs, client: &Client) -> Scope {

@@ -1,9 +1,14 @@
 //! `sundown handler`: runs actions for sessions that have ended or are about to end.
 //!
-//! One thread per topic reads events and commits offsets; tasks run the actions in between. An
-//! event is finished once all its actions have succeeded or the event is in the dead-letter
-//! topic. Until then it is redelivered after a crash, so actions run at least once, under one
-//! idempotency key.
+//! Each action is a bulkhead: a consumer group, and in this process a thread that reads events
+//! and commits offsets, slots, a circuit breaker and limits of its own. So an action whose target
+//! fails stops, with its backlog in Kafka, and no other one does. Another consumer, in the
+//! handler's own group, checks terminal events: it dead-letters malformed ones and those whose
+//! policy names an unknown action.
+//!
+//! An action has finished an event once it has succeeded or the event is in the dead-letter topic
+//! with the action's name. Until then it is redelivered after a crash, so actions run at least
+//! once, under one idempotency key.
 //!
 //! The path of a terminal event to its webhook and back:
 //!
@@ -13,7 +18,7 @@
 //! | track its offset, hand out the partition's lease | [`Partitions`](partitions::Partitions), [`PartitionLease`](partition_lease::PartitionLease) | `partitions.rs`, `partition_lease.rs` |
 //! | decode the event | [`InFlight`](in_flight::InFlight) | `in_flight.rs` |
 //! | queue it behind earlier events of its user | [`Lanes`](lanes::Lanes) | `lanes.rs` |
-//! | select its actions, run them, dead-letter failures | [`EventHandler`](event_handler::EventHandler) | `event_handler.rs` |
+//! | decide whether the action runs, run it, dead-letter a failure | [`EventHandler`](event_handler::EventHandler) | `event_handler.rs` |
 //! | attempt and retry one action, guarded by its circuit breaker | [`ActionRunner`](action_runner::ActionRunner), [`CircuitBreaker`](circuit_breaker::CircuitBreaker) | `action_runner.rs`, `circuit_breaker.rs` |
 //! | render, sign and send the request | [`Webhook`](action::webhook::Webhook) | `action/webhook.rs` |
 //! | report the end to the consumer, which commits the offset | [`Completion`](in_flight::Completion) | `in_flight.rs`, `consumer.rs` |
@@ -39,9 +44,12 @@ pub mod partition_lease;
 pub mod partitions;
 pub mod policies;
 pub mod retry;
+pub mod role;
 pub mod secret;
 pub mod selection;
+pub mod start_offsets;
 pub mod template;
+pub mod topic_ends;
 
 use std::thread;
 use std::time::Duration;
@@ -57,6 +65,7 @@ use crate::handler::metrics::HandlerMetrics;
 use crate::handler::policies::PolicyActions;
 use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
+use crate::kafka::errors::WithHint;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
 use crate::metrics::certificates;
@@ -65,12 +74,12 @@ use crate::processes::reports::Reports;
 use action_context::ActionContext;
 use args::{HandlerArgs, Settings};
 use assignments::Assignments;
-use consumer::EventConsumer;
 use dead_letters::FailureReason;
-use in_flight::InFlight;
 
 /// The time from the stop signal to the end of the process, even if brokers do not respond.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Interval between attempts to commit start offsets.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs `sundown handler` until `stop`.
 ///
@@ -98,11 +107,12 @@ pub async fn run(
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
     let policies = read_policies(&settings, &stop)?;
     let (active, assignments) = (policies.clone(), Assignments::default());
-    let reported = assignments.clone();
+    let (reported, progress) = (assignments.clone(), assignments.clone());
     let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
     let reports = Reports::new(identity, health.clone(), producer, topic, Clock::default())?
         .with_policies(move || active.active())
-        .with_assignments(move || reported.all());
+        .with_assignments(move || reported.all())
+        .with_actions(move || progress.actions());
     let ended = stop.child_token();
     let reporting = tokio::spawn(reports.run(ended.clone()));
     let result = serve(settings, policies, (&health, &registry, assignments), stop).await;
@@ -111,8 +121,7 @@ pub async fn run(
     result
 }
 
-/// Handles terminal events, and warnings if an action is triggered by them, until `stop`. The
-/// topics have to exist.
+/// Runs the consumers of all roles until `stop`. The topics have to exist.
 async fn serve(
     settings: Settings,
     policies: PolicyActions,
@@ -130,14 +139,18 @@ async fn serve(
     if !wait_for_policies(&policies, health, &stop).await {
         return Ok(());
     }
-    let context = ActionContext::new(&settings, policies, assignments, health, &metrics);
+    if !commit_start_offsets(&settings, health, &stop).await? {
+        return Ok(());
+    }
+    let observers = (health, &metrics);
+    let context = ActionContext::new(&settings, policies, assignments, observers, &stop)?;
     let mut consumers = JoinSet::new();
-    for trigger in settings.triggers() {
-        let consumer = context.consumer(trigger, &settings, stop.clone())?;
-        consumers.spawn(run_on_thread(consumer));
+    for role in settings.roles() {
+        let consumer = context.consumer(&role, &settings, stop.clone())?;
+        consumers.spawn(run_on_thread(move || consumer.run()));
     }
     let end = async {
-        // The first failure stops the other consumer.
+        // The first failure stops the other consumers.
         while let Some(ended) = consumers.join_next().await {
             if let failed @ Err(_) = ended? {
                 stop.cancel();
@@ -180,13 +193,55 @@ async fn wait_for_policies(
     loaded
 }
 
-/// Runs a consumer on its own thread.
+/// Commits the start offsets of new groups, with retries. Returns false if `stop` comes first.
+async fn commit_start_offsets(
+    settings: &Settings,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    const CONDITION: &str = "start offsets";
+    health.set_not_ready(CONDITION, "looking up the offsets of the actions' groups");
+    loop {
+        let settings = settings.clone();
+        let commit = run_on_thread(move || {
+            settings.roles().iter().try_for_each(|role| {
+                let topic = settings.topic(role.trigger());
+                start_offsets::commit_start_offsets(&settings.client, role, &settings.group, topic)
+                    .map_err(|error| {
+                        let group = role.group(&settings.group);
+                        anyhow::anyhow!("{group}: {}", WithHint(&error))
+                    })
+            })
+        });
+        let committed = tokio::select! {
+            committed = commit => committed,
+            () = stop.cancelled() => return Ok(false),
+        };
+        let Err(error) = committed else {
+            health.set_ready(CONDITION);
+            return Ok(true);
+        };
+        // Without the permission, librdkafka only reports that the request timed out.
+        let reason = format!(
+            "cannot look up or commit the offsets of the group {error:#}; check that brokers are \
+             up, and if this user lacks a permission on the consumer group, grant it Read"
+        );
+        tracing::warn!(reason, "retrying");
+        health.set_not_ready(CONDITION, reason);
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_INTERVAL) => {}
+            () = stop.cancelled() => return Ok(false),
+        }
+    }
+}
+
+/// Runs `work` on its own thread.
 async fn run_on_thread(
-    consumer: EventConsumer<impl Fn(InFlight) + Send + 'static>,
+    work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel();
     // The receiver is gone if the exit timeout has passed.
-    let run = move || drop(ended.send(consumer.run()));
+    let run = move || drop(ended.send(work()));
     thread::Builder::new()
         .name("handler".to_owned())
         .spawn(run)?;

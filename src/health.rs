@@ -61,13 +61,21 @@ impl Health {
         self.state().unmet.remove(name);
     }
 
-    /// Adds a note on the partitions that an operator has paused, which leaves readiness and
-    /// liveness as they are. Without any, removes the note.
+    /// Adds or replaces the note `name`, which leaves readiness and liveness as they are.
+    pub fn set_note(&self, name: impl Into<Cow<'static, str>>, note: impl Into<String>) {
+        self.state().notes.insert(name.into(), note.into());
+    }
+
+    /// Removes the note `name`.
+    pub fn remove_note(&self, name: &str) {
+        self.state().notes.remove(name);
+    }
+
+    /// Adds a note on the partitions that an operator has paused. Without any, removes the note.
     pub fn note_paused(&self, partitions: &[i32]) {
         const NAME: &str = "paused";
-        let notes = &mut self.state().notes;
         if partitions.is_empty() {
-            notes.remove(NAME);
+            self.remove_note(NAME);
             return;
         }
         let numbers: Vec<_> = partitions.iter().map(ToString::to_string).collect();
@@ -75,7 +83,7 @@ impl Health {
             "partitions {} are paused by an operator; `sundown partitions list` shows the reason",
             numbers.join(", ")
         );
-        notes.insert(NAME.into(), note);
+        self.set_note(NAME, note);
     }
 
     /// Information that affects neither readiness nor liveness.

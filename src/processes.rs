@@ -72,6 +72,9 @@ pub struct ProcessReport {
     pub not_ready: BTreeMap<String, String>,
     /// Its partitions.
     pub assignments: Vec<Assignment>,
+    /// The progress of its actions; handlers only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ActionProgress>,
     /// Its active policies by descending priority; none until it knows them.
     #[serde(default)]
     pub policies: Vec<ActivePolicy>,
@@ -164,6 +167,25 @@ pub struct Assignment {
     /// Whether an operator has paused it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+}
+
+/// The progress of one action of a handler on the partitions of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionProgress {
+    /// The name in the actions file.
+    pub action: String,
+    /// `ending` or `warning`.
+    pub trigger: String,
+    /// The consumer group that holds its committed offsets.
+    pub group: String,
+    /// The number of its partitions.
+    pub partitions: usize,
+    /// Offsets from the oldest event that is not finished to the end, transaction markers
+    /// included.
+    pub backlog: i64,
+    /// Why its circuit is open; `None` while it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Writes reports.

@@ -9,6 +9,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
 use sundown::clock::Clock;
 use sundown::controller::metrics::{ControllerMetrics, PartitionLag, PolicyGauges};
+use sundown::handler::event::Trigger;
 use sundown::handler::metrics::HandlerMetrics;
 use sundown::health::Health;
 use sundown::kafka::ConnectionArgs;
@@ -167,7 +168,8 @@ fn with_shared_metrics(role: &str) -> Registry {
 
 fn handler() -> Registry {
     let registry = with_shared_metrics("handler");
-    HandlerMetrics::new(&registry, ["notify"], &["malformed"]).unwrap();
+    let metrics = HandlerMetrics::new(&registry, ["notify"], &["malformed"]).unwrap();
+    metrics.create_consumer_series("notify", Trigger::Ending);
     registry
 }
 

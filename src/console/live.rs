@@ -7,6 +7,7 @@
 //! | the newest terminal events and dead letters | `tail.rs` |
 //! | lag of the consumer groups, from the brokers | `lag.rs` |
 
+pub mod actions;
 pub mod group_lag;
 pub mod history;
 pub mod lag;

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaResult;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Leadership;
@@ -28,8 +29,11 @@ use oldest::{OldestUnread, Unread};
 /// Interval at which the thread checks for cancellation.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The most groups that are measured: each takes clients of its own.
+const MAX_GROUPS: usize = 100;
+
 /// A group and the topic that it reads, by their full names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeasuredGroup {
     pub group: String,
     pub topic: String,
@@ -37,6 +41,9 @@ pub struct MeasuredGroup {
 
 /// Measures the lag of groups, on a thread.
 pub struct LagMeter {
+    config: ClientConfig,
+    /// The groups to measure.
+    groups: Box<dyn Fn() -> Vec<MeasuredGroup> + Send>,
     gauges: Vec<Gauge>,
     clock: Clock,
     metrics: ControllerMetrics,
@@ -61,33 +68,22 @@ struct Lag {
 }
 
 impl LagMeter {
-    /// # Errors
-    /// If a client cannot be created.
+    /// Creates a meter of the groups that `groups` returns at each measurement.
     pub fn new(
         config: &ClientConfig,
-        groups: impl IntoIterator<Item = MeasuredGroup>,
+        groups: impl Fn() -> Vec<MeasuredGroup> + Send + 'static,
         clock: Clock,
         metrics: ControllerMetrics,
         leadership: Leadership,
-    ) -> anyhow::Result<Self> {
-        let gauge = |measured: MeasuredGroup| -> anyhow::Result<Gauge> {
-            Ok(Gauge {
-                offsets: GroupOffsets::new(config, &measured.group, &measured.topic)?,
-                oldest: OldestUnread::new(
-                    &with_group_id(config, &measured.group),
-                    &measured.topic,
-                    clock,
-                )?,
-                measured,
-                failing: false,
-            })
-        };
-        Ok(Self {
-            gauges: groups.into_iter().map(gauge).collect::<Result<_, _>>()?,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            groups: Box::new(groups),
+            gauges: Vec::new(),
             clock,
             metrics,
             leadership,
-        })
+        }
     }
 
     /// Measures the lag every `interval` while this process leads, until `stop` is cancelled.
@@ -116,6 +112,7 @@ impl LagMeter {
     }
 
     fn measure(&mut self) {
+        self.update_gauges();
         let now = self.clock.wall();
         let lags: Vec<Vec<Lag>> = self
             .gauges
@@ -137,7 +134,35 @@ impl LagMeter {
     }
 }
 
+impl LagMeter {
+    /// Creates gauges of new groups and drops those of groups that are gone.
+    fn update_gauges(&mut self) {
+        let mut groups = (self.groups)();
+        groups.truncate(MAX_GROUPS);
+        self.gauges.retain(|gauge| groups.contains(&gauge.measured));
+        for group in groups {
+            if self.gauges.iter().any(|gauge| gauge.measured == group) {
+                continue;
+            }
+            match Gauge::new(&self.config, group, self.clock) {
+                Ok(gauge) => self.gauges.push(gauge),
+                Err(error) => tracing::warn!(%error, "cannot measure the lag of a group"),
+            }
+        }
+    }
+}
+
 impl Gauge {
+    fn new(config: &ClientConfig, measured: MeasuredGroup, clock: Clock) -> KafkaResult<Self> {
+        let reader = with_group_id(config, &measured.group);
+        Ok(Self {
+            offsets: GroupOffsets::new(config, &measured.group, &measured.topic)?,
+            oldest: OldestUnread::new(&reader, &measured.topic, clock)?,
+            measured,
+            failing: false,
+        })
+    }
+
     /// The lag of each partition; empty if it cannot be measured, so that no stale lag is
     /// exported.
     fn measure(&mut self, now: Timestamp) -> Vec<Lag> {

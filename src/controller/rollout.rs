@@ -1,6 +1,6 @@
 //! The live trackers and the generations that they run, by their process reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
@@ -72,6 +72,21 @@ impl TrackerRegistry {
             }
         }
         rollout
+    }
+
+    /// Consumer groups of actions on terminal events, `HANDLER_GROUP.ACTION`, as reported in the
+    /// last hour. Groups of processes that have stopped are left out: their actions may have been
+    /// removed.
+    #[must_use]
+    pub fn action_groups(&self, handler_group: &str) -> BTreeSet<String> {
+        let reports = self.reports.values().map(|received| &received.report);
+        let running = reports.filter(|report| report.state == ProcessState::Running);
+        let actions = running.flat_map(|report| &report.actions);
+        let groups = actions.filter(|one| {
+            let suffix = one.group.strip_prefix(handler_group);
+            one.trigger == "ending" && suffix.is_some_and(|suffix| suffix.starts_with('.'))
+        });
+        groups.map(|one| one.group.clone()).collect()
     }
 
     fn live_trackers(&self, now: Duration) -> impl Iterator<Item = &ProcessReport> {
@@ -163,6 +178,34 @@ mod tests {
             key: Some(id.as_bytes().to_vec()),
             value: Some(report.to_string().into_bytes()),
         }
+    }
+
+    fn handler(id: &str, state: &str, group: &str, trigger: &str) -> TopicRecord {
+        let mut record = record(id, 100, 1, state);
+        let mut report: serde_json::Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+        report["role"] = "handler".into();
+        report["actions"] = json!([{
+            "action": "a", "trigger": trigger, "group": group, "partitions": 1, "backlog": 7,
+        }]);
+        record.value = Some(report.to_string().into_bytes());
+        record
+    }
+
+    #[test]
+    fn the_groups_of_actions_are_those_that_running_handlers_report() {
+        let mut processes = TrackerRegistry::default();
+        for report in [
+            handler("a", "running", "p.handler.revoke", "ending"),
+            handler("b", "running", "p.handler.notify", "ending"),
+            handler("c", "running", "p.handler-warnings.mail", "warning"),
+            handler("d", "running", "p.handler-2.other", "ending"),
+            handler("e", "stopped", "p.handler.removed", "ending"),
+        ] {
+            processes.apply(&report, Duration::ZERO);
+        }
+        let groups = processes.action_groups("p.handler");
+        let expected = ["p.handler.notify", "p.handler.revoke"].map(str::to_owned);
+        assert_eq!(groups, expected.into());
     }
 
     #[test]

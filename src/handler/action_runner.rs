@@ -1,6 +1,5 @@
 //! Runs one action for one event: attempts, retries and the circuit breaker.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -9,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::action::ActionInput;
 use super::action::error::ActionError;
 use super::action::named::NamedAction;
-use super::circuit_breaker::CircuitBreaker;
+use super::circuit_breaker::{CircuitBreaker, FailureHistory};
 use super::dead_letters::{FailedAction, FailureReason};
 use super::in_flight::InFlight;
 use super::retry::{RetryDecision, RetryPolicy};
@@ -23,9 +22,8 @@ pub struct ActionRunner {
     /// The circuit breaker of the action's target.
     pub circuit: CircuitBreaker,
     pub retry: RetryPolicy,
-    /// One permit for each attempt under way, across all actions. Waiting for a retry takes
-    /// none.
-    pub slots: Arc<Semaphore>,
+    /// One permit for each attempt under way. Waiting for a retry takes none.
+    pub slots: Semaphore,
     pub metrics: HandlerMetrics,
     pub clock: Clock,
 }
@@ -42,7 +40,8 @@ enum AttemptOutcome {
     Succeeded,
     Failed {
         error: ActionError,
-        /// Whether the target is at fault, so that the failure does not count for the event.
+        /// Whether the target alone is at fault, so that the failure does not count for the
+        /// event.
         exempt: bool,
     },
     Cancelled,
@@ -71,11 +70,12 @@ impl ActionRunner {
         };
         let name = self.named.name.as_str();
         let mut retries = self.retry.start();
+        let mut history = FailureHistory::default();
         loop {
             if input.event.is_outdated(self.clock.wall()) {
                 return ActionOutcome::Failed(FailedAction::outdated(name, retries.attempts()));
             }
-            let (error, exempt) = match self.attempt(in_flight, input).await {
+            let (error, exempt) = match self.attempt(in_flight, input, &mut history).await {
                 AttemptOutcome::Succeeded => return ActionOutcome::Succeeded,
                 AttemptOutcome::Failed { error, exempt } => (error, exempt),
                 AttemptOutcome::Cancelled => {
@@ -117,7 +117,12 @@ impl ActionRunner {
 
     /// Makes one attempt, or none if the event is cancelled before its turn. A started attempt
     /// is not aborted: it would be unknown whether it has reached its target.
-    async fn attempt(&self, in_flight: &InFlight, input: ActionInput<'_>) -> AttemptOutcome {
+    async fn attempt(
+        &self,
+        in_flight: &InFlight,
+        input: ActionInput<'_>,
+        history: &mut FailureHistory,
+    ) -> AttemptOutcome {
         let offset = in_flight.record.offset();
         let turn = async {
             loop {
@@ -144,7 +149,8 @@ impl ActionRunner {
         let name = self.named.name.as_str();
         let label = AttemptResult::from(&result);
         self.metrics.observe_attempt(name, label, took);
-        let exempt = self.circuit.record(&permit, &result, rand::random());
+        let jitter = rand::random();
+        let exempt = self.circuit.record(&permit, &result, history, jitter);
         match result {
             Ok(()) => AttemptOutcome::Succeeded,
             Err(error) => AttemptOutcome::Failed { error, exempt },

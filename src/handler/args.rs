@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 
 use super::actions_file::Actions;
 use super::event::Trigger;
+use super::role::ConsumerRole;
 use crate::admin::AdminArgs;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
@@ -15,6 +16,11 @@ use crate::kafka::group::{GroupProtocol, Membership, member_config};
 
 /// The time without heartbeats after which the group evicts a member.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the consumers of a process together fetch ahead, in KiB.
+const PREFETCH_KIB: u32 = 8 * 1024;
+/// What each of them fetches ahead at least, in KiB.
+const MIN_PREFETCH_KIB: u32 = 512;
 
 /// Flags of `sundown handler`.
 #[derive(Args, Clone, Debug)]
@@ -25,7 +31,8 @@ pub struct HandlerArgs {
     pub actions: Option<PathBuf>,
 
     /// Consumer group, without --topic-prefix. The handlers of a group share the events;
-    /// each group receives all of them.
+    /// each group receives all of them. Each action has a group of its own,
+    /// GROUP.ACTION.
     #[arg(
         long,
         env = "SUNDOWN_HANDLER_GROUP",
@@ -43,8 +50,8 @@ pub struct HandlerArgs {
     )]
     pub group_protocol: GroupProtocol,
 
-    /// Maximum number of concurrent action attempts. Events of one user are still handled
-    /// one at a time, in topic order.
+    /// Maximum number of concurrent attempts of each action. For one action, events of one
+    /// user are still handled one at a time, in topic order.
     #[arg(
         long,
         env = "SUNDOWN_HANDLER_CONCURRENCY",
@@ -72,7 +79,7 @@ pub struct Settings {
     /// The consumer group, prefix included.
     pub group: String,
     pub group_protocol: GroupProtocol,
-    /// Bounds the attempts under way.
+    /// Bounds the attempts under way, of each action.
     pub concurrency: usize,
     pub actions: Actions,
     /// The address that serves public keys.
@@ -108,6 +115,21 @@ impl Settings {
         }
     }
 
+    /// The roles of the handler's consumers.
+    #[must_use]
+    pub fn roles(&self) -> Vec<ConsumerRole> {
+        ConsumerRole::all(&self.actions.list)
+    }
+
+    /// The topic of one kind of event.
+    #[must_use]
+    pub fn topic(&self, trigger: Trigger) -> &str {
+        match trigger {
+            Trigger::Ending => &self.topics.expired_sessions,
+            Trigger::Warning => &self.topics.expiring_sessions,
+        }
+    }
+
     /// The topics that must exist.
     #[must_use]
     pub fn required_topics(&self) -> Vec<&str> {
@@ -123,14 +145,15 @@ impl Settings {
         required
     }
 
-    /// The client configuration of a member of `group`.
+    /// The client configuration of a member of `group`, one of `consumers` in this process.
     #[must_use]
-    pub fn member(&self, group: &str) -> ClientConfig {
+    pub fn member(&self, group: &str, consumers: usize) -> ClientConfig {
+        let consumers = u32::try_from(consumers).unwrap_or(u32::MAX).max(1);
         let member = Membership {
             group,
             protocol: self.group_protocol,
             session_timeout: SESSION_TIMEOUT,
-            prefetch_kib: 8 * 1024,
+            prefetch_kib: (PREFETCH_KIB / consumers).max(MIN_PREFETCH_KIB),
             offset_reset: "earliest",
         };
         member_config(&self.client, &member)

@@ -17,6 +17,9 @@ use crate::health::Health;
 /// Consecutive failures, of any events, that open the circuit. Below the default of attempts,
 /// so that a target that fails for all events uses up the attempts of none.
 const FAILURE_THRESHOLD: u32 = 5;
+/// The same for [`Fault::TargetDown`]. Above one, so that a single event whose failure only
+/// looks like it delays no others while they succeed.
+const DOWN_THRESHOLD: u32 = 2;
 /// The longest `Retry-After` of a target that keeps the circuit open.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -26,14 +29,14 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// it is half-open, and the event that has waited longest tries alone, as the probe. If the
 /// probe fails, its event goes to the end of the queue, and the next pause is longer, up to the
 /// longest backoff. So an event that always fails keeps the circuit open only until the probe of
-/// another event succeeds.
+/// another event succeeds; from then on its failures count as its own ([`FailureHistory`]).
 ///
-/// While the circuit is not closed, the process is not ready, and reading pauses once enough
-/// events wait. No event is dead-lettered.
+/// While the circuit is not closed, the probes of the process have a note, and the action's
+/// consumers stop reading once enough events wait. No event is dead-lettered.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     action: ActionName,
-    condition: String,
+    note: String,
     retry: RetryPolicy,
     circuit: Mutex<Circuit>,
     /// Held by the probe. The queue for this lock is the order of the probes.
@@ -49,6 +52,10 @@ struct Circuit {
     state: CircuitState,
     /// Consecutive failures.
     failures: u32,
+    /// Attempts that showed that the target works.
+    successes: u64,
+    /// The reason of the last failure.
+    problem: String,
     /// The pauses to come, since the circuit has opened.
     backoffs: ExponentialBackoff,
 }
@@ -60,11 +67,21 @@ enum CircuitState {
     HalfOpen,
 }
 
+/// The failures of one event at a target. An event is at fault itself, whatever its error, if an
+/// attempt fails that began after others had succeeded since its last failure.
+#[derive(Debug, Default)]
+pub struct FailureHistory {
+    /// The target's successes at the time of the last failure.
+    successes: Option<u64>,
+}
+
 /// Permission to make an attempt.
 #[derive(Debug)]
 pub struct Permit<'a> {
     /// Held by an attempt that probes a half-open circuit.
     probe: Option<AsyncMutexGuard<'a, ()>>,
+    /// The target's successes before the attempt.
+    successes: u64,
 }
 
 impl CircuitBreaker {
@@ -77,12 +94,14 @@ impl CircuitBreaker {
         metrics: HandlerMetrics,
     ) -> Self {
         Self {
-            condition: format!("action {action}"),
+            note: format!("action {action}"),
             action,
             retry,
             circuit: Mutex::new(Circuit {
                 state: CircuitState::Closed,
                 failures: 0,
+                successes: 0,
+                problem: String::new(),
                 backoffs: retry.backoffs(),
             }),
             probe: tokio::sync::Mutex::default(),
@@ -96,13 +115,13 @@ impl CircuitBreaker {
     /// Waits until an attempt may be made.
     pub async fn acquire(&self) -> Permit<'_> {
         if self.is_closed() {
-            return Permit { probe: None };
+            return self.permit(None);
         }
         let probe = self.probe.lock().await;
         loop {
             let pause = match self.try_half_open() {
-                CircuitState::Closed => return Permit { probe: None },
-                CircuitState::HalfOpen => return Permit { probe: Some(probe) },
+                CircuitState::Closed => return self.permit(None),
+                CircuitState::HalfOpen => return self.permit(Some(probe)),
                 CircuitState::Open { until } => until.saturating_sub(self.clock.elapsed()),
             };
             tokio::select! {
@@ -112,63 +131,79 @@ impl CircuitBreaker {
         }
     }
 
+    fn permit<'a>(&self, probe: Option<AsyncMutexGuard<'a, ()>>) -> Permit<'a> {
+        let successes = self.circuit().successes;
+        Permit { probe, successes }
+    }
+
     /// Returns whether `permit` is still valid: the circuit may have opened since.
     pub fn is_valid(&self, permit: &Permit<'_>) -> bool {
         permit.probe.is_some() || self.is_closed()
     }
 
-    /// Records the result of an attempt. Returns whether the target rather than the event is at
-    /// fault. `jitter` is a random number from 0 to 1.
+    /// Records the result of an attempt of the event with this `history`. Returns whether the
+    /// failure is the target's alone, so that it does not count for the event. `jitter` is a
+    /// random number from 0 to 1.
     pub fn record(
         &self,
         permit: &Permit<'_>,
         result: &Result<(), ActionError>,
+        history: &mut FailureHistory,
         jitter: f64,
     ) -> bool {
         let error = match result {
-            Ok(()) => {
-                self.close();
-                return false;
-            }
-            Err(error) => error,
-        };
-        let (problem, reachable) = match error.fault {
+            Err(error) if error.fault == Fault::Handler => return false,
+            Err(error) if error.fault.is_target() => error,
             // A target that refuses an event works.
-            Fault::Event => {
+            Ok(()) | Err(_) => {
+                self.circuit().successes += 1;
                 self.close();
                 return false;
             }
-            Fault::Handler => return false,
-            Fault::Target => ("keeps failing", true),
-            Fault::TargetDown => ("cannot be used", false),
         };
-        let retry_after = error.retry_after;
         let mut circuit = self.circuit();
         circuit.failures = circuit.failures.saturating_add(1);
+        let at_last_failure = history.successes.replace(circuit.successes);
+        // An attempt that began before the success of another one may have met the same outage.
+        let others_succeed = at_last_failure.is_some_and(|count| count < permit.successes);
         let was_closed = circuit.state == CircuitState::Closed;
-        if was_closed && reachable && circuit.failures < FAILURE_THRESHOLD {
-            return false;
+        let down = error.fault == Fault::TargetDown;
+        let threshold = if down {
+            DOWN_THRESHOLD
+        } else {
+            FAILURE_THRESHOLD
+        };
+        if was_closed && circuit.failures < threshold {
+            return down && !others_succeed;
         }
         if was_closed {
             circuit.backoffs = self.retry.backoffs();
         }
-        if was_closed || permit.probe.is_some() {
+        // A half-open circuit stays half-open if the probe's event itself is at fault.
+        if was_closed || (permit.probe.is_some() && !others_succeed) {
             // At least half of the backoff: retrying at once would be no pause.
             let pause = self.retry.next(&mut circuit.backoffs);
             let pause = pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-            let retry_after = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            let retry_after = error.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
             circuit.state = CircuitState::Open {
                 until: self.clock.elapsed() + pause.max(retry_after),
             };
         }
+        let problem = if down {
+            "cannot be used"
+        } else {
+            "keeps failing"
+        };
+        let problem = format!("its target {problem}: {error}");
+        circuit.problem.clone_from(&problem);
         drop(circuit);
-        let reason = format!("its target {problem}: {error}");
-        self.health.set_not_ready(self.condition.clone(), &reason);
+        let note = format!("{problem}; its events wait, other actions go on");
+        self.health.set_note(self.note.clone(), note);
         if was_closed {
             self.metrics.set_circuit_open(self.action.as_str(), true);
-            tracing::warn!(action = %self.action, reason, "circuit open: events wait");
+            tracing::warn!(action = %self.action, reason = problem, "circuit open: events wait");
         }
-        true
+        !others_succeed
     }
 
     /// Closes the circuit: the target works, or the waiting events have been cancelled.
@@ -180,10 +215,16 @@ impl CircuitBreaker {
         };
         if !was_closed {
             self.closed.notify_one();
-            self.health.set_ready(&self.condition);
+            self.health.remove_note(&self.note);
             self.metrics.set_circuit_open(self.action.as_str(), false);
             tracing::info!(action = %self.action, "circuit closed: events no longer wait");
         }
+    }
+
+    /// The target's problem while the circuit is not closed.
+    pub fn problem(&self) -> Option<String> {
+        let circuit = self.circuit();
+        (circuit.state != CircuitState::Closed).then(|| circuit.problem.clone())
     }
 
     /// Half-opens an open circuit whose pause is over; for the holder of the probe lock. A

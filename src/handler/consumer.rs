@@ -1,6 +1,7 @@
 //! The thread that reads events, dispatches them and commits the finished ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -11,15 +12,17 @@ use rdkafka::message::OwnedMessage;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::action_runner::ActionRunner;
 use super::assignments::Assignments;
-use super::event::Trigger;
 use super::in_flight::{Completion, InFlight, record_bytes};
 use super::partitions::Partitions;
+use super::role::ConsumerRole;
+use super::topic_ends::TopicEnds;
 use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::health::{Health, Heartbeat};
-use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Member, Rebalance};
+use crate::processes::ActionProgress;
 
 /// The longest wait for a record, and so for noticing a stop.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -39,13 +42,15 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(45);
 pub struct EventConsumer<D> {
     /// Subscribed to the topic.
     pub member: Member,
+    pub role: ConsumerRole,
+    pub group: String,
     pub topic: String,
-    /// The kind of event that the topic carries.
-    pub trigger: Trigger,
+    /// The runner of the role's action.
+    pub runner: Option<Arc<ActionRunner>>,
     pub partitions: Partitions,
     /// The partitions that an operator has paused; `None` where pauses do not apply.
     pub operator_paused: Option<watch::Receiver<BTreeSet<i32>>>,
-    pub ends: EndOffsetWatch,
+    pub ends: TopicEnds,
     /// The latest end offsets.
     pub last_ends: BTreeMap<i32, i64>,
     /// Receives the progress, for process reports.
@@ -67,13 +72,13 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
     /// If the consumer fails for good, does not rejoin its group, or a partition stalls.
     pub fn run(mut self) -> anyhow::Result<()> {
         self.health
-            .set_not_ready(condition(self.trigger), "waiting for an assignment");
+            .set_not_ready(self.role.condition(), "waiting for an assignment");
         let heartbeat = self
             .health
-            .heartbeat(format!("consumer of {}", self.topic), HEARTBEAT_TIMEOUT);
+            .heartbeat(format!("consumer in {}", self.group), HEARTBEAT_TIMEOUT);
         let result = self.poll_until_stopped(&heartbeat);
         self.health
-            .set_not_ready(condition(self.trigger), "leaving the group");
+            .set_not_ready(self.role.condition(), "leaving the group");
         let owned = self.partitions.owned();
         self.drain(&owned, STOP_DRAIN_TIMEOUT);
         result
@@ -112,9 +117,8 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
         let (partition, offset) = (record.partition(), record.offset());
         let bytes = record_bytes(&record);
         if let Some(lease) = self.partitions.start(partition, offset, bytes) {
-            self.metrics
-                .set_in_flight(self.trigger, self.partitions.in_flight());
-            (self.dispatch)(InFlight::new(self.trigger, record, lease));
+            self.show_in_flight();
+            (self.dispatch)(InFlight::new(self.role.trigger(), record, lease));
         }
     }
 
@@ -125,8 +129,13 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
             self.partitions.complete(&completion);
         }
         while self.partitions.is_full() && self.wait_for_completion(deadline) {}
+        self.show_in_flight();
+    }
+
+    fn show_in_flight(&self) {
+        let (action, trigger) = (self.role.label(), self.role.trigger());
         self.metrics
-            .set_in_flight(self.trigger, self.partitions.in_flight());
+            .set_in_flight(action, trigger, self.partitions.in_flight());
     }
 
     /// Pauses and resumes partitions, so that polling can continue under backpressure: the group
@@ -137,7 +146,9 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
         }
         let changes = self.partitions.update_pauses();
         let backpressured = self.partitions.backpressured();
-        self.metrics.set_backpressured(self.trigger, backpressured);
+        let (action, trigger) = (self.role.label(), self.role.trigger());
+        self.metrics
+            .set_backpressured(action, trigger, backpressured);
         if !changes.pause.is_empty() {
             if backpressured > 0 {
                 tracing::debug!(partitions = ?changes.pause, "paused: too many events in flight");
@@ -153,17 +164,30 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
 
     /// Publishes the consumer's progress to reports, metrics and health.
     fn report_progress(&mut self) {
-        self.ends.watch(self.partitions.owned());
-        if let Some(answer) = self.ends.poll() {
-            self.last_ends = answer.ends.into_iter().collect();
-        }
+        self.last_ends = self.ends.latest(&self.group, self.partitions.owned());
         let positions = self.positions();
-        self.assignments
-            .update(&self.topic, &self.partitions, &positions, &self.last_ends);
+        let backlog = self.partitions.backlog(&positions, &self.last_ends);
+        let paused = self.partitions.operator_paused();
+        let (action, trigger) = (self.role.label(), self.role.trigger());
+        self.metrics.set_backlog(action, trigger, backlog);
         if self.operator_paused.is_some() {
-            let paused = self.partitions.operator_paused();
-            self.metrics.set_operator_paused(self.trigger, paused.len());
-            self.health.note_paused(&paused);
+            self.metrics
+                .set_operator_paused(action, trigger, paused.len());
+        }
+        match &self.runner {
+            None => {
+                self.assignments
+                    .update(&self.topic, &self.partitions, &positions, &self.last_ends);
+                self.health.note_paused(&paused);
+            }
+            Some(runner) => self.assignments.update_action(ActionProgress {
+                action: action.to_owned(),
+                trigger: trigger.as_str().to_owned(),
+                group: self.group.clone(),
+                partitions: self.partitions.owned().len(),
+                backlog,
+                problem: runner.circuit.problem(),
+            }),
         }
     }
 
@@ -192,29 +216,46 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
     }
 
     fn handle_rebalance(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
-        let kind = rebalance.kind();
+        let (kind, group) = (rebalance.kind(), self.group.as_str());
         match rebalance {
             Rebalance::Assigned(ids) => {
-                tracing::info!(partitions = ?ids, "assigned");
+                tracing::info!(group, partitions = ?ids, "assigned");
                 ids.iter().for_each(|&id| self.partitions.assign(id));
                 self.member.consumer().assign(&ids)?;
-                self.health.set_ready(condition(self.trigger));
+                self.fetch_starts(&ids);
+                self.health.set_ready(&self.role.condition());
             }
             Rebalance::Revoked(ids) => {
-                tracing::info!(partitions = ?ids, "revoked");
+                tracing::info!(group, partitions = ?ids, "revoked");
                 self.drain(&ids, REVOKE_DRAIN_TIMEOUT);
                 self.release(&ids)?;
             }
             Rebalance::Lost(ids) => {
-                tracing::warn!(partitions = ?ids, "lost");
+                tracing::warn!(group, partitions = ?ids, "lost");
                 self.health
-                    .set_not_ready(condition(self.trigger), "evicted from the group; rejoining");
+                    .set_not_ready(self.role.condition(), "evicted from the group; rejoining");
                 self.release(&ids)?;
             }
         }
         let partitions = self.partitions.owned().len();
-        self.metrics.count_rebalance(self.trigger, kind, partitions);
+        let (action, trigger) = (self.role.label(), self.role.trigger());
+        self.metrics
+            .count_rebalance(action, trigger, kind, partitions);
         Ok(())
+    }
+
+    /// Fetches where reading of partitions starts: while an action makes no progress, nothing
+    /// else shows how far behind it is.
+    fn fetch_starts(&mut self, ids: &[i32]) {
+        if ids.is_empty() {
+            return;
+        }
+        match self.member.consumer().committed(ids) {
+            Ok(starts) => starts
+                .into_iter()
+                .for_each(|(id, offset)| self.partitions.set_start(id, offset)),
+            Err(error) => tracing::debug!(%error, "committed offsets are unknown"),
+        }
     }
 
     fn release(&mut self, ids: &[i32]) -> Result<(), KafkaError> {
@@ -257,13 +298,5 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
 
     fn positions(&self) -> BTreeMap<i32, i64> {
         self.member.consumer().positions().into_iter().collect()
-    }
-}
-
-/// The readiness condition that is met while the consumer has an assignment.
-fn condition(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Ending => "group",
-        Trigger::Warning => "warnings group",
     }
 }

@@ -10,7 +10,6 @@ use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::FutureRecord;
 
 use super::in_flight::{InFlight, MalformedEvent};
-use crate::handler::metrics::HandlerMetrics;
 use crate::health::Health;
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer::RecreatingProducer;
@@ -62,7 +61,6 @@ pub struct DeadLetterWriter {
     topic: String,
     producer: RecreatingProducer,
     health: Health,
-    metrics: HandlerMetrics,
 }
 
 /// The partition was released before the event was finished.
@@ -95,6 +93,12 @@ impl FailedEvent {
             attempts: 0,
             pending_actions: join(actions, ","),
         }
+    }
+
+    /// The reason, as header and metric label.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason.as_str()
     }
 
     /// The failure of an event with these failed actions; `None` if there are none.
@@ -152,12 +156,7 @@ impl DeadLetterWriter {
     ///
     /// # Errors
     /// If librdkafka does not accept the configuration.
-    pub fn new(
-        mut config: ClientConfig,
-        topic: String,
-        health: Health,
-        metrics: HandlerMetrics,
-    ) -> KafkaResult<Self> {
+    pub fn new(mut config: ClientConfig, topic: String, health: Health) -> KafkaResult<Self> {
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -170,7 +169,6 @@ impl DeadLetterWriter {
             topic,
             producer: RecreatingProducer::new(config)?,
             health,
-            metrics,
         })
     }
 
@@ -200,8 +198,7 @@ impl DeadLetterWriter {
             }
         }
         self.health.set_ready(CONDITION);
-        let reason = failed.reason.as_str();
-        self.metrics.count_dead_letter(reason);
+        let reason = failed.reason();
         tracing::warn!(
             partition = record.partition(),
             offset = record.offset(),

@@ -1,105 +1,145 @@
-//! Runs the actions of one event, and dead-letters the event if actions fail.
+//! Handles one event in one role: checks it, or runs one action for it. What fails for good is
+//! dead-lettered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use tokio::task::JoinSet;
 
 use super::action_runner::{ActionOutcome, ActionRunner};
 use super::dead_letters::{Cancelled, DeadLetterWriter, FailedAction, FailedEvent};
+use super::event::Trigger;
 use super::in_flight::InFlight;
 use super::policies::PolicyActions;
 use super::selection::ActionSelection;
 use crate::clock::Clock;
-use crate::handler::metrics::{EventResult, HandlerMetrics};
+use crate::handler::action::named::NamedAction;
+use crate::handler::metrics::{EventResult, HandlerMetrics, NO_ACTION};
 
-/// Handles the events of one topic.
+/// Handles the events of one consumer.
 pub struct EventHandler {
-    /// One for each action of the actions file, in its order.
-    pub runners: Arc<[ActionRunner]>,
+    /// The action to run, as an index into `actions`; `None` to check events.
+    pub run: Option<(usize, Arc<ActionRunner>)>,
+    /// The actions of the actions file.
+    pub actions: Arc<[NamedAction]>,
     pub policies: PolicyActions,
-    /// `None` for warnings, which are dropped instead.
-    pub dead_letters: Option<DeadLetterWriter>,
+    pub dead_letters: Arc<DeadLetterWriter>,
     pub metrics: HandlerMetrics,
     pub clock: Clock,
 }
 
+/// What an event needs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: the event is well-formed, or the action does not run for it.
+    Nothing(EventResult),
+    /// The action has to run.
+    Run,
+    /// The event has to be dead-lettered without an attempt.
+    GiveUp(FailedEvent),
+}
+
 impl EventHandler {
-    /// Handles one event. Returns false if it was cancelled; otherwise its offset may be
+    /// Decides what an event needs.
+    #[must_use]
+    pub fn need(&self, in_flight: &InFlight) -> Need {
+        let actions = self.actions.iter();
+        let of_policy = |policy: &str| self.policies.actions_of(policy);
+        let selection = ActionSelection::of(in_flight, &actions, of_policy);
+        match (&self.run, &in_flight.event) {
+            (Some((index, _)), Ok(event)) => {
+                if !selection.known.contains(index) {
+                    Need::Nothing(EventResult::Skipped)
+                } else if event.is_outdated(self.clock.wall()) {
+                    Need::Nothing(EventResult::Dropped)
+                } else {
+                    Need::Run
+                }
+            }
+            // The consumer that checks events dead-letters it, once for all actions.
+            (Some(_), Err(_)) if in_flight.trigger == Trigger::Ending => {
+                Need::Nothing(EventResult::Skipped)
+            }
+            (Some(_), Err(_)) => Need::Nothing(EventResult::Dropped),
+            (None, Ok(_)) => {
+                let unknown = selection.unknown.iter();
+                let failed: Vec<_> = unknown.map(|name| FailedAction::unknown(name)).collect();
+                match FailedEvent::of(&failed) {
+                    Some(failed) => Need::GiveUp(failed),
+                    None => Need::Nothing(EventResult::Done),
+                }
+            }
+            (None, Err(error)) => {
+                let names = selection.known.iter();
+                let names = names.map(|&index| self.actions[index].name.as_str());
+                Need::GiveUp(FailedEvent::malformed(error, names))
+            }
+        }
+    }
+
+    /// Handles an event. Returns false if it was cancelled; otherwise its offset may be
     /// committed.
-    pub async fn handle(&self, in_flight: &Arc<InFlight>) -> bool {
-        let result = match &in_flight.event {
-            Ok(event) if event.is_outdated(self.clock.wall()) => EventResult::Dropped,
-            _ => match self.run_actions(in_flight).await {
-                Ok(None) => EventResult::Done,
-                Ok(Some(failed)) => self.give_up(in_flight, &failed).await,
-                Err(Cancelled) => EventResult::Cancelled,
-            },
+    pub async fn handle(&self, in_flight: &Arc<InFlight>, need: Need) -> bool {
+        let result = match need {
+            Need::Nothing(result) => result,
+            Need::Run => self.run_action(in_flight).await,
+            Need::GiveUp(failed) => self.give_up(in_flight, &failed).await,
         };
-        self.metrics.count_event(in_flight.trigger, result);
+        self.finish(in_flight, result)
+    }
+
+    /// Counts the end of an event. Returns whether its offset may be committed.
+    pub fn finish(&self, in_flight: &InFlight, result: EventResult) -> bool {
+        let (action, trigger) = (self.label(), in_flight.trigger);
+        self.metrics.count_event(action, trigger, result);
         let finished = result != EventResult::Cancelled;
-        if finished && let Some(age) = in_flight.age(self.clock.wall()) {
-            self.metrics.observe_event_age(in_flight.trigger, age);
+        if finished
+            && result != EventResult::Skipped
+            && self.run.is_some()
+            && let Some(age) = in_flight.age(self.clock.wall())
+        {
+            self.metrics.observe_event_age(action, trigger, age);
         }
         finished
     }
 
-    /// Runs the actions concurrently, each with its own retries, so that no action repeats
-    /// because another one fails. Returns the failed actions, `None` if there are none.
-    async fn run_actions(
-        &self,
-        in_flight: &Arc<InFlight>,
-    ) -> Result<Option<FailedEvent>, Cancelled> {
-        let actions = self.runners.iter().map(|runner| &runner.named);
-        let of_policy = |policy: &str| self.policies.actions_of(policy);
-        let selection = ActionSelection::of(in_flight, &actions, of_policy);
-        if let Err(error) = &in_flight.event {
-            let names = selection.known.iter().map(|&index| self.name(index));
-            return Ok(Some(FailedEvent::malformed(error, names)));
+    async fn run_action(&self, in_flight: &Arc<InFlight>) -> EventResult {
+        let Some((_, runner)) = &self.run else {
+            return EventResult::Done;
+        };
+        let (task, event) = (Arc::clone(runner), Arc::clone(in_flight));
+        let running = tokio::spawn(async move { task.run_action(&event).await });
+        let panicked = |_| ActionOutcome::Failed(FailedAction::panicked(self.label()));
+        let outcome = running.await.unwrap_or_else(panicked);
+        self.metrics.count_action(self.label(), outcome.result());
+        match outcome {
+            ActionOutcome::Succeeded => EventResult::Done,
+            ActionOutcome::Cancelled => EventResult::Cancelled,
+            ActionOutcome::Failed(failed) => match FailedEvent::of(&[failed]) {
+                Some(failed) => self.give_up(in_flight, &failed).await,
+                None => EventResult::Done,
+            },
         }
-        let mut outcomes = BTreeMap::new();
-        let mut running = JoinSet::new();
-        for index in selection.known {
-            // The outcome of a task that panics.
-            let panicked = FailedAction::panicked(self.name(index));
-            outcomes.insert(index, ActionOutcome::Failed(panicked));
-            let (runners, in_flight) = (Arc::clone(&self.runners), Arc::clone(in_flight));
-            running.spawn(async move { (index, runners[index].run_action(&in_flight).await) });
-        }
-        while let Some(joined) = running.join_next().await {
-            if let Ok((index, outcome)) = joined {
-                let result = outcome.result();
-                self.metrics.count_action(self.name(index), result);
-                outcomes.insert(index, outcome);
-            }
-        }
-        let mut failed = Vec::new();
-        for outcome in outcomes.into_values() {
-            match outcome {
-                ActionOutcome::Succeeded => {}
-                ActionOutcome::Failed(action) => failed.push(action),
-                ActionOutcome::Cancelled => return Err(Cancelled),
-            }
-        }
-        let unknown = selection.unknown.iter();
-        failed.extend(unknown.map(|name| FailedAction::unknown(name)));
-        Ok(FailedEvent::of(&failed))
     }
 
     /// Writes the dead letter of an ending; drops a warning.
     async fn give_up(&self, in_flight: &InFlight, failed: &FailedEvent) -> EventResult {
-        let Some(dead_letters) = &self.dead_letters else {
-            tracing::warn!(?failed, "warning dropped: its actions failed");
+        if in_flight.trigger == Trigger::Warning {
+            tracing::warn!(?failed, "warning dropped: its action failed");
             return EventResult::Dropped;
-        };
-        match dead_letters.write(in_flight, failed).await {
-            Ok(()) => EventResult::DeadLettered,
+        }
+        match self.dead_letters.write(in_flight, failed).await {
+            Ok(()) => {
+                self.metrics
+                    .count_dead_letter(self.label(), failed.reason());
+                EventResult::DeadLettered
+            }
             Err(Cancelled) => EventResult::Cancelled,
         }
     }
 
-    fn name(&self, index: usize) -> &str {
-        self.runners[index].named.name.as_str()
+    fn label(&self) -> &str {
+        match &self.run {
+            Some((_, runner)) => runner.named.name.as_str(),
+            None => NO_ACTION,
+        }
     }
 }
 

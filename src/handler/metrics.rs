@@ -25,6 +25,9 @@ const AGE_BUCKETS: [f64; 13] = [
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0,
 ];
 
+/// The `action` label of the consumer that only checks events; equal to no label.
+pub const NO_ACTION: &str = "";
+
 /// The handler's metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub struct HandlerMetrics {
@@ -37,14 +40,17 @@ pub struct HandlerMetrics {
     dead_letters: IntCounterVec,
     in_flight: IntGaugeVec,
     paused: IntGaugeVec,
+    backlog: IntGaugeVec,
     group: GroupMetrics,
 }
 
 /// The `result` label of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventResult {
-    /// All actions have succeeded.
+    /// The action has succeeded; without an action, the event is well-formed.
     Done,
+    /// The event's policy or redrive does not select the action.
+    Skipped,
     /// The event has been written to the dead-letter topic.
     DeadLettered,
     /// A warning was outdated, or its actions failed. A late warning helps no user.
@@ -87,14 +93,14 @@ impl HandlerMetrics {
         let metrics = Self {
             events: counters!(
                 "sundown_handler_events_total",
-                "Terminal events and warnings handled, by result.",
-                &["trigger", "result"],
+                "Terminal events and warnings handled for an action, by result; without an action: checked.",
+                &["action", "trigger", "result"],
                 registry
             )?,
             ages: histograms!(
                 "sundown_handler_event_age_seconds",
-                "Time from an event's Kafka timestamp until it was finished.",
-                &["trigger"],
+                "Time from an event's Kafka timestamp until an action had finished it.",
+                &["action", "trigger"],
                 AGE_BUCKETS.to_vec(),
                 registry
             )?,
@@ -125,41 +131,40 @@ impl HandlerMetrics {
             )?,
             dead_letters: counters!(
                 "sundown_handler_dead_letters_total",
-                "Terminal events written to the dead-letter topic, by reason.",
-                &["reason"],
+                "Terminal events written to the dead-letter topic, by pending action and reason.",
+                &["action", "reason"],
                 registry
             )?,
             in_flight: gauges!(
                 "sundown_handler_in_flight_events",
                 "Events read and not finished.",
-                &["trigger"],
+                &["action", "trigger"],
                 registry
             )?,
             paused: gauges!(
                 "sundown_handler_paused_partitions",
                 "Partitions paused because too many events are in flight.",
-                &["trigger"],
+                &["action", "trigger"],
+                registry
+            )?,
+            backlog: gauges!(
+                "sundown_handler_backlog_events",
+                "Offsets from the oldest event that an action has not finished to the end of its partitions.",
+                &["action", "trigger"],
                 registry
             )?,
             group: GroupMetrics::new(registry)?,
         };
-        metrics.create_series(actions, dead_letter_reasons);
+        let actions: Vec<_> = actions.into_iter().collect();
+        metrics.create_series(&actions, dead_letter_reasons);
         Ok(metrics)
     }
 
-    fn create_series<'a>(
-        &self,
-        actions: impl IntoIterator<Item = &'a str>,
-        dead_letter_reasons: &[&str],
-    ) {
-        for trigger in [Trigger::Ending, Trigger::Warning].map(Trigger::as_str) {
-            for result in EventResult::ALL {
-                self.events.with_label_values(&[trigger, result.as_str()]);
+    fn create_series(&self, actions: &[&str], dead_letter_reasons: &[&str]) {
+        for reason in dead_letter_reasons {
+            for action in [NO_ACTION].iter().chain(actions) {
+                self.dead_letters.with_label_values(&[action, reason]);
             }
-            self.group.create_series(trigger);
-            self.ages.with_label_values(&[trigger]);
-            self.in_flight.with_label_values(&[trigger]);
-            self.paused.with_label_values(&[trigger]);
         }
         for action in actions {
             for result in AttemptResult::ALL {
@@ -171,19 +176,32 @@ impl HandlerMetrics {
             self.durations.with_label_values(&[action]);
             self.circuits.with_label_values(&[action]);
         }
-        for reason in dead_letter_reasons {
-            self.dead_letters.with_label_values(&[reason]);
+    }
+
+    /// Creates the series of a consumer, so that rates include their first increments.
+    pub fn create_consumer_series(&self, action: &str, trigger: Trigger) {
+        let labels = [action, trigger.as_str()];
+        for result in EventResult::ALL {
+            self.events
+                .with_label_values(&[action, trigger.as_str(), result.as_str()]);
+        }
+        self.group.create_series(labels);
+        self.in_flight.with_label_values(&labels);
+        self.paused.with_label_values(&labels);
+        self.backlog.with_label_values(&labels);
+        if action != NO_ACTION {
+            self.ages.with_label_values(&labels);
         }
     }
 
-    pub fn count_event(&self, trigger: Trigger, result: EventResult) {
-        let labels = [trigger.as_str(), result.as_str()];
+    pub fn count_event(&self, action: &str, trigger: Trigger, result: EventResult) {
+        let labels = [action, trigger.as_str(), result.as_str()];
         self.events.with_label_values(&labels).inc();
     }
 
-    /// Records the age of an event at its end.
-    pub fn observe_event_age(&self, trigger: Trigger, age: Duration) {
-        let histogram = self.ages.with_label_values(&[trigger.as_str()]);
+    /// Records the age of an event when an action has finished it.
+    pub fn observe_event_age(&self, action: &str, trigger: Trigger, age: Duration) {
+        let histogram = self.ages.with_label_values(&[action, trigger.as_str()]);
         histogram.observe(age.as_secs_f64());
     }
 
@@ -193,9 +211,9 @@ impl HandlerMetrics {
     }
 
     /// Counts a rebalance (`assigned`, `revoked` or `lost`) that leaves `partitions` assigned.
-    pub fn count_rebalance(&self, trigger: Trigger, kind: &str, partitions: usize) {
-        self.group
-            .count_rebalance(trigger.as_str(), kind, partitions);
+    pub fn count_rebalance(&self, action: &str, trigger: Trigger, kind: &str, partitions: usize) {
+        let labels = [action, trigger.as_str()];
+        self.group.count_rebalance(labels, kind, partitions);
     }
 
     pub fn observe_attempt(&self, action: &str, result: AttemptResult, took: Duration) {
@@ -211,30 +229,40 @@ impl HandlerMetrics {
         gauge.set(i64::from(open));
     }
 
-    pub fn count_dead_letter(&self, reason: &str) {
-        self.dead_letters.with_label_values(&[reason]).inc();
+    pub fn count_dead_letter(&self, action: &str, reason: &str) {
+        self.dead_letters.with_label_values(&[action, reason]).inc();
     }
 
-    pub fn set_in_flight(&self, trigger: Trigger, events: usize) {
-        let gauge = self.in_flight.with_label_values(&[trigger.as_str()]);
+    pub fn set_in_flight(&self, action: &str, trigger: Trigger, events: usize) {
+        let gauge = self
+            .in_flight
+            .with_label_values(&[action, trigger.as_str()]);
         gauge.set(i64::try_from(events).unwrap_or(i64::MAX));
     }
 
+    /// Sets the number of offsets that an action has not finished.
+    pub fn set_backlog(&self, action: &str, trigger: Trigger, offsets: i64) {
+        let gauge = self.backlog.with_label_values(&[action, trigger.as_str()]);
+        gauge.set(offsets);
+    }
+
     /// Sets the number of partitions that an operator has paused.
-    pub fn set_operator_paused(&self, trigger: Trigger, partitions: usize) {
-        self.group.set_operator_paused(trigger.as_str(), partitions);
+    pub fn set_operator_paused(&self, action: &str, trigger: Trigger, partitions: usize) {
+        let labels = [action, trigger.as_str()];
+        self.group.set_operator_paused(labels, partitions);
     }
 
     /// Sets the number of partitions that are paused because too many events are in flight.
-    pub fn set_backpressured(&self, trigger: Trigger, partitions: usize) {
-        let gauge = self.paused.with_label_values(&[trigger.as_str()]);
+    pub fn set_backpressured(&self, action: &str, trigger: Trigger, partitions: usize) {
+        let gauge = self.paused.with_label_values(&[action, trigger.as_str()]);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }
 
 impl EventResult {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Done,
+        Self::Skipped,
         Self::DeadLettered,
         Self::Dropped,
         Self::Cancelled,
@@ -243,6 +271,7 @@ impl EventResult {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Skipped => "skipped",
             Self::DeadLettered => "dead_lettered",
             Self::Dropped => "dropped",
             Self::Cancelled => "cancelled",

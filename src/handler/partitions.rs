@@ -37,6 +37,8 @@ pub struct Partitions {
 #[derive(Debug)]
 struct OwnedPartition {
     ledger: Ledger,
+    /// Where reading starts, if known.
+    start: Option<i64>,
     in_flight: usize,
     lease: Arc<PartitionLease>,
     committed: Option<i64>,
@@ -67,6 +69,7 @@ impl Partitions {
     pub fn assign(&mut self, partition: i32) {
         let assigned = OwnedPartition {
             ledger: Ledger::default(),
+            start: None,
             in_flight: 0,
             lease: Arc::new(PartitionLease::new(partition)),
             committed: None,
@@ -147,6 +150,24 @@ impl Partitions {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.events
+    }
+
+    /// Sets the offset at which reading an owned partition starts.
+    pub fn set_start(&mut self, partition: i32, offset: i64) {
+        if let Some(owned) = self.owned.get_mut(&partition) {
+            owned.start = Some(offset);
+        }
+    }
+
+    /// Offsets from the oldest unfinished event to the end, of all owned partitions.
+    #[must_use]
+    pub fn backlog(&self, positions: &BTreeMap<i32, i64>, ends: &BTreeMap<i32, i64>) -> i64 {
+        let backlogs = self.owned.iter().filter_map(|(partition, owned)| {
+            let position = positions.get(partition).copied();
+            let next = owned.ledger.committable(position).or(owned.start)?;
+            Some((ends.get(partition)? - next).max(0))
+        });
+        backlogs.sum()
     }
 
     /// The number of partitions that are paused because too much is in flight.

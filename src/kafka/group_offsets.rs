@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -91,6 +91,21 @@ impl GroupOffsets {
             })
         };
         Ok(partitions.into_iter().filter_map(known).collect())
+    }
+}
+
+impl GroupOffsets {
+    /// Commits offsets for the group, by partition. Brokers refuse this while the group has
+    /// members.
+    ///
+    /// # Errors
+    /// If the brokers refuse it or do not respond.
+    pub fn commit(&self, offsets: &BTreeMap<i32, i64>) -> KafkaResult<()> {
+        let mut request = TopicPartitionList::new();
+        for (&partition, &offset) in offsets {
+            request.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+        }
+        self.group.commit(&request, CommitMode::Sync)
     }
 }
 

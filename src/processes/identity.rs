@@ -56,6 +56,7 @@ impl Identity {
                 .map(|(name, reason)| (name.into_owned(), reason))
                 .collect(),
             assignments: Vec::new(),
+            actions: Vec::new(),
             policies: Vec::new(),
             admin: Some(self.admin.clone()),
             totals: None,

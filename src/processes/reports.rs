@@ -6,8 +6,8 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ActivePolicy, Assignment, INTERVAL, Identity, LAST_REPORT_TIMEOUT, ProcessReport, ProcessState,
-    Reporter,
+    ActionProgress, ActivePolicy, Assignment, INTERVAL, Identity, LAST_REPORT_TIMEOUT,
+    ProcessReport, ProcessState, Reporter,
 };
 use crate::clock::Clock;
 use crate::health::Health;
@@ -18,6 +18,7 @@ pub struct Reports {
     health: Health,
     policies: Box<dyn Fn() -> Vec<ActivePolicy> + Send + Sync>,
     assignments: Box<dyn Fn() -> Vec<Assignment> + Send + Sync>,
+    actions: Box<dyn Fn() -> Vec<ActionProgress> + Send + Sync>,
     reporter: Reporter,
     clock: Clock,
 }
@@ -39,6 +40,7 @@ impl Reports {
             health,
             policies: Box::new(Vec::new),
             assignments: Box::new(Vec::new),
+            actions: Box::new(Vec::new),
             reporter: Reporter::new(config, topic, clock)?,
             clock,
         })
@@ -64,6 +66,18 @@ impl Reports {
     ) -> Self {
         Self {
             assignments: Box::new(assignments),
+            ..self
+        }
+    }
+
+    /// Adds the progress of the process's actions.
+    #[must_use]
+    pub fn with_actions(
+        self,
+        actions: impl Fn() -> Vec<ActionProgress> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            actions: Box::new(actions),
             ..self
         }
     }
@@ -100,6 +114,7 @@ impl Reports {
         ProcessReport {
             policies: (self.policies)(),
             assignments: (self.assignments)(),
+            actions: (self.actions)(),
             ..self.identity.report(state, &self.health, self.clock.wall())
         }
     }

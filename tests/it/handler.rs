@@ -1,10 +1,12 @@
 //! `sundown handler` on a real cluster.
 
+mod bulkheads;
 mod circuit;
 mod crowd;
 mod delivery;
 mod dlq;
 mod failure;
+mod faults;
 mod group;
 mod mails;
 mod pauses;
@@ -12,7 +14,8 @@ mod signing;
 mod stores;
 mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -35,6 +38,8 @@ struct Installation<'a> {
     kafka: &'a Kafka,
     prefix: String,
     files: TempDir,
+    /// The names of the actions of all handlers so far.
+    actions: Mutex<BTreeSet<String>>,
 }
 
 /// A terminal event to be written.
@@ -81,6 +86,7 @@ impl<'a> Installation<'a> {
             kafka,
             prefix: unique_prefix("handler"),
             files: TempDir::new().unwrap(),
+            actions: Mutex::default(),
         };
         let policies = format!("{}sundown.policies", installation.prefix);
         let compacted = [("cleanup.policy", "compact")];
@@ -110,6 +116,12 @@ impl<'a> Installation<'a> {
     }
 
     fn launch(&self, actions: &str, retry: &str) -> Launch {
+        let names = actions.split("name: ").skip(1);
+        let names = names.filter_map(|rest| rest.split([',', '\n', '}']).next());
+        self.actions
+            .lock()
+            .unwrap()
+            .extend(names.map(str::to_owned));
         let file = self.files.path().join("actions.yaml");
         let text = format!("actions:\n{actions}retry: {{{retry}}}\n");
         std::fs::write(&file, text).unwrap();
@@ -154,21 +166,34 @@ impl<'a> Installation<'a> {
         })
     }
 
+    /// The group that checks events.
     fn group(&self) -> String {
         format!("{}sundown-handler", self.prefix)
     }
 
-    /// How much is committed, if anything is.
+    fn group_of(&self, action: &str) -> String {
+        format!("{}.{action}", self.group())
+    }
+
+    /// How much the action `notify` has committed, if anything.
     fn committed(&self) -> Option<i64> {
-        let committed = self.kafka.committed(&self.group(), &self.topic());
+        let group = self.group_of("notify");
+        let committed = self.kafka.committed(&group, &self.topic());
         let total = committed.values().map(|at| at.offset).sum();
         (total > 0).then_some(total)
     }
 
-    /// Waits until everything is committed, transaction markers included.
+    /// Waits until all actions have committed everything, transaction markers included.
     fn wait_until_drained(&self) {
-        eventually(SOON, "a lag of 0", || {
-            let lag = self.kafka.lag(&self.group(), &self.topic());
+        self.wait_until_group_drained(&self.group());
+        for action in self.actions.lock().unwrap().iter() {
+            self.wait_until_group_drained(&self.group_of(action));
+        }
+    }
+
+    fn wait_until_group_drained(&self, group: &str) {
+        eventually(SOON, &format!("a lag of 0 of {group}"), || {
+            let lag = self.kafka.lag(group, &self.topic());
             lag.values().all(|lag| *lag == 0).then_some(())
         });
     }

@@ -93,6 +93,22 @@ impl RedisServer {
         });
     }
 
+    /// Makes it a replica, as a failover does, of a server that does not exist.
+    pub fn demote(&self) {
+        self.replicate("127.0.0.1", "1");
+    }
+
+    pub fn promote(&self) {
+        self.replicate("NO", "ONE");
+    }
+
+    fn replicate(&self, host: &str, port: &str) {
+        redis::cmd("REPLICAOF")
+            .arg(&[host, port])
+            .exec(&mut self.connection())
+            .unwrap();
+    }
+
     /// Makes it a cluster of its own.
     pub fn make_cluster(&self) {
         let mut connection = self.connection();

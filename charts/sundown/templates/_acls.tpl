@@ -48,13 +48,13 @@ operations; removing any single one makes the role fail.
 - resource: {type: topic, name: {{ printf "%s%s" $prefix .name | quote }}, patternType: literal}
   operations: {{ .operations | toJson }}
 {{- end }}
-{{- if has .role (list "tracker" "handler") }}
-- resource: {type: group, name: {{ printf "%ssundown-%s" $prefix .role | quote }}, patternType: literal}
+{{- if eq .role "tracker" }}
+- resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Read]
 {{- end }}
 {{- if eq .role "handler" }}
-# Warnings are consumed by a separate group.
-- resource: {type: group, name: {{ printf "%ssundown-handler-warnings" $prefix | quote }}, patternType: literal}
+# Its own group and one of each action: sundown-handler.ACTION, sundown-handler-warnings.ACTION.
+- resource: {type: group, name: {{ printf "%ssundown-handler" $prefix | quote }}, patternType: prefix}
   operations: [Read]
 {{- end }}
 {{- if eq .role "tracker" }}
@@ -68,10 +68,10 @@ operations; removing any single one makes the role fail.
   operations: [Write]
 {{- end }}
 {{- if has .role (list "controller" "console") }}
-# Lag measurement of both groups.
+# Lag measurement of the trackers' group and the handlers' groups.
 - resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Describe]
-- resource: {type: group, name: {{ printf "%ssundown-handler" $prefix | quote }}, patternType: literal}
+- resource: {type: group, name: {{ printf "%ssundown-handler" $prefix | quote }}, patternType: prefix}
   operations: [Describe]
 {{- end }}
 {{- end -}}

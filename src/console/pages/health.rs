@@ -9,6 +9,7 @@ use super::Page;
 use super::menu::{HEALTH, PageInfo};
 use crate::console::format;
 use crate::console::live::LiveState;
+use crate::console::live::actions::{ActionRow, action_rows};
 use crate::console::live::group_lag::GroupLag;
 use crate::console::live::pauses::{PauseRow, pause_rows};
 use crate::console::state::AppState;
@@ -44,6 +45,8 @@ pub struct HealthPage {
     overview: Vec<(i32, &'static str, String)>,
     /// Partitions of terminal events; `None` until the brokers have responded.
     handlers: Option<HandlerGroup>,
+    /// Actions of the handlers, those that are furthest behind first.
+    actions: Vec<ActionRow>,
     /// Partitions paused by operators.
     pauses: Vec<PauseRow>,
     #[serde(skip)]
@@ -130,6 +133,7 @@ impl Page for HealthPage {
                 .group_lags
                 .get(1)
                 .map(|lag| handler_group(lag, state, now)),
+            actions: action_rows(state, now),
             pauses: pause_rows(state, now),
             csrf: None,
             can_log_in: app.security.logins.is_some(),

@@ -8,11 +8,10 @@ use rdkafka::{Offset, Timestamp, TopicPartitionList};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::handler::action::named::NamedAction;
 use crate::handler::action::{Action, ActionInput, Attempt};
 use crate::handler::circuit_breaker::CircuitBreaker;
 use crate::handler::dead_letters::FailureReason;
-use crate::handler::event::{Trigger, Triggers};
+use crate::handler::event::Triggers;
 use crate::handler::fields::ActionName;
 use crate::handler::partition_lease::PartitionLease;
 use crate::handler::retry::RetryPolicy;
@@ -32,52 +31,46 @@ impl Action for Panics {
     }
 }
 
-struct Succeeds;
-
-impl Action for Succeeds {
-    fn run<'a>(&'a self, _input: ActionInput<'a>) -> Attempt<'a> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-fn event_handler(config: &ClientConfig, actions: Vec<(&str, Arc<dyn Action>)>) -> EventHandler {
+/// A handler of the only action, which panics; or, without `run`, one that checks events.
+fn event_handler(config: &ClientConfig, run: bool) -> EventHandler {
     let health = Health::default();
     let registry = prometheus::Registry::new();
     let metrics = HandlerMetrics::new(&registry, [], &FailureReason::ALL).unwrap();
-    let slots = Arc::new(Semaphore::new(1));
     let retry = RetryPolicy::default();
-    let runner = |(name, action): (&str, Arc<dyn Action>)| {
-        let name: ActionName = name.parse().unwrap();
-        ActionRunner {
-            circuit: CircuitBreaker::new(name.clone(), retry, health.clone(), metrics.clone()),
-            named: NamedAction {
-                name,
-                action,
-                on: Triggers::default(),
-            },
-            retry,
-            slots: Arc::clone(&slots),
-            metrics: metrics.clone(),
-            clock: Clock::default(),
-        }
+    let name: ActionName = "defect".parse().unwrap();
+    let named = NamedAction {
+        name: name.clone(),
+        action: Arc::new(Panics),
+        on: Triggers::default(),
     };
-    let topic = TOPIC.to_owned();
-    let dead_letters =
-        DeadLetterWriter::new(config.clone(), topic, health.clone(), metrics.clone()).unwrap();
+    let runner = ActionRunner {
+        circuit: CircuitBreaker::new(name, retry, health.clone(), metrics.clone()),
+        named: named.clone(),
+        retry,
+        slots: Semaphore::new(1),
+        metrics: metrics.clone(),
+        clock: Clock::default(),
+    };
+    let dead_letters = DeadLetterWriter::new(config.clone(), TOPIC.to_owned(), health).unwrap();
     EventHandler {
-        runners: actions.into_iter().map(runner).collect(),
+        run: run.then(|| (0, Arc::new(runner))),
+        actions: [named].into(),
         policies: PolicyActions::not_loaded(),
-        dead_letters: Some(dead_letters),
+        dead_letters: Arc::new(dead_letters),
         metrics,
         clock: Clock::default(),
     }
 }
 
-fn in_flight(lease: PartitionLease) -> Arc<InFlight> {
+fn in_flight(value: &[u8], lease: PartitionLease) -> Arc<InFlight> {
     let time = Timestamp::CreateTime(0);
     let topic = "expired_sessions".to_owned();
-    let record = OwnedMessage::new(Some(ENDING.to_vec()), None, topic, time, 0, 7, None);
+    let record = OwnedMessage::new(Some(value.to_vec()), None, topic, time, 0, 7, None);
     Arc::new(InFlight::new(Trigger::Ending, record, Arc::new(lease)))
+}
+
+async fn handle(handler: &EventHandler, in_flight: &Arc<InFlight>) -> bool {
+    handler.handle(in_flight, handler.need(in_flight)).await
 }
 
 fn first_dead_letter(config: &ClientConfig) -> OwnedMessage {
@@ -98,12 +91,11 @@ async fn an_action_that_panics_neither_loses_the_event_nor_blocks_the_partition(
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers());
-    let actions: [(_, Arc<dyn Action>); 2] =
-        [("defect", Arc::new(Panics)), ("sound", Arc::new(Succeeds))];
-    let handler = event_handler(&config, actions.into());
-    assert!(handler.handle(&in_flight(PartitionLease::new(0))).await);
+    let handler = event_handler(&config, true);
+    let event = || in_flight(ENDING, PartitionLease::new(0));
+    assert!(handle(&handler, &event()).await);
     // The panic has returned its slot.
-    assert!(handler.handle(&in_flight(PartitionLease::new(0))).await);
+    assert!(handle(&handler, &event()).await);
 
     let letter = first_dead_letter(&config);
     assert_eq!(letter.payload(), Some(ENDING));
@@ -116,8 +108,20 @@ async fn an_action_that_panics_neither_loses_the_event_nor_blocks_the_partition(
 
 #[tokio::test]
 async fn an_event_that_is_released_before_its_turn_does_not_begin() {
-    let handler = event_handler(&ClientConfig::new(), vec![("defect", Arc::new(Panics))]);
+    let handler = event_handler(&ClientConfig::new(), true);
     let lease = PartitionLease::new(0);
     lease.release();
-    assert!(!handler.handle(&in_flight(lease)).await);
+    assert!(!handle(&handler, &in_flight(ENDING, lease)).await);
+}
+
+#[tokio::test]
+async fn a_malformed_event_is_dead_lettered_by_the_check_and_skipped_by_actions() {
+    let malformed = in_flight(b"{}", PartitionLease::new(0));
+    let action = event_handler(&ClientConfig::new(), true);
+    assert_eq!(action.need(&malformed), Need::Nothing(EventResult::Skipped));
+    let check = event_handler(&ClientConfig::new(), false);
+    assert!(matches!(check.need(&malformed), Need::GiveUp(_)));
+    let sound = in_flight(ENDING, PartitionLease::new(0));
+    assert_eq!(check.need(&sound), Need::Nothing(EventResult::Done));
+    assert_eq!(action.need(&sound), Need::Run);
 }

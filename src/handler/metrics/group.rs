@@ -21,40 +21,44 @@ impl GroupMetrics {
             partitions: gauges!(
                 "sundown_handler_partitions",
                 "Assigned partitions.",
-                &["trigger"],
+                &["action", "trigger"],
                 registry
             )?,
             operator_paused: gauges!(
                 "sundown_handler_operator_paused_partitions",
                 "Partitions paused by an operator.",
-                &["trigger"],
+                &["action", "trigger"],
                 registry
             )?,
             rebalances: counters!(
                 "sundown_handler_rebalances_total",
                 "Rebalances that assigned, revoked or lost partitions.",
-                &["trigger", "kind"],
+                &["action", "trigger", "kind"],
                 registry
             )?,
         })
     }
 
-    pub(super) fn create_series(&self, trigger: &str) {
-        self.partitions.with_label_values(&[trigger]);
-        self.operator_paused.with_label_values(&[trigger]);
+    pub(super) fn create_series(&self, labels: [&str; 2]) {
+        self.partitions.with_label_values(&labels);
+        self.operator_paused.with_label_values(&labels);
         for kind in REBALANCES {
-            self.rebalances.with_label_values(&[trigger, kind]);
+            let [action, trigger] = labels;
+            self.rebalances.with_label_values(&[action, trigger, kind]);
         }
     }
 
-    pub(super) fn count_rebalance(&self, trigger: &str, kind: &str, partitions: usize) {
-        self.rebalances.with_label_values(&[trigger, kind]).inc();
-        let gauge = self.partitions.with_label_values(&[trigger]);
+    pub(super) fn count_rebalance(&self, labels: [&str; 2], kind: &str, partitions: usize) {
+        let [action, trigger] = labels;
+        self.rebalances
+            .with_label_values(&[action, trigger, kind])
+            .inc();
+        let gauge = self.partitions.with_label_values(&labels);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn set_operator_paused(&self, trigger: &str, partitions: usize) {
-        let gauge = self.operator_paused.with_label_values(&[trigger]);
+    pub(super) fn set_operator_paused(&self, labels: [&str; 2], partitions: usize) {
+        let gauge = self.operator_paused.with_label_values(&labels);
         gauge.set(i64::try_from(partitions).unwrap_or(i64::MAX));
     }
 }

@@ -47,6 +47,20 @@ fn finished_offsets_are_committed_once() {
 }
 
 #[test]
+fn the_backlog_is_from_the_oldest_unfinished_event_or_the_start_to_the_end() {
+    let mut partitions = partitions(&[0, 1, 2]);
+    let ends = BTreeMap::from([(0, 20), (1, 30)]);
+    assert_eq!(partitions.backlog(&BTreeMap::new(), &ends), 0, "unknown");
+    partitions.set_start(1, 25);
+    let first = started(&mut partitions, 0, 10);
+    started(&mut partitions, 0, 11);
+    let positions = BTreeMap::from([(0, 12)]);
+    assert_eq!(partitions.backlog(&positions, &ends), 10 + 5);
+    partitions.complete(&first);
+    assert_eq!(partitions.backlog(&positions, &ends), 9 + 5);
+}
+
+#[test]
 fn a_cancelled_event_is_not_committed() {
     let mut partitions = partitions(&[0]);
     let completion = started(&mut partitions, 0, 10);

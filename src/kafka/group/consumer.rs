@@ -13,6 +13,8 @@ use rdkafka::{ClientConfig, Offset};
 use super::context::{self, GroupContext, Rebalance};
 use crate::kafka::errors::WithHint;
 
+/// Bounds a request for committed offsets.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a seek may take.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a metadata request may take.
@@ -188,6 +190,23 @@ impl GroupConsumer {
                 _ => None,
             });
         known.collect()
+    }
+
+    /// Fetches the committed offsets of partitions. Those without one are left out.
+    ///
+    /// # Errors
+    /// If the brokers do not respond in time.
+    pub fn committed(&self, partitions: &[i32]) -> KafkaResult<Vec<(i32, i64)>> {
+        let list = self.list(partitions);
+        let committed = self.consumer.committed_offsets(list, COMMITTED_TIMEOUT)?;
+        let elements = committed.elements();
+        let known = elements
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            });
+        Ok(known.collect())
     }
 
     /// Commits an offset for each of these partitions.

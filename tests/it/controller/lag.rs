@@ -44,6 +44,27 @@ pub fn lag_is_that_of_real_records(cluster: &Cluster) {
     eventually(SOON, "no lag", || {
         (lag("", 1) == Some(0.0) && lag("_seconds", 1) == Some(0.0)).then_some(())
     });
+    // A handler reports an action: the lag of its group is measured too.
+    let action_group = format!("{group}.notify");
+    kafka.commit(&action_group, &endings, &[(0, 1), (1, 0)]);
+    let report = json!({
+        "v": 1, "id": "handler-1", "role": "handler", "version": "0", "host": "h", "pid": 1,
+        "started_at": "", "reported_at": "", "state": "running", "not_ready": {},
+        "assignments": [],
+        "actions": [{
+            "action": "notify", "trigger": "ending", "group": action_group, "partitions": 3,
+            "backlog": 2,
+        }],
+    });
+    let processes = deployment.installation.topic("sundown.processes");
+    kafka.produce(
+        &processes,
+        [NewRecord::new("handler-1", report.to_string())],
+    );
+    let labels = format!("consumergroup=\"{action_group}\",partition=\"1\"");
+    eventually(SOON, "lag of the action", || {
+        (controller.value("kafka_consumergroup_lag{", &labels) == Some(2.0)).then_some(())
+    });
     // The trackers' group has committed nothing: it has all before it.
     let logs = deployment.installation.session_logs();
     kafka.produce(

@@ -176,6 +176,7 @@ fn acted_in_vain(scene: &mut Scene<'_>, whole: &Whole<'_>) {
     let alerts = [
         "SundownCircuitOpen",
         "SundownActionsFailing",
+        "SundownActionBehind",
         "SundownHandlerLag",
     ];
     scene.provoke(alerts, |_| {
@@ -188,7 +189,8 @@ fn acted_in_vain(scene: &mut Scene<'_>, whole: &Whole<'_>) {
             timestamp: Some(now() - HOUR),
             ..NewRecord::default()
         };
-        whole.write("expired_sessions", [an_hour_old]);
+        let many = std::iter::repeat_n(an_hour_old, 101);
+        whole.write("expired_sessions", many);
         whole.start_sessions();
     });
 }
