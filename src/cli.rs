@@ -14,6 +14,7 @@ use crate::commands::policy::PolicyCommand;
 use crate::commands::produce::ProduceArgs;
 use crate::commands::schema::SchemaFormat;
 use crate::commands::sessions::SessionsCommand;
+use crate::commands::source::SourceCommand;
 use crate::commands::topics::TopicsCommand;
 use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
@@ -84,6 +85,9 @@ pub enum Command {
     /// Apply, get, delete, validate or simulate session policies without Kubernetes.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Validate and test session sources, which map existing topics to session events.
+    #[command(subcommand)]
+    Source(SourceCommand),
     /// Print the SessionPolicy CustomResourceDefinition, for kubectl apply -f -.
     Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
@@ -132,6 +136,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Topics(command) => crate::commands::topics::run(command, &cli.global),
         Command::Partitions(command) => crate::commands::partitions::run(command, &cli.global),
         Command::Policy(command) => crate::commands::policy::run(command, &cli.global),
+        Command::Source(command) => crate::commands::source::run(command, &cli.global),
         Command::Crd => crate::policy::crd::definition::run(),
         Command::Schema { format } => {
             crate::commands::schema::run(*format);

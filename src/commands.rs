@@ -8,4 +8,5 @@ pub mod policy;
 pub mod produce;
 pub mod schema;
 pub mod sessions;
+pub mod source;
 pub mod topics;

@@ -11,7 +11,7 @@
 //! | showing | [`output`], [`telemetry`] | tables, progress bars and errors; logs |
 //! | Kafka | [`kafka`] | clients, groups, topics, readers and writers |
 //! | serving | [`metrics`], [`http`], [`admin`] | registries, HTTP clients and servers, probes |
-//! | shared | [`policy`], [`processes`], [`dead_letters`], [`session_lookup`] | what several roles read or write |
+//! | shared | [`policy`], [`processes`], [`dead_letters`], [`session_lookup`], [`source`] | what several roles read or write |
 //! | roles | [`tracker`], [`handler`], [`controller`], [`console`], [`demo`] | the long-running processes |
 //! | commands | [`commands`], [`cli`] | the command line |
 
@@ -38,6 +38,7 @@ pub mod dead_letters;
 pub mod policy;
 pub mod processes;
 pub mod session_lookup;
+pub mod source;
 
 pub mod console;
 pub mod controller;

@@ -43,7 +43,7 @@ pub struct SessionPolicy {
 }
 
 /// Identifies a policy. Other metadata of Kubernetes is ignored.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     /// The name of the policy.

@@ -29,7 +29,7 @@ static RULES: LazyLock<DefinitionRules> = LazyLock::new(|| {
 });
 
 /// Validates a name, and returns the problem.
-pub(super) fn name_problem(name: &str) -> Option<&'static str> {
+pub(crate) fn name_problem(name: &str) -> Option<&'static str> {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label = |label: &str| {
         label.starts_with(is_plain)

@@ -1,0 +1,145 @@
+//! The spec of a session source, and its resource in Kubernetes.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "printer columns repeat attributes"
+)]
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::crd::status::Condition;
+
+/// Where session events come from, and how to map them.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "sundown.dev",
+    version = "v1alpha1",
+    kind = "SessionSource",
+    root = "SessionSourceResource",
+    plural = "sessionsources",
+    namespaced,
+    shortname = "ss",
+    category = "sundown",
+    status = "SessionSourceStatus",
+    doc = "Maps the records of existing topics to session events.",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(
+        name = "Format",
+        type_ = "string",
+        json_path = ".spec.format",
+        description = "Format of the records."
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether the source is valid and published to the ingest processes."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Reason of the Ready condition.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionSourceSpec {
+    /// Topics to read, without --topic-prefix; at least one.
+    #[schemars(length(min = 1, max = 64))]
+    pub topics: Vec<String>,
+    /// Format of the records. Values in gzip or zstd are decompressed first.
+    #[serde(default)]
+    pub format: RecordFormat,
+    /// Envelope around the JSON of a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Envelope")]
+    pub envelope: Option<Envelope>,
+    /// Regular expression that lines of format `text` match; its named groups are the fields of
+    /// `value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4096))]
+    pub pattern: Option<String>,
+    /// CEL expression that selects records; the others are skipped. Without it, all records are
+    /// session events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4096))]
+    pub when: Option<String>,
+    /// How to map a record to a session event.
+    pub session: SessionMapping,
+}
+
+/// CEL expressions over `value`, `key`, `headers`, `timestamp` (milliseconds since 1970), `topic`
+/// and `partition`. `id` or `user` is required.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SessionMapping {
+    /// The session id: a string or a whole number. Null for a logout of all sessions of a user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4096))]
+    pub id: Option<String>,
+    /// The user id: a string or a whole number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4096))]
+    pub user: Option<String>,
+    /// When it happened: RFC 3339, the format of Common Log Format, or a number. Without it, and
+    /// for null, the timestamp of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4096))]
+    pub time: Option<String>,
+    /// The kind of event: `activity`, `login`, `logout` or `revoke`. Without it, and for null,
+    /// `activity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 4096))]
+    pub event: Option<String>,
+    /// Attributes of the session: strings, numbers and booleans. One that is null, or whose
+    /// expression reads a missing field, is absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The format of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RecordFormat {
+    /// `value` is the JSON.
+    #[default]
+    Json,
+    /// CloudEvents 1.0, structured or binary: `value` has the context attributes and `data`.
+    Cloudevents,
+    /// A line of text: `value` has the named groups of `pattern`.
+    Text,
+}
+
+/// An envelope around the JSON of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Envelope {
+    /// Kafka Connect's `schema` and `payload`: `value` is the payload.
+    Connect,
+    /// Debezium's change events, with or without `schema` and `payload`: `value` has `before`,
+    /// `after`, `op`, …
+    Debezium,
+}
+
+/// The observed state of the source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionSourceStatus {
+    /// The generation that this status describes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: valid and published to the ingest processes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
