@@ -14,7 +14,7 @@ pub struct SourceSet {
 /// Two sources read one topic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "topic {topic} is in the sources '{first}' and '{second}': give it to one of them, whose expressions can tell its records apart"
+    "topic {topic} is in the sources '{first}' and '{second}': leave it to one of them and distinguish its records with spec.when"
 )]
 pub struct SharedTopic {
     topic: String,

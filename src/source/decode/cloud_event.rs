@@ -29,7 +29,7 @@ pub(super) fn value<'a>(
     if record.value.is_none() {
         return Err("neither a ce_specversion header nor a value: not a CloudEvent".to_owned());
     }
-    // Removes what `keep` may, but not the field that tells a CloudEvent.
+    // Removes what `keep` may, but not the field that marks a CloudEvent.
     #[derive(serde::Deserialize)]
     struct Version {
         specversion: Option<serde::de::IgnoredAny>,

@@ -1,4 +1,4 @@
-//! Compressed values, which their first bytes tell.
+//! Compressed values, recognized by their first bytes.
 
 use std::borrow::Cow;
 use std::io::Read;
