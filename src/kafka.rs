@@ -8,6 +8,7 @@ pub mod errors;
 pub mod event_writer;
 pub mod group;
 pub mod group_offsets;
+pub mod headers;
 pub(crate) mod list_offsets;
 pub mod property;
 pub mod reader_config;

@@ -8,6 +8,7 @@ use sundown::cli::{Cli, run};
 fn main() -> ExitCode {
     // Exits with code 2 on usage errors.
     let cli = Cli::parse();
+    sundown::panics::end_process();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

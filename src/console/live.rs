@@ -27,7 +27,7 @@ use crate::kafka::topic_feed::TopicEvent;
 use crate::policy::store::PolicyStore;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
-use crate::wire::dead_letter::PROCESSED;
+use crate::wire::dead_letter::{PROCESSED, REASON};
 use crate::wire::terminal::SessionEnded;
 use group_lag::GroupLag;
 use history::History;
@@ -173,6 +173,10 @@ impl LiveState {
 /// The offset of the dead letter that a marker record marks as processed; `None` for a dead
 /// letter.
 fn processed_offset(record: &TailRecord) -> Option<i64> {
+    // A dead letter has the headers of its source record, whatever they are called.
+    if record.last_header(REASON).is_some() {
+        return None;
+    }
     record.last_header(PROCESSED)?.parse().ok()
 }
 

@@ -74,6 +74,7 @@ impl FilterArgs {
 mod tests {
     use super::*;
     use crate::dead_letters::letter::DeadLetterId;
+    use crate::kafka::headers::ReadableHeaders;
     use crate::wire::dead_letter::{PENDING_ACTIONS, REASON};
 
     fn letter() -> DeadLetter {
@@ -88,11 +89,15 @@ mod tests {
             key: Some(b"key".to_vec()),
             value: Some(br#"{"session_id":"s-1"}"#.to_vec()),
             // The first header was set by an application that uses the same name.
-            headers: vec![
-                header(REASON, "theirs"),
-                header(REASON, "exhausted"),
-                header(PENDING_ACTIONS, "notify,revoke"),
-            ],
+            headers: ReadableHeaders {
+                list: vec![
+                    header(REASON, "theirs"),
+                    header(REASON, "exhausted"),
+                    header(PENDING_ACTIONS, "notify,revoke"),
+                ],
+                unreadable: 0,
+            },
+            all_headers: None,
         }
     }
 

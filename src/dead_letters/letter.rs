@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, OwnedHeaders};
 use serde::Serialize;
 
+use crate::kafka::headers::ReadableHeaders;
 use crate::session::Timestamp;
 use crate::wire::dead_letter::{
     ATTEMPTS, ERROR, FailureRecord, OMITTED, PENDING_ACTIONS, REASON, REDRIVE_HISTORY,
@@ -31,7 +32,10 @@ pub(crate) struct DeadLetter {
     pub(crate) at: Timestamp,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The headers whose names are UTF-8.
+    pub(crate) headers: ReadableHeaders,
+    /// All headers, if there are others.
+    pub(crate) all_headers: Option<OwnedHeaders>,
 }
 
 /// A dead letter as `sundown dlq list` shows it.
@@ -57,7 +61,8 @@ pub struct DeadLetterSummary {
 
 impl DeadLetter {
     pub(crate) fn read(record: &BorrowedMessage<'_>) -> Self {
-        let headers = record.headers().into_iter().flat_map(Headers::iter);
+        let headers = ReadableHeaders::copy(record.headers());
+        let all_headers = record.headers().filter(|_| headers.unreadable > 0);
         Self {
             id: DeadLetterId {
                 topic: record.topic().to_owned(),
@@ -67,17 +72,14 @@ impl DeadLetter {
             at: Timestamp::from_millis(record.timestamp().to_millis().unwrap_or_default()),
             key: record.key().map(<[u8]>::to_vec),
             value: record.payload().map(<[u8]>::to_vec),
-            headers: headers
-                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-                .collect(),
+            all_headers: all_headers.map(BorrowedHeaders::detach),
+            headers,
         }
     }
 
     /// The last header of that name. The source record may already have had one.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.iter().rev();
-        let (_, value) = headers.find(|(other, _)| other == name)?;
-        str::from_utf8(value.as_deref()?).ok()
+        str::from_utf8(self.headers.last(name)?).ok()
     }
 
     /// The reason, from a closed set.

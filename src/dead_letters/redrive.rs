@@ -55,11 +55,15 @@ fn headers(kind: DeadLetterKind, letter: &DeadLetter) -> OwnedHeaders {
     let ours = |name: &str| {
         name.starts_with(HEADER_PREFIX) || [REDRIVE_ACTIONS, REDRIVE_HISTORY].contains(&name)
     };
-    let own = letter.headers.iter().filter(|(name, _)| !ours(name));
-    let mut headers = own.fold(OwnedHeaders::new(), |headers, (key, value)| {
-        let value = value.as_deref();
-        headers.insert(Header { key, value })
-    });
+    let own = letter.headers.list.iter().filter(|(name, _)| !ours(name));
+    let mut headers = match &letter.all_headers {
+        // Single headers cannot be left out of these. The last one of each name applies.
+        Some(all) => all.clone(),
+        None => own.fold(OwnedHeaders::new(), |headers, (key, value)| {
+            let value = value.as_deref();
+            headers.insert(Header { key, value })
+        }),
+    };
     let mut history = letter.history();
     history.push(letter.failure());
     let latest = &history[history.len().saturating_sub(MAX_HISTORY)..];

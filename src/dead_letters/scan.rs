@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message, Offset};
 
 use super::letter::DeadLetter;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
+use crate::kafka::headers::ReadableHeaders;
 use crate::kafka::topic_reader::pending_ends::PendingEnds;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::OffsetRange;
-use crate::wire::dead_letter::PROCESSED;
+use crate::wire::dead_letter::{PROCESSED, REASON};
 
 /// Bounds one request to the brokers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -155,9 +156,12 @@ fn offsets(config: &ClientConfig, topic: &str) -> anyhow::Result<BTreeMap<i32, O
 
 /// The offset of the dead letter that this record marks as processed.
 fn processed_offset(record: &BorrowedMessage<'_>) -> Option<i64> {
-    let mut headers = record.headers()?.iter();
-    let header = headers.find(|header| header.key == PROCESSED)?;
-    str::from_utf8(header.value?).ok()?.parse().ok()
+    let headers = ReadableHeaders::copy(record.headers());
+    // A dead letter has the headers of its source record, whatever they are called.
+    if headers.last(REASON).is_some() {
+        return None;
+    }
+    str::from_utf8(headers.last(PROCESSED)?).ok()?.parse().ok()
 }
 
 /// Whether librdkafka does not recover from this error.

@@ -12,6 +12,7 @@ use super::selection::ActionSelection;
 use crate::clock::Clock;
 use crate::handler::action::named::NamedAction;
 use crate::handler::metrics::{EventResult, HandlerMetrics, NO_ACTION};
+use crate::panics;
 
 /// Handles the events of one consumer.
 pub struct EventHandler {
@@ -105,7 +106,8 @@ impl EventHandler {
             return EventResult::Done;
         };
         let (task, event) = (Arc::clone(runner), Arc::clone(in_flight));
-        let running = tokio::spawn(async move { task.run_action(&event).await });
+        let action = async move { task.run_action(&event).await };
+        let running = tokio::spawn(panics::reported(action));
         let panicked = |_| ActionOutcome::Failed(FailedAction::panicked(self.label()));
         let outcome = running.await.unwrap_or_else(panicked);
         self.metrics.count_action(self.label(), outcome.result());

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rdkafka::Message;
-use rdkafka::message::Headers;
 
 use super::action::named::NamedAction;
 use super::in_flight::InFlight;
+use crate::kafka::headers;
 use crate::wire::dead_letter::REDRIVE_ACTIONS;
 
 /// The actions to run for an event.
@@ -71,11 +71,8 @@ impl ActionSelection {
 
 /// The actions for which a redrive has brought the event back.
 fn redriven_actions(in_flight: &InFlight) -> Option<&str> {
-    let headers = in_flight.record.headers()?;
-    let header = headers
-        .iter()
-        .find(|header| header.key == REDRIVE_ACTIONS)?;
-    str::from_utf8(header.value?).ok()
+    let value = headers::find(in_flight.record.headers(), REDRIVE_ACTIONS)?;
+    str::from_utf8(value).ok()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! librdkafka messages as source records.
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message, OwnedHeaders};
 
 use crate::session::Timestamp;
-use crate::wire::record::{RecordHeader, SourceRecord, TimestampKind};
+use crate::wire::record::{SourceRecord, TimestampKind};
 
 impl SourceRecord for BorrowedMessage<'_> {
     fn offset(&self) -> i64 {
@@ -28,10 +28,7 @@ impl SourceRecord for BorrowedMessage<'_> {
         self.payload()
     }
 
-    fn headers(&self) -> Vec<RecordHeader> {
-        let headers = Message::headers(self).into_iter().flat_map(Headers::iter);
-        headers
-            .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-            .collect()
+    fn headers(&self) -> Option<OwnedHeaders> {
+        Message::headers(self).map(BorrowedHeaders::detach)
     }
 }

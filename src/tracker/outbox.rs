@@ -200,19 +200,16 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
     fn dead_letter(&mut self, rejected: &RejectedRecord) -> Result<(), E> {
         let reason = rejected.cause.reason;
         *self.counts.dead_letters.entry(reason).or_default() += 1;
-        let fits = rejected.bytes() <= self.max_dead_letter;
-        let mut headers = OwnedHeaders::new_with_capacity(rejected.headers.len() + 8);
-        if fits {
-            for (key, value) in &rejected.headers {
-                let value = value.as_ref();
-                headers = headers.insert(Header { key, value });
-            }
+        let fits = rejected.fits(self.max_dead_letter);
+        let headers = if fits {
+            let headers = rejected.headers.clone();
+            headers.unwrap_or_else(OwnedHeaders::new)
         } else {
-            headers = headers.insert(Header {
+            OwnedHeaders::new().insert(Header {
                 key: dead_letter::OMITTED,
                 value: Some(&rejected.bytes().to_string()),
-            });
-        }
+            })
+        };
         let origin = Origin {
             topic: self.source.topic,
             partition: self.source.partition,

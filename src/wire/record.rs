@@ -1,5 +1,7 @@
 //! Kafka records, independent of the client.
 
+use rdkafka::message::OwnedHeaders;
+
 use super::time;
 use crate::session::Timestamp;
 
@@ -38,6 +40,7 @@ pub trait SourceRecord {
     }
     fn key(&self) -> Option<&[u8]>;
     fn value(&self) -> Option<&[u8]>;
-    /// Copies the headers; only called for records that go to the dead-letter topic.
-    fn headers(&self) -> Vec<RecordHeader>;
+    /// Copies the headers, whatever bytes they have; only called for records that go to the
+    /// dead-letter topic.
+    fn headers(&self) -> Option<OwnedHeaders>;
 }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rdkafka::message::OwnedHeaders;
 use sundown::session::Timestamp;
-use sundown::wire::record::{RecordHeader, SourceRecord, TimestampKind};
+use sundown::wire::record::{SourceRecord, TimestampKind};
 
 /// Names a transaction.
 pub(crate) type Txn = u64;
@@ -38,8 +39,8 @@ impl SourceRecord for Record {
         self.value.as_deref()
     }
 
-    fn headers(&self) -> Vec<RecordHeader> {
-        Vec::new()
+    fn headers(&self) -> Option<OwnedHeaders> {
+        None
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn run(args: &ShowArgs, global: &GlobalArgs) -> anyhow::Result<()> {
 
 fn details(letter: &DeadLetter) -> DeadLetterDetails {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers = letter.headers.iter();
+    let headers = letter.headers.list.iter();
     DeadLetterDetails {
         id: letter.id.to_string(),
         dead_since: time::format(letter.at),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::errors::WithHint;
+use crate::kafka::headers::{self, ReadableHeaders};
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::session::Timestamp;
 use crate::wire::record::{RecordHeader, SourceRecord};
@@ -42,7 +43,7 @@ pub struct TailRecord {
     pub key: Option<Vec<u8>>,
     /// The record's value; `None` in a tombstone.
     pub value: Option<Vec<u8>>,
-    /// The record's headers, in order.
+    /// The record's headers whose names are UTF-8, in order.
     pub headers: Vec<RecordHeader>,
 }
 
@@ -58,9 +59,7 @@ impl TailRecord {
     /// already have had one.
     #[must_use]
     pub fn last_header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.iter().rev();
-        let header = headers.find(|(found, _)| found == name)?;
-        str::from_utf8(header.1.as_deref()?).ok()
+        str::from_utf8(headers::last(&self.headers, name)?).ok()
     }
 }
 
@@ -73,7 +72,7 @@ impl From<&BorrowedMessage<'_>> for TailRecord {
             timestamp: SourceRecord::timestamp(message).0,
             key: Message::key(message).map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
-            headers: SourceRecord::headers(message),
+            headers: ReadableHeaders::copy(Message::headers(message)).list,
         }
     }
 }

@@ -1,6 +1,8 @@
+use rdkafka::message::OwnedHeaders;
+
 use super::*;
 use crate::session::{Policy, SessionTable, TableConfig};
-use crate::wire::record::{RecordHeader, TimestampKind};
+use crate::wire::record::TimestampKind;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -25,8 +27,8 @@ impl SourceRecord for Event {
         Some(br#"{"session_id":"s","user_id":1,"activity_timestamp":"2025-11-24T16:00:00Z"}"#)
     }
 
-    fn headers(&self) -> Vec<RecordHeader> {
-        Vec::new()
+    fn headers(&self) -> Option<OwnedHeaders> {
+        None
     }
 }
 

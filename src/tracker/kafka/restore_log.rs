@@ -4,13 +4,14 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
 use crate::kafka::errors::WithHint;
+use crate::kafka::headers;
 use crate::kafka::topic_reader::{CommittedOffset, Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::OffsetRange;
 use crate::session::checkpoint::CheckpointError;
@@ -224,11 +225,10 @@ impl RestoreLog for KafkaLog {
 
 /// The value of the header [`POSITION`].
 fn position(message: &BorrowedMessage<'_>) -> Result<Option<i64>, CheckpointError> {
-    let mut headers = message.headers().into_iter().flat_map(Headers::iter);
-    let Some(header) = headers.find(|header| header.key == POSITION) else {
+    let Some(value) = headers::find(message.headers(), POSITION) else {
         return Ok(None);
     };
-    let text = header.value.and_then(|value| str::from_utf8(value).ok());
+    let text = str::from_utf8(value).ok();
     let position = text.and_then(|text| text.parse().ok());
     match position {
         Some(position) => Ok(Some(position)),

@@ -3,9 +3,11 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use rdkafka::message::OwnedHeaders;
+
 use super::*;
 use crate::session::{Checkpoint, Effect, Packed, Policy, Span, UserId};
-use crate::wire::record::{RecordHeader, TimestampKind};
+use crate::wire::record::TimestampKind;
 
 const IDLE: Span = Span::from_secs(60);
 const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -28,7 +30,7 @@ impl SourceRecord for Infallible {
         match *self {}
     }
 
-    fn headers(&self) -> Vec<RecordHeader> {
+    fn headers(&self) -> Option<OwnedHeaders> {
         match *self {}
     }
 }

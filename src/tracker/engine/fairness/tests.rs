@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::message::OwnedHeaders;
+
 use super::super::Batch;
 use super::super::limits::TransactionLimits;
 use super::*;
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Effect, Policy, PolicySet, SessionTable, Span, TableConfig};
-use crate::wire::record::{RecordHeader, SourceRecord, TimestampKind};
+use crate::wire::record::{SourceRecord, TimestampKind};
 
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 const PARTITIONS: i32 = 5;
@@ -50,8 +52,8 @@ impl SourceRecord for Event {
         Some(self.value.as_bytes())
     }
 
-    fn headers(&self) -> Vec<RecordHeader> {
-        Vec::new()
+    fn headers(&self) -> Option<OwnedHeaders> {
+        None
     }
 }
 
