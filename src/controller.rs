@@ -25,12 +25,14 @@ pub mod rollout;
 pub mod validate;
 pub mod watch;
 
+use std::future;
 use std::time::Duration;
 
 use anyhow::Context;
 use kube::{Api, Client};
 use rdkafka::ClientConfig;
 use tokio::sync::watch as channel;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
@@ -40,6 +42,7 @@ use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_feed::TopicFeed;
+use crate::kafka::topics::{TopicAdmin, require_for_role, wait_for_topics};
 use crate::metrics::certificates;
 use crate::policy::writer::PolicyTopicWriter;
 use crate::processes::Identity;
@@ -77,6 +80,7 @@ pub async fn run(
     let metrics = ControllerMetrics::new(&registry)?;
     let server = admin::start(&args.admin, health.clone(), registry).await?;
 
+    let stop = stop.child_token();
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
@@ -130,11 +134,50 @@ pub async fn run(
     let electing = tokio::spawn(election.run(stop_election.clone(), heartbeat));
     let heartbeat = health.heartbeat("reconcile", HEARTBEAT_TIMEOUT);
     let reconciler = Reconciler::new(inputs, applier, clock, health);
-    let reconciled = tokio::spawn(reconciler.run(stop, heartbeat)).await;
+    let reconciling = tokio::spawn(reconciler.run(stop.clone(), heartbeat));
+    let refused = refused_settings(&config, &topics, &stop);
+    let reconciled = run_unless(refused, reconciling, &stop).await;
     stop_election.cancel();
     electing.await?;
     reporting.await?;
-    Ok(reconciled?)
+    reconciled
+}
+
+/// Waits for the end of `reconciling`, which `refused` ends with an error.
+async fn run_unless(
+    refused: impl Future<Output = anyhow::Error>,
+    mut reconciling: JoinHandle<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        reconciled = &mut reconciling => Ok(reconciled?),
+        error = refused => {
+            stop.cancel();
+            reconciling.await?;
+            Err(error)
+        }
+    }
+}
+
+/// Returns once the topics exist with settings that the controller cannot work with.
+async fn refused_settings(
+    config: &ClientConfig,
+    topics: &Topics,
+    stop: &CancellationToken,
+) -> anyhow::Error {
+    let names = [topics.policies.as_str(), topics.processes.as_str()];
+    let found = match TopicAdmin::new(config) {
+        Ok(admin) => {
+            let require = || require_for_role(&admin, topics, &names);
+            // The reconciler reports topics that are missing.
+            wait_for_topics(&Health::default(), stop, require).await
+        }
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(_) => future::pending().await,
+        Err(error) => error.into(),
+    }
 }
 
 fn election(client: &Client, args: &ControllerArgs, identity: &str, clock: Clock) -> Election {

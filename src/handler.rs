@@ -67,7 +67,7 @@ use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::errors::WithHint;
 use crate::kafka::reader_config::with_group_id;
-use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
+use crate::kafka::topics::{TopicAdmin, require_for_role, wait_for_topics};
 use crate::metrics::certificates;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
@@ -99,7 +99,8 @@ pub async fn run(
 
     let topics = TopicAdmin::new(&settings.client)?;
     let needed = settings.required_topics();
-    let found = wait_for_topics(&health, &stop, || require(&topics, &needed)).await?;
+    let require = || require_for_role(&topics, &settings.topics, &needed);
+    let found = wait_for_topics(&health, &stop, require).await?;
     if found.is_none() {
         return Ok(());
     }

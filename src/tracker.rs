@@ -115,7 +115,7 @@ pub async fn run(
     // Opened first, so that an invalid file is reported before the tracker waits for brokers.
     let policies = PolicySource::open(args)?;
     let admin = TopicAdmin::new(&config)?;
-    let require = || require_for_tracker(&admin, &topics, Some(topics.policies.as_str()));
+    let require = || require_for_tracker(&admin, &topics, args.clock_source());
     let Some(source) = wait_for_topics(&health, &stop, require).await? else {
         return Ok(());
     };

@@ -138,6 +138,7 @@ impl Settings {
             topics.expired_sessions.as_str(),
             topics.expired_sessions_dlq.as_str(),
             topics.policies.as_str(),
+            topics.processes.as_str(),
         ];
         if self.triggers().contains(&Trigger::Warning) {
             required.push(&topics.expiring_sessions);

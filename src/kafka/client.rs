@@ -10,6 +10,8 @@ use super::property::{Property, PropertyParser};
 use super::trust;
 use crate::bounded::{self, MAX_SECRET_BYTES};
 
+/// Whether brokers may create a topic because a client asks for it.
+const AUTO_CREATE: &str = "allow.auto.create.topics";
 /// The default listener of a broker.
 const LOCAL_BROKER: &str = "127.0.0.1:9092";
 
@@ -140,6 +142,10 @@ impl ConnectionArgs {
     /// [`ConnectionError`] if the flags contradict each other.
     pub fn producer_config(&self) -> Result<ClientConfig, ConnectionError> {
         let mut config = self.client_config()?;
+        // A topic that the brokers create by themselves has other settings than it needs.
+        if config.get(AUTO_CREATE).is_none() {
+            config.set(AUTO_CREATE, "false");
+        }
         if !self.properties.iter().any(|(key, _)| key == "partitioner") {
             // The Java client's partitioner, so that all producers choose the same partitions.
             config.set("partitioner", "murmur2_random");

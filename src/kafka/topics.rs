@@ -12,6 +12,8 @@ pub use admin::TopicAdmin;
 pub use catalogue::{ConfigSpec, Layout, Setting, TopicSpec, catalogue};
 pub use error::TopicError;
 pub use plan::{PlannedTopic, TopicAction, TopicDifference, plan};
-pub use require::{SourceTopic, require, require_for_tracker, wait_for_topics};
+pub use require::{
+    ClockSource, SourceTopic, require, require_for_role, require_for_tracker, wait_for_topics,
+};
 pub use state::ExistingTopics;
 pub use state::{ConfigValue, OffsetRange, PartitionState, TimestampType, TopicState};

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
+use crate::kafka::topics::ClockSource;
 use crate::session::Span;
 use crate::session::attributes::MAX_ATTRIBUTE_BYTES;
 use crate::session_lookup::AdminTokenArgs;
@@ -61,6 +62,11 @@ pub struct TrackerArgs {
     /// ends no sessions.
     #[arg(long, env = "SUNDOWN_MAX_CLOCK_SKEW", default_value = "10s", value_name = "DURATION", value_parser = positive)]
     pub max_clock_skew: Span,
+
+    /// Accept a topic of process reports without LogAppendTime, so that this machine's clock is
+    /// not compared with the brokers'. If it is wrong, sessions end early or late.
+    #[arg(long, env = "SUNDOWN_TRUST_LOCAL_CLOCK", hide_short_help = true)]
+    pub trust_local_clock: bool,
 
     /// How far a session's checkpoint record may lag behind its events. A longer slack
     /// means fewer writes, a shorter one a shorter replay after a crash.
@@ -128,6 +134,16 @@ impl TrackerArgs {
         DecodeLimits {
             max_attribute_bytes: self.max_attributes,
             max_event_age: self.max_event_age,
+        }
+    }
+
+    /// The clock by which this machine's is checked.
+    #[must_use]
+    pub fn clock_source(&self) -> ClockSource {
+        if self.trust_local_clock {
+            ClockSource::Local
+        } else {
+            ClockSource::Brokers
         }
     }
 

@@ -203,7 +203,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
         let fits = rejected.fits(self.max_dead_letter);
         let headers = if fits {
             let headers = rejected.headers.clone();
-            headers.unwrap_or_else(OwnedHeaders::new)
+            headers.unwrap_or_default()
         } else {
             OwnedHeaders::new().insert(Header {
                 key: dead_letter::OMITTED,

@@ -17,6 +17,7 @@
 mod support;
 
 mod mail;
+mod raw_records;
 mod receiver;
 mod redis;
 mod tls;
@@ -26,6 +27,7 @@ mod console;
 mod controller;
 mod demo;
 mod handler;
+mod hostile;
 mod monitoring;
 mod pipeline;
 mod policies;

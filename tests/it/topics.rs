@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sundown::kafka::topics::{TimestampType, TopicAdmin, TopicError, require_for_tracker};
+use sundown::kafka::topics::{
+    ClockSource, TimestampType, TopicAdmin, TopicError, require_for_tracker,
+};
 
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::process::{Launch, Stream};
@@ -202,18 +204,19 @@ fn refusals_and_silence_are_reported_with_a_remedy() {
     assert!(error.contains("-b HOST:PORT"), "{error}");
 }
 
+fn names(prefix: &str) -> sundown::kafka::Topics {
+    use clap::Parser;
+    let cli = ["sundown", "topics", "plan", "--topic-prefix", prefix];
+    sundown::cli::Cli::parse_from(cli).global.topics.topics()
+}
+
 #[tokio::test]
 async fn a_tracker_reports_topics_that_are_missing_or_do_not_fit() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("topics");
     let admin = TopicAdmin::new(&kafka.client()).expect("client");
-    let names = |prefix: &str| {
-        use clap::Parser;
-        let cli = ["sundown", "topics", "plan", "--topic-prefix", prefix];
-        sundown::cli::Cli::parse_from(cli).global.topics.topics()
-    };
 
-    let missing = require_for_tracker(&admin, &names(&prefix), None).await;
+    let missing = require_for_tracker(&admin, &names(&prefix), ClockSource::Brokers).await;
     let Err(error @ TopicError::Missing { .. }) = missing else {
         panic!("{missing:?}");
     };
@@ -223,7 +226,7 @@ async fn a_tracker_reports_topics_that_are_missing_or_do_not_fit() {
     );
 
     json(kafka, &prefix, &["create", "--partitions", "2"]);
-    let source = require_for_tracker(&admin, &names(&prefix), None)
+    let source = require_for_tracker(&admin, &names(&prefix), ClockSource::Brokers)
         .await
         .expect("fits");
     assert_eq!(
@@ -234,9 +237,37 @@ async fn a_tracker_reports_topics_that_are_missing_or_do_not_fit() {
     let other = unique_prefix("topics");
     kafka.create_topic(&(other.clone() + "sundown.checkpoint"), 4, &[]);
     json(kafka, &other, &["create", "--partitions", "2"]);
-    let unfit = require_for_tracker(&admin, &names(&other), None).await;
+    let unfit = require_for_tracker(&admin, &names(&other), ClockSource::Brokers).await;
     let Err(error @ TopicError::PartitionMismatch { .. }) = unfit else {
         panic!("{unfit:?}");
     };
     assert!(error.to_string().contains("4 partitions"), "{error}");
+}
+
+/// With other settings, old state, old policies or the check of clocks would be lost in silence.
+#[tokio::test]
+async fn settings_that_break_promises_are_refused_with_the_command_that_changes_them() {
+    let kafka = Kafka::shared();
+    let admin = TopicAdmin::new(&kafka.client()).expect("client");
+    let cases = [
+        ("sundown.checkpoint", "cleanup.policy", "delete"),
+        ("sundown.checkpoint", "cleanup.policy", "compact,delete"),
+        ("sundown.policies", "cleanup.policy", "delete"),
+        ("sundown.processes", "message.timestamp.type", "CreateTime"),
+    ];
+    for (topic, property, value) in cases {
+        let prefix = unique_prefix("settings");
+        json(kafka, &prefix, &["create", "--partitions", "1"]);
+        let names = names(&prefix);
+        let require = |clock| require_for_tracker(&admin, &names, clock);
+        require(ClockSource::Brokers).await.expect("fits");
+        kafka.alter_topic(&format!("{prefix}{topic}"), property, value);
+        let error = require(ClockSource::Brokers).await.expect_err("refused");
+        let error = error.to_string();
+        for words in [topic, property, value, "kafka-configs.sh"] {
+            assert!(error.contains(words), "'{words}' is not in: {error}");
+        }
+        let trusting = require(ClockSource::Local).await;
+        assert_eq!(trusting.is_ok(), topic == "sundown.processes");
+    }
 }

@@ -38,6 +38,19 @@ pub enum TopicError {
         source_topic: String,
         source_partitions: i32,
     },
+    /// A topic has a property with which promises cannot be kept.
+    #[error(
+        "{topic} has {property}={actual} and needs {expected}: {reason}; change it with: kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {property}={expected}{alternative}"
+    )]
+    Misconfigured {
+        topic: String,
+        property: &'static str,
+        actual: String,
+        expected: &'static str,
+        reason: &'static str,
+        /// Another remedy, with a conjunction in front; or empty.
+        alternative: &'static str,
+    },
     /// The cluster refused to create or delete a topic.
     #[error("{topic} cannot be {change}: {code}{}", hint(*code))]
     Refused {

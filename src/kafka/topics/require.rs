@@ -23,6 +23,15 @@ pub struct SourceTopic {
     pub timestamps: TimestampType,
 }
 
+/// The clock by which a tracker checks its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockSource {
+    /// The brokers' clocks, in the timestamps of process reports.
+    Brokers,
+    /// None: the machine's clock is trusted.
+    Local,
+}
+
 /// Returns the topics of these names.
 ///
 /// # Errors
@@ -42,12 +51,29 @@ pub async fn require(admin: &TopicAdmin, names: &[&str]) -> Result<ExistingTopic
     }
 }
 
+/// Returns the topics of these names, after checking those settings that no role can do
+/// without.
+///
+/// # Errors
+/// Those of [`require`]; [`TopicError::Misconfigured`].
+pub async fn require_for_role(
+    admin: &TopicAdmin,
+    topics: &Topics,
+    names: &[&str],
+) -> Result<ExistingTopics, TopicError> {
+    let existing = require(admin, names).await?;
+    warn_of_unknown_settings(&existing, &[&topics.checkpoint, &topics.policies]);
+    check_compaction(&existing, topics)?;
+    Ok(existing)
+}
+
 /// Repeats `check` until brokers respond and its topics exist: topics and permissions may be
 /// created while processes start. Until then `health` is not ready. Returns `None` if `stop`
 /// is cancelled.
 ///
 /// # Errors
-/// [`TopicError::PartitionMismatch`], and others that do not resolve by waiting.
+/// [`TopicError::PartitionMismatch`], [`TopicError::Misconfigured`] and others that do not
+/// resolve by waiting.
 pub async fn wait_for_topics<T, Check>(
     health: &Health,
     stop: &CancellationToken,
@@ -79,26 +105,30 @@ where
     }
 }
 
-/// Checks that the topics of a tracker and `additional` exist, and that the source topic and
-/// the checkpoint topic have equally many partitions.
+/// Checks that the topics of a tracker exist with settings that keep its promises, and that the
+/// source topic and the checkpoint topic have equally many partitions.
 ///
 /// # Errors
-/// Those of [`require`]; [`TopicError::PartitionMismatch`] if the numbers differ.
+/// Those of [`require_for_role`]; [`TopicError::PartitionMismatch`] if the numbers differ.
 pub async fn require_for_tracker(
     admin: &TopicAdmin,
     topics: &Topics,
-    additional: Option<&str>,
+    clock_source: ClockSource,
 ) -> Result<SourceTopic, TopicError> {
-    let names: [&str; 6] = [
+    let names: [&str; 7] = [
         &topics.session_logs,
         &topics.session_logs_dlq,
         &topics.expired_sessions,
         &topics.expiring_sessions,
         &topics.checkpoint,
         &topics.processes,
+        &topics.policies,
     ];
-    let names: Vec<&str> = names.into_iter().chain(additional).collect();
-    let existing = require(admin, &names).await?;
+    let existing = require_for_role(admin, topics, &names).await?;
+    if clock_source == ClockSource::Brokers {
+        warn_of_unknown_settings(&existing, &[&topics.processes]);
+        check_timestamps(&existing, topics)?;
+    }
     let source = &existing[&topics.session_logs];
     if source.configs.is_none() {
         tracing::warn!(
@@ -121,4 +151,68 @@ pub async fn require_for_tracker(
         partitions,
         timestamps: source.timestamps(),
     })
+}
+
+fn warn_of_unknown_settings(existing: &ExistingTopics, checked: &[&str]) {
+    let unknown = checked.iter().copied().filter(|name| {
+        let state = existing.get(*name);
+        state.is_some_and(|state| state.configs.is_none())
+    });
+    let unknown: Vec<_> = unknown.collect();
+    if !unknown.is_empty() {
+        tracing::warn!(
+            topics = unknown.join(", "),
+            "cannot read the topics' cleanup.policy and message.timestamp.type, so they are not \
+             checked: if this user lacks DescribeConfigs on the topics, grant it"
+        );
+    }
+}
+
+/// Topics from which the latest record of each key is read, however old it is.
+fn check_compaction(existing: &ExistingTopics, topics: &Topics) -> Result<(), TopicError> {
+    let checks = [
+        (
+            &topics.checkpoint,
+            "otherwise the state of idle sessions is deleted",
+        ),
+        (&topics.policies, "otherwise old policies are deleted"),
+    ];
+    for (name, reason) in checks {
+        check(existing, name, "cleanup.policy", "compact", reason, "")?;
+    }
+    Ok(())
+}
+
+fn check_timestamps(existing: &ExistingTopics, topics: &Topics) -> Result<(), TopicError> {
+    check(
+        existing,
+        &topics.processes,
+        "message.timestamp.type",
+        "LogAppendTime",
+        "otherwise a tracker cannot compare its clock with the brokers'",
+        ", or pass --trust-local-clock to trackers",
+    )
+}
+
+/// Checks a property of a topic, if both are known.
+fn check(
+    existing: &ExistingTopics,
+    name: &str,
+    property: &'static str,
+    expected: &'static str,
+    reason: &'static str,
+    alternative: &'static str,
+) -> Result<(), TopicError> {
+    let state = existing.get(name);
+    match state.and_then(|state| state.config(property)) {
+        Some(actual) if actual != expected => Err(TopicError::Misconfigured {
+            topic: name.to_owned(),
+            property,
+            actual: actual.to_owned(),
+            expected,
+            reason,
+            alternative,
+        }),
+        _ => Ok(()),
+    }
 }
