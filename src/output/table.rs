@@ -62,10 +62,14 @@ impl OutputArgs {
     }
 }
 
+/// The longest cell, in characters. Records of other writers may have keys of a megabyte.
+const MAX_CELL: usize = 200;
+
 /// Renders columns, each as wide as its widest cell, with control characters replaced by
-/// spaces.
+/// spaces and long cells cut.
 #[must_use]
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(cut)).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -89,6 +93,13 @@ pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String 
     lines.join("\n")
 }
 
+fn cut(cell: &String) -> String {
+    match cell.char_indices().nth(MAX_CELL) {
+        Some((end, _)) => format!("{}…", &cell[..end]),
+        None => cell.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +111,12 @@ mod tests {
             table(["TOPIC", "PARTITIONS"], &rows),
             "TOPIC         PARTITIONS\nsession_logs  3\né             12"
         );
+    }
+    #[test]
+    fn a_cell_of_any_length_is_shown() {
+        let long = "é".repeat(70_000);
+        let shown = table(["KEY", "N"], &[[long, "1".to_owned()]]);
+        assert!(shown.chars().count() < 3 * MAX_CELL, "{shown}");
+        assert!(shown.ends_with("…  1"), "{shown}");
     }
 }

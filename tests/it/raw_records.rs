@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::kafka::Kafka;
+use crate::support::kafka::Kafka;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// `Produce`, in the oldest version that brokers still support.
