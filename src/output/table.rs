@@ -69,7 +69,10 @@ const MAX_CELL: usize = 200;
 /// spaces and long cells cut.
 #[must_use]
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(cut)).collect();
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| cut(cell)))
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -93,10 +96,10 @@ pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String 
     lines.join("\n")
 }
 
-fn cut(cell: &String) -> String {
+fn cut(cell: &str) -> String {
     match cell.char_indices().nth(MAX_CELL) {
         Some((end, _)) => format!("{}…", &cell[..end]),
-        None => cell.clone(),
+        None => cell.to_owned(),
     }
 }
 
