@@ -57,7 +57,11 @@ fn a_dead_letter_keeps_headers_with_any_names_byte_for_byte() {
         ],
         ..record(Some(b"key"), Some(b"no event"))
     };
-    kafka.produce_raw(&installation.session_logs(), 0, &[refused.clone()]);
+    kafka.produce_raw(
+        &installation.session_logs(),
+        0,
+        std::slice::from_ref(&refused),
+    );
     tracker.await_metric("sundown_tracker_dead_letters_total", "malformed", 1);
     let mut copied = Vec::new();
     for (name, value) in &refused.headers {

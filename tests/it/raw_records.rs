@@ -114,7 +114,7 @@ fn put_varint(to: &mut Vec<u8>, value: i64) {
         to.push((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
-    to.push(rest as u8);
+    to.push((rest & 0x7f) as u8);
 }
 
 fn put_text(to: &mut Vec<u8>, text: &str) {
