@@ -223,6 +223,35 @@ mod tests {
         assert!(!answer.contains("notes"), "{answer}");
     }
 
+    /// A probe that fails for them has the kubelet restart the process for ever.
+    #[tokio::test]
+    async fn idle_and_half_sent_requests_keep_no_probe_out() {
+        let server = started(&Health::default()).await;
+        let mut clients = Vec::new();
+        for number in 0..400 {
+            let mut client = TcpStream::connect(server.address()).await.unwrap();
+            if number % 2 == 0 {
+                client
+                    .write_all(b"GET /livez HTTP/1.1\r\nhost:")
+                    .await
+                    .unwrap();
+            }
+            clients.push(client);
+        }
+        for path in ["/livez", "/readyz", "/metrics"] {
+            let answer = get(server.address(), path).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+        // The latest of them still have their place.
+        let mut last = clients.pop().unwrap();
+        last.write_all(b"GET /livez HTTP/1.1\r\nhost: admin\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        last.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     #[tokio::test]
     async fn metrics_contain_the_build() {
         let server = started(&Health::default()).await;

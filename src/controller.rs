@@ -99,7 +99,7 @@ pub async fn run(
     )?;
     tracing::info!(identity = reports.id(), ?scope, "starting");
 
-    let election = election(&client, args, reports.id(), clock);
+    let election = election(&client, args, reports.id(), clock, &health);
     let leadership = election.leadership();
 
     let group = global.topics.prefixed(&args.tracker_group);
@@ -108,7 +108,7 @@ pub async fn run(
         PolicyTopicWriter::for_leader(producer, &topics.policies, leadership.write_timeout())?;
     let groups = measured_groups(global, args, views.trackers.clone());
     let inputs = ReconcilerInputs {
-        events: watch::watch(&client, &scope),
+        events: watch::watch(&client, &scope, args.policy_selector.as_deref()),
         scope,
         probe: views.probe,
         trackers: views.trackers,
@@ -180,7 +180,13 @@ async fn refused_settings(
     }
 }
 
-fn election(client: &Client, args: &ControllerArgs, identity: &str, clock: Clock) -> Election {
+fn election(
+    client: &Client,
+    args: &ControllerArgs,
+    identity: &str,
+    clock: Clock,
+    health: &Health,
+) -> Election {
     let own = client.default_namespace().to_owned();
     let namespace = args.lease_namespace.as_ref().unwrap_or(&own);
     let config = ElectionConfig {
@@ -188,7 +194,8 @@ fn election(client: &Client, args: &ControllerArgs, identity: &str, clock: Clock
         identity: identity.to_owned(),
         lease_duration: args.lease_duration,
     };
-    Election::new(Api::namespaced(client.clone(), namespace), config, clock)
+    let api = Api::namespaced(client.clone(), namespace);
+    Election::new(api, config, clock, health.clone())
 }
 
 /// The contents of topics, kept up to date.

@@ -1,5 +1,6 @@
 //! Logging to stderr: text on a terminal, JSON otherwise.
 
+mod limit;
 mod recent;
 
 use std::io::{IsTerminal, stderr};
@@ -9,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use limit::Limited;
 use recent::RecentErrorsLayer;
 pub use recent::{RecentError, recent_errors};
 
@@ -63,12 +65,14 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let _already_set = match args.log_format.unwrap_or(default) {
         LogFormat::Text => builder
             .with_target(false)
+            .map_event_format(|format| Limited::new(format, LogFormat::Text))
             .finish()
             .with(RecentErrorsLayer)
             .try_init(),
         LogFormat::Json => builder
             .json()
             .flatten_event(true)
+            .map_event_format(|format| Limited::new(format, LogFormat::Json))
             .finish()
             .with(RecentErrorsLayer)
             .try_init(),

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::diff::PolicyWrite;
 use super::lease::Leadership;
 use super::metrics::ControllerMetrics;
-use super::published::PublishedPolicies;
+use super::published::{EndOffsetProbe, PublishedPolicies};
 use super::watch::resource;
 use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
 use crate::policy::document::{API_VERSION, KIND, SessionPolicyStatus};
@@ -45,6 +45,9 @@ pub struct Applier {
     pub writer: PolicyTopicWriter,
     pub published: watch::Receiver<PublishedPolicies>,
     pub metrics: ControllerMetrics,
+    /// The offset of the last record that the brokers acknowledged, and when they did, on the
+    /// clock.
+    last_written: Option<(i64, Duration)>,
     client: Client,
     recorder: Recorder,
     resource: ApiResource,
@@ -72,8 +75,21 @@ impl Applier {
             writer,
             published,
             metrics,
+            last_written: None,
             resource: resource(),
         }
+    }
+
+    /// Returns whether the records that were written have been read again, or are gone with a topic
+    /// that has been created again since. Until then, they must not be written once more.
+    #[must_use]
+    pub fn has_read_back(&self, probe: &EndOffsetProbe) -> bool {
+        let Some((last, written_at)) = self.last_written else {
+            return true;
+        };
+        let gone =
+            probe.requested_at > written_at && probe.end.as_ref().is_ok_and(|end| *end <= last);
+        gone || self.published.borrow().position > last
     }
 
     /// Writes records and waits until they have been read back, so that the next reconcile does
@@ -88,6 +104,7 @@ impl Applier {
             .filter_map(|offset| offset.as_ref().ok())
             .max();
         if let Some(last) = last {
+            self.last_written = Some((*last, self.leadership.now()));
             let read_back = self
                 .published
                 .wait_for(|published| published.position > *last);

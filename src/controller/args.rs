@@ -35,6 +35,11 @@ pub struct ControllerArgs {
     )]
     pub all_namespaces: bool,
 
+    /// Label selector of the policies to use, such as `sundown.dev/installation=eu`. Defaults to
+    /// all. Releases with different topic prefixes tell their policies apart with it.
+    #[arg(long, env = "SUNDOWN_POLICY_SELECTOR", value_name = "SELECTOR")]
+    pub policy_selector: Option<String>,
+
     /// Lease for leader election. All controllers that write to the same topics must use
     /// the same Lease.
     #[arg(

@@ -8,6 +8,9 @@
 //! stops before another candidate can start, even if it was suspended in between: it checks
 //! [`Leadership::permits`] before each write, and bounds each write by
 //! [`Leadership::write_timeout`].
+//!
+//! A missing lease is created. It may have been deleted under a leader that does not know yet, so
+//! its creator leads only after the lease duration, unless it was the leader itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::health::Heartbeat;
+use crate::health::{Health, Heartbeat};
 
 /// Parameters of an election.
 #[derive(Clone, Debug)]
@@ -44,6 +47,12 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// The time on the clock.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
     /// How long this process certainly remains the leader.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
@@ -67,6 +76,9 @@ impl Leadership {
     }
 }
 
+/// The name of the readiness condition.
+const CONDITION: &str = "lease";
+
 /// Participates in the election.
 pub struct Election {
     api: Api<Lease>,
@@ -75,12 +87,19 @@ pub struct Election {
     leads: watch::Sender<bool>,
     /// The last observed resource version of the lease, and when it was first observed.
     observed: Option<(String, Duration)>,
+    /// Until when another leader may not know that its lease is gone, on the clock.
+    fenced_until: Duration,
+    /// When the API server last answered, on the clock.
+    answered_at: Duration,
+    health: Health,
 }
 
 impl Election {
-    /// Creates an election by a lease in the namespace of `api`.
+    /// Creates an election by a lease in the namespace of `api`. A process that can neither lead
+    /// nor see who does is not ready.
     #[must_use]
-    pub fn new(api: Api<Lease>, config: ElectionConfig, clock: Clock) -> Self {
+    pub fn new(api: Api<Lease>, config: ElectionConfig, clock: Clock, health: Health) -> Self {
+        health.set_not_ready(CONDITION, "looking for the lease");
         let leadership = Leadership {
             clock,
             until: Arc::default(),
@@ -92,6 +111,9 @@ impl Election {
             leadership,
             leads: watch::Sender::new(false),
             observed: None,
+            fenced_until: Duration::ZERO,
+            answered_at: clock.elapsed(),
+            health,
         }
     }
 
@@ -135,17 +157,33 @@ impl Election {
             Ok(Err(error)) => {
                 let lease = &self.config.lease_name;
                 tracing::warn!(%error, lease, "cannot acquire the lease; check that the controller is authorized to get, create and update leases");
-                return self.publish();
+                return self.failed(&format!("cannot acquire the lease {lease}: {error}; check that the controller is authorized to get, create and update leases"));
             }
             Err(_) => {
                 tracing::warn!("the API server timed out on the lease");
-                return self.publish();
+                return self.failed("the API server timed out on the lease");
             }
         };
+        self.answered_at = requested_at;
+        self.health.set_ready(CONDITION);
         let until = requested_at + self.config.lease_duration * 4 / 5;
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-        let until = if held { until } else { 0 };
+        let leads = held && requested_at >= self.fenced_until;
+        let until = if leads { until } else { 0 };
         self.leadership.until.store(until, Ordering::SeqCst);
+        self.publish();
+    }
+
+    /// Without an answer for the lease duration, this process neither leads nor stands by.
+    fn failed(&self, reason: &str) {
+        let silence = self
+            .leadership
+            .clock
+            .elapsed()
+            .saturating_sub(self.answered_at);
+        if silence >= self.config.lease_duration {
+            self.health.set_not_ready(CONDITION, reason);
+        }
         self.publish();
     }
 
@@ -169,7 +207,12 @@ impl Election {
         let name = self.config.lease_name.clone();
         let Some(mut lease) = self.api.get_opt(&name).await? else {
             let lease = self.held(Lease::default());
-            return is_accepted(self.api.create(&PostParams::default(), &lease).await);
+            let created = self.api.create(&PostParams::default(), &lease).await;
+            if self.leadership.remaining().is_none() {
+                let now = self.leadership.clock.elapsed();
+                self.fenced_until = now + self.config.lease_duration;
+            }
+            return is_accepted(created);
         };
         if !self.is_available(&lease) {
             return Ok(false);

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::kafka::errors::WithHint;
 use crate::kafka::list_offsets::watermarks;
+use crate::kafka::recreating_producer::{SilenceTimer, recreate};
 use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::policy::pauses::is_control;
 use crate::policy::store::PolicyStore;
@@ -45,7 +46,7 @@ pub struct EndOffsetProbe {
     /// The end offset, or why it is unknown.
     pub end: Result<i64, String>,
     /// When it was requested, on the clock.
-    requested_at: Duration,
+    pub requested_at: Duration,
     /// When the same end offset was first requested.
     unchanged_since: Duration,
 }
@@ -117,7 +118,9 @@ pub fn probe(
     published: watch::Sender<PublishedPolicies>,
     stop: CancellationToken,
 ) -> anyhow::Result<watch::Receiver<EndOffsetProbe>> {
-    let client: BaseConsumer = config.create()?;
+    let mut client: BaseConsumer = config.create()?;
+    let config = config.clone();
+    let mut silence = SilenceTimer::start(clock);
     let first = EndOffsetProbe {
         end: Err("the end offset has not been fetched yet".to_owned()),
         requested_at: Duration::ZERO,
@@ -129,6 +132,9 @@ pub fn probe(
             let position = published.borrow().position;
             let requested_at = clock.elapsed();
             let response = watermarks(client.client(), &topic, 0, PROBE_TIMEOUT);
+            if silence.must_recreate(&response) {
+                recreate(&mut client, || config.create());
+            }
             if let Ok((_, end)) = response
                 && end < position
             {

@@ -54,8 +54,8 @@ pub struct Reconciler {
     applier: Applier,
     policies: PolicyCache,
     backoff: WriteBackoff,
-    /// When each status was last written, on the clock.
-    written: BTreeMap<String, Duration>,
+    /// The last status written of each policy.
+    written: BTreeMap<String, Written>,
     /// When process reports were last current, on the clock.
     reports_current_at: Duration,
     /// When this process became the leader, on the clock.
@@ -98,8 +98,10 @@ impl Reconciler {
             }
             self.apply_pending_events().await;
             self.update_health();
-            if self.update_leadership() && self.policies.synced() {
-                let result = self.reconcile().await;
+            if self.update_leadership()
+                && let Some(known) = self.policies.known(&self.inputs.scope)
+            {
+                let result = self.reconcile(&known).await;
                 self.applier.metrics.reconciled(result.is_ok());
                 if let Err(error) = result {
                     tracing::warn!(%error, "reconciliation incomplete; retrying");
@@ -126,12 +128,24 @@ impl Reconciler {
     }
 
     fn update_health(&self) {
-        match (self.policies.error(), self.policies.synced()) {
-            (Some(error), _) => self.health.set_not_ready("kubernetes", error),
-            (None, false) => self
+        let scope = &self.inputs.scope;
+        let failing = self.policies.failing(scope);
+        let failing: Vec<_> = failing
+            .map(|(name, error)| format!("{name}: {error}"))
+            .collect();
+        let failing = (!failing.is_empty()).then(|| failing.join("; "));
+        match &failing {
+            Some(errors) if self.policies.fails() => {
+                self.health.set_not_ready("kubernetes", errors.clone());
+            }
+            _ if self.policies.known(scope).is_none() => self
                 .health
                 .set_not_ready("kubernetes", "listing the policies"),
-            (None, true) => self.health.set_ready("kubernetes"),
+            _ => self.health.set_ready("kubernetes"),
+        }
+        match failing {
+            Some(errors) => self.health.set_note("namespaces", errors),
+            None => self.health.remove_note("namespaces"),
         }
         match &self.inputs.probe.borrow().end {
             Ok(_) => self.health.set_ready("kafka"),
@@ -139,19 +153,21 @@ impl Reconciler {
         }
     }
 
-    async fn reconcile(&mut self) -> Result<(), ApplyError> {
+    /// Reconciles the policies of the `known` namespaces.
+    async fn reconcile(&mut self, known: &Scope) -> Result<(), ApplyError> {
         let since = self.leads_since.unwrap_or_default();
         let probe = self.inputs.probe.borrow().clone();
         let mut kafka_error = probe.end.as_ref().err().cloned();
-        let current = self.applier.published.borrow().is_current(&probe, since);
+        let current = self.applier.published.borrow().is_current(&probe, since)
+            && self.applier.has_read_back(&probe);
         if !current && kafka_error.is_none() {
             // The topic is still being read.
             return Ok(());
         }
-        let validation = self.validate();
+        let validation = self.validate(known);
         let mut result = Ok(());
         if current {
-            result = self.publish(&validation).await;
+            result = self.publish(known, &validation).await;
             if let Err(ApplyError::Topic(error)) = &result {
                 kafka_error = Some(error.clone());
             }
@@ -174,24 +190,24 @@ impl Reconciler {
             kafka_error = Some("process reports cannot be read; check that their topic exists (sundown topics create)".to_owned());
         }
         let updated = self
-            .update_statuses(&validation, kafka_error.as_deref())
+            .update_statuses(known, &validation, kafka_error.as_deref())
             .await;
         result.and(updated)
     }
 
-    fn validate(&self) -> Validation {
+    fn validate(&self, known: &Scope) -> Validation {
         let published = self.applier.published.borrow();
         let foreign = published.values.keys();
-        let foreign = foreign.filter(|name| !self.inputs.scope.owns(name)).count();
+        let foreign = foreign.filter(|name| !known.owns(name)).count();
         validate(self.policies.objects(), &published.values, foreign)
     }
 
     /// Reconciles the policy topic.
-    async fn publish(&mut self, validation: &Validation) -> Result<(), ApplyError> {
+    async fn publish(&mut self, known: &Scope, validation: &Validation) -> Result<(), ApplyError> {
         let writes = {
             let published = self.applier.published.borrow();
             let objects = self.policies.objects();
-            diff(&self.inputs.scope, objects, validation, &published.values)
+            diff(known, objects, validation, &published.values)
         };
         let now = self.clock.elapsed();
         if writes.is_empty() {
@@ -216,12 +232,13 @@ impl Reconciler {
     /// Reconciles the statuses.
     async fn update_statuses(
         &mut self,
+        known: &Scope,
         validation: &Validation,
         kafka_error: Option<&str>,
     ) -> Result<(), ApplyError> {
         let now = self.clock.elapsed();
         let wall = time::format(self.clock.wall());
-        let updates = self.status_updates(validation, kafka_error, &wall);
+        let updates = self.status_updates(known, validation, kafka_error, &wall);
         self.set_gauges(&updates);
         let names: Vec<_> = updates.iter().map(|update| update.name.clone()).collect();
         self.backoff
@@ -235,13 +252,15 @@ impl Reconciler {
             if !due || !self.backoff.permits(&update.name, now) {
                 continue;
             }
+            self.back_off_from_others(&update, &previous, now);
             let (object, status) = (&update.object, &update.status);
             match self.applier.write_status(object, status).await {
                 Ok(updated) => {
                     self.applier.publish_events(object, &previous, status).await;
                     self.policies.put(updated);
-                    self.backoff.reset(&update.name);
-                    self.written.insert(update.name, self.clock.elapsed());
+                    let at = self.clock.elapsed();
+                    let status = update.status;
+                    self.written.insert(update.name, Written { at, status });
                 }
                 Err(ApplyError::NotLeading) => return Err(ApplyError::NotLeading),
                 Err(error) => {
@@ -258,13 +277,37 @@ impl Reconciler {
         result
     }
 
+    /// Backs off if another process has written a status since this one did, as the controller of
+    /// another release does that uses the same policy: without it, both would write for ever.
+    fn back_off_from_others(
+        &mut self,
+        update: &StatusUpdate,
+        observed: &SessionPolicyStatus,
+        now: Duration,
+    ) {
+        let name = &update.name;
+        let undone = self.written.get(name).is_some_and(|written| {
+            written.status.observed_generation == observed.observed_generation
+                && differ_in_more_than_sessions(&written.status, observed)
+        });
+        if !undone {
+            self.backoff.reset(name);
+        } else if self.backoff.record_failure(name, now) {
+            tracing::warn!(
+                policy = name,
+                "another process changes the status of this policy; if two releases use it, tell their policies apart with --policy-selector"
+            );
+        }
+    }
+
     fn sessions_due(&self, name: &str, now: Duration) -> bool {
         let last = self.written.get(name);
-        last.is_none_or(|last| now.saturating_sub(*last) >= SESSIONS_INTERVAL)
+        last.is_none_or(|last| now.saturating_sub(last.at) >= SESSIONS_INTERVAL)
     }
 
     fn status_updates(
         &self,
+        known: &Scope,
         validation: &Validation,
         kafka_error: Option<&str>,
         wall: &str,
@@ -272,9 +315,8 @@ impl Reconciler {
         let published = self.applier.published.borrow();
         let trackers = self.inputs.trackers.borrow();
         let now = self.clock.elapsed();
-        let scope = &self.inputs.scope;
         let foreign = published.store.documents();
-        let foreign = foreign.filter(|(name, _)| !scope.owns(name));
+        let foreign = foreign.filter(|(name, _)| !known.owns(name));
         let foreign = foreign.map(|(name, document)| (name, &document.spec));
         let ambiguities = ambiguities(&validation.valid, foreign);
         let objects = self.policies.objects().iter();
@@ -315,6 +357,13 @@ impl Reconciler {
         let gauges: Vec<_> = gauges.collect();
         self.applier.metrics.set_policies(&gauges);
     }
+}
+
+/// A status that this process has written.
+struct Written {
+    /// When, on the clock.
+    at: Duration,
+    status: SessionPolicyStatus,
 }
 
 /// The desired status of a policy.

@@ -49,8 +49,17 @@ pub fn resource() -> ApiResource {
 /// An event of a watch, with the index of the watch.
 pub type WatchEvent = (usize, watcher::Result<Event<DynamicObject>>);
 
-/// Watches the policies of `scope`, and retries failed watches with exponential backoff.
-pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
+/// Watches the policies of `scope` with the labels of `selector`, and retries failed watches with
+/// exponential backoff.
+pub fn watch(
+    client: &Client,
+    scope: &Scope,
+    selector: Option<&str>,
+) -> BoxStream<'static, WatchEvent> {
+    let config = Config {
+        label_selector: selector.map(str::to_owned),
+        ..Config::default()
+    };
     let resource = resource();
     let apis: Vec<Api<DynamicObject>> = match scope {
         Scope::All => vec![Api::all_with(client.clone(), &resource)],
@@ -60,7 +69,7 @@ pub fn watch(client: &Client, scope: &Scope) -> BoxStream<'static, WatchEvent> {
             .collect(),
     };
     let streams = apis.into_iter().enumerate().map(|(index, api)| {
-        watcher(api, Config::default())
+        watcher(api, config.clone())
             .default_backoff()
             .map(move |event| (index, event))
             .boxed()
@@ -100,16 +109,43 @@ impl PolicyCache {
         }
     }
 
-    /// Returns whether all watches have completed their first list.
+    /// The namespaces whose policies are known; `None` until every watch has completed its first
+    /// list or failed. Records of other namespaces stay as they are: a namespace that cannot be
+    /// listed, because it is gone or its role is, neither holds up the others nor loses its
+    /// policies.
     #[must_use]
-    pub fn synced(&self) -> bool {
-        self.watches.iter().all(|watch| watch.synced)
+    pub fn known(&self, scope: &Scope) -> Option<Scope> {
+        let mut watches = self.watches.iter();
+        if !watches.all(|watch| watch.synced || watch.error.is_some()) {
+            return None;
+        }
+        let synced: Vec<_> = self.watches.iter().map(|watch| watch.synced).collect();
+        if !synced.contains(&true) {
+            return None;
+        }
+        Some(match scope {
+            Scope::All => Scope::All,
+            Scope::Namespaces(names) => {
+                let known = names.iter().zip(synced).filter(|(_, synced)| *synced);
+                Scope::Namespaces(known.map(|(name, _)| name.clone()).collect())
+            }
+        })
     }
 
-    /// The error of a watch that fails.
+    /// The watches that fail: the namespace, or `all namespaces`, and the error.
+    pub fn failing<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let name = move |index: usize| match scope {
+            Scope::All => "all namespaces",
+            Scope::Namespaces(names) => names[index].as_str(),
+        };
+        let watches = self.watches.iter().enumerate();
+        watches.filter_map(move |(index, watch)| Some((name(index), watch.error.as_deref()?)))
+    }
+
+    /// Returns whether every watch fails.
     #[must_use]
-    pub fn error(&self) -> Option<&str> {
-        self.watches.iter().find_map(|watch| watch.error.as_deref())
+    pub fn fails(&self) -> bool {
+        self.watches.iter().all(|watch| watch.error.is_some())
     }
 
     /// The policies, by `namespace/name`.

@@ -1,10 +1,14 @@
 //! HTTP/1 servers with bounds on connections, request heads and connection lifetimes.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,7 +35,8 @@ const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(10);
 /// Bounds on the connections of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections served at once; further ones wait in the kernel's backlog.
+    /// Connections served at once. A further one takes the place of the one that has waited
+    /// longest for its client, so that idle clients keep nobody out, least of all probes.
     max_connections: usize,
     /// Lifetime of a connection, which serves a single request. Connections without one are
     /// kept alive.
@@ -185,14 +190,22 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let waiting = WaitingConnections::default();
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
+        };
+        if permits.available_permits() == 0 {
+            waiting.close_oldest();
+        }
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            () = stop.cancelled() => return,
+        };
+        // The semaphore is never closed.
+        let Ok(permit) = permit else {
+            return;
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -200,11 +213,18 @@ pub(crate) async fn serve(
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let router = router.clone().layer(Extension(PeerAddr(peer)));
                 let stop = stop.clone();
+                let place = waiting.enter();
+                let router = router.layer(middleware::from_fn_with_state(
+                    Arc::clone(&place),
+                    mark_answering,
+                ));
                 tokio::spawn(async move {
                     tokio::select! {
                         () = serve_connection(stream, router, limits.lifetime) => {}
+                        () = place.closed.cancelled() => {}
                         () = stop.cancelled() => {}
                     }
+                    place.leave();
                     drop(permit);
                 });
             }
@@ -214,6 +234,89 @@ pub(crate) async fn serve(
             }
         }
     }
+}
+
+/// The connections whose next step is the client's: it has not sent a request, or not all of it.
+#[derive(Clone, Debug, Default)]
+struct WaitingConnections(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last_number: u64,
+    /// By how long they have waited, the longest first.
+    connections: BTreeMap<u64, CancellationToken>,
+}
+
+/// A connection that is being served.
+#[derive(Debug)]
+struct Place {
+    waiting: WaitingConnections,
+    closed: CancellationToken,
+    /// Its number while it waits.
+    number: Mutex<Option<u64>>,
+}
+
+impl WaitingConnections {
+    fn enter(&self) -> Arc<Place> {
+        let place = Place {
+            waiting: self.clone(),
+            closed: CancellationToken::new(),
+            number: Mutex::new(None),
+        };
+        place.wait();
+        Arc::new(place)
+    }
+
+    fn close_oldest(&self) {
+        if let Some((_, closed)) = self.lock().connections.pop_first() {
+            closed.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The next step is the client's.
+    fn wait(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.last_number += 1;
+        let number = waiting.last_number;
+        waiting.connections.insert(number, self.closed.clone());
+        drop(waiting);
+        *self.number() = Some(number);
+    }
+
+    /// The next step is the server's, or there is none.
+    fn leave(&self) {
+        if let Some(number) = self.number().take() {
+            self.waiting.lock().connections.remove(&number);
+        }
+    }
+
+    fn number(&self) -> MutexGuard<'_, Option<u64>> {
+        self.number.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the place of a connection while its request is answered. A request with a body may never
+/// be complete, so its connection counts as waiting until there is a response.
+async fn mark_answering(State(place): State<Arc<Place>>, request: Request, next: Next) -> Response {
+    if http_body::Body::is_end_stream(request.body()) {
+        place.leave();
+    }
+    let response = next.run(request).await;
+    place.leave();
+    // Streams have no exact size, and keep their place for as long as they last.
+    if http_body::Body::size_hint(response.body())
+        .exact()
+        .is_some()
+    {
+        place.wait();
+    }
+    response
 }
 
 /// Serves one connection. Its errors concern the client alone, which sees them.
@@ -231,5 +334,41 @@ async fn serve_connection(stream: TcpStream, router: Router, lifetime: Option<Du
         None => {
             let _ = connection.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn half_sent_forms_keep_nobody_out() {
+        let router = Router::new()
+            .route("/login", post(|body: String| async move { body }))
+            .route("/login", get(|| async { "form" }));
+        let (listener, address) = bind("127.0.0.1:0", "--listen").await.unwrap();
+        let stop = CancellationToken::new();
+        let limits = ConnectionLimits::LONG_LIVED;
+        let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+        let mut clients = Vec::new();
+        for _ in 0..300 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let half = b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\ntoken=";
+            client.write_all(half).await.unwrap();
+            clients.push(client);
+        }
+        let mut client = TcpStream::connect(address).await.unwrap();
+        for _ in 0..2 {
+            let request = b"GET /login HTTP/1.1\r\nhost: a\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            let mut answer = [0; 15];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        }
+        stop.cancel();
+        serving.await.unwrap();
     }
 }

@@ -10,6 +10,9 @@
 //! - [`RecreatingProducer`] for single records, each of them awaited;
 //! - the writer of process reports, which does not wait for acknowledgements;
 //! - the tracker's transactional producer, which has to take over its transactional id again.
+//!
+//! A client that only asks may likewise never connect again after all brokers were down, while
+//! others do. It is replaced after [`MAX_SILENCE`] without an answer: see [`SilenceTimer`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +22,53 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::ToBytes;
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use crate::clock::Clock;
+
+/// How long the requests of a client may fail before it is replaced.
+pub const MAX_SILENCE: Duration = Duration::from_secs(30);
+
+/// Measures how long a client has had no answer.
+#[derive(Debug)]
+pub struct SilenceTimer {
+    clock: Clock,
+    since: Duration,
+}
+
+impl SilenceTimer {
+    #[must_use]
+    pub fn start(clock: Clock) -> Self {
+        let since = clock.elapsed();
+        Self { clock, since }
+    }
+
+    /// Records the result of a request, and returns whether the client has to be replaced: once
+    /// for each [`MAX_SILENCE`] without an answer. Brokers that refuse a request have answered.
+    pub fn must_recreate<T>(&mut self, result: &KafkaResult<T>) -> bool {
+        let now = self.clock.elapsed();
+        let silent = result.as_ref().is_err_and(is_silence);
+        let over = silent && now.saturating_sub(self.since) >= MAX_SILENCE;
+        if over || !silent {
+            self.since = now;
+        }
+        over
+    }
+}
+
+/// Whether no broker has answered.
+fn is_silence(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::TimedOutQueue
+        )
+    )
+}
 
 /// Returns whether a producer whose record failed like this may never write to its partition
 /// again.

@@ -3,6 +3,7 @@
 //! For data that a process needs as a whole: policies, pauses, process reports. A feed logs
 //! failures of brokers and retries.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use std::{fmt, thread};
 
@@ -14,8 +15,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
 use super::errors::WithHint;
+use super::recreating_producer::{SilenceTimer, recreate};
 use super::topic_reader::pending_ends::PendingEnds;
 use super::topic_reader::{Polled, ReaderOptions, TopicReader};
+use crate::clock::Clock;
 use crate::session::Timestamp;
 use crate::wire::record::{SourceRecord, TimestampKind};
 
@@ -35,6 +38,20 @@ const MIN_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// Bounds the events of one [`TopicFeed::read`].
 const MAX_BATCH: usize = 100;
+
+/// Interval at which a feed without new records asks whether the brokers still answer.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+fn reader_options(topic: &str) -> ReaderOptions<'_> {
+    ReaderOptions {
+        name: topic,
+        request_timeout: REQUEST_TIMEOUT,
+        properties: &[
+            ("auto.offset.reset", "earliest"),
+            ("queued.max.messages.kbytes", MAX_PREFETCH_KIB),
+        ],
+    }
+}
 
 /// What a feed returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +82,7 @@ pub struct TopicRecord {
 
 /// Reads a topic from its beginning.
 pub struct TopicFeed {
+    config: ClientConfig,
     reader: TopicReader,
     /// Lists high watermarks, which may be above the last stable offsets.
     uncommitted: TopicReader,
@@ -77,8 +95,15 @@ pub struct TopicFeed {
     /// The ends that [`TopicEvent::CaughtUp`] waits for; `None` before they are listed and
     /// after it has been returned.
     pending: Option<PendingEnds>,
+    caught_up: bool,
     /// The last failure to start that was logged.
     last_error: Option<String>,
+    /// The offset after the last record of each partition that has been read.
+    positions: BTreeMap<i32, i64>,
+    /// Whether the brokers still answer the reader.
+    silence: SilenceTimer,
+    /// Time left until the brokers are asked again.
+    check_in: Duration,
 }
 
 impl TopicFeed {
@@ -91,24 +116,21 @@ impl TopicFeed {
     /// # Errors
     /// If librdkafka rejects the configuration.
     pub fn open(config: &ClientConfig, topic: &str, stop: CancellationToken) -> KafkaResult<Self> {
-        let options = ReaderOptions {
-            name: topic,
-            request_timeout: REQUEST_TIMEOUT,
-            properties: &[
-                ("auto.offset.reset", "earliest"),
-                ("queued.max.messages.kbytes", MAX_PREFETCH_KIB),
-            ],
-        };
         Ok(Self {
-            reader: TopicReader::new(config, &options)?,
-            uncommitted: TopicReader::read_uncommitted(config, &options)?,
+            config: config.clone(),
+            reader: TopicReader::new(config, &reader_options(topic))?,
+            uncommitted: TopicReader::read_uncommitted(config, &reader_options(topic))?,
             topic: topic.to_owned(),
             stop,
             assigned: false,
             retry_in: Duration::ZERO,
             backoff: MIN_BACKOFF,
             pending: None,
+            caught_up: false,
             last_error: None,
+            positions: BTreeMap::new(),
+            silence: SilenceTimer::start(Clock::default()),
+            check_in: CHECK_INTERVAL,
         })
     }
 
@@ -148,12 +170,14 @@ impl TopicFeed {
             self.assign_with_backoff(events);
             return true;
         }
+        let before = events.len();
         let mut timeout = POLL_INTERVAL;
         while events.len() < MAX_BATCH {
             match self.reader.poll(timeout) {
                 Ok(Some(Polled::Record(record))) => {
                     let record = TopicRecord::from(&record);
                     let (partition, position) = (record.partition, record.offset + 1);
+                    self.positions.insert(partition, position);
                     events.push(TopicEvent::Record(record));
                     self.advance(partition, position, events);
                 }
@@ -167,7 +191,44 @@ impl TopicFeed {
             }
             timeout = Duration::ZERO;
         }
+        if events.len() > before {
+            self.check_in = CHECK_INTERVAL;
+            self.silence.must_recreate(&Ok(()));
+        } else {
+            self.check_connection();
+        }
         true
+    }
+
+    /// Asks the brokers for the partitions every few seconds without a record. librdkafka may
+    /// never connect again after all brokers were down, and a reader shows no difference to a
+    /// topic without new records.
+    fn check_connection(&mut self) {
+        self.check_in = self.check_in.saturating_sub(POLL_INTERVAL);
+        if self.check_in.is_zero() {
+            self.check_in = CHECK_INTERVAL;
+            let answer = self.reader.partitions(&self.topic);
+            self.replace_if_silent(&answer);
+        }
+    }
+
+    /// Replaces the clients if no broker answers them; reading goes on where it was.
+    fn replace_if_silent<T>(&mut self, answer: &KafkaResult<T>) {
+        if !self.silence.must_recreate(answer) {
+            return;
+        }
+        tracing::warn!(
+            topic = self.topic,
+            "no broker answers; replacing the Kafka client"
+        );
+        let (config, options) = (&self.config, reader_options(&self.topic));
+        let replaced = recreate(&mut self.reader, || TopicReader::new(config, &options))
+            && recreate(&mut self.uncommitted, || {
+                TopicReader::read_uncommitted(config, &options)
+            });
+        if replaced {
+            self.assigned = false;
+        }
     }
 
     /// Assigns all partitions if an attempt is due, or waits a moment for it.
@@ -185,6 +246,9 @@ impl TopicFeed {
             }
             Err(reason) => {
                 self.log_failure(&reason);
+                if let AssignError::Kafka(error) = reason {
+                    self.replace_if_silent::<()>(&Err(error));
+                }
                 self.retry_in = self.backoff;
                 self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
             }
@@ -207,9 +271,12 @@ impl TopicFeed {
             return Err(AssignError::OpenTransaction);
         }
         let topic = self.topic.as_str();
-        let beginnings = partitions.into_iter();
-        let beginnings = beginnings.map(|partition| (topic, partition, Offset::Beginning));
-        Ok(self.reader.assign(beginnings)?)
+        let starts = partitions.into_iter().map(|partition| {
+            let position = self.positions.get(&partition);
+            let start = position.map_or(Offset::Beginning, |offset| Offset::Offset(*offset));
+            (topic, partition, start)
+        });
+        Ok(self.reader.assign(starts)?)
     }
 
     /// The high watermarks of the partitions that have ever had records.
@@ -230,7 +297,10 @@ impl TopicFeed {
     fn report_if_caught_up(&mut self, events: &mut Vec<TopicEvent>) {
         if self.pending.as_ref().is_some_and(PendingEnds::is_empty) {
             self.pending = None;
-            events.push(TopicEvent::CaughtUp);
+            // Once, although the partitions may be assigned again.
+            if !std::mem::replace(&mut self.caught_up, true) {
+                events.push(TopicEvent::CaughtUp);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::limit::{self, Cause};
 use crate::clock::Clock;
 use crate::wire::time;
 
@@ -19,7 +20,7 @@ const MAX_ENTRIES: usize = 10;
 const MAX_MESSAGE_BYTES: usize = 512;
 
 /// A process has one log, hence one list.
-static RECENT: Mutex<VecDeque<RecentError>> = Mutex::new(VecDeque::new());
+static RECENT: Mutex<VecDeque<(Option<Cause>, RecentError)>> = Mutex::new(VecDeque::new());
 
 /// A warning or error from the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,10 +38,10 @@ pub struct RecentError {
 /// The latest warnings and errors, oldest first.
 #[must_use]
 pub fn recent_errors() -> Vec<RecentError> {
-    recent().iter().cloned().collect()
+    recent().iter().map(|(_, error)| error.clone()).collect()
 }
 
-fn recent() -> MutexGuard<'static, VecDeque<RecentError>> {
+fn recent() -> MutexGuard<'static, VecDeque<(Option<Cause>, RecentError)>> {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -56,15 +57,19 @@ impl<S: Subscriber> Layer<S> for RecentErrorsLayer {
         let mut message = MessageVisitor::default();
         event.record(&mut message);
         let mut recent = recent();
+        // An error that repeats itself must not displace all others.
+        let cause = limit::cause(event);
+        recent.retain(|(known, _)| cause.is_none() || *known != cause);
         if recent.len() == MAX_ENTRIES {
             recent.pop_front();
         }
-        recent.push_back(RecentError {
+        let error = RecentError {
             at: time::format(Clock::default().wall()),
             level: level.as_str().to_lowercase(),
             target: event.metadata().target().to_owned(),
             message: message.finish(),
-        });
+        };
+        recent.push_back((cause, error));
     }
 }
 

@@ -2,11 +2,14 @@
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::Api;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use serde_json::{Value, json};
 use sundown::policy::crd::definition::definition;
 
 use super::cluster::{Cluster, SOON};
 use super::deployment::Deployment;
+use crate::support::kafka::Kafka;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
@@ -84,6 +87,40 @@ pub fn what_is_invalid_never_replaces_what_is_valid(cluster: &Cluster) {
         deployment.published()[&namespace.key("p")]["metadata"]["generation"],
         3
     );
+    controller.stop();
+}
+
+pub fn a_topic_that_is_made_again_gets_each_policy_once(cluster: &Cluster) {
+    let kafka = Kafka::own(1);
+    let deployment = Deployment::on(cluster, &kafka);
+    let namespace = &deployment.namespace;
+    let controller = deployment.controller();
+    let names = ["a", "b", "c"];
+    for name in names {
+        namespace.apply(name, &json!({"idleTimeout": "1h"}));
+        namespace.await_published(name);
+    }
+    let topic = deployment.installation.topic("sundown.policies");
+    let admin: AdminClient<DefaultClientContext> = kafka.client().create().expect("a client");
+    let deleted = cluster.wait(admin.delete_topics(&[&topic], &AdminOptions::new()));
+    deleted.expect("an answer")[0].as_ref().expect("deleted");
+    eventually(SOON, "the topic to be made again", || {
+        let mut create = deployment
+            .installation
+            .sundown(&["topics", "create"])
+            .start();
+        create.wait(SOON).success().then_some(())
+    });
+    eventually(SOON, "all policies", || {
+        (deployment.published().len() == names.len()).then_some(())
+    });
+    // Another edit shows that the controller has gone through all of them again.
+    namespace.apply("a", &json!({"idleTimeout": "2h"}));
+    eventually(SOON, "the edit", || {
+        let published = deployment.published();
+        (published[&namespace.key("a")]["spec"]["idleTimeout"] == "2h").then_some(())
+    });
+    assert_eq!(deployment.records().len(), names.len() + 1);
     controller.stop();
 }
 

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use super::cluster::{Cluster, SOON};
 use super::deployment::Deployment;
 use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sundown");
@@ -80,6 +81,63 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
     }
 }
 
+pub fn without_its_lease_a_controller_is_not_ready(cluster: &Cluster) {
+    let Some(rendered) = rendered("without_its_lease_a_controller_is_not_ready") else {
+        return;
+    };
+    let deployment = Deployment::new(cluster);
+    let mut objects = rendered(&deployment.namespace.name);
+    for rule in objects
+        .iter_mut()
+        .filter_map(|object| object["rules"].as_array_mut())
+    {
+        rule.retain(|rule| {
+            rule["verbs"] != json!(["create"]) || rule["resources"] != json!(["leases"])
+        });
+    }
+    let Rightful {
+        controller,
+        _kubeconfig,
+    } = start(&deployment, &objects);
+    controller.await_unready("lease", "orbidden");
+    controller.stop();
+}
+
+/// One whose role is gone with it.
+pub fn a_namespace_that_is_gone_holds_up_no_other(cluster: &Cluster) {
+    let Some(rendered) = rendered("a_namespace_that_is_gone_holds_up_no_other") else {
+        return;
+    };
+    let deployment = Deployment::new(cluster);
+    let namespace = &deployment.namespace;
+    let topic = deployment.installation.topic("sundown.policies");
+    let left = [NewRecord::new("sundown-gone/p", "{}")];
+    assert_eq!(deployment.installation.kafka.produce(&topic, left).len(), 1);
+    let kubeconfig = install(&deployment, &rendered(&namespace.name));
+    let launch = deployment.launch().env("KUBECONFIG", kubeconfig.path());
+    let controller = RoleProcess::start(
+        launch
+            .args(["--namespace", "sundown-gone"])
+            .args(["--lease-name", "deployment-sundown-controller"]),
+    );
+    namespace.apply("p", &json!({"idleTimeout": "1h"}));
+    namespace.await_published("p");
+    controller.await_ready();
+    let keys: Vec<_> = deployment
+        .records()
+        .into_iter()
+        .map(|record| record.key)
+        .collect();
+    let expected = ["sundown-gone/p".to_owned(), namespace.key("p")];
+    assert_eq!(keys, expected.map(|key| Some(key.into_bytes())));
+    assert!(
+        controller.log().contains("orbidden"),
+        "{}",
+        controller.log()
+    );
+    controller.stop();
+}
+
 /// What the chart makes of the controller's rights in a namespace; none without helm.
 fn rendered(test: &str) -> Option<impl Fn(&str) -> Vec<Value>> {
     if Command::new("helm").arg("version").output().is_err() {
@@ -104,10 +162,10 @@ fn rendered(test: &str) -> Option<impl Fn(&str) -> Vec<Value>> {
         let text = String::from_utf8(output.stdout).expect("a text");
         serde_yaml::Deserializer::from_str(&text)
             .map(|document| Value::deserialize(document).expect("YAML"))
-            // The other roles have accounts too.
+            // The other roles have accounts too. Argo CD leaves Leases out.
             .filter(|document| {
                 let name = document["metadata"]["name"].as_str().unwrap_or_default();
-                name.contains("-controller")
+                name.contains("-controller") && document["kind"] != "Lease"
             })
             .collect()
     })
