@@ -23,6 +23,7 @@ pub mod format;
 pub mod live;
 pub mod pages;
 pub mod problem;
+pub mod proxy;
 pub mod redact;
 pub mod revocation;
 pub mod routes;
@@ -54,6 +55,7 @@ use args::ConsoleArgs;
 use dead_letters::DeadLetterProcessor;
 use explorer::Explorer;
 use live::{Live, MAX_DEAD_LETTERS, lag, tail};
+use proxy::Proxies;
 use redact::Redactor;
 use revocation::Revoker;
 use security::Security;
@@ -180,13 +182,19 @@ impl Console {
             searcher: Searcher::new(args.admin_token.read()?)?,
             lookups: Semaphore::new(MAX_LOOKUPS),
             topics,
+            base_path: args.base_path.clone(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         });
         if app.security.logins.is_some() {
             tokio::spawn(connect_revoker(Arc::clone(&app)));
         }
         let limits = ConnectionLimits::LONG_LIVED;
-        serve(self.listener, routes::router(app), limits, stop).await;
+        let proxies = Proxies {
+            base_path: args.base_path.clone(),
+            trusted: args.trusted_proxy.clone(),
+        };
+        let router = proxy::behind(proxies, routes::router(app));
+        serve(self.listener, router, limits, stop).await;
         Ok(report_task.await?)
     }
 }

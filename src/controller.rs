@@ -225,8 +225,10 @@ impl TopicViews {
                 stop.clone(),
             )?,
         };
-        let policies = TopicFeed::start(config, &topics.policies, stop.clone())?;
-        tokio::spawn(published::update(policies, published));
+        let (own_config, policies, own_stop) =
+            (config.clone(), topics.policies.clone(), stop.clone());
+        let start = move || TopicFeed::start(&own_config, &policies, own_stop.clone());
+        published::update(start, published)?;
         let processes = TopicFeed::start(config, &topics.processes, stop.clone())?;
         tokio::spawn(rollout::update(processes, trackers, clock));
         Ok(views)

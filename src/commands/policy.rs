@@ -4,6 +4,7 @@ mod apply;
 mod delete;
 mod get;
 mod input;
+mod preset;
 mod simulate;
 mod validate;
 
@@ -31,6 +32,11 @@ pub enum PolicyCommand {
     Delete(delete::DeleteArgs),
     /// Validate policies like `apply`, without Kafka.
     Validate(input::FileArgs),
+    /// Print the policy of a guideline (NIST SP 800-63B, OWASP, PCI DSS).
+    ///
+    /// Apply it with `sundown policy preset nist-aal2 | kubectl apply -f -`, or with
+    /// `sundown policy apply -f -` without Kubernetes.
+    Preset(preset::PresetArgs),
     /// Replay session events under the given and the current policies, and show which
     /// sessions end differently. Writes nothing.
     Simulate(Box<simulate::SimulateArgs>),
@@ -50,6 +56,10 @@ pub fn run(command: &PolicyCommand, global: &GlobalArgs) -> anyhow::Result<()> {
         PolicyCommand::Get(args) => runtime.block_on(get::run(args, &topic()?)),
         PolicyCommand::Delete(args) => runtime.block_on(delete::run(args, &topic()?)),
         PolicyCommand::Validate(args) => validate::run(args),
+        PolicyCommand::Preset(args) => {
+            preset::run(args);
+            Ok(())
+        }
         PolicyCommand::Simulate(args) => simulate::run(args, global, &runtime),
     }
 }

@@ -1,9 +1,12 @@
 //! Flags of `sundown console`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use ipnet::IpNet;
 
+use super::proxy::BasePath;
 use crate::admin::AdminArgs;
 use crate::session_lookup::AdminTokenArgs;
 
@@ -40,6 +43,28 @@ pub struct ConsoleArgs {
     )]
     pub allowed_host: Vec<String>,
 
+    /// Path under which a proxy serves the console, such as /sundown. The proxy may remove it
+    /// from requests or not.
+    #[arg(
+        long,
+        env = "SUNDOWN_BASE_PATH",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "PATH"
+    )]
+    pub base_path: BasePath,
+
+    /// Address or network of a proxy whose X-Forwarded-For, X-Forwarded-Host and
+    /// X-Forwarded-User headers are believed; can be repeated.
+    #[arg(
+        long,
+        env = "SUNDOWN_TRUSTED_PROXIES",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub trusted_proxy: Vec<IpNet>,
+
     /// Show pseudonyms instead of session ids, user ids and attributes. They stay the same
     /// until the console restarts.
     #[arg(long, env = "SUNDOWN_REDACT")]
@@ -70,4 +95,11 @@ pub struct ConsoleArgs {
 
     #[command(flatten)]
     pub admin_token: AdminTokenArgs,
+}
+
+/// Parses a network, or an address as the network of itself.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let network = address.or_else(|_| text.parse::<IpNet>());
+    network.map_err(|_| "use an address or a network such as 10.0.0.0/8".to_owned())
 }

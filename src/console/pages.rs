@@ -104,7 +104,9 @@ pub async fn html<P: Page>(
 ) -> Response {
     let accept = headers.get(header::ACCEPT);
     if accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream") {
-        return stream::updates(&app, move |app: &AppState| body::<P>(app, &params, &caller));
+        return stream::updates(&app, move |app: &AppState| {
+            app.base_path.prefix_links(body::<P>(app, &params, &caller))
+        });
     }
     let body = body::<P>(&app, &params, &caller);
     let context = RequestContext::new(caller, &headers, &uri);

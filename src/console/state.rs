@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use super::dead_letters::DeadLetterProcessor;
 use super::explorer::Explorer;
 use super::live::Live;
+use super::proxy::BasePath;
 use super::redact::Redactor;
 use super::revocation::Revoker;
 use super::security::Security;
@@ -22,6 +23,8 @@ pub struct AppState {
     pub security: Security,
     pub redactor: Redactor,
     pub topics: Topics,
+    /// Where a proxy serves the pages.
+    pub base_path: BasePath,
     pub explorer: Explorer,
     pub revoker: Revoker,
     pub dead_letters: DeadLetterProcessor,

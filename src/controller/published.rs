@@ -36,8 +36,10 @@ pub struct PublishedPolicies {
     pub store: PolicyStore,
     /// The offset after the last record read.
     pub position: i64,
-    /// Whether the end offset at the start of the controller has been reached.
+    /// Whether the end offset at the start of the feed has been reached.
     caught_up: bool,
+    /// How often the topic has been found to be created again.
+    recreations: u64,
 }
 
 /// The last end offset fetched from the brokers.
@@ -99,12 +101,43 @@ impl PublishedPolicies {
     }
 }
 
-/// Applies the records of a feed until it ends.
-pub async fn update(mut feed: Receiver<TopicEvent>, published: watch::Sender<PublishedPolicies>) {
-    let mut batch = Vec::new();
-    while feed.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        published.send_modify(|published| batch.drain(..).for_each(|event| published.apply(event)));
-    }
+/// Applies the records of the feeds that `start` makes until one ends. A topic that has been created
+/// again is read by another feed: the new topic may have a record at the offset that the present one
+/// waits for, so that it would never see those before.
+///
+/// # Errors
+/// If the first feed cannot be started.
+pub fn update(
+    start: impl Fn() -> anyhow::Result<Receiver<TopicEvent>> + Send + 'static,
+    published: watch::Sender<PublishedPolicies>,
+) -> anyhow::Result<()> {
+    let mut feed = start()?;
+    tokio::spawn(async move {
+        let mut changes = published.subscribe();
+        let mut seen = 0;
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                count = feed.recv_many(&mut batch, MAX_BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                    published.send_modify(|published| {
+                        batch.drain(..).for_each(|event| published.apply(event));
+                    });
+                }
+                Ok(found) = changes.wait_for(|published| published.recreations != seen) => {
+                    seen = found.recreations;
+                    drop(found);
+                    match start() {
+                        Ok(started) => feed = started,
+                        Err(error) => tracing::error!(%error, "cannot read the policies again"),
+                    }
+                }
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Fetches the end offset of the topic twice a second, on a thread, until `stop`.
@@ -145,6 +178,8 @@ pub fn probe(
                 published.send_modify(|published| {
                     published.values.clear();
                     published.position = 0;
+                    published.caught_up = false;
+                    published.recreations += 1;
                 });
             }
             let end = response.map(|(_, end)| end).map_err(|error| {

@@ -67,11 +67,12 @@ impl Dashboard {
             "time": {"from": "now-1h", "to": "now"},
             "templating": {"list": self.variables()},
             "annotations": {"list": [{
-                "name": "Alerts",
+                // Off: several alerts would cover every panel in red.
+                "name": "Critical alerts",
                 "datasource": panel::datasource(),
-                "enable": true,
+                "enable": false,
                 "iconColor": "red",
-                "expr": "ALERTS{alertname=~\"Sundown.+\", alertstate=\"firing\", namespace=~\"$namespace\"}",
+                "expr": panel::in_cluster("ALERTS{alertname=~\"Sundown.+\", alertstate=\"firing\", severity=\"critical\", namespace=~\"$namespace\"}"),
                 "titleFormat": "{{alertname}}",
                 "textFormat": "{{namespace}} {{pod}} {{partition}} {{action}} {{policy}}",
                 "step": "60s",
@@ -99,13 +100,25 @@ impl Dashboard {
             "current": {},
             "hide": 0,
         })];
-        let of_namespace = ("namespace", "label_values(sundown_build_info, namespace)");
+        let of_cluster = ("cluster", "label_values(sundown_build_info, cluster)");
+        let of_namespace = (
+            "namespace",
+            "label_values(sundown_build_info{cluster=~\"$cluster\"}, namespace)",
+        );
         let own = self.variables.iter();
         let own = own.map(|(name, query)| (name.as_str().unwrap(), query.as_str().unwrap()));
         list.extend(
-            std::iter::once(of_namespace)
+            [of_cluster, of_namespace]
+                .into_iter()
                 .chain(own)
                 .map(|(name, query)| {
+                    let query = panel::in_cluster(query);
+                    // One installation at first: the sums of several say little.
+                    let current = if name == "namespace" {
+                        json!({})
+                    } else {
+                        json!({"selected": true, "text": ["All"], "value": ["$__all"]})
+                    };
                     json!({
                         "name": name,
                         "label": name,
@@ -119,7 +132,7 @@ impl Dashboard {
                         "includeAll": true,
                         // Matches series without the label too: processes outside Kubernetes.
                         "allValue": ".*",
-                        "current": {"selected": true, "text": ["All"], "value": ["$__all"]},
+                        "current": current,
                         "hide": 0,
                     })
                 }),
@@ -169,7 +182,7 @@ fn dashboards_are_sound() {
             .map(|variable| variable["name"].as_str().unwrap())
             .collect();
         assert!(
-            variables.starts_with(&["datasource", "namespace"]),
+            variables.starts_with(&["datasource", "cluster", "namespace"]),
             "{name}"
         );
         let mut ids = BTreeSet::new();

@@ -1,4 +1,7 @@
 //! Browsers that have logged in with the token.
+//!
+//! A login is sealed in its cookie, under a key that is derived from the token: every replica of the
+//! console accepts it, a restart does not end it, and a new token ends all of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,32 +10,36 @@ use std::time::Duration;
 use hmac::Mac;
 
 use crate::clock::Clock;
-use crate::http::token::{Token, hmac_sha256};
+use crate::http::token::{Token, constant_time_eq, hmac_sha256};
 
 /// Lifetime of a login.
 pub const LOGIN_LIFETIME: Duration = Duration::from_hours(12);
-/// Limit on concurrent logins; a further one ends the oldest.
-const MAX_LOGINS: usize = 100;
+/// Limit on remembered logouts; beyond it, the one that would be needed for the shortest time is
+/// forgotten.
+const MAX_LOGOUTS: usize = 10_000;
 
-/// The current logins.
+/// Seals and opens logins.
 #[derive(Debug)]
 pub struct Logins {
     token: Token,
-    /// Derives CSRF tokens and login ids from cookies, so that neither reveals the other.
+    /// Seals cookies, and derives CSRF tokens from them.
     key: [u8; 32],
     clock: Clock,
-    /// End of each login by its id.
-    expiries: Mutex<BTreeMap<Vec<u8>, Duration>>,
+    /// The end of each login that was logged out here, in seconds since 1970, by its id.
+    logouts: Mutex<BTreeMap<Vec<u8>, i64>>,
 }
 
 impl Logins {
     #[must_use]
     pub fn new(token: Token) -> Self {
+        let mut mac = hmac_sha256(token.secret().as_bytes());
+        mac.update(b"sundown console logins");
+        let key = mac.finalize().into_bytes().into();
         Self {
             token,
-            key: rand::random(),
+            key,
             clock: Clock::default(),
-            expiries: Mutex::default(),
+            logouts: Mutex::default(),
         }
     }
 
@@ -42,46 +49,69 @@ impl Logins {
         self.token.matches(candidate)
     }
 
-    /// Logs a browser in; returns the value of its cookie.
+    /// Logs a browser in; returns the value of its cookie: a random id, the end of the login in
+    /// seconds since 1970, and the seal of both.
     #[must_use]
     pub fn log_in(&self) -> String {
-        let cookie = hex::encode(rand::random::<[u8; 32]>());
-        let now = self.clock.elapsed();
-        let mut expiries = self.expiries();
-        expiries.retain(|_, expiry| *expiry > now);
-        while expiries.len() >= MAX_LOGINS {
-            let oldest = expiries.iter().min_by_key(|(_, expiry)| **expiry);
-            let Some(id) = oldest.map(|(id, _)| id.clone()) else {
-                break;
-            };
-            expiries.remove(&id);
-        }
-        expiries.insert(self.derive("login", &cookie), now + LOGIN_LIFETIME);
-        cookie
+        let id = hex::encode(rand::random::<[u8; 16]>());
+        let lifetime = i64::try_from(LOGIN_LIFETIME.as_secs()).unwrap_or(i64::MAX);
+        let content = format!("{id}.{}", self.now().saturating_add(lifetime));
+        let seal = hex::encode(self.derive("login", &content));
+        format!("{content}.{seal}")
     }
 
     /// The CSRF token of the browser with this cookie; `None` if it is not logged in.
     #[must_use]
     pub fn csrf(&self, cookie: &str) -> Option<String> {
-        let expiry = *self.expiries().get(&self.derive("login", cookie))?;
-        (expiry > self.clock.elapsed()).then(|| hex::encode(self.derive("form", cookie)))
+        let end = self.open(cookie)?;
+        let logged_out = self.logouts().contains_key(&self.derive("logout", cookie));
+        let valid = end > self.now() && !logged_out;
+        valid.then(|| hex::encode(self.derive("form", cookie)))
     }
 
-    /// Logs out the browser with this cookie.
+    /// Logs out the browser with this cookie. Other replicas do not know: the browser forgets the
+    /// cookie.
     pub fn log_out(&self, cookie: &str) {
-        self.expiries().remove(&self.derive("login", cookie));
+        let Some(end) = self.open(cookie) else {
+            return;
+        };
+        let now = self.now();
+        let mut logouts = self.logouts();
+        logouts.retain(|_, end| *end > now);
+        if logouts.len() >= MAX_LOGOUTS {
+            let next = logouts.iter().min_by_key(|(_, end)| **end);
+            if let Some(id) = next.map(|(id, _)| id.clone()) {
+                logouts.remove(&id);
+            }
+        }
+        logouts.insert(self.derive("logout", cookie), end);
     }
 
-    fn derive(&self, purpose: &str, cookie: &str) -> Vec<u8> {
+    /// The end of the login in a cookie, if the seal is genuine.
+    fn open(&self, cookie: &str) -> Option<i64> {
+        let (content, seal) = cookie.rsplit_once('.')?;
+        let seal = hex::decode(seal).ok()?;
+        if !constant_time_eq(&seal, &self.derive("login", content)) {
+            return None;
+        }
+        content.rsplit_once('.')?.1.parse().ok()
+    }
+
+    fn derive(&self, purpose: &str, text: &str) -> Vec<u8> {
         let mut mac = hmac_sha256(&self.key);
         mac.update(purpose.as_bytes());
         mac.update(&[0]);
-        mac.update(cookie.as_bytes());
+        mac.update(text.as_bytes());
         mac.finalize().into_bytes().to_vec()
     }
 
-    fn expiries(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Duration>> {
-        self.expiries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Seconds since 1970.
+    fn now(&self) -> i64 {
+        self.clock.wall().as_millis() / 1_000
+    }
+
+    fn logouts(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, i64>> {
+        self.logouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,31 +119,52 @@ impl Logins {
 mod tests {
     use super::*;
 
-    fn logins() -> Logins {
+    fn logins(token: &str) -> Logins {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "0123456789abcdef").unwrap();
+        std::fs::write(file.path(), token).unwrap();
         Logins::new(Token::read(file.path(), "--auth-token-file").unwrap())
     }
 
     #[test]
     fn a_browser_is_logged_in_until_it_logs_out() {
-        let logins = logins();
+        let logins = logins("0123456789abcdef");
         assert!(logins.is_token(b"0123456789abcdef"));
         assert!(!logins.is_token(b"0123456789abcdeg") && !logins.is_token(b""));
         let cookie = logins.log_in();
         let csrf = logins.csrf(&cookie).unwrap();
         assert_ne!(csrf, cookie);
-        assert_eq!(logins.csrf("made up"), None);
         logins.log_out(&cookie);
         assert_eq!(logins.csrf(&cookie), None);
     }
 
     #[test]
-    fn beyond_the_limit_the_oldest_login_ends() {
-        let logins = logins();
-        let first = logins.log_in();
-        let others: Vec<_> = (0..MAX_LOGINS).map(|_| logins.log_in()).collect();
-        assert_eq!(logins.csrf(&first), None);
-        assert!(others.iter().all(|cookie| logins.csrf(cookie).is_some()));
+    fn a_login_holds_on_every_replica_with_the_same_token() {
+        let [one, other] = [(); 2].map(|()| logins("0123456789abcdef"));
+        let cookie = one.log_in();
+        assert_eq!(one.csrf(&cookie), other.csrf(&cookie));
+        assert!(other.csrf(&cookie).is_some());
+        assert_eq!(logins("fedcba9876543210").csrf(&cookie), None);
+    }
+
+    #[test]
+    fn a_cookie_that_was_changed_is_no_login() {
+        let logins = logins("0123456789abcdef");
+        let cookie = logins.log_in();
+        let (content, seal) = cookie.rsplit_once('.').unwrap();
+        let (id, end) = content.split_once('.').unwrap();
+        let later = end.parse::<i64>().unwrap() + 1;
+        for forged in [
+            format!("{id}.{later}.{seal}"),
+            format!("{content}."),
+            format!("{content}.{}", &seal[2..]),
+            "made up".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(logins.csrf(&forged), None, "{forged}");
+        }
+        // One that has ended, with a genuine seal.
+        let ended = format!("{id}.{}", logins.now());
+        let seal = hex::encode(logins.derive("login", &ended));
+        assert_eq!(logins.csrf(&format!("{ended}.{seal}")), None);
     }
 }

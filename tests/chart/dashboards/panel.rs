@@ -23,6 +23,12 @@ pub(super) struct Panel {
     /// Colors by the value from which they apply.
     #[serde(default)]
     thresholds: serde_yaml::Mapping,
+    /// Grafana's names of the units of a table's columns, where they differ.
+    #[serde(default)]
+    units: serde_yaml::Mapping,
+    /// A logarithmic axis: one spike must not flatten everything else.
+    #[serde(default)]
+    log: bool,
     /// Words for values.
     #[serde(default)]
     mappings: serde_yaml::Mapping,
@@ -43,6 +49,19 @@ enum Kind {
     Heatmap,
 }
 
+/// Colours of results and reasons.
+const SERIES_COLORS: [(&str, &str); 3] = [
+    ("/(^|: )(ok|done|committed|restored|handled)$/", "green"),
+    (
+        "/(^|: )(error|failed|refused|exhausted|aborted|fenced|degraded|event|dead_lettered)$/",
+        "red",
+    ),
+    (
+        "/(^|: )(target|target_down|cancelled|dropped|handler)$/",
+        "orange",
+    ),
+];
+
 /// Whatever the variable names.
 pub(super) fn datasource() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
@@ -57,7 +76,7 @@ impl Panel {
             "description": self.description,
             "datasource": datasource(),
             "gridPos": place,
-            "fieldConfig": {"defaults": self.defaults(), "overrides": []},
+            "fieldConfig": {"defaults": self.defaults(), "overrides": self.overrides()},
             "options": self.kind.options(),
             "targets": self.targets(),
             "transformations": self.transformations(),
@@ -81,10 +100,49 @@ impl Panel {
                 defaults[key] = value;
             }
         }
-        if self.max.is_some() {
+        let negative = self
+            .thresholds
+            .keys()
+            .any(|from| from.as_f64().unwrap() < 0.0);
+        if self.kind == Kind::Timeseries && !self.log && !negative || self.max.is_some() {
             defaults["min"] = json!(self.min.unwrap_or_default());
         }
+        if self.kind == Kind::Table {
+            // Each column has its own.
+            defaults["unit"] = json!("none");
+        }
         defaults
+    }
+
+    /// Units of a table's values; colours of series by what they are called, not by their order.
+    fn overrides(&self) -> Vec<Value> {
+        let set = |matcher: Value, id: &str, value: Value| json!({"matcher": matcher, "properties": [{"id": id, "value": value}]});
+        match self.kind {
+            Kind::Table => {
+                let columns = self.queries.keys().map(|name| name.as_str().unwrap());
+                let unit = |name| {
+                    self.units
+                        .get(name)
+                        .map_or(self.unit.as_str(), |unit| unit.as_str().unwrap())
+                };
+                let by_name = |name| json!({"id": "byName", "options": name});
+                columns
+                    .map(|name| set(by_name(name), "unit", json!(unit(name))))
+                    .collect()
+            }
+            Kind::Timeseries => SERIES_COLORS
+                .iter()
+                .map(|(pattern, color)| {
+                    let matcher = json!({"id": "byRegexp", "options": pattern});
+                    set(
+                        matcher,
+                        "color",
+                        json!({"mode": "fixed", "fixedColor": color}),
+                    )
+                })
+                .collect(),
+            Kind::Stat | Kind::Gauge | Kind::Heatmap => Vec::new(),
+        }
     }
 
     /// The first step has no value: it begins at minus infinity.
@@ -120,8 +178,11 @@ impl Panel {
         match self.kind {
             Kind::Timeseries => json!({
                 "drawStyle": "line",
-                "lineWidth": 1,
-                "fillOpacity": if self.stacked { 30 } else { 8 },
+                // A line of zeros on top of a stack would look like its sum.
+                "lineWidth": if self.stacked { 0 } else { 1 },
+                "scaleDistribution": if self.log { json!({"type": "log", "log": 10}) } else { json!({"type": "linear"}) },
+                "axisSoftMax": if self.unit == "none" { json!(1) } else { Value::Null },
+                "fillOpacity": if self.stacked { 60 } else { 8 },
                 "showPoints": "never",
                 "spanNulls": false,
                 "stacking": {"mode": if self.stacked { "normal" } else { "none" }, "group": "A"},
@@ -138,12 +199,13 @@ impl Panel {
     fn targets(&self) -> Vec<Value> {
         let queries = self.queries.iter().zip('A'..='Z');
         let targets = queries.map(|((legend, query), reference)| {
-            let once = matches!(self.kind, Kind::Table);
+            // The value of now: the last one of a process that is gone is none.
+            let once = matches!(self.kind, Kind::Table | Kind::Stat | Kind::Gauge);
             json!({
                 "refId": reference.to_string(),
                 "datasource": datasource(),
                 "editorMode": "code",
-                "expr": query.as_str().unwrap(),
+                "expr": in_cluster(query.as_str().unwrap()),
                 "legendFormat": legend.as_str().unwrap(),
                 "instant": once,
                 "range": !once,
@@ -162,7 +224,7 @@ impl Panel {
         if self.kind != Kind::Table {
             return Vec::new();
         }
-        let mut names = Map::new();
+        let (mut names, mut order) = (Map::new(), Map::new());
         let several = self.queries.len() > 1;
         for ((name, _), reference) in self.queries.iter().zip('A'..='Z') {
             let column = if several {
@@ -170,11 +232,13 @@ impl Panel {
             } else {
                 "Value".to_owned()
             };
+            // Values before labels: the last columns are off narrow screens.
+            order.insert(column.clone(), json!(order.len()));
             names.insert(column, json!(name.as_str().unwrap()));
         }
         let organize = json!({
             "id": "organize",
-            "options": {"excludeByName": {"Time": true}, "indexByName": {}, "renameByName": names},
+            "options": {"excludeByName": {"Time": true}, "indexByName": order, "renameByName": names},
         });
         if several {
             vec![json!({"id": "merge", "options": {}}), organize]
@@ -182,6 +246,15 @@ impl Panel {
             vec![organize]
         }
     }
+}
+
+/// The query, of the chosen cluster only. Series of a Prometheus that serves one cluster have no such
+/// label.
+pub(super) fn in_cluster(query: &str) -> String {
+    query.replace(
+        "namespace=~\"$namespace\"",
+        "cluster=~\"$cluster\", namespace=~\"$namespace\"",
+    )
 }
 
 impl Kind {
@@ -199,13 +272,13 @@ impl Kind {
         let last = json!({"calcs": ["lastNotNull"], "fields": "", "values": false});
         match self {
             Self::Timeseries => json!({
-                "legend": {"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []},
+                "legend": {"showLegend": true, "displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]},
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }),
             Self::Stat => json!({
                 "reduceOptions": last,
                 "colorMode": "value",
-                "graphMode": "area",
+                "graphMode": "none",
                 "textMode": "auto",
                 "justifyMode": "auto",
                 "orientation": "auto",
@@ -222,7 +295,7 @@ impl Kind {
             Self::Heatmap => json!({
                 "calculate": false,
                 "cellGap": 1,
-                "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "reverse": false},
+                "color": {"mode": "scheme", "scheme": "Oranges", "scale": "exponential", "exponent": 0.5, "steps": 64, "reverse": false},
                 "filterValues": {"le": 1e-9},
                 "legend": {"show": true},
                 "rowsFrame": {"layout": "auto"},

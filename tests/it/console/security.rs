@@ -150,3 +150,49 @@ fn redacted_pages_contain_no_ids() {
         assert!(!page.contains("alert"), "{path}");
     }
 }
+
+/// Behind a Service, any of them may get the next request.
+#[test]
+fn a_login_holds_on_another_replica() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let [one, other] = [(); 2].map(|()| Console::with_token(&installation, &[]));
+    let (cookie, csrf) = one.log_in();
+    let login = [("cookie", cookie.as_str())];
+    let page = other.client.send("GET", "/health", &login, "").body;
+    assert!(
+        page.contains(&format!("name=\"csrf\" value=\"{csrf}\"")),
+        "{page}"
+    );
+}
+
+#[test]
+fn behind_a_proxy_links_carry_the_path_and_the_audit_names_the_user() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let flags = ["--base-path", "/sundown", "--trusted-proxy", "127.0.0.1"];
+    let console = Console::with_token(&installation, &flags);
+    let client = &console.client;
+    let page = client.get("/sundown/health").body;
+    assert!(page.contains("href=\"/sundown/dashboard\""), "{page}");
+    assert!(!page.contains("href=\"/dashboard\""), "{page}");
+    // As the browser sends it, and a proxy that rewrites the host and removes the path.
+    let forwarded = [
+        ("origin", "https://sessions.example"),
+        ("x-forwarded-host", "sessions.example"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-email", "ann@example.org"),
+    ];
+    let token = format!("token={}", TOKEN.replace(' ', "+"));
+    // Behind a foreign host the console of a loopback address answers to nobody.
+    assert_eq!(client.post("/login", &forwarded, &token).status, 421);
+    let allowed = [&flags[..], &["--allowed-host", "sessions.example"]].concat();
+    let console = Console::with_token(&installation, &allowed);
+    let answer = console.client.post("/login", &forwarded, &token);
+    assert_eq!(answer.header("location"), Some("/sundown/dashboard"));
+    let cookie = answer.header("set-cookie").expect("a cookie");
+    assert!(cookie.contains("; Path=/sundown;"), "{cookie}");
+    console.process.wait_for_line(SOON, |line| {
+        line.text.contains("login requested")
+            && line.text.contains("192.0.2.7")
+            && line.text.contains("ann@example.org")
+    });
+}

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::cluster::{Cluster, SOON};
 use super::deployment::Deployment;
+use crate::support::role::RoleProcess;
 use crate::support::wait::eventually;
 
 const LEADING: &str = "became the leader";

@@ -89,7 +89,7 @@ pub fn without_its_lease_a_controller_is_not_ready(cluster: &Cluster) {
     let mut objects = rendered(&deployment.namespace.name);
     for rule in objects
         .iter_mut()
-        .filter_map(|object| object["rules"].as_array_mut())
+        .filter_map(|object| object.get_mut("rules")?.as_array_mut())
     {
         rule.retain(|rule| {
             rule["verbs"] != json!(["create"]) || rule["resources"] != json!(["leases"])

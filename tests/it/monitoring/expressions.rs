@@ -72,6 +72,7 @@ fn substitute(expression: &str, namespaces: &str) -> String {
     expression
         .replace("$__rate_interval", "20s")
         .replace("$__range", "5m")
+        .replace("$cluster", ".*")
         .replace("$namespace", namespaces)
         .replace("$pod", ".*")
         .replace("$action", ".*")

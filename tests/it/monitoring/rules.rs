@@ -9,6 +9,10 @@ const FILE: &str = concat!(
     "/charts/sundown/files/alerts.yaml"
 );
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/monitoring/alerts.yaml");
+const TESTS_OF_SLOW_SCRAPES: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/monitoring/alerts-60s.yaml"
+);
 
 fn promtool(arguments: &[&str]) {
     let output = Command::new(installed("promtool")).args(arguments).output();
@@ -26,4 +30,5 @@ fn promtool_finds_nothing_wrong() {
 #[test]
 fn alerts_wait_and_go_as_they_should() {
     promtool(&["test", "rules", TESTS]);
+    promtool(&["test", "rules", TESTS_OF_SLOW_SCRAPES]);
 }
