@@ -54,7 +54,7 @@ use crate::session_lookup::search::Searcher;
 use args::ConsoleArgs;
 use dead_letters::DeadLetterProcessor;
 use explorer::Explorer;
-use live::{Live, MAX_DEAD_LETTERS, lag, tail};
+use live::{Live, MAX_DEAD_LETTERS, connection, lag, tail};
 use proxy::Proxies;
 use redact::Redactor;
 use revocation::Revoker;
@@ -162,6 +162,14 @@ impl Console {
         let admin = admin::start(&args.admin, health.clone(), registry).await?;
         let topics = global.topics.topics();
         let live = Live::new(clock);
+        let config = global.connection.client_config()?;
+        connection::start(
+            &config,
+            &topics.policies,
+            clock,
+            health.clone(),
+            stop.clone(),
+        )?;
         spawn_readers(&live, global, args, &topics, &stop)?;
         let admin_address = args.admin.advertised(admin.address());
         let identity = Identity::new("console", admin_address, clock.wall());

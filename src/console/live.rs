@@ -6,8 +6,10 @@
 //! | rates of the last 15 minutes, for charts | `history.rs` |
 //! | the newest terminal events and dead letters | `tail.rs` |
 //! | lag of the consumer groups, from the brokers | `lag.rs` |
+//! | whether the brokers answer | `connection.rs` |
 
 pub mod actions;
+pub mod connection;
 pub mod group_lag;
 pub mod history;
 pub mod lag;

@@ -1,10 +1,13 @@
 //! The content of the pages and of the JSON API.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Console, HOSTILE, SOON, activity};
 use crate::support::installation::{Installation, PARTITIONS, SHORT};
 use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
@@ -180,4 +183,26 @@ fn topics_are_read_by_offset_and_by_time_and_checkpoints_are_decoded() {
     ] {
         assert_eq!(console.client.get(&path).status, status, "{path}");
     }
+}
+
+#[test]
+fn without_kafka_a_console_is_not_ready() {
+    let kafka = Kafka::own(1);
+    let installation = Installation::new(&kafka, SHORT);
+    let launch = installation.sundown(&["console", "--listen", "127.0.0.1:0"]);
+    let console = RoleProcess::start(launch);
+    console.await_ready();
+    kafka.kill(1);
+    // A minute of grace, and the time of the requests.
+    let patience = Duration::from_secs(60) + SOON;
+    eventually(patience, "the console to miss Kafka", || {
+        let reason = console.readiness()["reasons"]["kafka"].clone();
+        reason
+            .as_str()
+            .is_some_and(|reason| reason.contains("no broker answers"))
+            .then_some(())
+    });
+    kafka.start(1);
+    console.await_ready();
+    console.stop();
 }

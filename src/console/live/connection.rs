@@ -1,0 +1,68 @@
+//! Whether Kafka answers the console.
+
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::kafka::errors::WithHint;
+use crate::kafka::recreating_producer::{SilenceTimer, recreate};
+
+/// Interval between two requests.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Bounds one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Kafka may be away before the console is not ready.
+const TOLERANCE: Duration = Duration::from_secs(60);
+/// Interval at which the wait for the next request checks for cancellation.
+const STOP_INTERVAL: Duration = Duration::from_millis(200);
+/// The name of the readiness condition.
+const CONDITION: &str = "kafka";
+
+/// Asks the brokers for the metadata of a topic, on a thread, until `stop`. The console is not ready once they
+/// have not answered for a minute.
+///
+/// # Errors
+/// If librdkafka rejects the configuration, or the thread cannot be started.
+pub fn start(
+    config: &ClientConfig,
+    topic: &str,
+    clock: Clock,
+    health: Health,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (config, topic) = (config.clone(), topic.to_owned());
+    let mut client: BaseConsumer = config.create()?;
+    let mut silence = SilenceTimer::start(clock);
+    let mut answered_at = clock.elapsed();
+    let run = move || {
+        while !stop.is_cancelled() {
+            let answer = client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT);
+            if silence.must_recreate(&answer) {
+                recreate(&mut client, || config.create());
+            }
+            match answer {
+                Ok(_) => {
+                    answered_at = clock.elapsed();
+                    health.set_ready(CONDITION);
+                }
+                Err(error) if clock.elapsed().saturating_sub(answered_at) >= TOLERANCE => {
+                    let reason = format!("no broker answers: {}", WithHint(&error));
+                    health.set_not_ready(CONDITION, reason);
+                }
+                Err(_) => {}
+            }
+            let next = clock.elapsed() + INTERVAL;
+            while clock.elapsed() < next && !stop.is_cancelled() {
+                thread::sleep(STOP_INTERVAL);
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("kafka-connection".to_owned());
+    thread.spawn(run)?;
+    Ok(())
+}
