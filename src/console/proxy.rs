@@ -1,4 +1,4 @@
-//! Proxies in front of the console: a base path, and what trusted ones say of their clients.
+//! Proxies in front of the console: a base path, and what trusted proxies report about their clients.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -179,7 +179,7 @@ impl Proxies {
     }
 
     /// The last address that a trusted proxy has seen and that is not a trusted proxy itself: earlier
-    /// ones are what the client says.
+    /// ones are claims of the client.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lists = headers.get_all("x-forwarded-for").into_iter();
         let lists = lists.filter_map(|list| list.to_str().ok());

@@ -36,7 +36,7 @@ pub struct ControllerArgs {
     pub all_namespaces: bool,
 
     /// Label selector of the policies to use, such as `sundown.dev/installation=eu`. Defaults to
-    /// all. Releases with different topic prefixes tell their policies apart with it.
+    /// all. Releases with different topic prefixes distinguish their policies with it.
     #[arg(long, env = "SUNDOWN_POLICY_SELECTOR", value_name = "SELECTOR")]
     pub policy_selector: Option<String>,
 

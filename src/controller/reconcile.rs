@@ -286,16 +286,16 @@ impl Reconciler {
         now: Duration,
     ) {
         let name = &update.name;
-        let undone = self.written.get(name).is_some_and(|written| {
+        let overwritten = self.written.get(name).is_some_and(|written| {
             written.status.observed_generation == observed.observed_generation
                 && differ_in_more_than_sessions(&written.status, observed)
         });
-        if !undone {
+        if !overwritten {
             self.backoff.reset(name);
         } else if self.backoff.record_failure(name, now) {
             tracing::warn!(
                 policy = name,
-                "another process changes the status of this policy; if two releases use it, tell their policies apart with --policy-selector"
+                "another process changes the status of this policy; if two releases use it, distinguish their policies with --policy-selector"
             );
         }
     }

@@ -36,7 +36,7 @@ const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections served at once. A further one takes the place of the one that has waited
-    /// longest for its client, so that idle clients keep nobody out, least of all probes.
+    /// longest for its client, so that idle clients keep no client out, least of all probes.
     max_connections: usize,
     /// Lifetime of a connection, which serves a single request. Connections without one are
     /// kept alive.
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn half_sent_forms_keep_nobody_out() {
+    async fn half_sent_forms_keep_no_client_out() {
         let router = Router::new()
             .route("/login", post(|body: String| async move { body }))
             .route("/login", get(|| async { "form" }));

@@ -1,7 +1,7 @@
 //! Limits repeated errors in the log to one line per cause in 30 seconds.
 //!
 //! Brokers that are away make every client of a process report every attempt to connect: thousands
-//! of lines a minute that all say the same. The first line of a cause is written at once; the next
+//! of lines a minute with the same content. The first line of a cause is written at once; the next
 //! one after the interval has the field `repeated` with the number of those left out.
 
 use std::collections::HashMap;

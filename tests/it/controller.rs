@@ -51,7 +51,7 @@ cluster_tests! {
     Shared: outages::while_kafka_is_down_conditions_show_it,
     Alone: outages::an_api_server_that_restarts_is_waited_for,
     Shared: leaders::a_lease_that_is_deleted_is_made_again,
-    Shared: leaders::two_releases_tell_their_policies_apart,
+    Shared: leaders::two_releases_distinguish_their_policies,
     Shared: publishing::a_topic_that_is_made_again_gets_each_policy_once,
     Shared: rights::without_its_lease_a_controller_is_not_ready,
     Shared: rights::a_namespace_that_is_gone_holds_up_no_other,

@@ -194,8 +194,8 @@ fn without_kafka_a_console_is_not_ready() {
     console.await_ready();
     kafka.kill(1);
     // A minute of grace, and the time of the requests.
-    let patience = Duration::from_secs(60) + SOON;
-    eventually(patience, "the console to miss Kafka", || {
+    let timeout = Duration::from_secs(60) + SOON;
+    eventually(timeout, "the console to miss Kafka", || {
         let reason = console.readiness()["reasons"]["kafka"].clone();
         reason
             .as_str()

@@ -182,7 +182,7 @@ fn behind_a_proxy_links_carry_the_path_and_the_audit_names_the_user() {
         ("x-forwarded-email", "ann@example.org"),
     ];
     let token = format!("token={}", TOKEN.replace(' ', "+"));
-    // Behind a foreign host the console of a loopback address answers to nobody.
+    // Behind a foreign host a console on a loopback address answers no request.
     assert_eq!(client.post("/login", &forwarded, &token).status, 421);
     let allowed = [&flags[..], &["--allowed-host", "sessions.example"]].concat();
     let console = Console::with_token(&installation, &allowed);

@@ -94,7 +94,7 @@ pub fn a_lease_that_is_deleted_is_made_again(cluster: &Cluster) {
     first.stop();
 }
 
-pub fn two_releases_tell_their_policies_apart(cluster: &Cluster) {
+pub fn two_releases_distinguish_their_policies(cluster: &Cluster) {
     let (one, other) = (Deployment::new(cluster), Deployment::new(cluster));
     let namespace = &one.namespace;
     let start = |deployment: &Deployment<'_>, selector: Option<&str>| {
@@ -103,7 +103,7 @@ pub fn two_releases_tell_their_policies_apart(cluster: &Cluster) {
         let selector = selector.map(|selector| format!("--policy-selector={selector}"));
         RoleProcess::start(launch.args(selector))
     };
-    // A tracker of one of them: what the two say of a policy differs.
+    // A tracker of one of them, so that their statuses of a policy differ.
     let tracker = one.installation.tracker(&[]);
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     let (first, second) = (start(&one, None), start(&other, None));
