@@ -65,14 +65,14 @@ pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let _already_set = match args.log_format.unwrap_or(default) {
         LogFormat::Text => builder
             .with_target(false)
-            .map_event_format(|format| Limited::new(format, LogFormat::Text))
+            .map_event_format(|format| Limited::new(format, false))
             .finish()
             .with(RecentErrorsLayer)
             .try_init(),
         LogFormat::Json => builder
             .json()
             .flatten_event(true)
-            .map_event_format(|format| Limited::new(format, LogFormat::Json))
+            .map_event_format(|format| Limited::new(format, true))
             .finish()
             .with(RecentErrorsLayer)
             .try_init(),

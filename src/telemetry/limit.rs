@@ -16,7 +16,6 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogFormat;
 use crate::clock::Clock;
 
 /// How long further lines of a cause are left out.
@@ -27,11 +26,11 @@ const MAX_CAUSES: usize = 1_000;
 const LIBRDKAFKA: [&str; 2] = ["librdkafka", "rdkafka"];
 
 /// A digest of what an event says, without its numbers.
-pub(super) type Cause = u64;
+pub(super) type Fingerprint = u64;
 
 /// The cause of a warning or error that may repeat itself: those with an `error` or a `reason`, and
 /// librdkafka's. Other events happen once each.
-pub(super) fn cause(event: &Event<'_>) -> Option<Cause> {
+pub(super) fn cause(event: &Event<'_>) -> Option<Fingerprint> {
     let metadata = event.metadata();
     let target = metadata.target().split("::").next().unwrap_or_default();
     let librdkafka = LIBRDKAFKA.contains(&target);
@@ -80,10 +79,10 @@ enum Decision {
 
 /// The causes of the last interval.
 #[derive(Debug, Default)]
-struct Causes(HashMap<Cause, (Duration, u64)>);
+struct Causes(HashMap<Fingerprint, (Duration, u64)>);
 
 impl Causes {
-    fn decide(&mut self, cause: Cause, now: Duration) -> Decision {
+    fn decide(&mut self, cause: Fingerprint, now: Duration) -> Decision {
         if let Some((since, left_out)) = self.0.get_mut(&cause) {
             if now.saturating_sub(*since) < INTERVAL {
                 *left_out += 1;
@@ -107,16 +106,17 @@ impl Causes {
 /// Writes events in another format, and leaves out those that repeat themselves.
 pub(super) struct Limited<F> {
     inner: F,
-    format: LogFormat,
+    /// Whether the other format writes JSON objects.
+    json: bool,
     clock: Clock,
     causes: Mutex<Causes>,
 }
 
 impl<F> Limited<F> {
-    pub(super) fn new(inner: F, format: LogFormat) -> Self {
+    pub(super) fn new(inner: F, json: bool) -> Self {
         Self {
             inner,
-            format,
+            json,
             clock: Clock::default(),
             causes: Mutex::default(),
         }
@@ -148,8 +148,8 @@ where
                 self.inner
                     .format_event(context, Writer::new(&mut line), event)?;
                 let line = line.trim_end();
-                match (self.format, line.strip_suffix('}')) {
-                    (LogFormat::Json, Some(open)) => {
+                match (self.json, line.strip_suffix('}')) {
+                    (true, Some(open)) => {
                         writeln!(writer, "{open},\"repeated\":{left_out}}}")
                     }
                     _ => writeln!(writer, "{line} repeated={left_out}"),
@@ -196,7 +196,7 @@ mod tests {
             .with_writer(log.clone())
             .json()
             .flatten_event(true)
-            .map_event_format(|format| Limited::new(format, LogFormat::Json))
+            .map_event_format(|format| Limited::new(format, true))
             .finish();
         tracing::subscriber::with_default(subscriber, write);
         let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -10,7 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::limit::{self, Cause};
+use super::limit::{self, Fingerprint};
 use crate::clock::Clock;
 use crate::wire::time;
 
@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 10;
 const MAX_MESSAGE_BYTES: usize = 512;
 
 /// A process has one log, hence one list.
-static RECENT: Mutex<VecDeque<(Option<Cause>, RecentError)>> = Mutex::new(VecDeque::new());
+static RECENT: Mutex<VecDeque<(Option<Fingerprint>, RecentError)>> = Mutex::new(VecDeque::new());
 
 /// A warning or error from the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub fn recent_errors() -> Vec<RecentError> {
     recent().iter().map(|(_, error)| error.clone()).collect()
 }
 
-fn recent() -> MutexGuard<'static, VecDeque<(Option<Cause>, RecentError)>> {
+fn recent() -> MutexGuard<'static, VecDeque<(Option<Fingerprint>, RecentError)>> {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -49,7 +49,7 @@ enum Kind {
     Heatmap,
 }
 
-/// Colours of results and reasons.
+/// Colors of results and reasons.
 const SERIES_COLORS: [(&str, &str); 3] = [
     ("/(^|: )(ok|done|committed|restored|handled)$/", "green"),
     (
@@ -114,7 +114,7 @@ impl Panel {
         defaults
     }
 
-    /// Units of a table's values; colours of series by what they are called, not by their order.
+    /// Units of a table's values; colors of series by what they are called, not by their order.
     fn overrides(&self) -> Vec<Value> {
         let set = |matcher: Value, id: &str, value: Value| json!({"matcher": matcher, "properties": [{"id": id, "value": value}]});
         match self.kind {
