@@ -1,0 +1,75 @@
+//! Endings do not depend on the order of arrival.
+//!
+//! A history is shuffled within the allowed lateness, repeated and cut anywhere; the endings are those of
+//! the model, which sorts all events by event time and folds them.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot continue panics with what it found"
+)]
+
+mod history;
+mod model;
+mod subject;
+mod trials;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use history::{Features, History, Step, histories};
+use subject::{EndedSession, Tracker};
+
+/// What the event API can express today.
+const FEATURES: Features = Features {
+    by_user: true,
+    by_match: false,
+    rotations: false,
+};
+
+proptest! {
+    #[test]
+    fn endings_are_those_of_the_sorted_events(history in histories(FEATURES)) {
+        let (ended, _) = run(&history, true);
+        let mut found: Vec<model::Ending> = ended.iter().map(|one| one.ending.clone()).collect();
+        found.sort();
+        let expected = model::endings(&history.events, &history.edits, history.grace, history.lateness);
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn no_session_ends_before_it_started(history in histories(FEATURES)) {
+        for one in run(&history, true).0 {
+            prop_assert!(one.started_at.is_none_or(|at| at <= one.ending.ended_at), "{:?}", one);
+        }
+    }
+
+    /// The event id is derived from session id, start (or else end) and reason.
+    #[test]
+    fn event_ids_are_distinct(history in histories(FEATURES)) {
+        let (ended, _) = run(&history, true);
+        let ids: BTreeSet<_> = ended.iter().map(EndedSession::event_id_inputs).collect();
+        prop_assert_eq!(ids.len(), ended.len(), "{:?}", ended);
+    }
+
+    #[test]
+    fn a_restore_changes_no_ending(history in histories(FEATURES)) {
+        prop_assert_eq!(run(&history, true), run(&history, false));
+    }
+}
+
+/// Returns the endings in the order in which they were emitted, and how many sessions are left.
+fn run(history: &History, cut: bool) -> (Vec<EndedSession>, usize) {
+    let mut tracker = Tracker::new(history.lateness, history.grace);
+    for step in &history.steps {
+        match step {
+            Step::Record { event, arrival } => tracker.apply(event, *arrival),
+            Step::Advance(watermark) => tracker.advance(*watermark),
+            Step::Cut if cut => tracker.cut(),
+            Step::Cut => _ = tracker.commit(),
+            Step::Policies(timeouts) => tracker.set_timeouts(timeouts),
+        }
+    }
+    tracker.advance(1_000_000);
+    (tracker.ended, tracker.table.len())
+}

@@ -1,0 +1,139 @@
+//! Inputs from the field, each with its only right outcome.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Ending, Event, Kind, Reason, Target, Timeouts};
+use crate::subject::Tracker;
+
+const SECOND: i64 = 1_000;
+const T: i64 = 1_764_000_000_000;
+
+use Kind::{Activity, Login, Logout, Revoke};
+
+#[test]
+fn an_event_out_of_order_within_the_lateness_splits_no_session() {
+    let mut tracker = tracker(10 * SECOND, 5 * SECOND);
+    for second in [0, 11, 9, 19, 28, 37] {
+        tracker.apply(&event("s", Activity, second), T + second.max(11) * SECOND);
+    }
+    tracker.advance(T + 41 * SECOND);
+    assert_eq!(tracker.ended, []);
+    tracker.advance(T + 60 * SECOND);
+    assert_eq!(endings(&tracker), [ending("s", Reason::Idle, 47)]);
+}
+
+#[test]
+fn activity_behind_its_logout_revives_no_session() {
+    let mut tracker = tracker(20 * SECOND, SECOND);
+    tracker.apply(&event("s", Login, 0), T);
+    tracker.apply(&event("s", Logout, 2), T + 2 * SECOND);
+    tracker.apply(&event("s", Activity, 1), T + 2 * SECOND);
+    assert!(tracker.table.is_empty());
+    tracker.advance(T + 60 * SECOND);
+    assert_eq!(endings(&tracker), [ending("s", Reason::Logout, 2)]);
+}
+
+#[test]
+fn a_repeated_logout_ends_once() {
+    assert_eq!(
+        outcome(&[("s", Login, 0), ("s", Logout, 1), ("s", Logout, 1)]),
+        [ending("s", Reason::Logout, 1)]
+    );
+}
+
+#[test]
+fn the_echo_of_a_timeout_as_a_logout_ends_nothing() {
+    let mut tracker = tracker(20 * SECOND, SECOND);
+    tracker.apply(&event("s", Login, 0), T);
+    tracker.advance(T + 30 * SECOND);
+    tracker.apply(&event("s", Logout, 31), T + 31 * SECOND);
+    assert_eq!(endings(&tracker), [ending("s", Reason::Idle, 20)]);
+}
+
+#[test]
+fn a_repeated_revocation_of_a_user_spares_later_sessions() {
+    let revoke = user_event("joe", Revoke, 1);
+    let mut tracker = tracker(20 * SECOND, SECOND);
+    tracker.apply(&event("r1", Login, 0), T);
+    tracker.apply(&revoke, T + SECOND);
+    tracker.apply(&event("r2", Login, 2), T + 2 * SECOND);
+    tracker.apply(&revoke, T + 3 * SECOND);
+    assert_eq!(endings(&tracker), [ending("r1", Reason::Revoked, 1)]);
+}
+
+#[test]
+fn a_repeated_logout_spares_the_next_session_of_the_id() {
+    assert_eq!(
+        outcome(&[
+            ("q", Login, 0),
+            ("q", Logout, 1),
+            ("q", Login, 2),
+            ("q", Logout, 1)
+        ]),
+        [ending("q", Reason::Logout, 1)]
+    );
+}
+
+#[test]
+fn a_login_that_a_revocation_has_overtaken_ends_on_arrival() {
+    let mut tracker = tracker(20 * SECOND, 5 * SECOND);
+    tracker.apply(&user_event("joe", Revoke, 2), T + 2 * SECOND);
+    tracker.apply(&event("d", Login, 0), T + 3 * SECOND);
+    assert_eq!(endings(&tracker), [ending("d", Reason::Revoked, 2)]);
+}
+
+/// Endings by the time all records have been read, before any timeout.
+fn outcome(records: &[(&str, Kind, i64)]) -> Vec<Ending> {
+    let mut tracker = tracker(20 * SECOND, SECOND);
+    for (arrival, (id, kind, second)) in (0..).zip(records) {
+        tracker.apply(
+            &event(id, *kind, *second),
+            T + (*second).max(arrival) * SECOND,
+        );
+    }
+    endings(&tracker)
+}
+
+fn tracker(idle: i64, lateness: i64) -> Tracker {
+    let mut tracker = Tracker::new(lateness, 30 * SECOND);
+    tracker.set_timeouts(&Timeouts(BTreeMap::from([(
+        "acme".to_owned(),
+        (idle, None),
+    )])));
+    tracker
+}
+
+fn event(id: &str, kind: Kind, second: i64) -> Event {
+    Event {
+        at: T + second * SECOND,
+        target: Target::Session {
+            id: id.to_owned(),
+            user: "joe".to_owned(),
+            tenant: "acme".to_owned(),
+        },
+        kind,
+    }
+}
+
+fn user_event(user: &str, kind: Kind, second: i64) -> Event {
+    Event {
+        at: T + second * SECOND,
+        target: Target::User {
+            user: user.to_owned(),
+            except: None,
+        },
+        kind,
+    }
+}
+
+fn endings(tracker: &Tracker) -> Vec<Ending> {
+    tracker.ended.iter().map(|one| one.ending.clone()).collect()
+}
+
+fn ending(session: &str, reason: Reason, second: i64) -> Ending {
+    Ending {
+        session: session.to_owned(),
+        reason,
+        ended_at: T + second * SECOND,
+    }
+}
