@@ -55,6 +55,13 @@ impl Attributes {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// Returns whether `others` has all of these attributes with the same values.
+    #[must_use]
+    pub fn are_subset_of(&self, others: Option<&Self>) -> bool {
+        let has = |(name, value)| others.and_then(|all| all.get(name)) == Some(value);
+        self.iter().all(has)
+    }
+
     /// Returns whether there are no attributes.
     #[must_use]
     pub fn is_empty(&self) -> bool {

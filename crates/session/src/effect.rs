@@ -4,7 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::attributes::Attributes;
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Record, RecordKey};
+use super::event::Initiator;
 use super::id::{SessionId, UserId};
 use super::policy::Policy;
 use super::reason::EndReason;
@@ -17,10 +18,10 @@ pub enum Effect {
     Ended(Box<Ending>),
     /// The session ends soon: write a warning.
     Expiring(Box<Expiring>),
-    /// Write the session's state to the checkpoint topic.
-    Store(Box<Checkpoint>),
-    /// Remove the session's state from the checkpoint topic.
-    Forget(SessionId),
+    /// Write the record to the checkpoint topic.
+    Store(Box<Record>),
+    /// Remove the record of this key from the checkpoint topic.
+    Forget(RecordKey),
 }
 
 /// A session that ended.
@@ -34,18 +35,25 @@ pub struct Ending {
     pub reason: EndReason,
     /// The policy that applied.
     pub policy: Arc<Policy>,
-    /// The time of the first event, or of the last login; `None` if the event that ended the session is
-    /// its first.
+    /// The earliest event time; `None` if the event that ended the session is its only one.
     pub started_at: Option<Timestamp>,
-    /// The latest event time seen.
+    /// The latest event time before the end.
     pub last_activity: Option<Timestamp>,
-    /// The deadline that passed, or the time of the logout or revocation.
+    /// The deadline that passed, or the time of the logout or revocation; never before `started_at`.
     pub ended_at: Timestamp,
-    /// The offset of the record that started the session. With the partition it identifies the session
-    /// even if its id is reused.
-    pub start_offset: i64,
     /// The attributes of the session.
     pub attributes: Option<Attributes>,
+    /// Who ended the session, if the event said so.
+    pub initiator: Option<Initiator>,
+}
+
+impl Ending {
+    /// Returns the time that, with id and reason, identifies the ending: two sessions of one id differ
+    /// in it, and it is the same however often and wherever the log is read.
+    #[must_use]
+    pub fn identifying_time(&self) -> Timestamp {
+        self.started_at.unwrap_or(self.ended_at)
+    }
 }
 
 /// A session that ends soon unless activity arrives.
@@ -63,8 +71,8 @@ pub struct Expiring {
     pub last_activity: Timestamp,
     /// The time of that ending.
     pub deadline: Timestamp,
-    /// The offset of the record that started the session.
-    pub start_offset: i64,
+    /// The earliest event time.
+    pub started_at: Timestamp,
     /// The attributes of the session.
     pub attributes: Option<Attributes>,
 }

@@ -5,6 +5,7 @@
 //! an allocation; longer text goes to the heap, byte for byte.
 
 use alloc::boxed::Box;
+use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
@@ -76,6 +77,12 @@ impl Packed {
         };
         // Never the fallback: `bytes` is packed text or digits.
         core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Compares the texts.
+    pub(super) fn cmp_text(&self, other: &Self) -> Ordering {
+        let (mut one, mut two) = ([0; 36], [0; 36]);
+        self.text(&mut one).cmp(other.text(&mut two))
     }
 
     /// Returns how many heap bytes the text owns.

@@ -12,22 +12,28 @@ extern crate std;
 
 pub mod attributes;
 pub mod checkpoint;
+pub mod cut_off;
+mod deferred;
 pub mod effect;
 pub mod event;
 pub mod id;
 pub mod policy;
 pub mod reason;
+mod remembered;
 mod slots;
 pub mod table;
 pub mod time;
 mod wheel;
 
 pub use attributes::Attributes;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{
+    Checkpoint, Record, RecordKey, RememberedEnding, SessionRecord, UnmatchedEnd,
+};
+pub use cut_off::{CutOff, CutOffScope};
 pub use effect::{Effect, Ending, Expiring};
-pub use event::{Event, EventKind, Subject};
+pub use event::{Event, EventKind, Initiator, Subject};
 pub use id::{Packed, SessionId, UserId, UserRef};
 pub use policy::{Glob, Matcher, Policy, PolicyIndex, PolicySet};
 pub use reason::EndReason;
-pub use table::{Applied, Counters, LiveSession, LoggedEvent, SessionTable, TableConfig};
+pub use table::{Applied, Counters, LiveSession, LoggedEvent, Lookup, SessionTable, TableConfig};
 pub use time::{Span, Timestamp};

@@ -61,17 +61,31 @@ impl Policy {
     #[must_use]
     pub fn deadline(
         &self,
-        started_at: Timestamp,
+        authenticated_at: Timestamp,
         last_activity: Timestamp,
     ) -> (Timestamp, EndReason) {
         if self.suspend {
             return (Timestamp::MAX, EndReason::IdleTimeout);
         }
         let idle = last_activity + self.idle_timeout;
-        match self.absolute_timeout.map(|timeout| started_at + timeout) {
+        match self
+            .absolute_timeout
+            .map(|timeout| authenticated_at + timeout)
+        {
             Some(absolute) if absolute <= idle => (absolute, EndReason::AbsoluteTimeout),
             _ => (idle, EndReason::IdleTimeout),
         }
+    }
+}
+
+impl Policy {
+    /// Returns how long after its deadline a session waits for events that happened before it:
+    /// the allowed lateness, but no longer than a timeout. Otherwise an event could be late and yet
+    /// older than the session that it belongs to may become.
+    #[must_use]
+    pub fn lateness(&self, allowed: Span) -> Span {
+        let timeout = self.absolute_timeout.unwrap_or(self.idle_timeout);
+        allowed.min(self.idle_timeout).min(timeout)
     }
 }
 
@@ -86,8 +100,7 @@ pub struct Matcher {
 
 impl Matcher {
     fn matches(&self, user: &str, attributes: Option<&Attributes>) -> bool {
-        let has = |(name, value)| attributes.and_then(|all| all.get(name)) == Some(value);
-        self.attributes.iter().all(has)
+        self.attributes.are_subset_of(attributes)
             && (self.user_ids.is_empty() || self.user_ids.iter().any(|glob| glob.matches(user)))
     }
 }

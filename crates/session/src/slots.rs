@@ -24,7 +24,8 @@ pub(super) type SlotId = u32;
 #[repr(align(64))]
 pub(super) struct Slot {
     pub(super) id: Packed,
-    pub(super) started_at: Timestamp,
+    /// The latest login; the start of the session if there was none.
+    pub(super) authenticated_at: Timestamp,
     pub(super) last_activity: Timestamp,
     /// The first offset that the session's checkpoint record does not cover;
     /// meaningful while the slot is in the dirty list.
@@ -40,7 +41,7 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Details {
     pub(super) user: Packed,
-    pub(super) start_offset: i64,
+    pub(super) started_at: Timestamp,
     pub(super) attributes: Option<Box<Attributes>>,
     timer_links: Links,
 }
@@ -56,14 +57,16 @@ impl Flags {
     /// The slot holds a session.
     pub(super) const LIVE: Self = Self(1);
     pub(super) const USER_IS_NUMBER: Self = Self(2);
-    /// The checkpoint topic holds a record of the session, perhaps an old one.
-    pub(super) const STORED: Self = Self(4);
+    /// A login has been applied to the session.
+    pub(super) const LOGGED_IN: Self = Self(4);
     /// The next flush stores the session.
     pub(super) const PENDING: Self = Self(8);
     /// A warning has been written since the deadline last moved.
     pub(super) const WARNED: Self = Self(16);
     /// The session is in the dirty list.
     pub(super) const DIRTY: Self = Self(32);
+    /// Events wait for the end of the session.
+    pub(super) const DEFERRED: Self = Self(64);
 
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -222,7 +225,7 @@ impl Default for Slot {
     fn default() -> Self {
         Self {
             id: Packed::new(""),
-            started_at: Timestamp::MIN,
+            authenticated_at: Timestamp::MIN,
             last_activity: Timestamp::MIN,
             dirty_offset: 0,
             dirty_links: Links::UNLINKED,
@@ -237,7 +240,7 @@ impl Default for Details {
     fn default() -> Self {
         Self {
             user: Packed::new(""),
-            start_offset: 0,
+            started_at: Timestamp::MIN,
             attributes: None,
             timer_links: Links::UNLINKED,
         }

@@ -4,47 +4,75 @@
 //! and draws no random numbers, and its outputs do not depend on the order of
 //! a hash table. It appends its outputs to the caller's buffer as [`Effect`](super::Effect)s.
 //!
+//! The endings are those of the events sorted by event time and folded one after the other, in
+//! whatever order they are applied, as long as none is displaced by more than the allowed lateness.
+//!
 //! | part | file |
 //! |---|---|
 //! | events | `table/events.rs` |
 //! | bursts of events | `table/burst.rs` |
+//! | events of unknown and ended sessions | `table/start.rs` |
+//! | events that wait for the end of a session | `table/waiting.rs` |
+//! | logouts and revocations | `table/cut.rs` |
+//! | logouts and revocations of many sessions | `table/sweep.rs` |
+//! | logouts and revocations that ended nothing | `table/unmatched.rs` |
+//! | endings, and how long they are remembered | `table/end.rs` |
 //! | time | `table/expiry.rs` |
 //! | checkpoint records | `table/flush.rs` |
 //! | restore | `table/restore.rs` |
 //! | queries | `table/lookup.rs` |
 
 mod burst;
-mod due;
+mod cut;
+mod end;
 mod events;
 mod expiry;
 mod flush;
 mod lookup;
 mod mark;
 mod restore;
+mod start;
+mod sweep;
+mod unmatched;
+mod waiting;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
+use super::deferred::DeferredEvent;
 use super::id::{SessionId, UserId};
 use super::policy::{Policy, PolicyCounts, PolicyIndex, PolicySet};
 use super::reason::EndReason;
-use super::slots::{DIRTY, Details, List, Slot, SlotId, Slots};
+use super::remembered::Remembered;
+use super::slots::{DIRTY, Details, Flags, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
-use due::Due;
+use expiry::Due;
 use mark::Mark;
+use sweep::CutOffs;
+use unmatched::UnmatchedEnds;
 
 pub use burst::LoggedEvent;
-pub use lookup::LiveSession;
+pub use lookup::{LiveSession, Lookup};
 
 /// Settings of a table.
 #[derive(Clone, Debug)]
 pub struct TableConfig {
-    /// How long after its deadline a session waits for activity that happened before the deadline.
+    /// By how much events may be out of order: a session waits that long after its deadline for
+    /// activity that happened before it. Counts only up to the timeouts of a policy.
     pub allowed_lateness: Span,
+    /// How long after a logout, revocation, rotation or session limit activity counts as traffic that
+    /// was under way. Counts as the allowed lateness at least.
+    pub end_grace: Span,
+    /// How long an ending, or a revocation of many sessions, is remembered at least.
+    pub remember_endings: Span,
+    /// The bound on remembered endings. At the bound, the oldest are forgotten early.
+    pub max_remembered: usize,
+    /// The bound on remembered revocations of many sessions. At the bound, the oldest is forgotten early.
+    pub max_cut_offs: usize,
     /// How far an event time may be ahead of the Kafka timestamp of its record.
     pub max_future_skew: Span,
     /// How long a session's checkpoint record may be out of date.
@@ -60,6 +88,10 @@ impl Default for TableConfig {
     fn default() -> Self {
         Self {
             allowed_lateness: Span::from_secs(5),
+            end_grace: Span::from_secs(30),
+            remember_endings: Span::from_secs(600),
+            max_remembered: 1_000_000,
+            max_cut_offs: 10_000,
             max_future_skew: Span::from_secs(60),
             slack: Span::from_secs(60),
             max_sessions: 10_000_000,
@@ -71,11 +103,18 @@ impl Default for TableConfig {
 /// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The event was applied.
+    /// The event was applied, or waits for the end of its session.
     Accepted,
     /// The session of the event is over: the event was dropped, so that it neither revives
     /// the session nor ends it again.
     Late,
+    /// The session that the event would end has ended already, and its ending is remembered.
+    AlreadyEnded,
+    /// The activity was under way when its session ended: it was dropped.
+    InFlight,
+    /// The event would have ended an earlier session of the id, and came more than the allowed
+    /// lateness later: it was dropped.
+    Stale,
     /// The event would have started a session beyond [`TableConfig::max_sessions`].
     Refused,
 }
@@ -87,6 +126,18 @@ pub struct Counters {
     pub started: u64,
     /// Events dropped as [`Applied::Late`].
     pub late: u64,
+    /// Events dropped as [`Applied::AlreadyEnded`].
+    pub already_ended: u64,
+    /// Events dropped as [`Applied::InFlight`].
+    pub in_flight: u64,
+    /// Events dropped as [`Applied::Stale`].
+    pub stale: u64,
+    /// Sessions started by activity after their id had been revoked.
+    pub revived: u64,
+    /// Endings and revocations of many sessions that were forgotten early because of a bound.
+    pub forgotten_early: u64,
+    /// Deferred events left out because too many waited for one session.
+    pub deferred_dropped: u64,
     /// Event times that were clamped because they were too far in the future.
     pub clamped: u64,
     /// Events refused as [`Applied::Refused`].
@@ -113,8 +164,13 @@ pub struct SessionTable {
     marks: VecDeque<Mark>,
     /// Slots that the next flush stores; some may have been freed since.
     pending: Vec<SlotId>,
-    /// Ended sessions whose record is still in the checkpoint topic.
-    forgotten: Vec<SessionId>,
+    /// Ids whose record the next flush writes or deletes if they are not live then.
+    ended: Vec<SessionId>,
+    remembered: Remembered,
+    /// Events at or past the deadline of their session.
+    deferred: BTreeMap<SlotId, Vec<DeferredEvent>>,
+    cut_offs: CutOffs,
+    unmatched: UnmatchedEnds,
     counters: Counters,
 }
 
@@ -130,6 +186,7 @@ impl SessionTable {
     #[must_use]
     pub fn new(config: TableConfig, policies: Arc<PolicySet>, watermark: Timestamp) -> Self {
         Self {
+            remembered: Remembered::new(config.remember_endings, config.hash_key),
             config,
             counts: PolicyCounts::new(&policies),
             policies,
@@ -141,7 +198,10 @@ impl SessionTable {
             dirty: List::default(),
             marks: VecDeque::new(),
             pending: Vec::new(),
-            forgotten: Vec::new(),
+            ended: Vec::new(),
+            deferred: BTreeMap::new(),
+            cut_offs: CutOffs::default(),
+            unmatched: UnmatchedEnds::default(),
             counters: Counters::default(),
         }
     }
@@ -150,6 +210,12 @@ impl SessionTable {
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Returns the number of remembered endings.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.remembered.len()
     }
 
     /// Returns whether no session is live.
@@ -208,6 +274,15 @@ impl SessionTable {
         self.slots.remove(slot)
     }
 
+    /// Returns the events that wait for the end of the session of `slot`, and no longer do.
+    fn take_deferred(&mut self, slot: SlotId) -> Vec<DeferredEvent> {
+        if !self.slots[slot].flags.has(Flags::DEFERRED) {
+            return Vec::new();
+        }
+        self.slots[slot].flags.set(Flags::DEFERRED, false);
+        self.deferred.remove(&slot).unwrap_or_default()
+    }
+
     fn policy(&self, slot: SlotId) -> &Arc<Policy> {
         self.policies.get(self.slots[slot].policy)
     }
@@ -215,6 +290,16 @@ impl SessionTable {
     fn deadline(&self, slot: SlotId) -> (Timestamp, EndReason) {
         let session = &self.slots[slot];
         self.policy(slot)
-            .deadline(session.started_at, session.last_activity)
+            .deadline(session.authenticated_at, session.last_activity)
+    }
+
+    /// Returns how long after its deadline the session waits for events.
+    fn lateness(&self, slot: SlotId) -> Span {
+        self.policy(slot).lateness(self.config.allowed_lateness)
+    }
+
+    /// Returns until when activity after an end at `ended_at` was under way.
+    fn grace_end(&self, ended_at: Timestamp) -> Timestamp {
+        ended_at + self.config.end_grace.max(self.config.allowed_lateness)
     }
 }

@@ -1,28 +1,33 @@
 //! Application of events.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Applied, Key, LoggedEvent, SessionTable};
 use crate::attributes::Attributes;
-use crate::effect::{Effect, Ending};
-use crate::event::{Event, EventKind, Subject};
-use crate::id::UserRef;
+use crate::cut_off::{CutOff, CutOffScope};
+use crate::effect::Effect;
+use crate::event::{Event, EventKind, Initiator, Subject};
+use crate::id::{SessionId, UserRef};
 use crate::reason::EndReason;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
 /// An event of one session, its time clamped.
 #[derive(Clone, Copy)]
-struct SessionEventAt<'a> {
-    user: Option<UserRef<'a>>,
-    at: Timestamp,
+pub(super) struct EventAt<'a> {
+    pub(super) user: Option<UserRef<'a>>,
+    pub(super) at: Timestamp,
     /// Whether `at` is the event's own time rather than a clamped one.
-    exact: bool,
-    kind: EventKind,
-    attributes: Option<&'a Attributes>,
-    offset: i64,
+    pub(super) exact: bool,
+    /// When the session was active for certain: no event before it can follow.
+    pub(super) proof: Timestamp,
+    /// Whether the event has waited for the end of an earlier session: it was not late.
+    pub(super) waited: bool,
+    pub(super) kind: EventKind,
+    pub(super) attributes: Option<&'a Attributes>,
+    pub(super) initiator: Option<&'a Initiator>,
+    pub(super) offset: i64,
 }
 
 impl SessionTable {
@@ -51,7 +56,7 @@ impl SessionTable {
     pub(super) fn key_of(&self, subject: Subject<'_>) -> Key {
         match subject {
             Subject::Session { id, .. } => self.key(id.into()),
-            Subject::AllSessionsOf(_) => self.key("".into()),
+            Subject::AllSessionsOf { .. } | Subject::Matching { .. } => self.key("".into()),
         }
     }
 
@@ -64,29 +69,37 @@ impl SessionTable {
     ) -> Applied {
         let event = &logged.event;
         let at = self.clamp(event.at, logged.record_timestamp);
-        // A clamped time is an upper bound. While the tracker is behind, it may be long after the event,
-        // so it does not prove that the session was idle until then.
-        let exact = at == event.at;
-        match event.subject {
+        let (scope, except) = match event.subject {
             Subject::Session { user, .. } => {
-                let event_at = SessionEventAt {
+                let event_at = EventAt {
                     user,
                     at,
-                    exact,
+                    // A clamped time is an upper bound. While the tracker is behind, it may be long
+                    // after the event, so it does not prove that the session was idle until then.
+                    exact: at == event.at,
+                    proof: at.min(logged.record_timestamp),
+                    waited: false,
                     kind: event.kind,
                     attributes: event.attributes,
+                    initiator: event.initiator,
                     offset: logged.offset,
                 };
-                match self.find(key) {
-                    Some(slot) => self.apply_to_live(slot, key, event_at, out),
-                    None => self.apply_to_unknown(key, event_at, out),
-                }
+                return self.apply_to_session(key, event_at, out);
             }
-            Subject::AllSessionsOf(user) => {
-                self.end_every_session_of(user, at, exact, event.kind, out);
-                Applied::Accepted
-            }
-        }
+            Subject::AllSessionsOf { user, except } => (
+                CutOffScope::User(user.to_owned()),
+                except.map(SessionId::new),
+            ),
+            Subject::Matching { attributes } => (CutOffScope::Matching(attributes.clone()), None),
+        };
+        let cut_off = CutOff {
+            scope,
+            except,
+            at,
+            reason: event.kind.ends_with().unwrap_or(EndReason::Logout),
+            initiator: event.initiator.cloned().map(Box::new),
+        };
+        self.apply_cut_off(cut_off, out)
     }
 
     /// Replaces a time that is too far ahead of the record's by the record's, so that a client's clock
@@ -100,32 +113,65 @@ impl SessionTable {
         }
     }
 
+    /// Applies an event to the live session of this id, or to none.
+    pub(super) fn apply_to_session(
+        &mut self,
+        key: &Key,
+        event: EventAt<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Applied {
+        loop {
+            let Some(slot) = self.find(key) else {
+                return self.apply_to_unknown(key, event, out);
+            };
+            let (deadline, reason) = self.deadline(slot);
+            if event.at < deadline || !event.exact {
+                if !self.slots[slot].flags.has(Flags::DEFERRED) {
+                    return self.apply_to_live(slot, event, out);
+                }
+                // The deadline may have moved past waiting events with the policy.
+                if !self.settle(slot, out) {
+                    let applied = self.apply_to_live(slot, event, out);
+                    if let Some(slot) = self.find(key) {
+                        self.settle(slot, out);
+                    }
+                    return applied;
+                }
+            } else if event.proof < deadline + self.lateness(slot) {
+                self.defer(slot, event.to_deferred(false));
+                return Applied::Accepted;
+            } else {
+                self.time_out(slot, reason, deadline, out);
+            }
+        }
+    }
+
     fn apply_to_live(
         &mut self,
         slot: SlotId,
-        key: &Key,
-        event: SessionEventAt<'_>,
+        event: EventAt<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
-        let (deadline, reason) = self.deadline(slot);
-        if event.exact && event.at >= deadline {
-            self.end(slot, reason, deadline, out);
-            return self.apply_to_unknown(key, event, out);
+        if let Some(reason) = event.kind.ends_with() {
+            return self.end_by_event(slot, event, reason, out);
         }
-        match event.kind {
-            EventKind::Activity if self.has_attributes_of(slot, event) => {
-                self.touch(slot, event.at, event.offset);
-            }
-            EventKind::Activity | EventKind::Login => self.update(slot, event),
-            EventKind::Logout => self.end(slot, EndReason::Logout, event.at, out),
-            EventKind::Revoke => self.end(slot, EndReason::Revoked, event.at, out),
+        // The start is in other memory than the slot, and never after the latest login.
+        let is_first = event.at < self.slots[slot].authenticated_at
+            && event.at < self.slots.details(slot).started_at;
+        if is_first {
+            return self.move_start_back(slot, event, out);
+        }
+        if event.kind == EventKind::Activity && self.has_attributes_of(slot, event.attributes) {
+            self.touch(slot, event.at, event.offset);
+        } else {
+            self.update(slot, event, out);
         }
         Applied::Accepted
     }
 
     /// Returns whether the event leaves the session's attributes as they are.
-    fn has_attributes_of(&self, slot: SlotId, event: SessionEventAt<'_>) -> bool {
-        event.attributes.is_none_or(|attributes| {
+    fn has_attributes_of(&self, slot: SlotId, attributes: Option<&Attributes>) -> bool {
+        attributes.is_none_or(|attributes| {
             let known = self.slots.details(slot).attributes.as_deref();
             known == Some(attributes).filter(|all| !all.is_empty())
         })
@@ -153,12 +199,30 @@ impl SessionTable {
     }
 
     /// Applies a login, which restarts both clocks, or activity with other attributes.
-    fn update(&mut self, slot: SlotId, event: SessionEventAt<'_>) {
+    pub(super) fn update(&mut self, slot: SlotId, event: EventAt<'_>, out: &mut Vec<Effect>) {
         let (before, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
         session.last_activity = session.last_activity.max(event.at);
+        self.authenticate(slot, event);
+        self.mark_pending(slot);
+        self.resolve_policy(slot);
+        self.withdraw_warning(slot, before);
+        // The user may be another one now.
+        if event.kind == EventKind::Login && self.slots[slot].authenticated_at == event.at {
+            self.end_by_remembered_cut_off(slot, event.at.., out);
+        }
+    }
+
+    /// Takes over what an event says of its session. What is read last counts.
+    fn authenticate(&mut self, slot: SlotId, event: EventAt<'_>) {
+        let session = &mut self.slots[slot];
         if event.kind == EventKind::Login {
-            session.started_at = session.started_at.max(event.at);
+            session.authenticated_at = if session.flags.has(Flags::LOGGED_IN) {
+                session.authenticated_at.max(event.at)
+            } else {
+                event.at
+            };
+            session.flags.set(Flags::LOGGED_IN, true);
             if let Some(user) = event.user.map(UserRef::to_owned) {
                 session.flags.set(Flags::USER_IS_NUMBER, user.number);
                 self.slots.details_mut(slot).user = user.text;
@@ -167,126 +231,42 @@ impl SessionTable {
         if let Some(attributes) = event.attributes {
             self.slots.details_mut(slot).attributes = boxed(attributes);
         }
-        self.mark_pending(slot);
-        self.resolve_policy(slot);
-        self.withdraw_warning(slot, before);
     }
 
-    fn apply_to_unknown(
+    /// Applies an event from before the start of its session.
+    fn move_start_back(
         &mut self,
-        key: &Key,
-        event: SessionEventAt<'_>,
+        slot: SlotId,
+        event: EventAt<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
-        let user = event.user.map_or("", |user| user.text);
-        let policy = self.policies.resolve(user, event.attributes);
-        let policy = self.policies.get(policy);
-        let (deadline, _) = policy.deadline(event.at, event.at);
-        if deadline + self.config.allowed_lateness <= self.watermark {
+        let started_at = self.slots.details(slot).started_at;
+        let (own_deadline, _) = self.policy(slot).deadline(event.at, event.at);
+        if own_deadline <= started_at {
             self.counters.late += 1;
             return Applied::Late;
         }
-        let reason = match event.kind {
-            EventKind::Activity | EventKind::Login => return self.start(key, event),
-            EventKind::Logout => EndReason::Logout,
-            EventKind::Revoke => EndReason::Revoked,
-        };
-        // A token of the session may exist: end it all the same.
-        out.push(Effect::Ended(Box::new(Ending {
-            session: key.id.clone(),
-            user: event.user.map(UserRef::to_owned),
-            reason,
-            policy: Arc::clone(policy),
-            started_at: None,
-            last_activity: None,
-            ended_at: event.at,
-            start_offset: event.offset,
-            attributes: event.attributes.cloned(),
-        })));
-        Applied::Accepted
-    }
-
-    fn start(&mut self, key: &Key, event: SessionEventAt<'_>) -> Applied {
-        if self.slots.len() >= self.config.max_sessions {
-            self.counters.refused += 1;
-            return Applied::Refused;
+        let key = self.key(self.slots[slot].id.clone());
+        if let Some(dropped) = self.belongs_to_ended(&key, event) {
+            return dropped;
         }
-        let user = event.user.unwrap_or(UserRef {
-            text: "",
-            number: false,
-        });
-        let slot = self.occupy(key, user.to_owned());
-        let session = &mut self.slots[slot];
-        session.started_at = event.at;
-        session.last_activity = event.at;
-        let details = self.slots.details_mut(slot);
-        details.start_offset = event.offset;
-        details.attributes = event.attributes.and_then(boxed);
+        let (before, _) = self.deadline(slot);
+        self.slots.details_mut(slot).started_at = event.at;
+        if !self.slots[slot].flags.has(Flags::LOGGED_IN) {
+            self.slots[slot].authenticated_at = event.at;
+        }
+        self.authenticate(slot, event);
         self.mark_pending(slot);
         self.resolve_policy(slot);
-        self.counters.started += 1;
+        self.withdraw_warning(slot, before);
+        self.end_by_remembered_cut_off(slot, event.at..started_at, out);
+        if let Some(slot) = self.find(&key) {
+            self.end_by_unmatched(slot, &key, (event.at, started_at), out);
+        }
         Applied::Accepted
-    }
-
-    /// Ends every live session of `user` by a scan, because the event is rare.
-    fn end_every_session_of(
-        &mut self,
-        user: UserRef<'_>,
-        at: Timestamp,
-        exact: bool,
-        kind: EventKind,
-        out: &mut Vec<Effect>,
-    ) {
-        let reason = match kind {
-            EventKind::Revoke => EndReason::Revoked,
-            EventKind::Activity | EventKind::Login | EventKind::Logout => EndReason::Logout,
-        };
-        let user = user.to_owned();
-        let mut found: Vec<(i64, SlotId)> = self
-            .slots
-            .live()
-            .filter(|&slot| self.slots.user_id(slot) == user)
-            .map(|slot| (self.slots.details(slot).start_offset, slot))
-            .collect();
-        found.sort_unstable();
-        for (_, slot) in found {
-            let (deadline, due_to) = self.deadline(slot);
-            if exact && at >= deadline {
-                self.end(slot, due_to, deadline, out);
-            } else {
-                self.end(slot, reason, at, out);
-            }
-        }
-    }
-
-    /// Ends the session of `slot`.
-    pub(super) fn end(
-        &mut self,
-        slot: SlotId,
-        reason: EndReason,
-        ended_at: Timestamp,
-        out: &mut Vec<Effect>,
-    ) {
-        let policy = Arc::clone(self.policy(slot));
-        let user = self.slots.user_id(slot);
-        let (session, details) = self.vacate(slot);
-        if session.flags.has(Flags::STORED) {
-            self.forgotten.push(session.id.clone());
-        }
-        out.push(Effect::Ended(Box::new(Ending {
-            user: Some(user),
-            session: session.id,
-            reason,
-            policy,
-            started_at: Some(session.started_at),
-            last_activity: Some(session.last_activity),
-            ended_at,
-            start_offset: details.start_offset,
-            attributes: details.attributes.map(|all| *all),
-        })));
     }
 }
 
-fn boxed(attributes: &Attributes) -> Option<Box<Attributes>> {
+pub(super) fn boxed(attributes: &Attributes) -> Option<Box<Attributes>> {
     (!attributes.is_empty()).then(|| Box::new(attributes.clone()))
 }

@@ -4,12 +4,18 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::due::Due;
 use super::{SessionTable, Timestamp};
 use crate::effect::{Effect, Expiring};
 use crate::policy::{PolicyCounts, PolicyIndex, PolicySet};
 use crate::slots::{Flags, SlotId};
 use crate::wheel::Wheel;
+
+/// A session whose timer has fired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    at: Timestamp,
+    slot: SlotId,
+}
 
 impl SessionTable {
     /// Ends each session whose deadline is [`allowed_lateness`](super::TableConfig::allowed_lateness)
@@ -20,8 +26,15 @@ impl SessionTable {
     /// call again with the same watermark once the effects have been processed. An earlier watermark
     /// changes nothing.
     pub fn advance(&mut self, watermark: Timestamp, limit: usize, out: &mut Vec<Effect>) -> bool {
+        let before = out.len();
+        if !self.sweep(limit, out) {
+            return true;
+        }
+        let limit = limit.saturating_sub(out.len() - before).max(1);
         self.watermark = self.watermark.max(watermark);
+        self.forget_expired(limit);
         self.collect_due();
+        let started = self.counters.started;
         let mut batch = Vec::new();
         while batch.len() < limit
             && let Some(due) = self.overdue.pop_front()
@@ -31,11 +44,27 @@ impl SessionTable {
                 batch.extend(self.due_or_armed(due.slot));
             }
         }
-        batch.sort_unstable();
+        self.sort(&mut batch);
         for due in batch {
-            self.fire(due.slot, out);
+            // An earlier one of the batch may have had the session end or go on.
+            if self.slots[due.slot].flags.has(Flags::LIVE) && self.timer(due.slot) <= self.watermark
+            {
+                self.fire(due.slot, out);
+            }
         }
-        !self.overdue.is_empty()
+        // Events that had waited may have started sessions that are due as well.
+        !self.overdue.is_empty() || self.counters.started > started
+    }
+
+    /// Puts due sessions in order: by time, and those of one time independently of their slots.
+    fn sort(&self, due: &mut [Due]) {
+        let start = |due: &Due| self.slots.details(due.slot).started_at;
+        let id = |due: &Due| &self.slots[due.slot].id;
+        due.sort_unstable_by(|a, b| {
+            let by_time = a.at.cmp(&b.at);
+            let by_start = by_time.then_with(|| start(a).cmp(&start(b)));
+            by_start.then_with(|| id(a).cmp_text(id(b)))
+        });
     }
 
     /// Appends the sessions that have fallen due since the last call to those that remain from it.
@@ -47,7 +76,7 @@ impl SessionTable {
         for slot in drained {
             due.extend(self.due_or_armed(slot));
         }
-        due.sort_unstable();
+        self.sort(&mut due);
         for due in &due {
             Wheel::hold(&mut self.slots, due.slot);
         }
@@ -61,12 +90,7 @@ impl SessionTable {
             self.wheel.arm(&mut self.slots, slot, at);
             return None;
         }
-        let start_offset = self.slots.details(slot).start_offset;
-        Some(Due {
-            at,
-            start_offset,
-            slot,
-        })
+        Some(Due { at, slot })
     }
 
     /// Replaces the active policies, for live sessions as for new ones: each is matched again, and
@@ -88,6 +112,7 @@ impl SessionTable {
             // The old index is of the old set.
             self.slots[slot].policy = PolicyIndex::default();
             self.counts.enter(PolicyIndex::default());
+            // Arms the timer for now if the deadline has moved past events that wait.
             self.resolve_policy(slot);
             self.withdraw_warning(slot, before);
         }
@@ -125,13 +150,20 @@ impl SessionTable {
         self.wheel.arm(&mut self.slots, slot, at);
     }
 
-    /// Returns when the session is next due for a warning or its ending.
+    /// Returns when the session is next due for a warning, its ending, or events that no longer have to
+    /// wait.
     fn timer(&self, slot: SlotId) -> Timestamp {
         let (deadline, _) = self.deadline(slot);
+        if self
+            .first_deferred(slot)
+            .is_some_and(|first| first < deadline)
+        {
+            return Timestamp::MIN;
+        }
         if deadline == Timestamp::MAX {
             return deadline;
         }
-        let end = deadline + self.config.allowed_lateness;
+        let end = deadline + self.lateness(slot);
         if end <= self.watermark || self.slots[slot].flags.has(Flags::WARNED) {
             return end;
         }
@@ -141,9 +173,17 @@ impl SessionTable {
 
     /// Ends the session, or emits a warning if its deadline has not passed.
     fn fire(&mut self, slot: SlotId, out: &mut Vec<Effect>) {
+        if self.settle(slot, out) {
+            return;
+        }
+        let at = self.timer(slot);
+        if at > self.watermark {
+            self.wheel.arm(&mut self.slots, slot, at);
+            return;
+        }
         let (deadline, reason) = self.deadline(slot);
-        if deadline + self.config.allowed_lateness <= self.watermark {
-            self.end(slot, reason, deadline, out);
+        if deadline + self.lateness(slot) <= self.watermark {
+            self.time_out(slot, reason, deadline, out);
             return;
         }
         let (session, details) = (&self.slots[slot], self.slots.details(slot));
@@ -154,7 +194,7 @@ impl SessionTable {
             reason,
             last_activity: session.last_activity,
             deadline,
-            start_offset: details.start_offset,
+            started_at: details.started_at,
             attributes: details.attributes.as_deref().cloned(),
         })));
         self.slots[slot].flags.set(Flags::WARNED, true);

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::mark::Mark;
 use super::{SessionTable, Timestamp};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Record, SessionRecord};
 use crate::effect::Effect;
 use crate::slots::{Flags, SlotId};
 
@@ -19,8 +19,7 @@ impl SessionTable {
     /// Appends the checkpoint records of the transaction that commits `position` (one past the last
     /// offset applied) at the time `now`.
     ///
-    /// Only the last state of each session is written, and nothing for a session that started and
-    /// ended since the last flush. At most `limit` dirty sessions are written; the others wait for
+    /// Only the last state of each session is written. At most `limit` dirty sessions are written; the others wait for
     /// the next flush. Returns the number of dirty sessions written.
     pub fn flush(
         &mut self,
@@ -29,18 +28,23 @@ impl SessionTable {
         limit: usize,
         out: &mut Vec<Effect>,
     ) -> usize {
+        let mut over = Vec::new();
+        for id in core::mem::take(&mut self.ended) {
+            let key = self.key(id);
+            match self.find(&key) {
+                Some(slot) => self.mark_pending(slot),
+                None => over.push(key),
+            }
+        }
         for slot in core::mem::take(&mut self.pending) {
             if self.slots[slot].flags.has(Flags::PENDING) {
                 self.store(slot, out);
             }
         }
-        for session in core::mem::take(&mut self.forgotten) {
-            // If the id is live again, the new session has just been stored above.
-            let key = self.key(session);
-            if self.find(&key).is_none() {
-                out.push(Effect::Forget(key.id));
-            }
+        for key in over {
+            self.store_ended(key, out);
         }
+        self.store_cut_offs(out);
         let overdue = self.offset_at(now, position);
         let mut rewritten = 0;
         while rewritten < limit
@@ -53,11 +57,10 @@ impl SessionTable {
         rewritten
     }
 
-    /// Returns how many sessions the next flush stores regardless of its limit, those that have ended
-    /// since included.
+    /// Returns how many records the next flush writes regardless of its limit, at most.
     #[must_use]
     pub fn pending_stores(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.ended.len()
     }
 
     /// Returns where a restore starts its replay if `position` is committed now: the oldest offset
@@ -103,17 +106,29 @@ impl SessionTable {
         let (deadline, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
         session.flags.set(Flags::PENDING, false);
-        session.flags.set(Flags::STORED, true);
+        let id = session.id.clone();
+        let key = self.key(id);
+        let ended = self.remembered.get(&key.id, key.hash);
+        if ended.is_some() {
+            self.remembered.mark_stored(&key.id, key.hash);
+        }
         let (session, details) = (&self.slots[slot], self.slots.details(slot));
-        out.push(Effect::Store(Box::new(Checkpoint {
-            session: session.id.clone(),
+        let live = Checkpoint {
             user: self.slots.user_id(slot),
-            started_at: session.started_at,
+            started_at: details.started_at,
+            authenticated_at: session.authenticated_at,
+            logged_in: session.flags.has(Flags::LOGGED_IN),
             last_activity: session.last_activity,
-            start_offset: details.start_offset,
             warned_of: Some(deadline).filter(|_| session.flags.has(Flags::WARNED)),
             attributes: details.attributes.as_deref().cloned(),
-        })));
+            deferred: self.deferred.get(&slot).cloned().unwrap_or_default(),
+        };
+        out.push(Effect::Store(Box::new(Record::Session(SessionRecord {
+            unmatched: self.unmatched.get(&key).cloned(),
+            session: key.id,
+            live: Some(live),
+            ended,
+        }))));
     }
 
     /// Returns the offset below which all records were applied a slack ago or earlier.

@@ -1,10 +1,12 @@
 //! Queries of live sessions.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::SessionTable;
 use crate::attributes::Attributes;
+use crate::checkpoint::RememberedEnding;
 use crate::id::{SessionId, UserId};
 use crate::policy::Policy;
 use crate::reason::EndReason;
@@ -20,8 +22,10 @@ pub struct LiveSession {
     pub user: UserId,
     /// The policy that applies.
     pub policy: Arc<Policy>,
-    /// The time of the first event, or of the last login.
+    /// The earliest event time.
     pub started_at: Timestamp,
+    /// The time of the latest login; `started_at` if there was none.
+    pub authenticated_at: Timestamp,
     /// The latest event time seen.
     pub last_activity: Timestamp,
     /// When and why it ends without further activity; `None` while its policy is suspended.
@@ -30,12 +34,27 @@ pub struct LiveSession {
     pub attributes: Option<Attributes>,
 }
 
+/// What is known of a session id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// The session is live.
+    Live(Box<LiveSession>),
+    /// The latest session of the id has ended.
+    Ended(RememberedEnding),
+    /// No session of the id is live, and no ending is remembered.
+    Unknown,
+}
+
 impl SessionTable {
-    /// Returns the live session of this id.
+    /// Returns what is known of this session id.
     #[must_use]
-    pub fn look_up(&self, id: &str) -> Option<LiveSession> {
-        let slot = self.find(&self.key(id.into()))?;
-        Some(self.live_session(slot))
+    pub fn look_up(&self, id: &str) -> Lookup {
+        let key = self.key(id.into());
+        if let Some(slot) = self.find(&key) {
+            return Lookup::Live(Box::new(self.live_session(slot)));
+        }
+        let ended = self.remembered.get(&key.id, key.hash);
+        ended.map_or(Lookup::Unknown, Lookup::Ended)
     }
 
     /// Scans up to `slots` slots from `start` on and appends the sessions of `user` to `found`, up to
@@ -79,7 +98,8 @@ impl SessionTable {
             session: session.id.clone(),
             user: self.slots.user_id(slot),
             policy: Arc::clone(policy),
-            started_at: session.started_at,
+            started_at: self.slots.details(slot).started_at,
+            authenticated_at: session.authenticated_at,
             last_activity: session.last_activity,
             end,
             attributes: self.slots.details(slot).attributes.as_deref().cloned(),
@@ -117,6 +137,7 @@ mod tests {
                 at: NOON,
                 kind: EventKind::Activity,
                 attributes: None,
+                initiator: None,
             };
             table.apply(event, offset, NOON, &mut Vec::new());
         }
@@ -126,8 +147,10 @@ mod tests {
     #[test]
     fn a_session_is_found_by_its_id_with_its_next_ending() {
         let table = table(&[("a", JOE)]);
-        assert_eq!(table.look_up("b"), None);
-        let found = table.look_up("a").unwrap();
+        assert_eq!(table.look_up("b"), Lookup::Unknown);
+        let Lookup::Live(found) = table.look_up("a") else {
+            panic!("not found");
+        };
         assert_eq!(found.user, JOE.to_owned());
         let deadline = NOON + Span::from_secs(3_600);
         assert_eq!(found.end, Some((deadline, EndReason::IdleTimeout)));

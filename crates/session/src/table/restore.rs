@@ -10,44 +10,77 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{SessionTable, Timestamp};
-use crate::checkpoint::Checkpoint;
+use super::{Key, SessionTable, Timestamp};
+use crate::checkpoint::{Checkpoint, Record, RecordKey};
 use crate::event::{Event, EventKind, Subject};
 use crate::id::SessionId;
 use crate::slots::{Flags, SlotId};
 
 impl SessionTable {
-    /// Restores a session from its checkpoint record, which replaces an older record of the session.
-    pub fn restore(&mut self, checkpoint: Checkpoint) {
-        let key = self.key(checkpoint.session);
-        if let Some(slot) = self.find(&key) {
-            self.vacate(slot);
+    /// Restores what a checkpoint record holds, in place of an older record of its key.
+    pub fn restore(&mut self, record: Record) {
+        match record {
+            Record::CutOff(record) => self.restore_cut_off(record),
+            Record::Session(record) => {
+                let key = self.key(record.session);
+                self.drop_state(&key);
+                if let Some(ended) = record.ended {
+                    self.remembered
+                        .insert(&key.id, key.hash, ended, self.watermark);
+                    self.bound_remembered();
+                }
+                if let Some(end) = record.unmatched {
+                    self.unmatched.insert(&key, end, self.watermark);
+                }
+                if let Some(live) = record.live {
+                    self.restore_live(&key, live);
+                }
+            }
         }
-        let slot = self.occupy(&key, checkpoint.user);
+    }
+
+    fn restore_live(&mut self, key: &Key, live: Checkpoint) {
+        let slot = self.occupy(key, live.user);
         let session = &mut self.slots[slot];
-        session.started_at = checkpoint.started_at;
-        session.last_activity = checkpoint.last_activity;
-        session.flags.set(Flags::STORED, true);
+        session.authenticated_at = live.authenticated_at;
+        session.last_activity = live.last_activity;
+        session.flags.set(Flags::LOGGED_IN, live.logged_in);
+        session
+            .flags
+            .set(Flags::DEFERRED, !live.deferred.is_empty());
+        if !live.deferred.is_empty() {
+            self.deferred.insert(slot, live.deferred);
+        }
         let details = self.slots.details_mut(slot);
-        details.start_offset = checkpoint.start_offset;
-        details.attributes = checkpoint.attributes.map(Box::new);
+        details.started_at = live.started_at;
+        details.attributes = live.attributes.map(Box::new);
         self.resolve_policy(slot);
         // Policies may have changed since: a deadline that moved on needs its own warning.
         let (deadline, _) = self.deadline(slot);
-        if checkpoint
-            .warned_of
-            .is_some_and(|warned| deadline <= warned)
-        {
+        if live.warned_of.is_some_and(|warned| deadline <= warned) {
             self.slots[slot].flags.set(Flags::WARNED, true);
             self.arm(slot);
         }
     }
 
-    /// Removes a session that has a tombstone in the checkpoint topic.
-    pub fn discard(&mut self, session: &SessionId) {
-        if let Some(slot) = self.find(&self.key(session.clone())) {
+    /// Removes what has a tombstone in the checkpoint topic.
+    pub fn discard(&mut self, key: &RecordKey) {
+        match key {
+            RecordKey::Session(session) => {
+                let key = self.key(session.clone());
+                self.drop_state(&key);
+            }
+            RecordKey::CutOff(cut_off) => self.discard_cut_off(cut_off),
+        }
+    }
+
+    fn drop_state(&mut self, key: &Key) {
+        if let Some(slot) = self.find(key) {
+            self.take_deferred(slot);
             self.vacate(slot);
         }
+        self.remembered.remove(&key.id, key.hash);
+        self.unmatched.remove(&key.id, key.hash);
     }
 
     /// Returns whether the session is live.
@@ -56,19 +89,20 @@ impl SessionTable {
         self.find(&self.key(session.clone())).is_some()
     }
 
-    /// Returns the offset of the record that started the session, if it is live.
-    #[must_use]
-    pub fn start_offset(&self, session: &SessionId) -> Option<i64> {
-        let slot = self.find(&self.key(session.clone()))?;
-        Some(self.slots.details(slot).start_offset)
-    }
-
-    /// Has the next flush replace a wrong record of the session, by its state or a tombstone.
-    pub fn rewrite(&mut self, session: SessionId) {
-        let key = self.key(session);
-        match self.find(&key) {
-            Some(slot) => self.mark_pending(slot),
-            None => self.forgotten.push(key.id),
+    /// Has the next flush replace a wrong record, by the present state of its key or a tombstone.
+    pub fn rewrite(&mut self, key: RecordKey) {
+        match key {
+            RecordKey::CutOff(cut_off) => self.rewrite_cut_off(cut_off),
+            RecordKey::Session(session) => {
+                let key = self.key(session);
+                match self.find(&key) {
+                    Some(slot) => self.mark_pending(slot),
+                    None => {
+                        self.remembered.mark_unstored(&key.id, key.hash);
+                        self.ended.push(key.id);
+                    }
+                }
+            }
         }
     }
 
@@ -82,10 +116,12 @@ impl SessionTable {
             return;
         }
         let at = self.clamp(event.at, record_timestamp);
-        if let Some(slot) = self.find(&self.key(id.into()))
-            && self.slots.details(slot).start_offset <= offset
-        {
-            // Warnings and their withdrawal are stored at once, so they are not replayed.
+        let Some(slot) = self.find(&self.key(id.into())) else {
+            return;
+        };
+        // Events that wait are stored at once, as are warnings and their withdrawal. Those of earlier
+        // sessions of the id are older than the start of this one.
+        if self.first_deferred(slot).is_none_or(|first| at < first) {
             self.raise_activity(slot, at, offset);
         }
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use sundown_session::table::TableConfig;
 use sundown_session::{
-    Attributes, Checkpoint, Effect, Event, EventKind, Matcher, Packed, Policy, PolicySet,
+    Attributes, Effect, EndReason, Event, EventKind, Matcher, Policy, PolicySet, Record, RecordKey,
     SessionTable, Span, Subject, Timestamp, UserRef,
 };
 
 use crate::model::{self, Ending, Kind, Reason, Target, Timeouts};
 
 /// A terminal event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EndedSession {
     pub(crate) ending: Ending,
     pub(crate) started_at: Option<i64>,
@@ -32,13 +32,16 @@ pub(crate) struct Tracker {
     policies: Arc<PolicySet>,
     /// The source partition: each record's offset is its place.
     log: Vec<(model::Event, i64)>,
-    checkpoints: BTreeMap<String, Vec<u8>>,
+    checkpoints: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Tracker {
-    pub(crate) fn new(lateness: i64, _grace: i64) -> Self {
+    pub(crate) fn new(lateness: i64, grace: i64) -> Self {
         let config = TableConfig {
             allowed_lateness: Span::from_millis(lateness),
+            end_grace: Span::from_millis(grace),
+            // Longer than any history: forgetting depends on the watermark.
+            remember_endings: Span::from_millis(1_000_000_000),
             slack: Span::from_millis(1_000_000),
             ..TableConfig::default()
         };
@@ -89,13 +92,12 @@ impl Tracker {
         );
         for effect in effects {
             match effect {
-                Effect::Store(checkpoint) => {
+                Effect::Store(record) => {
                     let mut value = Vec::new();
-                    checkpoint.encode(&mut value);
-                    self.checkpoints
-                        .insert(checkpoint.session.to_string(), value);
+                    record.encode(&mut value);
+                    self.checkpoints.insert(key_bytes(&record.key()), value);
                 }
-                Effect::Forget(id) => drop(self.checkpoints.remove(&id.to_string())),
+                Effect::Forget(key) => drop(self.checkpoints.remove(&key_bytes(&key))),
                 other => panic!("{other:?} in a flush"),
             }
         }
@@ -107,9 +109,9 @@ impl Tracker {
         let replay_from = usize::try_from(self.commit()).unwrap();
         let watermark = self.table.watermark();
         self.table = SessionTable::new(self.config.clone(), Arc::clone(&self.policies), watermark);
-        for (id, value) in &self.checkpoints {
-            self.table
-                .restore(Checkpoint::decode(Packed::new(id), value).unwrap());
+        for (key, value) in &self.checkpoints {
+            let key = RecordKey::decode(key).unwrap();
+            self.table.restore(Record::decode(key, value).unwrap());
         }
         for (offset, (event, arrival)) in (0..).zip(&self.log).skip(replay_from) {
             let attributes = attributes(event);
@@ -155,14 +157,23 @@ fn policy_set(timeouts: &Timeouts) -> Arc<PolicySet> {
     Arc::new(PolicySet::new(policies.collect(), never).unwrap())
 }
 
-fn attributes(event: &model::Event) -> Option<Attributes> {
-    let Target::Session { tenant, .. } = &event.target else {
-        return None;
-    };
-    Some(Attributes::new([("tenant", tenant.as_str())]).unwrap())
+fn key_bytes(key: &RecordKey) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    key.encode(&mut bytes);
+    bytes
 }
 
-fn borrow<'a>(event: &'a model::Event, attributes: &'a Option<Attributes>) -> Event<'a> {
+/// The attributes of a session, or those that a target has to have.
+fn attributes(event: &model::Event) -> Attributes {
+    let tenant = match &event.target {
+        Target::Session { tenant, .. } => Some(tenant),
+        Target::Match { tenant } => tenant.as_ref(),
+        Target::User { .. } => None,
+    };
+    Attributes::new(tenant.map(|tenant| ("tenant", tenant.as_str()))).unwrap()
+}
+
+fn borrow<'a>(event: &'a model::Event, attributes: &'a Attributes) -> Event<'a> {
     let user_ref = |text| UserRef {
         text,
         number: false,
@@ -172,29 +183,35 @@ fn borrow<'a>(event: &'a model::Event, attributes: &'a Option<Attributes>) -> Ev
             id,
             user: Some(user_ref(user)),
         },
-        Target::User { user, except: None } => Subject::AllSessionsOf(user_ref(user)),
-        other => panic!("the event API cannot express {other:?} yet"),
+        Target::User { user, except } => Subject::AllSessionsOf {
+            user: user_ref(user),
+            except: except.as_deref(),
+        },
+        Target::Match { .. } => Subject::Matching { attributes },
     };
     let kind = match event.kind {
         Kind::Activity => EventKind::Activity,
         Kind::Login => EventKind::Login,
         Kind::Logout => EventKind::Logout,
         Kind::Revoke => EventKind::Revoke,
-        Kind::Rotated => panic!("the event API cannot express rotations yet"),
+        Kind::Rotated => EventKind::Rotated,
     };
     Event {
         subject,
         at: Timestamp::from_millis(event.at),
         kind,
-        attributes: attributes.as_ref(),
+        attributes: matches!(event.target, Target::Session { .. }).then_some(attributes),
+        initiator: None,
     }
 }
 
-fn reason(reason: sundown_session::Reason) -> Reason {
+fn reason(reason: EndReason) -> Reason {
     match reason {
-        sundown_session::Reason::IdleTimeout => Reason::Idle,
-        sundown_session::Reason::AbsoluteTimeout => Reason::Absolute,
-        sundown_session::Reason::Logout => Reason::Logout,
-        sundown_session::Reason::Revoked => Reason::Revoked,
+        EndReason::IdleTimeout => Reason::Idle,
+        EndReason::AbsoluteTimeout => Reason::Absolute,
+        EndReason::Logout => Reason::Logout,
+        EndReason::Revoked => Reason::Revoked,
+        EndReason::Rotated => Reason::Rotated,
+        EndReason::SessionLimit => panic!("no policy limits sessions"),
     }
 }

@@ -1,0 +1,268 @@
+//! Logouts and revocations of many sessions.
+//!
+//! Such an event is checked against all live sessions, in slices, and remembered for sessions that turn
+//! up late. Time does not advance until all have been checked, so that none of them times out instead.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::{Bound, RangeBounds};
+
+use super::events::EventAt;
+use super::{Applied, SessionTable};
+use crate::checkpoint::{CutOffRecord, Record, RecordKey};
+use crate::cut_off::{CutOff, CutOffScope};
+use crate::effect::Effect;
+use crate::event::EventKind;
+use crate::slots::{Flags, SlotId};
+use crate::time::Timestamp;
+
+/// The number of slots checked in one go: a few milliseconds.
+const SLICE: usize = 1 << 16;
+
+/// The place of a cut-off: its time, and a number that tells those of one time apart.
+type Place = (Timestamp, u64);
+
+/// The remembered cut-offs.
+#[derive(Debug, Default)]
+pub(super) struct CutOffs {
+    by_time: BTreeMap<Place, Entry>,
+    /// In the order in which they were added, with the time from which they are remembered.
+    added: VecDeque<(Timestamp, Place)>,
+    next: u64,
+    /// Cut-offs that have not been checked against all live sessions, and the next slot to check.
+    sweeps: VecDeque<(Place, SlotId)>,
+    /// Those whose record the next flush writes.
+    changed: Vec<Place>,
+    /// Those whose record the next flush deletes.
+    forgotten: Vec<RecordKey>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    cut_off: Arc<CutOff>,
+    complete: bool,
+}
+
+impl CutOffs {
+    fn find(&self, cut_off: &CutOff) -> Option<Place> {
+        let at = cut_off.at;
+        let same_time = self.by_time.range((at, 0)..=(at, u64::MAX));
+        let mut same = same_time.filter(|(_, entry)| is_same(&entry.cut_off, cut_off));
+        same.next().map(|(place, _)| *place)
+    }
+
+    fn insert(&mut self, cut_off: CutOff, complete: bool, now: Timestamp) -> Place {
+        let place = (cut_off.at, self.next);
+        self.next += 1;
+        self.added.push_back((now.max(cut_off.at), place));
+        if !complete {
+            self.sweeps.push_back((place, 0));
+        }
+        let cut_off = Arc::new(cut_off);
+        self.by_time.insert(place, Entry { cut_off, complete });
+        place
+    }
+
+    fn remove(&mut self, place: Place) {
+        if let Some(entry) = self.by_time.remove(&place) {
+            self.sweeps.retain(|(swept, _)| *swept != place);
+            let cut_off = Arc::unwrap_or_clone(entry.cut_off);
+            self.forgotten.push(RecordKey::CutOff(Box::new(cut_off)));
+        }
+    }
+}
+
+fn is_same(one: &CutOff, other: &CutOff) -> bool {
+    (&one.scope, &one.except, one.reason) == (&other.scope, &other.except, other.reason)
+}
+
+impl SessionTable {
+    /// Applies a logout or revocation of many sessions. Repeated, it changes nothing.
+    pub(super) fn apply_cut_off(&mut self, cut_off: CutOff, out: &mut Vec<Effect>) -> Applied {
+        if self.cut_offs.find(&cut_off).is_some() {
+            self.counters.already_ended += 1;
+            return Applied::AlreadyEnded;
+        }
+        let place = self.cut_offs.insert(cut_off, false, self.watermark);
+        self.cut_offs.changed.push(place);
+        self.bound_cut_offs();
+        self.sweep(usize::MAX, out);
+        Applied::Accepted
+    }
+
+    /// Checks a slice of the live sessions against new cut-offs, until `limit` effects have been
+    /// appended. Returns whether all have been checked.
+    pub(super) fn sweep(&mut self, limit: usize, out: &mut Vec<Effect>) -> bool {
+        let full = out.len().saturating_add(limit);
+        let mut left = SLICE;
+        while let Some((place, next)) = self.cut_offs.sweeps.pop_front() {
+            let Some(entry) = self.cut_offs.by_time.get(&place) else {
+                continue;
+            };
+            let cut_off = Arc::clone(&entry.cut_off);
+            let mut next = next;
+            for slot in self.slots.numbers(next) {
+                if left == 0 || out.len() >= full {
+                    self.cut_offs.sweeps.push_front((place, next));
+                    return false;
+                }
+                left -= 1;
+                next = slot + 1;
+                self.check(slot, &cut_off, out);
+            }
+            if let Some(entry) = self.cut_offs.by_time.get_mut(&place) {
+                entry.complete = true;
+                self.cut_offs.changed.push(place);
+            }
+        }
+        true
+    }
+
+    fn check(&mut self, slot: SlotId, cut_off: &CutOff, out: &mut Vec<Effect>) {
+        if !self.slots[slot].flags.has(Flags::LIVE) || !self.is_matched(slot, cut_off) {
+            return;
+        }
+        if !self.settle(slot, out) {
+            self.end_or_defer(slot, cut_off.as_event_at(), out);
+        }
+    }
+
+    /// Ends the session by the first cut-off of this time that matches it: one that was read before the
+    /// session was known, or known to be as old as it is.
+    pub(super) fn end_by_remembered_cut_off(
+        &mut self,
+        slot: SlotId,
+        times: impl RangeBounds<Timestamp>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.cut_offs.by_time.is_empty() {
+            return;
+        }
+        let numbered = |bound: Bound<&Timestamp>, number| match bound {
+            Bound::Included(&time) => Bound::Included((time, number)),
+            Bound::Excluded(&time) => Bound::Excluded((time, 0)),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let places = (
+            numbered(times.start_bound(), 0),
+            numbered(times.end_bound(), u64::MAX),
+        );
+        let mut candidates = self.cut_offs.by_time.range(places);
+        let found = candidates.find(|(_, entry)| self.is_matched(slot, &entry.cut_off));
+        if let Some(cut_off) = found.map(|(_, entry)| Arc::clone(&entry.cut_off)) {
+            self.end_or_defer(slot, cut_off.as_event_at(), out);
+        }
+    }
+
+    fn is_matched(&self, slot: SlotId, cut_off: &CutOff) -> bool {
+        let (session, details) = (&self.slots[slot], self.slots.details(slot));
+        let in_scope = match &cut_off.scope {
+            CutOffScope::User(user) => {
+                session.flags.has(Flags::USER_IS_NUMBER) == user.number && details.user == user.text
+            }
+            CutOffScope::Matching(attributes) => {
+                attributes.are_subset_of(details.attributes.as_deref())
+            }
+        };
+        in_scope && cut_off.except.as_ref() != Some(&session.id)
+    }
+
+    /// Applies a logout or revocation of many sessions to one of them, which it concerns. Returns whether
+    /// it has ended the session.
+    pub(super) fn end_or_defer(
+        &mut self,
+        slot: SlotId,
+        event: EventAt<'_>,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let session = &self.slots[slot];
+        let began = self.slots.details(slot).started_at <= event.at;
+        let is_stale = session.authenticated_at > event.at
+            && event.at + self.config.allowed_lateness <= self.watermark;
+        let Some(reason) = event.kind.ends_with().filter(|_| began && !is_stale) else {
+            return false;
+        };
+        if event.at >= self.deadline(slot).0 {
+            self.defer(slot, event.to_deferred(true));
+            return false;
+        }
+        self.cut(slot, event, reason, true, out);
+        true
+    }
+
+    fn bound_cut_offs(&mut self) {
+        while self.cut_offs.by_time.len() > self.config.max_cut_offs.max(1) {
+            let Some((_, place)) = self.cut_offs.added.pop_front() else {
+                break;
+            };
+            if self.cut_offs.by_time.contains_key(&place) {
+                self.counters.forgotten_early += 1;
+                self.cut_offs.remove(place);
+            }
+        }
+    }
+
+    pub(super) fn forget_expired_cut_offs(&mut self) {
+        while let Some(&(since, place)) = self.cut_offs.added.front()
+            && since + self.config.remember_endings <= self.watermark
+        {
+            self.cut_offs.added.pop_front();
+            self.cut_offs.remove(place);
+        }
+    }
+
+    /// Restores a cut-off. One that has not been checked against all sessions is checked again.
+    pub(super) fn restore_cut_off(&mut self, record: CutOffRecord) {
+        self.discard_cut_off(&record.cut_off);
+        self.cut_offs
+            .insert(record.cut_off, record.complete, self.watermark);
+    }
+
+    pub(super) fn discard_cut_off(&mut self, cut_off: &CutOff) {
+        if let Some(place) = self.cut_offs.find(cut_off) {
+            self.cut_offs.by_time.remove(&place);
+            self.cut_offs.sweeps.retain(|(swept, _)| *swept != place);
+        }
+    }
+
+    /// Has the next flush write the record of a cut-off again, or delete it.
+    pub(super) fn rewrite_cut_off(&mut self, cut_off: Box<CutOff>) {
+        match self.cut_offs.find(&cut_off) {
+            Some(place) => self.cut_offs.changed.push(place),
+            None => self.cut_offs.forgotten.push(RecordKey::CutOff(cut_off)),
+        }
+    }
+
+    pub(super) fn store_cut_offs(&mut self, out: &mut Vec<Effect>) {
+        let mut changed = core::mem::take(&mut self.cut_offs.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for place in changed {
+            if let Some(entry) = self.cut_offs.by_time.get(&place) {
+                out.push(Effect::Store(Box::new(Record::CutOff(CutOffRecord {
+                    cut_off: CutOff::clone(&entry.cut_off),
+                    complete: entry.complete,
+                }))));
+            }
+        }
+        out.extend(self.cut_offs.forgotten.drain(..).map(Effect::Forget));
+    }
+}
+
+impl CutOff {
+    fn as_event_at(&self) -> EventAt<'_> {
+        EventAt {
+            user: None,
+            at: self.at,
+            exact: true,
+            proof: Timestamp::MIN,
+            waited: true,
+            kind: EventKind::ending_with(self.reason),
+            attributes: None,
+            initiator: self.initiator.as_deref(),
+            offset: i64::MAX,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Events at or past the deadline of their session.
+//!
+//! Whether they belong to it is known once all events from before the deadline have been read: either
+//! one of those moves the deadline past them, or the session ends and they are the first of what follows.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::events::EventAt;
+use super::{Applied, Key, SessionTable};
+use crate::deferred::{self, DeferredEvent};
+use crate::effect::Effect;
+use crate::event::EventKind;
+use crate::id::{TextBuffer, UserRef};
+use crate::slots::{Flags, SlotId};
+use crate::time::Timestamp;
+
+impl SessionTable {
+    /// Has an event wait. It is stored at once, since a replay cannot tell it from activity that moved
+    /// the deadline.
+    pub(super) fn defer(&mut self, slot: SlotId, event: DeferredEvent) {
+        let waiting = self.deferred.entry(slot).or_default();
+        if waiting.contains(&event) {
+            return;
+        }
+        if deferred::insert(waiting, event) {
+            self.counters.deferred_dropped += 1;
+        }
+        self.slots[slot].flags.set(Flags::DEFERRED, true);
+        self.mark_pending(slot);
+    }
+
+    /// Returns the time of the first event that waits for the end of the session.
+    pub(super) fn first_deferred(&self, slot: SlotId) -> Option<Timestamp> {
+        if !self.slots[slot].flags.has(Flags::DEFERRED) {
+            return None;
+        }
+        Some(self.deferred.get(&slot)?.first()?.at)
+    }
+
+    /// Applies the waiting events that the deadline has moved past. Returns whether one of them has
+    /// ended the session.
+    pub(super) fn settle(&mut self, slot: SlotId, out: &mut Vec<Effect>) -> bool {
+        while self
+            .first_deferred(slot)
+            .is_some_and(|first| first < self.deadline(slot).0)
+        {
+            let Some(waiting) = self.deferred.get_mut(&slot) else {
+                return false;
+            };
+            let event = waiting.remove(0);
+            if waiting.is_empty() {
+                self.take_deferred(slot);
+            }
+            self.mark_pending(slot);
+            let mut buffer = [0; 36];
+            let event_at = event.as_event_at(&mut buffer);
+            if let Some(reason) = event.kind.ends_with() {
+                let has_ended = if event.broad {
+                    self.end_or_defer(slot, event_at, out)
+                } else {
+                    self.end_by_event(slot, event_at, reason, out) == Applied::Accepted
+                };
+                if has_ended {
+                    return true;
+                }
+                continue;
+            }
+            if event.kind == EventKind::Activity && event.attributes.is_none() {
+                self.touch(slot, event.at, event_at.offset);
+            } else {
+                self.update(slot, event_at, out);
+            }
+        }
+        false
+    }
+
+    /// Applies events that have waited for the end of a session of this id.
+    pub(super) fn resume(&mut self, key: &Key, events: Vec<DeferredEvent>, out: &mut Vec<Effect>) {
+        for event in &events {
+            let mut buffer = [0; 36];
+            let event_at = event.as_event_at(&mut buffer);
+            if !event.broad {
+                self.apply_to_session(key, event_at, out);
+            } else if let Some(slot) = self.find(key) {
+                self.end_or_defer(slot, event_at, out);
+            }
+        }
+    }
+}
+
+impl EventAt<'_> {
+    pub(super) fn to_deferred(self, broad: bool) -> DeferredEvent {
+        DeferredEvent {
+            at: self.at,
+            kind: self.kind,
+            broad,
+            user: self.user.map(UserRef::to_owned),
+            attributes: self.attributes.cloned().map(Box::new),
+            initiator: self.initiator.cloned().map(Box::new),
+        }
+    }
+}
+
+impl DeferredEvent {
+    pub(super) fn as_event_at<'a>(&'a self, buffer: &'a mut TextBuffer) -> EventAt<'a> {
+        EventAt {
+            user: self.user.as_ref().map(|user| UserRef {
+                text: user.text.text(buffer),
+                number: user.number,
+            }),
+            at: self.at,
+            exact: true,
+            // It proves nothing of a later session: the events of a list are close together.
+            proof: Timestamp::MIN,
+            waited: true,
+            kind: self.kind,
+            attributes: self.attributes.as_deref(),
+            initiator: self.initiator.as_deref(),
+            // Sessions with waiting events are stored at once, so the offset marks nothing as dirty.
+            offset: i64::MAX,
+        }
+    }
+}
