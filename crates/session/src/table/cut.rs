@@ -107,7 +107,7 @@ impl SessionTable {
             };
             self.go_on(&key, rest, reason);
         }
-        self.resume(&key, waiting, out);
+        self.resume(&key, &waiting, out);
     }
 
     /// Returns where the rest of the session begins after an end at `at`, and whether with a login.

@@ -44,7 +44,7 @@ impl SessionTable {
                 in_flight: None,
             },
         );
-        self.resume(&key, waiting, out);
+        self.resume(&key, &waiting, out);
     }
 
     pub(super) fn remember(&mut self, key: &Key, ending: RememberedEnding) {
@@ -94,7 +94,7 @@ impl SessionTable {
             Some(ended) => {
                 if self.remembered.mark_stored(&key.id, key.hash) {
                     out.push(Effect::Store(Box::new(Record::Session(SessionRecord {
-                        unmatched: self.unmatched.get(&key).cloned(),
+                        unmatched: self.unmatched(&key).cloned(),
                         session: key.id,
                         live: None,
                         ended: Some(ended),

@@ -209,7 +209,8 @@ impl SessionTable {
         self.withdraw_warning(slot, before);
         // The user may be another one now.
         if event.kind == EventKind::Login && self.slots[slot].authenticated_at == event.at {
-            self.end_by_remembered_cut_off(slot, event.at.., out);
+            let key = self.key(self.slots[slot].id.clone());
+            self.end_by_known(slot, &key, event.at..Timestamp::MAX, out);
         }
     }
 
@@ -259,10 +260,7 @@ impl SessionTable {
         self.mark_pending(slot);
         self.resolve_policy(slot);
         self.withdraw_warning(slot, before);
-        self.end_by_remembered_cut_off(slot, event.at..started_at, out);
-        if let Some(slot) = self.find(&key) {
-            self.end_by_unmatched(slot, &key, (event.at, started_at), out);
-        }
+        self.end_by_known(slot, &key, event.at..started_at, out);
         Applied::Accepted
     }
 }

@@ -124,7 +124,7 @@ impl SessionTable {
             deferred: self.deferred.get(&slot).cloned().unwrap_or_default(),
         };
         out.push(Effect::Store(Box::new(Record::Session(SessionRecord {
-            unmatched: self.unmatched.get(&key).cloned(),
+            unmatched: self.unmatched(&key).cloned(),
             session: key.id,
             live: Some(live),
             ended,

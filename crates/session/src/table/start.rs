@@ -111,9 +111,9 @@ impl SessionTable {
         self.mark_pending(slot);
         self.resolve_policy(slot);
         self.counters.started += 1;
-        self.end_by_remembered_cut_off(slot, event.at.., out);
-        if let Some(slot) = self.find(key) {
-            self.end_by_unmatched(slot, key, (event.at, Timestamp::MAX), out);
+        // With events that have waited come the ends that have.
+        if !event.waited {
+            self.end_by_known(slot, key, event.at..Timestamp::MAX, out);
         }
         Applied::Accepted
     }

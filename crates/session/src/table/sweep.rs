@@ -7,10 +7,10 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::{Bound, RangeBounds};
+use core::ops::Range;
 
 use super::events::EventAt;
-use super::{Applied, SessionTable};
+use super::{Applied, Key, SessionTable};
 use crate::checkpoint::{CutOffRecord, Record, RecordKey};
 use crate::cut_off::{CutOff, CutOffScope};
 use crate::effect::Effect;
@@ -129,31 +129,38 @@ impl SessionTable {
         }
     }
 
-    /// Ends the session by the first cut-off of this time that matches it: one that was read before the
-    /// session was known, or known to be as old as it is.
-    pub(super) fn end_by_remembered_cut_off(
+    /// Ends the session by the first of the logouts and revocations of this time that were read before
+    /// the session was known, or known to be as old as it is.
+    pub(super) fn end_by_known(
         &mut self,
         slot: SlotId,
-        times: impl RangeBounds<Timestamp>,
+        key: &Key,
+        times: Range<Timestamp>,
         out: &mut Vec<Effect>,
     ) {
-        if self.cut_offs.by_time.is_empty() {
-            return;
-        }
-        let numbered = |bound: Bound<&Timestamp>, number| match bound {
-            Bound::Included(&time) => Bound::Included((time, number)),
-            Bound::Excluded(&time) => Bound::Excluded((time, 0)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let places = (
-            numbered(times.start_bound(), 0),
-            numbered(times.end_bound(), u64::MAX),
-        );
-        let mut candidates = self.cut_offs.by_time.range(places);
-        let found = candidates.find(|(_, entry)| self.is_matched(slot, &entry.cut_off));
-        if let Some(cut_off) = found.map(|(_, entry)| Arc::clone(&entry.cut_off)) {
+        let unmatched = self.unmatched(key);
+        let unmatched = unmatched.filter(|end| times.contains(&end.at)).cloned();
+        let until = unmatched.as_ref().map_or(times.end, |end| end.at);
+        if let Some(cut_off) = self.first_cut_off(slot, times.start..until) {
             self.end_or_defer(slot, cut_off.as_event_at(), out);
+        } else if let Some(end) = unmatched {
+            self.unmatched.remove(&key.id, key.hash);
+            if end.at < self.deadline(slot).0 {
+                self.cut(slot, end.as_event_at(), end.reason, false, out);
+            } else {
+                self.defer(slot, end.as_event_at().to_deferred(false));
+            }
         }
+    }
+
+    fn first_cut_off(&self, slot: SlotId, times: Range<Timestamp>) -> Option<Arc<CutOff>> {
+        if self.cut_offs.by_time.is_empty() || times.is_empty() {
+            return None;
+        }
+        let places = (times.start, 0)..(times.end, 0);
+        let mut known = self.cut_offs.by_time.range(places);
+        let found = known.find(|(_, entry)| self.is_matched(slot, &entry.cut_off));
+        found.map(|(_, entry)| Arc::clone(&entry.cut_off))
     }
 
     fn is_matched(&self, slot: SlotId, cut_off: &CutOff) -> bool {

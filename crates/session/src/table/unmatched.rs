@@ -4,17 +4,14 @@
 //! order: it ends on arrival.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
 use super::events::EventAt;
 use super::{Key, SessionTable};
 use crate::checkpoint::UnmatchedEnd;
-use crate::effect::Effect;
 use crate::event::EventKind;
 use crate::id::SessionId;
-use crate::slots::SlotId;
 use crate::time::{Span, Timestamp};
 
 /// The latest unmatched end of each id.
@@ -85,7 +82,7 @@ impl SessionTable {
             return;
         };
         let is_later = |kept: &UnmatchedEnd| event.at > kept.at;
-        if self.unmatched.get(key).is_none_or(is_later) {
+        if self.is_open(event.at) && self.unmatched.get(key).is_none_or(is_later) {
             let end = UnmatchedEnd {
                 at: event.at,
                 reason,
@@ -99,37 +96,31 @@ impl SessionTable {
             self.mark_ended(key);
         }
     }
+}
 
-    /// Ends the session by an unmatched end at or after `from`, and before `until`.
-    pub(super) fn end_by_unmatched(
-        &mut self,
-        slot: SlotId,
-        key: &Key,
-        (from, until): (Timestamp, Timestamp),
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(end) = self.unmatched.get(key).cloned() else {
-            return;
-        };
-        if end.at < from || end.at >= until {
-            return;
-        }
-        self.unmatched.remove(&key.id, key.hash);
-        let event = EventAt {
+impl SessionTable {
+    /// Returns the unmatched end of the id, if a session that began before it may still turn up.
+    pub(super) fn unmatched(&self, key: &Key) -> Option<&UnmatchedEnd> {
+        self.unmatched.get(key).filter(|end| self.is_open(end.at))
+    }
+
+    fn is_open(&self, at: Timestamp) -> bool {
+        at + self.config.allowed_lateness > self.watermark
+    }
+}
+
+impl UnmatchedEnd {
+    pub(super) fn as_event_at(&self) -> EventAt<'_> {
+        EventAt {
             user: None,
-            at: end.at,
+            at: self.at,
             exact: true,
             proof: Timestamp::MIN,
             waited: true,
-            kind: EventKind::ending_with(end.reason),
+            kind: EventKind::ending_with(self.reason),
             attributes: None,
-            initiator: end.initiator.as_ref(),
+            initiator: self.initiator.as_ref(),
             offset: i64::MAX,
-        };
-        if end.at < self.deadline(slot).0 {
-            self.cut(slot, event, end.reason, false, out);
-        } else {
-            self.defer(slot, event.to_deferred(false));
         }
     }
 }

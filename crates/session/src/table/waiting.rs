@@ -75,9 +75,14 @@ impl SessionTable {
         false
     }
 
-    /// Applies events that have waited for the end of a session of this id.
-    pub(super) fn resume(&mut self, key: &Key, events: Vec<DeferredEvent>, out: &mut Vec<Effect>) {
-        for event in &events {
+    /// Applies events that have waited for the end of a session of this id. A session that they start may
+    /// end by what was known before it; one that goes on has been checked against that.
+    pub(super) fn resume(&mut self, key: &Key, events: &[DeferredEvent], out: &mut Vec<Effect>) {
+        let goes_on = self.find(key).is_some();
+        for event in events {
+            if !goes_on {
+                self.end_resumed_by_known(key, event.at, out);
+            }
             let mut buffer = [0; 36];
             let event_at = event.as_event_at(&mut buffer);
             if !event.broad {
@@ -85,6 +90,17 @@ impl SessionTable {
             } else if let Some(slot) = self.find(key) {
                 self.end_or_defer(slot, event_at, out);
             }
+        }
+        if !events.is_empty() && !goes_on {
+            self.end_resumed_by_known(key, Timestamp::MAX, out);
+        }
+    }
+
+    /// Ends the session that waiting events have started by what was known before it, up to `until`.
+    fn end_resumed_by_known(&mut self, key: &Key, until: Timestamp, out: &mut Vec<Effect>) {
+        if let Some(slot) = self.find(key) {
+            let from = self.slots[slot].authenticated_at;
+            self.end_by_known(slot, key, from..until, out);
         }
     }
 }

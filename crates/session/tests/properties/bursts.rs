@@ -96,6 +96,7 @@ fn apply(
         at,
         kind,
         attributes: None,
+        initiator: None,
     };
     table.apply(event, offset, at, effects);
 }

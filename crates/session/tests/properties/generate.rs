@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sundown_session::EventKind;
 
-use crate::model::{Attributes, Event, Rule, Settings, User};
+use crate::values::{Attributes, Event, Rule, Settings, User};
 
 /// A step of a scenario, with absolute times.
 #[derive(Clone, Debug)]
@@ -336,6 +336,7 @@ fn unscheduled_events() -> impl Strategy<Value = Event> {
         3 => Just(EventKind::Login),
         1 => Just(EventKind::Logout),
         1 => Just(EventKind::Revoke),
+        1 => Just(EventKind::Rotated),
     ];
     let session = prop_oneof![3 => 0..2_usize, 1 => 0..SESSIONS.len()];
     let whole_user = prop::bool::weighted(0.2);
@@ -343,8 +344,8 @@ fn unscheduled_events() -> impl Strategy<Value = Event> {
     let attributes = prop::option::weighted(0.3, select(attribute_sets()));
     (kind, session, 0..USERS.len(), attributes, whole_user, named).prop_map(
         |(kind, session, user, attributes, whole_user, named)| {
-            let ends = matches!(kind, EventKind::Logout | EventKind::Revoke);
-            let every_session = ends && whole_user;
+            let ends = kind.ends_with().is_some();
+            let every_session = ends && whole_user && kind != EventKind::Rotated;
             let (text, number) = USERS[user];
             let user: User = (text.to_owned(), number);
             Event {
