@@ -25,7 +25,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sundown::clock::Clock;
 use sundown::session::{
-    Attributes, Checkpoint, Effect, Glob, Matcher, Packed, Policy, SessionTable, Span, Timestamp,
+    Attributes, Effect, Glob, Matcher, Policy, Record, RecordKey, SessionTable, Span, Timestamp,
 };
 
 use sessions::{Ids, commit, empty_table, policy_set, start_all, touch_all, usual_policies};
@@ -152,11 +152,11 @@ fn set_policies(bencher: &mut Bencher<'_>, ids: &Ids) {
 /// Checkpoint records are decoded and their sessions restored.
 fn restore(bencher: &mut Bencher<'_>, ids: &Ids) {
     let effects = commit(&mut full_table(ids), 0);
-    let records: Vec<(String, Vec<u8>)> = effects.iter().filter_map(checkpoint_record).collect();
+    let records: Vec<(RecordKey, Vec<u8>)> = effects.iter().filter_map(checkpoint_record).collect();
     timed(bencher, empty_table, |table| {
-        for (id, value) in &records {
-            let checkpoint = Checkpoint::decode(Packed::new(id), value);
-            table.restore(checkpoint.expect("it has just been encoded"));
+        for (key, value) in &records {
+            let record = Record::decode(key.clone(), value);
+            table.restore(record.expect("it has just been encoded"));
         }
         assert_eq!(table.len(), SESSIONS);
     });
@@ -168,13 +168,13 @@ fn full_table(ids: &Ids) -> SessionTable {
     table
 }
 
-fn checkpoint_record(effect: &Effect) -> Option<(String, Vec<u8>)> {
-    let Effect::Store(checkpoint) = effect else {
+fn checkpoint_record(effect: &Effect) -> Option<(RecordKey, Vec<u8>)> {
+    let Effect::Store(record) = effect else {
         return None;
     };
     let mut value = Vec::new();
-    checkpoint.encode(&mut value);
-    Some((checkpoint.session.to_string(), value))
+    record.encode(&mut value);
+    Some((record.key(), value))
 }
 
 /// Measures only `work`, each time on a new result of `prepare`.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::http::token::{Token, TokenError};
-use crate::session::{EndReason, LiveSession};
+use crate::session::{EndReason, LiveSession, RememberedEnding};
 use crate::wire::terminal::{PolicyRef, user_literal};
 use crate::wire::time;
 
@@ -68,6 +68,9 @@ pub struct LookupQuery {
 pub struct LookupResponse {
     /// The sessions found, up to [`MAX_SESSIONS`].
     pub sessions: Vec<FoundSession>,
+    /// The remembered endings of the session id that was asked for.
+    #[serde(default)]
+    pub ended: Vec<EndedSession>,
     /// Whether more sessions match.
     pub more: bool,
     /// The tracker's partitions. Those that are restoring have not been searched.
@@ -82,6 +85,30 @@ pub struct SearchedPartition {
     pub restoring: bool,
 }
 
+/// A session that has ended a short time ago; trackers forget it after `--remember-endings`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedSession {
+    pub session_id: String,
+    #[serde(with = "crate::wire::end_reason::EndReasonFormat")]
+    pub reason: EndReason,
+    /// RFC 3339.
+    pub ended_at: String,
+    /// The partition of its session events.
+    pub partition: i32,
+}
+
+impl EndedSession {
+    #[must_use]
+    pub fn new(session: &str, ending: RememberedEnding, partition: i32) -> Self {
+        Self {
+            session_id: session.to_owned(),
+            reason: ending.reason,
+            ended_at: time::format(ending.ended_at),
+            partition,
+        }
+    }
+}
+
 /// A live session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FoundSession {
@@ -89,8 +116,11 @@ pub struct FoundSession {
     /// A number or a string, as the application wrote it.
     pub user_id: Option<Box<RawValue>>,
     pub policy: PolicyRef,
-    /// The time of the first event or the last login, RFC 3339.
+    /// The earliest event time, RFC 3339.
     pub started_at: String,
+    /// The time of the latest login, or of the start if there was none; RFC 3339.
+    #[serde(default)]
+    pub authenticated_at: String,
     /// The latest event time, RFC 3339.
     pub last_activity: String,
     /// When the session ends without further events, RFC 3339; null while its policy is
@@ -117,6 +147,7 @@ impl FoundSession {
             user_id: user_literal(&live.user),
             policy: live.policy.as_ref().into(),
             started_at: time::format(live.started_at),
+            authenticated_at: time::format(live.authenticated_at),
             last_activity: time::format(live.last_activity),
             deadline: live.end.map(|(at, _)| time::format(at)),
             reason: live.end.map(|(_, reason)| reason),
@@ -141,7 +172,7 @@ fn why(live: &LiveSession) -> String {
     let policy = &live.policy;
     match (live.end, policy.absolute_timeout) {
         (Some((_, EndReason::AbsoluteTimeout)), Some(timeout)) => {
-            format!("{timeout} after its start, regardless of activity")
+            format!("{timeout} after its start or latest login, regardless of activity")
         }
         (Some(_), _) => format!("{} after its last activity", policy.idle_timeout),
         (None, _) => "its policy is suspended: only a logout or a revocation ends it".to_owned(),

@@ -249,8 +249,12 @@ fn table_config(args: &TrackerArgs) -> TableConfig {
     TableConfig {
         allowed_lateness: args.allowed_lateness,
         max_future_skew: args.max_future_skew,
+        end_grace: args.end_grace,
+        remember_endings: args.remember_endings,
+        max_remembered: args.max_remembered_endings,
         slack: args.slack,
         max_sessions: args.max_sessions,
         hash_key: Uuid::new_v4().as_u64_pair(),
+        ..TableConfig::default()
     }
 }

@@ -10,7 +10,10 @@ use std::fs;
 use proptest::prelude::*;
 use sundown::handler::actions_file::Actions;
 use sundown::policy::file::PolicyFile;
-use sundown::session::{Attributes, Checkpoint, Packed, Policy, Span, Timestamp, UserId};
+use sundown::session::{
+    Attributes, Checkpoint, Packed, Policy, Record, RecordKey, SessionRecord, Span, Timestamp,
+    UserId,
+};
 use sundown::wire::event::{DecodeError, DecodeLimits, Decoded};
 
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
@@ -46,7 +49,7 @@ proptest! {
         let mut value = checkpoint();
         let at = at.index(value.len());
         value[at] = byte;
-        let _read_or_refused = Checkpoint::decode(Packed::new("s"), &value);
+        let _read_or_refused = Record::decode(key(), &value);
     }
 }
 
@@ -103,7 +106,7 @@ fn a_false_count_of_attributes_allocates_no_memory() {
     value.pop();
     value.extend([0xff; 8]);
     value.push(0x3f);
-    assert!(Checkpoint::decode(Packed::new("s"), &value).is_err());
+    assert!(Record::decode(key(), &value).is_err());
 }
 
 /// Arbitrary text, and valid text with a part replaced.
@@ -133,20 +136,32 @@ fn read_actions(text: &str) -> Result<(), String> {
     read.map(drop).map_err(|error| error.to_string())
 }
 
+fn key() -> RecordKey {
+    RecordKey::Session(Packed::new("s"))
+}
+
 fn checkpoint() -> Vec<u8> {
-    let mut value = Vec::new();
-    Checkpoint {
-        session: Packed::new("s"),
+    let live = Checkpoint {
         user: UserId {
             text: Packed::new("ann"),
             number: false,
         },
         started_at: Timestamp::from_millis(1_764_000_000_000),
+        authenticated_at: Timestamp::from_millis(1_764_000_000_000),
+        logged_in: true,
         last_activity: Timestamp::from_millis(1_764_000_060_000),
-        start_offset: 7,
         warned_of: Some(Timestamp::from_millis(1_764_003_600_000)),
         attributes: None::<Attributes>,
-    }
-    .encode(&mut value);
+        deferred: Vec::new(),
+        position: 7,
+    };
+    let record = Record::Session(SessionRecord {
+        session: Packed::new("s"),
+        live: Some(live),
+        ended: None,
+        unmatched: None,
+    });
+    let mut value = Vec::new();
+    record.encode(&mut value);
     value
 }

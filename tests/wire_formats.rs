@@ -68,7 +68,7 @@ fn the_first_example_leads_to_the_documented_terminal_event() {
         panic!("{effects:?}");
     };
     let detected_at = ending.ended_at + Span::from_millis(5_120);
-    let ended = SessionEnded::new(ending, SOURCE, detected_at);
+    let ended = SessionEnded::new(ending, detected_at);
     assert_on_page("ending", SchemaFormat::Ending, &ended);
     assert_eq!(
         text_of(&ended.headers(SOURCE)),
@@ -83,7 +83,7 @@ fn the_first_example_leads_to_the_documented_warning() {
     let [Effect::Expiring(expiring)] = &effects[..] else {
         panic!("{effects:?}");
     };
-    let warning = SessionExpiring::new(expiring, SOURCE);
+    let warning = SessionExpiring::new(expiring);
     assert_on_page("expiring", SchemaFormat::Expiring, &warning);
     assert_eq!(
         text_of(&warning.headers(SOURCE)),
@@ -100,7 +100,7 @@ fn the_terminal_event_of_an_unknown_session_matches_the_schema() {
     let [Effect::Ended(ending)] = &effects[..] else {
         panic!("{effects:?}");
     };
-    let ended = serde_json::to_value(SessionEnded::new(ending, SOURCE, STARTED)).unwrap();
+    let ended = serde_json::to_value(SessionEnded::new(ending, STARTED)).unwrap();
     assert_eq!(ended["user_id"], Value::Null);
     assert!(validator(SchemaFormat::Ending).is_valid(&ended), "{ended}");
 }
@@ -226,7 +226,8 @@ fn assert_decoded_to_same_values(value: &Value) {
     let event = decoded.event();
     let (session, user) = match event.subject {
         Subject::Session { id, user } => (Some(id), user),
-        Subject::AllSessionsOf(user) => (None, Some(user)),
+        Subject::AllSessionsOf { user, .. } => (None, Some(user)),
+        Subject::Matching { .. } => (None, None),
     };
     let expected_session = value.get("session_id").map(text);
     assert_eq!(session, expected_session.as_deref());

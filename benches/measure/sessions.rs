@@ -127,5 +127,6 @@ fn activity(id: &str, at: Timestamp) -> Event<'_> {
         at,
         kind: EventKind::Activity,
         attributes: None,
+        initiator: None,
     }
 }

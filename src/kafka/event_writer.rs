@@ -59,7 +59,8 @@ impl Target {
         let decoded = decode(Some(value), Some(Clock::default().wall()), &limits)?;
         Ok(match decoded.event().subject {
             Subject::Session { id, .. } => Self::Key(id.to_owned()),
-            Subject::AllSessionsOf(user) => Self::EveryPartition(user.text.to_owned()),
+            Subject::AllSessionsOf { user, .. } => Self::EveryPartition(user.text.to_owned()),
+            Subject::Matching { .. } => Self::EveryPartition(String::new()),
         })
     }
 }

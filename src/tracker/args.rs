@@ -58,6 +58,26 @@ pub struct TrackerArgs {
     )]
     pub max_attributes: usize,
 
+    /// How long after a logout, revocation or rotation activity of the session counts as traffic
+    /// under way and is dropped. Counts as the allowed lateness at least.
+    #[arg(long, env = "SUNDOWN_END_GRACE", default_value = "30s", value_name = "DURATION", value_parser = duration::parse)]
+    pub end_grace: Span,
+
+    /// How long ended sessions are remembered, so that repeated ends and late events change
+    /// nothing. Longer than the longest delay of a retried logout.
+    #[arg(long, env = "SUNDOWN_REMEMBER_ENDINGS", default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
+    pub remember_endings: Span,
+
+    /// Maximum number of remembered endings per partition. Beyond it, the oldest are forgotten
+    /// early, which is counted.
+    #[arg(
+        long,
+        env = "SUNDOWN_MAX_REMEMBERED_ENDINGS",
+        default_value_t = 1_000_000,
+        value_name = "N"
+    )]
+    pub max_remembered_endings: usize,
+
     /// How far this machine's clock and the brokers' may differ. Beyond this, the tracker
     /// ends no sessions.
     #[arg(long, env = "SUNDOWN_MAX_CLOCK_SKEW", default_value = "10s", value_name = "DURATION", value_parser = positive)]

@@ -14,7 +14,7 @@ use crate::metrics::series::SeriesSet;
 use crate::processes::{ActivePolicy, LatenessBucket, Totals};
 use crate::session::{EndReason, Span, Timestamp};
 use crate::tracker::clocks::ClockHold;
-use crate::tracker::outbox::OutputCounts;
+use crate::tracker::outbox::{CHECKPOINT_KINDS, OutputCounts};
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
 use crate::wire::event::decode::DecodeError;
 use clocks::ClockMetrics;
@@ -34,6 +34,9 @@ const DURATION_BUCKETS: [f64; 12] = [
 /// From an empty partition to one of many millions of sessions.
 const RESTORE_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
+/// Reasons for which an event changes nothing.
+const DROPPED_EVENTS: [&str; 4] = ["already_ended", "in_flight", "stale", "too_many_deferred"];
+
 /// The metrics of a tracker.
 #[derive(Clone, Debug)]
 pub struct TrackerMetrics {
@@ -43,6 +46,9 @@ pub struct TrackerMetrics {
     clamped: IntCounter,
     misrouted: IntCounter,
     dropped_attributes: IntCounterVec,
+    dropped_events: IntCounterVec,
+    revived: IntCounter,
+    forgotten_early: IntCounter,
     endings: IntCounterVec,
     warnings: IntCounter,
     dead_letters: IntCounterVec,
@@ -79,6 +85,9 @@ impl TrackerMetrics {
             clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time was too far in the future and was replaced by their record's timestamp.")?,
             misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs to another partition.")?,
             dropped_attributes: register.counters("sundown_tracker_dropped_attributes_total", "Attributes dropped from events: not a string, number or boolean, or beyond --max-attributes.", "reason")?,
+            dropped_events: register.counters("sundown_tracker_dropped_events_total", "Events that changed nothing: repeated or echoed ends, traffic under way when a session ended, and ends of earlier sessions that came too late.", "reason")?,
+            revived: register.counter("sundown_tracker_revived_sessions_total", "Sessions started by activity after a revocation of their id: somebody did not honour it.")?,
+            forgotten_early: register.counter("sundown_tracker_forgotten_endings_total", "Remembered endings and revocations that were dropped before their time because of a bound.")?,
             endings: register.counters("sundown_tracker_endings_total", "Sessions ended, in committed transactions.", "reason")?,
             warnings: register.counter("sundown_tracker_warnings_total", "Warnings written, in committed transactions.")?,
             dead_letters: register.counters("sundown_tracker_dead_letters_total", "Records sent to the dead-letter topic, in committed transactions.", "reason")?,
@@ -105,7 +114,8 @@ impl TrackerMetrics {
         }
         for (counters, values) in [
             (&metrics.transactions, &["committed", "aborted"][..]),
-            (&metrics.checkpoint_writes, &["state", "tombstone"]),
+            (&metrics.checkpoint_writes, &CHECKPOINT_KINDS),
+            (&metrics.dropped_events, &DROPPED_EVENTS),
             (&metrics.rebalances, &["assigned", "revoked", "lost"]),
             (&metrics.dead_letters, &DecodeError::CODES),
             (&metrics.dead_letters, &[TOO_MANY_SESSIONS]),
@@ -133,6 +143,19 @@ impl TrackerMetrics {
         self.started.inc_by(counters.table.started);
         self.late.inc_by(counters.table.late);
         self.clamped.inc_by(counters.table.clamped);
+        self.revived.inc_by(counters.table.revived);
+        self.forgotten_early.inc_by(counters.table.forgotten_early);
+        let table = &counters.table;
+        let counts = [
+            table.already_ended,
+            table.in_flight,
+            table.stale,
+            table.deferred_dropped,
+        ];
+        for (reason, count) in DROPPED_EVENTS.into_iter().zip(counts) {
+            let dropped = self.dropped_events.with_label_values(&[reason]);
+            dropped.inc_by(count);
+        }
     }
 
     /// Counts the outputs of a batch that was committed at `now`; `allowed_lateness` does not
@@ -154,10 +177,10 @@ impl TrackerMetrics {
             self.lateness.observe(seconds_of(late));
         }
         self.warnings.inc_by(counts.warnings);
-        for (kind, count) in [("state", counts.stores), ("tombstone", counts.tombstones)] {
+        for (kind, count) in &counts.checkpoint_writes {
             self.checkpoint_writes
                 .with_label_values(&[kind])
-                .inc_by(count);
+                .inc_by(*count);
         }
         for (reason, count) in &counts.dead_letters {
             let dead_letters = self.dead_letters.with_label_values(&[reason]);

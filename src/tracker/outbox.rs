@@ -8,7 +8,7 @@ use super::engine::Batch;
 use super::partition::PartitionBatch;
 use super::rejected_record::RejectedRecord;
 use crate::kafka::Topics;
-use crate::session::{Checkpoint, Effect, EndReason, Ending, Expiring, SessionId, Timestamp};
+use crate::session::{Effect, EndReason, Ending, Expiring, Record, RecordKey, Timestamp};
 use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
@@ -42,13 +42,15 @@ pub struct OutputCounts {
     /// The deadlines of sessions that ended at a timeout.
     pub deadlines: Vec<Timestamp>,
     pub warnings: u64,
-    /// Checkpoint records with a session's state.
-    pub stores: u64,
-    /// Checkpoint records that delete a session's state.
-    pub tombstones: u64,
+    /// Checkpoint records by [`CHECKPOINT_KINDS`].
+    pub checkpoint_writes: BTreeMap<&'static str, u64>,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, u64>,
 }
+
+/// The kinds of checkpoint records: of live sessions, of remembered endings, of revocations of
+/// many sessions, and tombstones.
+pub const CHECKPOINT_KINDS: [&str; 4] = ["state", "ended", "cut_off", "tombstone"];
 
 /// Header of checkpoint records outside a transaction: the source offset that is committed after
 /// them.
@@ -64,7 +66,7 @@ pub fn write<E>(
     options: EncodeOptions,
     mut send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
 ) -> Result<OutputCounts, E> {
-    let mut buffer = Vec::with_capacity(512);
+    let (mut buffer, mut key) = (Vec::with_capacity(512), Vec::with_capacity(64));
     let mut counts = OutputCounts::default();
     for part in &batch.partitions {
         let mut writer = PartitionWriter {
@@ -78,6 +80,7 @@ pub fn write<E>(
                 .then(|| part.position.to_string()),
             max_dead_letter: options.max_dead_letter,
             buffer: &mut buffer,
+            key: &mut key,
             counts: &mut counts,
             send: &mut send,
         };
@@ -94,6 +97,7 @@ struct PartitionWriter<'a, S> {
     position: Option<String>,
     max_dead_letter: usize,
     buffer: &'a mut Vec<u8>,
+    key: &'a mut Vec<u8>,
     counts: &'a mut OutputCounts,
     send: &'a mut S,
 }
@@ -104,8 +108,8 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
             match effect {
                 Effect::Ended(ending) => self.ended(ending)?,
                 Effect::Expiring(expiring) => self.expiring(expiring)?,
-                Effect::Store(checkpoint) => self.store(checkpoint)?,
-                Effect::Forget(session) => self.tombstone(session)?,
+                Effect::Store(record) => self.store(record)?,
+                Effect::Forget(key) => self.tombstone(key)?,
             }
         }
         part.dead_letters
@@ -121,7 +125,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
         ) {
             self.counts.deadlines.push(ending.ended_at);
         }
-        let event = SessionEnded::new(ending, self.source, self.detected_at);
+        let event = SessionEnded::new(ending, self.detected_at);
         let headers = event.headers(self.source);
         self.json(
             &self.topics.expired_sessions,
@@ -133,7 +137,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
 
     fn expiring(&mut self, expiring: &Expiring) -> Result<(), E> {
         self.counts.warnings += 1;
-        let event = SessionExpiring::new(expiring, self.source);
+        let event = SessionExpiring::new(expiring);
         let headers = event.headers(self.source);
         self.json(
             &self.topics.expiring_sessions,
@@ -162,26 +166,34 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
         })
     }
 
-    fn store(&mut self, checkpoint: &Checkpoint) -> Result<(), E> {
-        self.counts.stores += 1;
+    fn store(&mut self, record: &Record) -> Result<(), E> {
+        let kind = match record {
+            Record::Session(record) if record.live.is_some() => "state",
+            Record::Session(_) => "ended",
+            Record::CutOff(_) => "cut_off",
+        };
         let mut buffer = std::mem::take(self.buffer);
         buffer.clear();
-        checkpoint.encode(&mut buffer);
-        let sent = self.checkpoint(
-            checkpoint.session.text(&mut [0; 36]).as_bytes(),
-            Some(&buffer),
-        );
+        record.encode(&mut buffer);
+        let sent = self.checkpoint(&record.key(), Some(&buffer), kind);
         *self.buffer = buffer;
         sent
     }
 
-    fn tombstone(&mut self, session: &SessionId) -> Result<(), E> {
-        self.counts.tombstones += 1;
-        self.checkpoint(session.text(&mut [0; 36]).as_bytes(), None)
+    fn tombstone(&mut self, key: &RecordKey) -> Result<(), E> {
+        self.checkpoint(key, None, "tombstone")
     }
 
     /// A checkpoint record goes to the partition with the number of its source.
-    fn checkpoint(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), E> {
+    fn checkpoint(
+        &mut self,
+        key: &RecordKey,
+        value: Option<&[u8]>,
+        kind: &'static str,
+    ) -> Result<(), E> {
+        *self.counts.checkpoint_writes.entry(kind).or_default() += 1;
+        self.key.clear();
+        key.encode(self.key);
         let headers = self.position.as_ref().map(|position| {
             OwnedHeaders::new().insert(Header {
                 key: POSITION,
@@ -191,7 +203,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
         (self.send)(ProducerRecord {
             topic: &self.topics.checkpoint,
             partition: Some(self.source.partition),
-            key: Some(key),
+            key: Some(self.key),
             value,
             headers,
         })

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::offset_metadata::OffsetMetadata;
 use super::rejected_record::RejectedRecord;
 use crate::session::{
-    Applied, Counters, Effect, LiveSession, LoggedEvent, Policy, PolicySet, SessionTable, Subject,
-    Timestamp, UserId,
+    Applied, Counters, Effect, LiveSession, LoggedEvent, Lookup, Policy, PolicySet, SessionTable,
+    Subject, Timestamp, UserId,
 };
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{DecodeLimits, Decoded, DroppedAttributes, decode};
@@ -314,9 +314,9 @@ impl Partition {
         self.table.len()
     }
 
-    /// Returns the live session with this id.
+    /// Returns what is known of a session id.
     #[must_use]
-    pub fn look_up(&self, id: &str) -> Option<LiveSession> {
+    pub fn look_up(&self, id: &str) -> Lookup {
         self.table.look_up(id)
     }
 

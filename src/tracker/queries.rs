@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::engine::Engine;
-use crate::session::UserId;
-use crate::session_lookup::{FoundSession, LookupResponse, MAX_SESSIONS, SearchedPartition};
+use crate::session::{Lookup, UserId};
+use crate::session_lookup::{
+    EndedSession, FoundSession, LookupResponse, MAX_SESSIONS, SearchedPartition,
+};
 
 /// How long a response may take.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -183,6 +185,7 @@ impl LookupResponse {
             one.restoring = true;
         }
         self.sessions.retain(|one| one.partition != partition);
+        self.ended.retain(|one| one.partition != partition);
     }
 }
 
@@ -191,9 +194,15 @@ impl LookupResponse {
 fn look_up(engine: &Engine, id: &str) -> LookupResponse {
     let mut response = empty_response(engine);
     for (number, partition) in engine.assigned() {
-        let found = partition.and_then(|partition| partition.look_up(id));
-        let found = found.map(|live| FoundSession::new(&live, number));
-        response.sessions.extend(found);
+        match partition.map(|partition| partition.look_up(id)) {
+            Some(Lookup::Live(live)) => {
+                response.sessions.push(FoundSession::new(&live, number));
+            }
+            Some(Lookup::Ended(ended)) => {
+                response.ended.push(EndedSession::new(id, ended, number));
+            }
+            Some(Lookup::Unknown) | None => {}
+        }
     }
     response
 }

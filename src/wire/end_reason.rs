@@ -18,6 +18,10 @@ pub enum EndReasonFormat {
     Logout,
     /// An administrator revoked the session.
     Revoked,
+    /// Another session id replaced this one.
+    Rotated,
+    /// The user had more sessions than the policy allows.
+    SessionLimit,
 }
 
 /// Serializes an `Option<EndReason>`, for `#[serde(with)]`.

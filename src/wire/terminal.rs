@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::end_reason::EndReasonFormat;
 use super::event::schema::UserIdSchema;
 use super::time;
-use crate::session::{Attributes, EndReason, Ending, Expiring, Policy, Timestamp, UserId};
+use crate::session::{
+    Attributes, EndReason, Ending, Expiring, Initiator, Policy, SessionId, Timestamp, UserId,
+};
 
 /// `ce_type` of terminal events.
 pub const ENDED_TYPE: &str = "dev.sundown.session.ended";
@@ -44,8 +46,7 @@ pub struct SessionEnded {
     pub reason: EndReason,
     /// Policy that applied to the session.
     pub policy: PolicyRef,
-    /// Time of the first event or last login, RFC 3339. Null if the session has no event
-    /// before its end.
+    /// Time of the earliest event, RFC 3339. Null if the session has no event before its end.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// Time of the latest activity, RFC 3339.
@@ -60,6 +61,21 @@ pub struct SessionEnded {
     /// Attributes of the session.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
+    /// Who ended the session and why, if the logout or revocation said so.
+    #[serde(default)]
+    pub initiator: Option<InitiatorRef>,
+}
+
+/// Who ended a session, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Initiator")]
+pub struct InitiatorRef {
+    /// The person or system that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The reason given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Expiry warning: a session ends soon unless it becomes active.
@@ -97,11 +113,15 @@ pub struct PolicyRef {
 }
 
 impl SessionEnded {
-    /// Creates the terminal event of a session on `source`.
+    /// Creates the terminal event of a session.
     #[must_use]
-    pub fn new(ending: &Ending, source: SourcePartition<'_>, detected_at: Timestamp) -> Self {
+    pub fn new(ending: &Ending, detected_at: Timestamp) -> Self {
         Self {
-            event_id: event_id(source, ending.start_offset, ending.reason.as_str()),
+            event_id: event_id(
+                &ending.session,
+                ending.identifying_time(),
+                ending.reason.as_str(),
+            ),
             session_id: ending.session.to_string(),
             user_id: ending.user.as_ref().and_then(user_literal),
             reason: ending.reason,
@@ -111,6 +131,7 @@ impl SessionEnded {
             ended_at: time::format(ending.ended_at),
             detected_at: time::format(detected_at),
             attributes: attribute_map(ending.attributes.as_ref()),
+            initiator: ending.initiator.as_ref().map(InitiatorRef::from),
         }
     }
 
@@ -122,12 +143,12 @@ impl SessionEnded {
 }
 
 impl SessionExpiring {
-    /// Creates the warning of a session on `source`.
+    /// Creates the warning of a session.
     #[must_use]
-    pub fn new(expiring: &Expiring, source: SourcePartition<'_>) -> Self {
+    pub fn new(expiring: &Expiring) -> Self {
         let suffix = format!("expiring-{}", expiring.deadline.as_millis());
         Self {
-            event_id: event_id(source, expiring.start_offset, &suffix),
+            event_id: event_id(&expiring.session, expiring.started_at, &suffix),
             session_id: expiring.session.to_string(),
             user_id: user_literal(&expiring.user),
             reason: expiring.reason,
@@ -154,13 +175,19 @@ impl From<&Policy> for PolicyRef {
     }
 }
 
-/// Derives the id of an event from the start offset of its session, so that a replay produces
-/// the same id.
-fn event_id(source: SourcePartition<'_>, start_offset: i64, suffix: &str) -> Uuid {
-    let name = format!(
-        "{}/{}/{start_offset}/{suffix}",
-        source.topic, source.partition
-    );
+impl From<&Initiator> for InitiatorRef {
+    fn from(initiator: &Initiator) -> Self {
+        Self {
+            by: initiator.by.as_deref().map(str::to_owned),
+            note: initiator.note.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// Derives the id of an event from its session and the start of it. Topic, partition and offset
+/// are no part of it: the same log read again, or mirrored to another cluster, gives the same id.
+fn event_id(session: &SessionId, at: Timestamp, kind: &str) -> Uuid {
+    let name = format!("{kind}/{}/{session}", at.as_millis());
     Uuid::new_v5(&EVENT_ID_NAMESPACE, name.as_bytes())
 }
 

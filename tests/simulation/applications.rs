@@ -134,7 +134,7 @@ impl Applications {
             0..14 => EventKind::Activity,
             14..17 => EventKind::Login,
             17..19 => EventKind::Logout,
-            _ => EventKind::Revoke,
+            _ => [EventKind::Revoke, EventKind::Rotated][rng.random_range(0..2)],
         };
         let near_future = self.settings.max_future_skew - 4_000;
         let at = match rng.random_range(0..40) {
@@ -205,6 +205,7 @@ impl Event {
             EventKind::Login => "login",
             EventKind::Logout => "logout",
             EventKind::Revoke => "revoke",
+            EventKind::Rotated => "rotated",
         };
         let session = self.session.as_ref();
         let session = session.map_or_else(String::new, |id| format!(r#""session_id":"{id}","#));

@@ -38,7 +38,7 @@ impl Fact {
 
     /// Whether it ends sessions.
     pub(crate) fn is_end(&self) -> bool {
-        matches!(self.kind, EventKind::Logout | EventKind::Revoke) && !self.garbage
+        self.kind.ends_with().is_some() && !self.garbage
     }
 }
 

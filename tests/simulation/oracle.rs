@@ -122,13 +122,15 @@ impl Oracle {
     /// Finds out which session an event is about.
     fn identify(&self, event: SessionEnded, seen_at: i64) -> Result<Ending, String> {
         let about = |fact: &&Fact| fact.session.as_ref() == Some(&event.session_id);
-        let start = self.facts.iter().filter(about).find(|fact| {
-            event.event_id == event_id(fact.partition, fact.offset, event.reason.as_str())
-        });
-        let Some(start) = start else {
-            return Err(format!("an event id that no session has: {event:?}"));
+        let Some(fact) = self.facts.iter().find(about) else {
+            return Err(format!("a session that nobody named: {event:?}"));
         };
-        Ok(Ending::new(event, start, seen_at))
+        let id = event.event_id;
+        let ending = Ending::new(event, fact.partition, seen_at);
+        if id != event_id(&ending) {
+            return Err(format!("an event id that is not the session's: {ending:?}"));
+        }
+        Ok(ending)
     }
 
     /// Whether the session's deadline may have moved on and back again, by its falling
@@ -170,8 +172,9 @@ fn aborted(cluster: &Cluster, fact: &Fact) -> bool {
     fact.txn.is_some_and(|txn| log.aborted(txn))
 }
 
-fn event_id(partition: i32, offset: i64, reason: &str) -> Uuid {
-    let name = format!("session_logs/{partition}/{offset}/{reason}");
+fn event_id(ending: &Ending) -> Uuid {
+    let (reason, time) = (ending.reason.as_str(), ending.start());
+    let name = format!("{reason}/{time}/{}", ending.session);
     Uuid::new_v5(&EVENT_IDS, name.as_bytes())
 }
 

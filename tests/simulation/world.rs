@@ -77,6 +77,7 @@ impl World {
             slack: Span::from_millis(settings.slack),
             max_sessions: 1_000,
             hash_key: (rng.random(), rng.random()),
+            ..TableConfig::default()
         };
         let cluster = Cluster::new(BEGINNING, partitions, kind);
         let mut world = Self {

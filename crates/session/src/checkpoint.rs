@@ -22,6 +22,7 @@
 //! |---|---|
 //! | flags | one byte: 1 = the user id is a number, 2 = a warning has been written, 4 = logged in, 8 = `authenticated_at` differs from `started_at`, 16 = events are deferred |
 //! | `started_at` | milliseconds since the epoch |
+//! | `position` | offset below which all events are in this state |
 //! | `last_activity` | milliseconds after `started_at` |
 //! | `authenticated_at`, `warned_of` | milliseconds after `started_at`; only if flagged |
 //! | user id | text |
@@ -113,6 +114,8 @@ pub struct Checkpoint {
     pub attributes: Option<Attributes>,
     /// Events at or past the deadline, in the order in which they count.
     pub deferred: Vec<DeferredEvent>,
+    /// The offset below which all events of the session are in this state.
+    pub position: i64,
 }
 
 /// The ending of a session, remembered so that what else concerns the session ends nothing.

@@ -27,8 +27,8 @@ pub(super) struct Slot {
     /// The latest login; the start of the session if there was none.
     pub(super) authenticated_at: Timestamp,
     pub(super) last_activity: Timestamp,
-    /// The first offset that the session's checkpoint record does not cover;
-    /// meaningful while the slot is in the dirty list.
+    /// The first offset that the session's checkpoint record does not cover; meaningful while the
+    /// slot is in the dirty list, and during a restore.
     pub(super) dirty_offset: i64,
     dirty_links: Links,
     pub(super) policy: PolicyIndex,

@@ -87,6 +87,14 @@ pub struct SimulateArgs {
     #[arg(long, env = "SUNDOWN_MAX_FUTURE_SKEW", default_value = "60s", value_name = "DURATION", value_parser = duration::parse)]
     pub max_future_skew: Span,
 
+    /// --end-grace of the trackers.
+    #[arg(long, env = "SUNDOWN_END_GRACE", default_value = "30s", value_name = "DURATION", value_parser = duration::parse)]
+    pub end_grace: Span,
+
+    /// --remember-endings of the trackers.
+    #[arg(long, env = "SUNDOWN_REMEMBER_ENDINGS", default_value = "10m", value_name = "DURATION", value_parser = duration::parse)]
+    pub remember_endings: Span,
+
     /// Maximum number of live sessions per partition; bounds the memory of the replay.
     #[arg(
         long,
@@ -119,10 +127,13 @@ pub(super) fn run(
         TableConfig {
             allowed_lateness: args.allowed_lateness,
             max_future_skew: args.max_future_skew,
+            end_grace: args.end_grace,
+            remember_endings: args.remember_endings,
             // There are no checkpoints.
             slack: duration::MAX_DURATION,
             max_sessions: args.max_sessions,
             hash_key: uuid::Uuid::new_v4().as_u64_pair(),
+            ..TableConfig::default()
         },
         until,
         args.limit,

@@ -10,8 +10,8 @@ use crate::console::live::tail::TailRecord;
 use crate::console::redact::Redactor;
 use crate::kafka::Topics;
 use crate::session::Timestamp;
-use crate::session::checkpoint::Checkpoint;
-use crate::session::id::Packed;
+use crate::session::checkpoint::CutOffRecord;
+use crate::session::{Attributes, Checkpoint, CutOffScope, Record, RecordKey};
 use crate::wire::{dead_letter, time};
 
 /// Limit on a formatted value, in bytes.
@@ -120,25 +120,64 @@ fn value(record: &TailRecord, topics: &Topics, redactor: &Redactor) -> (&'static
 
 /// Decodes a checkpoint record; a damaged one becomes an error message.
 fn checkpoint(key: Option<&[u8]>, value: &[u8]) -> Option<Value> {
-    let session = str::from_utf8(key?).ok()?;
-    let state = match Checkpoint::decode(Packed::new(session), value) {
-        Ok(state) => state,
-        Err(error) => return Some(json!({"session_id": session, "error": error.to_string()})),
+    let key = RecordKey::decode(key?).ok()?;
+    let id = match &key {
+        RecordKey::Session(session) => Some(session.to_string()),
+        RecordKey::CutOff(_) => None,
     };
-    let attributes = state.attributes.iter().flat_map(|all| all.iter());
-    let attributes: serde_json::Map<_, _> = attributes
-        .map(|(name, value)| (name.to_owned(), Value::from(value)))
-        .collect();
-    Some(json!({
-        "session_id": session,
-        "user_id": state.user.text.to_string(),
-        "user_id_is_number": state.user.number,
-        "started_at": time::format(state.started_at),
-        "last_activity": time::format(state.last_activity),
-        "warned_of": state.warned_of.map(time::format),
-        "start_offset": state.start_offset,
+    Some(match Record::decode(key, value) {
+        Err(error) => json!({"session_id": id, "error": error.to_string()}),
+        Ok(Record::Session(record)) => json!({
+            "session_id": id,
+            "live": record.live.as_ref().map(live_session),
+            "ended": record.ended.map(|ended| json!({
+                "reason": ended.reason.as_str(),
+                "ended_at": time::format(ended.ended_at),
+                "in_flight": ended.in_flight.map(time::format),
+            })),
+            "unmatched": record.unmatched.map(|end| json!({
+                "reason": end.reason.as_str(),
+                "at": time::format(end.at),
+            })),
+        }),
+        Ok(Record::CutOff(record)) => cut_off(&record),
+    })
+}
+
+fn live_session(live: &Checkpoint) -> Value {
+    json!({
+        "user_id": live.user.text.to_string(),
+        "user_id_is_number": live.user.number,
+        "started_at": time::format(live.started_at),
+        "authenticated_at": time::format(live.authenticated_at),
+        "last_activity": time::format(live.last_activity),
+        "warned_of": live.warned_of.map(time::format),
+        "deferred_events": live.deferred.len(),
+        "attributes": live.attributes.as_ref().map(attribute_map),
+    })
+}
+
+fn cut_off(record: &CutOffRecord) -> Value {
+    let cut_off = &record.cut_off;
+    let (user, attributes) = match &cut_off.scope {
+        CutOffScope::User(user) => (Some(user.text.to_string()), None),
+        CutOffScope::Matching(attributes) => (None, Some(attribute_map(attributes))),
+    };
+    json!({
+        "user_id": user,
         "attributes": attributes,
-    }))
+        "except_session_id": cut_off.except.as_ref().map(ToString::to_string),
+        "reason": cut_off.reason.as_str(),
+        "at": time::format(cut_off.at),
+        "complete": record.complete,
+    })
+}
+
+fn attribute_map(attributes: &Attributes) -> serde_json::Map<String, Value> {
+    let pairs = attributes.iter();
+    pairs
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect()
 }
 
 fn pretty(value: &Value) -> String {

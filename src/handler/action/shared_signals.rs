@@ -143,8 +143,9 @@ impl SharedSignals {
 fn session_revoked(event: &TriggerEvent) -> Value {
     let reason = event.reason();
     let initiating_entity = match reason {
-        EndReason::IdleTimeout | EndReason::AbsoluteTimeout => "policy",
+        EndReason::IdleTimeout | EndReason::AbsoluteTimeout | EndReason::SessionLimit => "policy",
         EndReason::Logout => "user",
+        EndReason::Rotated => "system",
         EndReason::Revoked => "admin",
     };
     let policy = &event.policy().name;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::message::OwnedHeaders;
 
 use super::*;
-use crate::session::{Checkpoint, Effect, Packed, Policy, Span, UserId};
+use crate::session::{Checkpoint, Effect, Packed, Policy, Record, SessionRecord, Span, UserId};
 use crate::wire::record::TimestampKind;
 
 const IDLE: Span = Span::from_secs(60);
@@ -84,19 +84,27 @@ impl RestoreLog for Deleted {
     ) -> Result<(), CheckpointError> {
         let started = WATERMARK - Span::from_secs(50);
         let mut value = Vec::new();
-        Checkpoint {
-            session: Packed::new("s"),
+        let live = Checkpoint {
             user: UserId {
                 text: Packed::new("1"),
                 number: true,
             },
             started_at: started,
+            authenticated_at: started,
+            logged_in: false,
             last_activity: started,
-            start_offset: 0,
             warned_of: None,
             attributes: None,
-        }
-        .encode(&mut value);
+            deferred: Vec::new(),
+            position: 1,
+        };
+        let record = Record::Session(SessionRecord {
+            session: Packed::new("s"),
+            live: Some(live),
+            ended: None,
+            unmatched: None,
+        });
+        record.encode(&mut value);
         visit(CheckpointRecord {
             key: b"s",
             value: Some(&value),

@@ -165,10 +165,12 @@ fn validate<'a>(
         .map_or(Ok(EventKind::Activity), |name| kind(&name))?;
     let session = fields.session_id.map(session_id).transpose()?;
     let user = fields.user_id.map(user).transpose()?;
-    let ends_session = matches!(kind, EventKind::Logout | EventKind::Revoke);
+    let ends_session = kind.ends_with().is_some();
     match (&session, &user) {
         (None, None) => return Err(DecodeError::Missing("session_id")),
-        (None, Some(_)) if !ends_session => return Err(DecodeError::Missing("session_id")),
+        (None, Some(_)) if !ends_session || kind == EventKind::Rotated => {
+            return Err(DecodeError::Missing("session_id"));
+        }
         (Some(_), None) if !ends_session => return Err(DecodeError::Missing("user_id")),
         _ => {}
     }
@@ -215,16 +217,20 @@ impl Decoded<'_> {
         let subject = match (&self.session, user) {
             (Some(id), user) => Subject::Session { id, user },
             // `decode` rejects events with neither id.
-            (None, user) => Subject::AllSessionsOf(user.unwrap_or(UserRef {
-                text: "",
-                number: false,
-            })),
+            (None, user) => Subject::AllSessionsOf {
+                user: user.unwrap_or(UserRef {
+                    text: "",
+                    number: false,
+                }),
+                except: None,
+            },
         };
         Event {
             subject,
             at: self.at,
             kind: self.kind,
             attributes: self.attributes.as_ref(),
+            initiator: None,
         }
     }
 }
@@ -265,9 +271,10 @@ fn kind(name: &str) -> Result<EventKind, DecodeError> {
         "login" => Ok(EventKind::Login),
         "logout" => Ok(EventKind::Logout),
         "revoke" => Ok(EventKind::Revoke),
+        "rotated" => Ok(EventKind::Rotated),
         _ => Err(DecodeError::Invalid {
             field: "event",
-            problem: "is not one of activity, login, logout, revoke".into(),
+            problem: "is not one of activity, login, logout, revoke, rotated".into(),
         }),
     }
 }

@@ -72,6 +72,7 @@ fn name<S: Serializer>(kind: &EventKind, serializer: S) -> Result<S::Ok, S::Erro
         EventKind::Login => "login",
         EventKind::Logout => "logout",
         EventKind::Revoke => "revoke",
+        EventKind::Rotated => "rotated",
     })
 }
 

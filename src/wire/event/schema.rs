@@ -19,7 +19,11 @@ use serde::Serialize;
         "required": ["event"]
     },
     "then" = { "anyOf": [{ "required": ["session_id"] }, { "required": ["user_id"] }] },
-    "else" = { "required": ["session_id", "user_id"] }
+    "else" = {
+        "if": { "properties": { "event": { "const": "rotated" } }, "required": ["event"] },
+        "then": { "required": ["session_id"] },
+        "else": { "required": ["session_id", "user_id"] }
+    }
 ))]
 pub struct SessionEventSchema {
     /// Session id: unique among live sessions, at most 512 bytes. An integer counts as its
@@ -116,6 +120,9 @@ enum EventKindSchema {
     Logout,
     /// An administrator revoked the session: ends it immediately.
     Revoke,
+    /// Another session id has replaced this one, at a login or a change of privileges: ends it
+    /// without notifying anybody by default.
+    Rotated,
 }
 
 /// Flat map.

@@ -1,5 +1,6 @@
 //! Checks that nothing is missing.
 
+use super::ending::END_GRACE;
 use super::{Oracle, Verdict, aborted, timed_out};
 use crate::cluster::Cluster;
 use crate::facts::Fact;
@@ -55,27 +56,22 @@ impl Oracle {
         if over <= fact.appended {
             return true;
         }
-        let same = self.endings.iter().filter(|ending| {
-            ending.partition == fact.partition
-                && ending.session == *session
-                && ending.start <= fact.offset
-        });
-        let Some(ending) = same.max_by_key(|ending| ending.start) else {
-            return false;
-        };
-        if ending.start == fact.offset {
-            return true;
+        let mut endings = self
+            .endings
+            .iter()
+            .filter(|ending| ending.session == *session);
+        if fact.is_end() {
+            // It ended the session, or repeated or echoed an end of it.
+            return endings.next().is_some();
         }
-        if timed_out(ending.reason) {
-            // Within its life. A policy that came later may have cut that short.
-            return fact.earliest < ending.ended_at || Some(fact.earliest) <= ending.last_activity;
-        }
-        // The logout itself, or a record before it.
-        let mut enders = self.enders(fact.partition, session);
-        enders.any(|other| {
-            other.is_end()
-                && other.offset >= fact.offset
-                && (other.earliest..=other.latest).contains(&ending.ended_at)
+        endings.any(|ending| {
+            let counted = ending.ended_at >= fact.earliest
+                || ending
+                    .last_activity
+                    .is_some_and(|last| last >= fact.earliest);
+            let under_way =
+                !timed_out(ending.reason) && fact.earliest <= ending.ended_at + END_GRACE;
+            counted || under_way
         })
     }
 }

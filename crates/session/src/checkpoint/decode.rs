@@ -86,6 +86,7 @@ impl<'a> Reader<'a> {
     fn live(&mut self) -> Result<Checkpoint, CheckpointError> {
         let flags = self.byte()?;
         let started_at = Timestamp::from_millis(self.integer()?);
+        let position = self.integer()?;
         let last_activity = self.time_after(started_at)?;
         let flagged = |reader: &mut Self, flag| {
             let time = (flags & flag != 0).then(|| reader.time_after(started_at));
@@ -113,6 +114,7 @@ impl<'a> Reader<'a> {
             warned_of,
             attributes,
             deferred,
+            position,
         })
     }
 
@@ -122,7 +124,7 @@ impl<'a> Reader<'a> {
         let last_activity = self.time_after(started_at)?;
         let warned_of = (flags & WARNED != 0).then(|| self.time_after(started_at));
         let warned_of = warned_of.transpose()?;
-        let _start_offset = self.integer()?;
+        let start_offset = self.integer()?;
         let user = UserId {
             text: Packed::new(self.text()?),
             number: flags & NUMBER != 0,
@@ -137,6 +139,8 @@ impl<'a> Reader<'a> {
             warned_of,
             attributes: self.attributes()?.filter(|all| !all.is_empty()),
             deferred: Vec::new(),
+            // Events from before its start are those of earlier sessions.
+            position: start_offset,
         })
     }
 

@@ -68,6 +68,7 @@ fn put_live(out: &mut Vec<u8>, live: &Checkpoint) {
     );
     let start = live.started_at;
     put_integer(out, start.as_millis());
+    put_integer(out, live.position);
     put_time_after(out, start, live.last_activity);
     if reauthenticated {
         put_time_after(out, start, live.authenticated_at);

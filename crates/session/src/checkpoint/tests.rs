@@ -75,13 +75,13 @@ fn deferred_events() -> impl Strategy<Value = DeferredEvent> {
 fn live_sessions() -> impl Strategy<Value = Checkpoint> {
     let parts = (
         (users(), any::<bool>(), attributes()),
-        (times(), times(), times(), option::of(times())),
+        (times(), times(), times(), option::of(times()), any::<i64>()),
         proptest::collection::vec(deferred_events(), 0..3),
     );
     parts.prop_map(
         |(
             (user, logged_in, attributes),
-            (started_at, authenticated_at, last_activity, warned_of),
+            (started_at, authenticated_at, last_activity, warned_of, position),
             deferred,
         )| Checkpoint {
             user,
@@ -92,6 +92,7 @@ fn live_sessions() -> impl Strategy<Value = Checkpoint> {
             warned_of,
             attributes: Some(attributes).filter(|all| !all.is_empty()),
             deferred,
+            position,
         },
     )
 }
@@ -220,6 +221,7 @@ fn a_record_of_version_1_can_be_read() {
     assert_eq!(live.started_at, Timestamp::from_millis(1_000));
     assert_eq!(live.authenticated_at, live.started_at);
     assert_eq!(live.last_activity, Timestamp::from_millis(1_500));
+    assert_eq!(live.position, 7);
     assert_eq!(live.user.text, Packed::new("ann"));
     assert_eq!(live.attributes.unwrap().get("tenant"), Some("acme"));
     assert_eq!(record.ended, None);
@@ -247,9 +249,10 @@ fn a_typical_session_takes_few_bytes() {
         warned_of: None,
         attributes: None,
         deferred: Vec::new(),
+        position: 1_000_000,
     };
     let (_, value) = encoded(&record(Some(live), None));
-    assert!(value.len() <= 22, "{} bytes", value.len());
+    assert!(value.len() <= 26, "{} bytes", value.len());
     let ended = RememberedEnding {
         reason: EndReason::Logout,
         ended_at: Timestamp::from_millis(1_764_000_600_000),

@@ -124,25 +124,25 @@ impl SessionTable {
             let Some(slot) = self.find(key) else {
                 return self.apply_to_unknown(key, event, out);
             };
+            // The deadline may have moved past waiting events with the policy.
+            if self.slots[slot].flags.has(Flags::DEFERRED) && self.settle(slot, out) {
+                continue;
+            }
             let (deadline, reason) = self.deadline(slot);
             if event.at < deadline || !event.exact {
-                if !self.slots[slot].flags.has(Flags::DEFERRED) {
-                    return self.apply_to_live(slot, event, out);
+                let applied = self.apply_to_live(slot, event, out);
+                if !self.deferred.is_empty()
+                    && let Some(slot) = self.find(key)
+                {
+                    self.settle(slot, out);
                 }
-                // The deadline may have moved past waiting events with the policy.
-                if !self.settle(slot, out) {
-                    let applied = self.apply_to_live(slot, event, out);
-                    if let Some(slot) = self.find(key) {
-                        self.settle(slot, out);
-                    }
-                    return applied;
-                }
-            } else if event.proof < deadline + self.lateness(slot) {
+                return applied;
+            }
+            if event.proof < deadline + self.lateness(slot) {
                 self.defer(slot, event.to_deferred(false));
                 return Applied::Accepted;
-            } else {
-                self.time_out(slot, reason, deadline, out);
             }
+            self.time_out(slot, reason, deadline, out);
         }
     }
 

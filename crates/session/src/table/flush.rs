@@ -38,7 +38,7 @@ impl SessionTable {
         }
         for slot in core::mem::take(&mut self.pending) {
             if self.slots[slot].flags.has(Flags::PENDING) {
-                self.store(slot, out);
+                self.store(slot, position, out);
             }
         }
         for key in over {
@@ -51,7 +51,7 @@ impl SessionTable {
             && let Some(slot) = self.dirty.front()
             && self.slots[slot].dirty_offset < overdue
         {
-            self.store(slot, out);
+            self.store(slot, position, out);
             rewritten += 1;
         }
         rewritten
@@ -101,7 +101,7 @@ impl SessionTable {
         }
     }
 
-    fn store(&mut self, slot: SlotId, out: &mut Vec<Effect>) {
+    fn store(&mut self, slot: SlotId, position: i64, out: &mut Vec<Effect>) {
         self.mark_clean(slot);
         let (deadline, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
@@ -122,6 +122,7 @@ impl SessionTable {
             warned_of: Some(deadline).filter(|_| session.flags.has(Flags::WARNED)),
             attributes: details.attributes.as_deref().cloned(),
             deferred: self.deferred.get(&slot).cloned().unwrap_or_default(),
+            position,
         };
         out.push(Effect::Store(Box::new(Record::Session(SessionRecord {
             unmatched: self.unmatched(&key).cloned(),

@@ -44,6 +44,7 @@ impl SessionTable {
         let session = &mut self.slots[slot];
         session.authenticated_at = live.authenticated_at;
         session.last_activity = live.last_activity;
+        session.dirty_offset = live.position;
         session.flags.set(Flags::LOGGED_IN, live.logged_in);
         session
             .flags
@@ -119,9 +120,8 @@ impl SessionTable {
         let Some(slot) = self.find(&self.key(id.into())) else {
             return;
         };
-        // Events that wait are stored at once, as are warnings and their withdrawal. Those of earlier
-        // sessions of the id are older than the start of this one.
-        if self.first_deferred(slot).is_none_or(|first| at < first) {
+        // Warnings and their withdrawal are stored at once, so they are not replayed.
+        if offset >= self.slots[slot].dirty_offset {
             self.raise_activity(slot, at, offset);
         }
     }

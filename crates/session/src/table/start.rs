@@ -100,8 +100,8 @@ impl SessionTable {
         let slot = self.occupy(key, user.to_owned());
         let session = &mut self.slots[slot];
         session.authenticated_at = event.at;
-        let counts = |latest: &Timestamp| *latest <= event.at + self.config.allowed_lateness;
-        session.last_activity = event.at.max(in_flight.filter(counts).unwrap_or(event.at));
+        // A login that was overtaken by activity under way.
+        session.last_activity = event.at.max(in_flight.unwrap_or(event.at));
         session
             .flags
             .set(Flags::LOGGED_IN, event.kind == EventKind::Login);

@@ -16,18 +16,15 @@ use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
 impl SessionTable {
-    /// Has an event wait. It is stored at once, since a replay cannot tell it from activity that moved
-    /// the deadline.
+    /// Has an event wait. It is stored at once, even if it waits already: a replay takes what comes after
+    /// the stored position for activity.
     pub(super) fn defer(&mut self, slot: SlotId, event: DeferredEvent) {
-        let waiting = self.deferred.entry(slot).or_default();
-        if waiting.contains(&event) {
-            return;
-        }
-        if deferred::insert(waiting, event) {
-            self.counters.deferred_dropped += 1;
-        }
         self.slots[slot].flags.set(Flags::DEFERRED, true);
         self.mark_pending(slot);
+        let waiting = self.deferred.entry(slot).or_default();
+        if !waiting.contains(&event) && deferred::insert(waiting, event) {
+            self.counters.deferred_dropped += 1;
+        }
     }
 
     /// Returns the time of the first event that waits for the end of the session.
@@ -87,7 +84,8 @@ impl SessionTable {
             let event_at = event.as_event_at(&mut buffer);
             if !event.broad {
                 self.apply_to_session(key, event_at, out);
-            } else if let Some(slot) = self.find(key) {
+            } else if goes_on && let Some(slot) = self.find(key) {
+                // Other sessions need not be of the user or have the attributes that it asks for.
                 self.end_or_defer(slot, event_at, out);
             }
         }

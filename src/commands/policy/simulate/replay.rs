@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::report::{Difference, Fate, Report, Side};
-use crate::session::{Effect, Ending, Event, PolicySet, SessionTable, TableConfig, Timestamp};
+use crate::session::{
+    Effect, Ending, Event, Lookup, PolicySet, SessionTable, TableConfig, Timestamp,
+};
 use crate::wire::event::decode::{DecodeLimits, decode};
 use crate::wire::record::{TimestampKind, record_time};
 
@@ -43,7 +45,7 @@ pub(super) struct Replay {
 struct Pair {
     tables: [SessionTable; 2],
     /// Sessions that are over in one table, and live in the other; by their first offset.
-    half: BTreeMap<i64, Half>,
+    half: BTreeMap<SessionKey, Half>,
     traces: u64,
 }
 
@@ -168,6 +170,9 @@ impl Report {
     }
 }
 
+/// The id and the start of a session.
+type SessionKey = (String, Timestamp);
+
 impl Pair {
     /// Everything that was appended before `to` has been applied.
     fn advance(&mut self, to: Timestamp, report: &mut Report) {
@@ -203,29 +208,33 @@ impl Pair {
                     continue;
                 };
                 report.note(Outcome::Ended(table, &ending));
-                let offset = ending.start_offset;
-                match self.half.remove(&offset) {
+                let key = session_key(&ending);
+                match self.half.remove(&key) {
                     Some(half) if half.table == 0 => {
                         report.note(Outcome::Both(half.ending, ending));
                     }
                     Some(half) => report.note(Outcome::Both(ending, half.ending)),
                     None => {
-                        self.half.insert(offset, Half { table, ending });
-                        new.push(offset);
+                        self.half.insert(key.clone(), Half { table, ending });
+                        new.push(key);
                     }
                 }
             }
         }
-        for offset in new {
-            let lives = self.half.get(&offset).is_none_or(|half| {
+        for key in new {
+            let lives = self.half.get(&key).is_none_or(|half| {
                 let other = &self.tables[1 - half.table];
-                other.start_offset(&half.ending.session) == Some(offset)
+                matches!(other.look_up(&key.0), Lookup::Live(live) if live.started_at <= key.1)
             });
-            if !lives && let Some(half) = self.half.remove(&offset) {
+            if !lives && let Some(half) = self.half.remove(&key) {
                 report.note(Outcome::Half(half, Fate::None));
             }
         }
     }
+}
+
+fn session_key(ending: &Ending) -> SessionKey {
+    (ending.session.to_string(), ending.identifying_time())
 }
 
 impl Side {

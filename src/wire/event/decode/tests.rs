@@ -50,6 +50,7 @@ fn a_minimal_event_is_decoded() {
             at: AT,
             kind: EventKind::Activity,
             attributes: None,
+            initiator: None,
         }
     );
 }
@@ -123,7 +124,9 @@ fn only_logouts_and_revocations_may_omit_an_id() {
     }
     let value = without("session_id", "logout");
     let decoded = decode(Some(value.as_bytes())).unwrap();
-    assert!(matches!(decoded.event().subject, Subject::AllSessionsOf(user) if user.text == "123"));
+    assert!(
+        matches!(decoded.event().subject, Subject::AllSessionsOf { user, .. } if user.text == "123")
+    );
     assert_eq!(
         code(br#"{"event": "logout", "activity_timestamp": 0}"#),
         "missing_field"
