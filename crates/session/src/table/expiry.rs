@@ -46,9 +46,8 @@ impl SessionTable {
         }
         self.sort(&mut batch);
         for due in batch {
-            // An earlier one of the batch may have had the session end or go on.
-            if self.slots[due.slot].flags.has(Flags::LIVE) && self.timer(due.slot) <= self.watermark
-            {
+            // An earlier one of the batch may have ended the session.
+            if self.slots[due.slot].flags.has(Flags::LIVE) {
                 self.fire(due.slot, out);
             }
         }
