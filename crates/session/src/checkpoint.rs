@@ -125,7 +125,8 @@ pub struct RememberedEnding {
     pub reason: EndReason,
     /// When the session ended.
     pub ended_at: Timestamp,
-    /// The latest activity that was dropped as traffic under way when the session ended.
+    /// The latest activity after the end that no session has counted: traffic under way, or activity
+    /// that a policy edit has put behind the deadline.
     pub in_flight: Option<Timestamp>,
 }
 

@@ -25,6 +25,8 @@ impl SessionTable {
         let policy = Arc::clone(self.policy(slot));
         let user = self.slots.user_id(slot);
         let (session, details) = self.vacate(slot);
+        // A policy edit may have moved the deadline before activity that is known.
+        let in_flight = Some(session.last_activity).filter(|latest| *latest > deadline);
         out.push(Effect::Ended(Box::new(Ending {
             session: session.id,
             user: Some(user),
@@ -41,7 +43,7 @@ impl SessionTable {
             RememberedEnding {
                 reason,
                 ended_at: deadline,
-                in_flight: None,
+                in_flight,
             },
         );
         self.resume(&key, &waiting, out);
