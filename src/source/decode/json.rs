@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut map = HashMap::new();
-        while let Some(Name(name)) = entries.next_key()? {
+        while let Some(FieldName(name)) = entries.next_key()? {
             if self.keep.is_some_and(|keep| !keep.contains(name.as_ref())) {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
@@ -143,4 +143,4 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
 
 /// Makes serde borrow names without escapes.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
