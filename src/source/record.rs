@@ -1,7 +1,8 @@
 //! Records of sources, independent of the client.
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 
+use crate::kafka::headers::ReadableHeaders;
 use crate::session::Timestamp;
 use crate::wire::record::{RecordHeader, record_time};
 
@@ -31,16 +32,9 @@ pub fn from_message<'a>(message: &'a BorrowedMessage<'_>, with_headers: bool) ->
         key: message.key(),
         value: message.payload(),
         headers: if with_headers {
-            headers(message)
+            ReadableHeaders::copy(message.headers()).list
         } else {
             Vec::new()
         },
     }
-}
-
-fn headers(message: &BorrowedMessage<'_>) -> Vec<RecordHeader> {
-    let headers = message.headers().into_iter().flat_map(Headers::iter);
-    headers
-        .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-        .collect()
 }
