@@ -4,18 +4,15 @@ mod cloud_event;
 mod compression;
 mod json;
 mod text;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use cel::common::value::Val;
-
 use self::text::Pattern;
+use self::value::BoxedValue;
 use super::record::InputRecord;
 use super::spec::{Envelope, RecordFormat, SessionSourceSpec};
-
-/// A value of any type, which may borrow from the record.
-pub(super) type BoxedValue<'a> = Box<dyn Val + 'a>;
 
 /// Decodes the records of one source.
 #[derive(Debug)]

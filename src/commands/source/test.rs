@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{SourceFileArgs, sample};
+use super::args::SourceFileArgs;
+use super::sample;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{OutputArgs, table};
 use crate::source::document::SessionSource;

@@ -1,6 +1,6 @@
 //! `sundown source validate`.
 
-use super::SourceFileArgs;
+use super::args::SourceFileArgs;
 use crate::output;
 use crate::source::set::SourceSet;
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use cel::common::types::{CelBytes, CelMap, CelMapKey, CelString};
 
-use super::{BoxedValue, json};
+use super::json;
+use super::value::BoxedValue;
 use crate::source::record::InputRecord;
 
 /// Prefix of the headers of the binary content mode.

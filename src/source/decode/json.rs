@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::BoxedValue;
+use super::value::BoxedValue;
 use crate::source::spec::Envelope;
 
 /// Limit on the values that a record may have, those in skipped fields excepted.

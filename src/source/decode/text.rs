@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cel::common::types::{CelMap, CelMapKey, CelString};
 use regex::Regex;
 
-use super::BoxedValue;
+use super::value::BoxedValue;
 use crate::source::functions;
 
 /// A regular expression; its named groups are the fields of `value`.

@@ -27,7 +27,7 @@ type Place = (Timestamp, u64);
 /// The remembered cut-offs.
 #[derive(Debug, Default)]
 pub(super) struct CutOffs {
-    by_time: BTreeMap<Place, Entry>,
+    by_time: BTreeMap<Place, RememberedCutOff>,
     /// In the order in which they were added, with the time from which they are remembered.
     added: VecDeque<(Timestamp, Place)>,
     next: u64,
@@ -40,7 +40,7 @@ pub(super) struct CutOffs {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RememberedCutOff {
     cut_off: Arc<CutOff>,
     complete: bool,
 }
@@ -61,7 +61,8 @@ impl CutOffs {
             self.sweeps.push_back((place, 0));
         }
         let cut_off = Arc::new(cut_off);
-        self.by_time.insert(place, Entry { cut_off, complete });
+        self.by_time
+            .insert(place, RememberedCutOff { cut_off, complete });
         place
     }
 

@@ -17,13 +17,13 @@ use crate::time::{Span, Timestamp};
 /// The latest unmatched end of each id.
 #[derive(Debug, Default)]
 pub(super) struct UnmatchedEnds {
-    by_id: HashTable<Entry>,
+    by_id: HashTable<KeptEnd>,
     /// When each entry was added, oldest first; some have been replaced since.
     added: VecDeque<(Timestamp, SessionId, u64)>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KeptEnd {
     id: SessionId,
     hash: u64,
     since: Timestamp,
@@ -39,7 +39,7 @@ impl UnmatchedEnds {
     pub(super) fn insert(&mut self, key: &Key, end: UnmatchedEnd, now: Timestamp) {
         self.remove(&key.id, key.hash);
         let since = now.max(end.at);
-        let entry = Entry {
+        let entry = KeptEnd {
             id: key.id.clone(),
             hash: key.hash,
             since,
