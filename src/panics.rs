@@ -44,7 +44,7 @@ pub fn end_process() {
 /// # Errors
 /// [`Panicked`] instead of the panic.
 pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
-    let _restored = Restored::after(OnPanic::Nothing);
+    let _restored = RestoredHook::after(OnPanic::Nothing);
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
 }
 
@@ -52,22 +52,22 @@ pub fn caught<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
 pub async fn reported<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
-        let _restored = Restored::after(OnPanic::Report);
+        let _restored = RestoredHook::after(OnPanic::Report);
         future.as_mut().poll(context)
     })
     .await
 }
 
 /// Restores the previous effect when it is dropped.
-struct Restored(OnPanic);
+struct RestoredHook(OnPanic);
 
-impl Restored {
+impl RestoredHook {
     fn after(effect: OnPanic) -> Self {
         Self(ON_PANIC.replace(effect))
     }
 }
 
-impl Drop for Restored {
+impl Drop for RestoredHook {
     fn drop(&mut self) {
         ON_PANIC.set(self.0);
     }

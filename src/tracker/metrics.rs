@@ -86,7 +86,7 @@ impl TrackerMetrics {
             misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs to another partition.")?,
             dropped_attributes: register.counters("sundown_tracker_dropped_attributes_total", "Attributes dropped from events: not a string, number or boolean, or beyond --max-attributes.", "reason")?,
             dropped_events: register.counters("sundown_tracker_dropped_events_total", "Events that changed nothing: repeated or echoed ends, traffic under way when a session ended, and ends of earlier sessions that came too late.", "reason")?,
-            revived: register.counter("sundown_tracker_revived_sessions_total", "Sessions started by activity after a revocation of their id: somebody did not honour it.")?,
+            revived: register.counter("sundown_tracker_revived_sessions_total", "Sessions started by activity after a revocation of their id, which an application did not honour.")?,
             forgotten_early: register.counter("sundown_tracker_forgotten_endings_total", "Remembered endings and revocations that were dropped before their time because of a bound.")?,
             endings: register.counters("sundown_tracker_endings_total", "Sessions ended, in committed transactions.", "reason")?,
             warnings: register.counter("sundown_tracker_warnings_total", "Warnings written, in committed transactions.")?,

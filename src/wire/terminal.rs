@@ -61,7 +61,7 @@ pub struct SessionEnded {
     /// Attributes of the session.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
-    /// Who ended the session and why, if the logout or revocation said so.
+    /// Who ended the session and why, if the logout or revocation named them.
     #[serde(default)]
     pub initiator: Option<InitiatorRef>,
 }

@@ -123,7 +123,7 @@ impl Oracle {
     fn identify(&self, event: SessionEnded, seen_at: i64) -> Result<Ending, String> {
         let about = |fact: &&Fact| fact.session.as_ref() == Some(&event.session_id);
         let Some(fact) = self.facts.iter().find(about) else {
-            return Err(format!("a session that nobody named: {event:?}"));
+            return Err(format!("a session that no event named: {event:?}"));
         };
         let id = event.event_id;
         let ending = Ending::new(event, fact.partition, seen_at);

@@ -138,7 +138,7 @@ pub struct UnmatchedEnd {
     pub at: Timestamp,
     /// The reason that it gives to an ending.
     pub reason: EndReason,
-    /// Who asked for it, if the event said so.
+    /// Who asked for it, if the event names them.
     pub initiator: Option<Initiator>,
 }
 

@@ -20,7 +20,7 @@ pub struct CutOff {
     pub at: Timestamp,
     /// The reason of the endings.
     pub reason: EndReason,
-    /// Who asked for it, if the event said so.
+    /// Who asked for it, if the event names them.
     pub initiator: Option<Box<Initiator>>,
 }
 

@@ -25,7 +25,7 @@ pub struct DeferredEvent {
     pub user: Option<UserId>,
     /// The attributes, if the event had any.
     pub attributes: Option<Box<Attributes>>,
-    /// Who asked for the ending, if the event said so.
+    /// Who asked for the ending, if the event names them.
     pub initiator: Option<Box<Initiator>>,
 }
 

@@ -43,7 +43,7 @@ pub struct Ending {
     pub ended_at: Timestamp,
     /// The attributes of the session.
     pub attributes: Option<Attributes>,
-    /// Who ended the session, if the event said so.
+    /// Who ended the session, if the event names them.
     pub initiator: Option<Initiator>,
 }
 

@@ -21,7 +21,7 @@ const MARKS: i64 = 64;
 const REASON: u32 = 7;
 const GAP: u32 = 7;
 /// Set until the checkpoint record of the id has been written.
-const UNSTORED: u32 = 8;
+const OUTDATED: u32 = 8;
 const AFTER_SHIFT: u32 = 4;
 
 /// 36 bytes an entry; with the index, no more than 48.
@@ -29,7 +29,7 @@ const AFTER_SHIFT: u32 = 4;
 struct Chunk {
     ids: [Packed; CHUNK as usize],
     ended_at: [Timestamp; CHUNK as usize],
-    /// The reason or [`GAP`], [`UNSTORED`], and above them 0 or 1 + the milliseconds to the latest
+    /// The reason or [`GAP`], [`OUTDATED`], and above them 0 or 1 + the milliseconds to the latest
     /// in-flight activity.
     tails: [u32; CHUNK as usize],
 }
@@ -99,7 +99,7 @@ impl Remembered {
         ending: RememberedEnding,
         now: Timestamp,
     ) {
-        let was_unstored = self.mark_stored(id, hash);
+        let was_outdated = self.mark_stored(id, hash);
         self.remove(id, hash);
         self.mark(now.max(ending.ended_at));
         let number = self.first.wrapping_add(self.length);
@@ -111,7 +111,7 @@ impl Remembered {
         let chunk = &mut self.chunks[chunk];
         chunk.ids[at] = id.clone();
         chunk.ended_at[at] = ending.ended_at;
-        chunk.tails[at] = tail(ending) | if was_unstored { UNSTORED } else { 0 };
+        chunk.tails[at] = tail(ending) | if was_outdated { OUTDATED } else { 0 };
         let (chunks, first, key) = (&self.chunks, self.first, self.hash_key);
         self.index.insert_unique(hash, number, |&number| {
             let (chunk, at) = place(first, number);
@@ -124,30 +124,30 @@ impl Remembered {
         let number = self.index.find(hash, |&number| self.id(number) == id);
         if let Some(&number) = number {
             let (chunk, at) = self.place(number);
-            let unstored = self.chunks[chunk].tails[at] & UNSTORED;
+            let outdated = self.chunks[chunk].tails[at] & OUTDATED;
             self.chunks[chunk].ended_at[at] = ending.ended_at;
-            self.chunks[chunk].tails[at] = tail(ending) | unstored;
+            self.chunks[chunk].tails[at] = tail(ending) | outdated;
         }
     }
 
     /// Notes that the record of the id is out of date. Returns whether it was not before.
-    pub(super) fn mark_unstored(&mut self, id: &SessionId, hash: u64) -> bool {
-        self.set_unstored(id, hash, UNSTORED)
+    pub(super) fn mark_outdated(&mut self, id: &SessionId, hash: u64) -> bool {
+        self.set_outdated(id, hash, OUTDATED)
     }
 
     /// Notes that the record of the id has been written. Returns whether it was out of date.
     pub(super) fn mark_stored(&mut self, id: &SessionId, hash: u64) -> bool {
-        self.set_unstored(id, hash, 0)
+        self.set_outdated(id, hash, 0)
     }
 
-    fn set_unstored(&mut self, id: &SessionId, hash: u64, to: u32) -> bool {
+    fn set_outdated(&mut self, id: &SessionId, hash: u64, to: u32) -> bool {
         let number = self.index.find(hash, |&number| self.id(number) == id);
         let Some((chunk, at)) = number.map(|&number| self.place(number)) else {
             return false;
         };
         let tail = &mut self.chunks[chunk].tails[at];
-        let before = *tail & UNSTORED;
-        *tail = *tail & !UNSTORED | to;
+        let before = *tail & OUTDATED;
+        *tail = *tail & !OUTDATED | to;
         before != to
     }
 

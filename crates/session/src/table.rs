@@ -24,6 +24,8 @@
 
 mod burst;
 mod cut;
+mod cut_offs;
+mod due;
 mod end;
 mod events;
 mod expiry;
@@ -34,6 +36,7 @@ mod restore;
 mod start;
 mod sweep;
 mod unmatched;
+mod unmatched_ends;
 mod waiting;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -50,10 +53,10 @@ use super::remembered::Remembered;
 use super::slots::{DIRTY, Details, Flags, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
 use super::wheel::Wheel;
-use expiry::Due;
+use cut_offs::CutOffs;
+use due::Due;
 use mark::Mark;
-use sweep::CutOffs;
-use unmatched::UnmatchedEnds;
+use unmatched_ends::UnmatchedEnds;
 
 pub use burst::LoggedEvent;
 pub use lookup::{LiveSession, Lookup};

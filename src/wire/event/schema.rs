@@ -121,7 +121,7 @@ enum EventKindSchema {
     /// An administrator revoked the session: ends it immediately.
     Revoke,
     /// Another session id has replaced this one, at a login or a change of privileges: ends it
-    /// without notifying anybody by default.
+    /// without notifying anyone by default.
     Rotated,
 }
 

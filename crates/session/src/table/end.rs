@@ -58,7 +58,7 @@ impl SessionTable {
 
     /// Has the next flush write what is remembered of the id.
     pub(super) fn mark_ended(&mut self, key: &Key) {
-        if self.remembered.mark_unstored(&key.id, key.hash) {
+        if self.remembered.mark_outdated(&key.id, key.hash) {
             self.ended.push(key.id.clone());
         }
     }

@@ -125,7 +125,7 @@ impl SessionTable {
                 return self.apply_to_unknown(key, event, out);
             };
             // The deadline may have moved past waiting events with the policy.
-            if self.slots[slot].flags.has(Flags::DEFERRED) && self.settle(slot, out) {
+            if self.slots[slot].flags.has(Flags::DEFERRED) && self.apply_released(slot, out) {
                 continue;
             }
             let (deadline, reason) = self.deadline(slot);
@@ -134,7 +134,7 @@ impl SessionTable {
                 if !self.deferred.is_empty()
                     && let Some(slot) = self.find(key)
                 {
-                    self.settle(slot, out);
+                    self.apply_released(slot, out);
                 }
                 return applied;
             }

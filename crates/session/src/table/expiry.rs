@@ -4,18 +4,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::due::Due;
 use super::{SessionTable, Timestamp};
 use crate::effect::{Effect, Expiring};
 use crate::policy::{PolicyCounts, PolicyIndex, PolicySet};
 use crate::slots::{Flags, SlotId};
 use crate::wheel::Wheel;
-
-/// A session whose timer has fired.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Due {
-    at: Timestamp,
-    slot: SlotId,
-}
 
 impl SessionTable {
     /// Ends each session whose deadline is [`allowed_lateness`](super::TableConfig::allowed_lateness)
@@ -172,7 +166,7 @@ impl SessionTable {
 
     /// Ends the session, or emits a warning if its deadline has not passed.
     fn fire(&mut self, slot: SlotId, out: &mut Vec<Effect>) {
-        if self.settle(slot, out) {
+        if self.apply_released(slot, out) {
             return;
         }
         let at = self.timer(slot);

@@ -30,7 +30,8 @@ impl SessionTable {
                     self.bound_remembered();
                 }
                 if let Some(end) = record.unmatched {
-                    self.unmatched.insert(&key, end, self.watermark);
+                    self.unmatched
+                        .insert(&key.id, key.hash, end, self.watermark);
                 }
                 if let Some(live) = record.live {
                     self.restore_live(&key, live);
@@ -99,7 +100,7 @@ impl SessionTable {
                 match self.find(&key) {
                     Some(slot) => self.mark_pending(slot),
                     None => {
-                        self.remembered.mark_unstored(&key.id, key.hash);
+                        self.remembered.mark_outdated(&key.id, key.hash);
                         self.ended.push(key.id);
                     }
                 }

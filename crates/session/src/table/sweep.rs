@@ -4,7 +4,6 @@
 //! up late. Time does not advance until all have been checked, so that none of them times out instead.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -20,64 +19,6 @@ use crate::time::Timestamp;
 
 /// The number of slots checked in one go: a few milliseconds.
 const SLICE: usize = 1 << 16;
-
-/// The place of a cut-off: its time, and a number that tells those of one time apart.
-type Place = (Timestamp, u64);
-
-/// The remembered cut-offs.
-#[derive(Debug, Default)]
-pub(super) struct CutOffs {
-    by_time: BTreeMap<Place, RememberedCutOff>,
-    /// In the order in which they were added, with the time from which they are remembered.
-    added: VecDeque<(Timestamp, Place)>,
-    next: u64,
-    /// Cut-offs that have not been checked against all live sessions, and the next slot to check.
-    sweeps: VecDeque<(Place, SlotId)>,
-    /// Those whose record the next flush writes.
-    changed: Vec<Place>,
-    /// Those whose record the next flush deletes.
-    forgotten: Vec<RecordKey>,
-}
-
-#[derive(Debug)]
-struct RememberedCutOff {
-    cut_off: Arc<CutOff>,
-    complete: bool,
-}
-
-impl CutOffs {
-    fn find(&self, cut_off: &CutOff) -> Option<Place> {
-        let at = cut_off.at;
-        let same_time = self.by_time.range((at, 0)..=(at, u64::MAX));
-        let mut same = same_time.filter(|(_, entry)| is_same(&entry.cut_off, cut_off));
-        same.next().map(|(place, _)| *place)
-    }
-
-    fn insert(&mut self, cut_off: CutOff, complete: bool, now: Timestamp) -> Place {
-        let place = (cut_off.at, self.next);
-        self.next += 1;
-        self.added.push_back((now.max(cut_off.at), place));
-        if !complete {
-            self.sweeps.push_back((place, 0));
-        }
-        let cut_off = Arc::new(cut_off);
-        self.by_time
-            .insert(place, RememberedCutOff { cut_off, complete });
-        place
-    }
-
-    fn remove(&mut self, place: Place) {
-        if let Some(entry) = self.by_time.remove(&place) {
-            self.sweeps.retain(|(swept, _)| *swept != place);
-            let cut_off = Arc::unwrap_or_clone(entry.cut_off);
-            self.forgotten.push(RecordKey::CutOff(Box::new(cut_off)));
-        }
-    }
-}
-
-fn is_same(one: &CutOff, other: &CutOff) -> bool {
-    (&one.scope, &one.except, one.reason) == (&other.scope, &other.except, other.reason)
-}
 
 impl SessionTable {
     /// Applies a logout or revocation of many sessions. Repeated, it changes nothing.
@@ -125,7 +66,7 @@ impl SessionTable {
         if !self.slots[slot].flags.has(Flags::LIVE) || !self.is_matched(slot, cut_off) {
             return;
         }
-        if !self.settle(slot, out) {
+        if !self.apply_released(slot, out) {
             self.end_or_defer(slot, cut_off.as_event_at(), out);
         }
     }

@@ -37,7 +37,7 @@ impl SessionTable {
 
     /// Applies the waiting events that the deadline has moved past. Returns whether one of them has
     /// ended the session.
-    pub(super) fn settle(&mut self, slot: SlotId, out: &mut Vec<Effect>) -> bool {
+    pub(super) fn apply_released(&mut self, slot: SlotId, out: &mut Vec<Effect>) -> bool {
         while self
             .first_deferred(slot)
             .is_some_and(|first| first < self.deadline(slot).0)

@@ -13,7 +13,7 @@ use crate::model::{Edit, Event, Kind, Target, Timeouts, ends};
 pub(crate) struct Features {
     /// Events by user, with and without an exception.
     pub(crate) by_user: bool,
-    /// Events by attributes or of everybody.
+    /// Events by attributes or of all users.
     pub(crate) by_match: bool,
     pub(crate) rotations: bool,
 }

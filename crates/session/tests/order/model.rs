@@ -24,7 +24,7 @@ pub(crate) enum Target {
         user: String,
         except: Option<String>,
     },
-    /// Everybody, if there is no tenant.
+    /// All users, if there is no tenant.
     Match { tenant: Option<String> },
 }
 
