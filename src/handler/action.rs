@@ -1,9 +1,11 @@
 //! Actions: the [`Action`] trait, and one file for each type of action.
 
 pub mod error;
+pub mod http_auth;
 pub mod http_client;
 pub mod log;
 pub mod named;
+pub mod oauth_client;
 pub mod oauth_revocation;
 pub mod oidc_backchannel_logout;
 pub mod redis;
@@ -11,6 +13,7 @@ pub mod shared_signals;
 pub mod signature;
 pub mod signing;
 pub mod smtp;
+pub mod success;
 pub mod webhook;
 
 use std::pin::Pin;

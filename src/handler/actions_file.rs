@@ -10,7 +10,7 @@ use jsonwebtoken::jwk::Jwk;
 
 use super::action::log;
 use super::action::named::NamedAction;
-use super::event::Triggers;
+use super::event::{Reasons, Triggers};
 use super::fields::{ActionConfigError, ActionName};
 use super::retry::RetryPolicy;
 use crate::bounded::{self, MAX_DOCUMENT_BYTES};
@@ -77,6 +77,7 @@ impl Actions {
                 name,
                 action,
                 on: Triggers::default(),
+                reasons: Reasons::default(),
             }],
             retry: RetryPolicy::default(),
         }
@@ -99,6 +100,7 @@ impl Actions {
         }
         let list = file.actions.into_iter().map(ActionConfig::build);
         let list = list.collect::<Result<Vec<_>, _>>()?;
+        check_key_ids(&list)?;
         let mut names = BTreeSet::new();
         match list.iter().find(|action| !names.insert(&action.name)) {
             Some(second) => Err(ActionConfigError::Duplicate(second.name.clone())),
@@ -108,6 +110,19 @@ impl Actions {
             }),
         }
     }
+}
+
+/// Checks that no two keys share a `kid`.
+fn check_key_ids(actions: &[NamedAction]) -> Result<(), ActionConfigError> {
+    let mut by_id = BTreeMap::new();
+    for key in actions.iter().flat_map(|named| named.action.public_keys()) {
+        let id = key.common.key_id.clone().unwrap_or_default();
+        let other = by_id.insert(id.clone(), key.algorithm.clone());
+        if other.is_some_and(|other| other != key.algorithm) {
+            return Err(ActionConfigError::DuplicateKey(id));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::session::{EndReason, Timestamp};
+use crate::wire::end_reason::EndReasonFormat;
 use crate::wire::terminal::{ENDED_TYPE, EXPIRING_TYPE, PolicyRef, SessionEnded, SessionExpiring};
 use crate::wire::time;
 
@@ -31,6 +32,19 @@ pub enum Trigger {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<Trigger>", expecting = "a list of ending and warning")]
 pub struct Triggers(Vec<Trigger>);
+
+/// The reasons of events for which an action runs: `reasons` in the actions file. By default all
+/// but `rotated`: the user of a rotated session id goes on under another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<Reason>", expecting = "a list of reasons")]
+pub struct Reasons(Option<Vec<Reason>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+struct Reason(#[serde(with = "EndReasonFormat")] EndReason);
+
+/// The reason that actions have to ask for.
+const ROTATED: &str = "rotated";
 
 impl TriggerEvent {
     /// The idempotency key, equal in all deliveries of the event.
@@ -147,6 +161,29 @@ impl Triggers {
     #[must_use]
     pub fn contains(&self, trigger: Trigger) -> bool {
         self.0.contains(&trigger)
+    }
+}
+
+impl Reasons {
+    #[must_use]
+    pub fn contains(&self, reason: EndReason) -> bool {
+        match &self.0 {
+            Some(list) => list.contains(&Reason(reason)),
+            None => reason.as_str() != ROTATED,
+        }
+    }
+}
+
+impl TryFrom<Vec<Reason>> for Reasons {
+    type Error = &'static str;
+
+    fn try_from(list: Vec<Reason>) -> Result<Self, Self::Error> {
+        if list.is_empty() {
+            return Err(
+                "reasons: is empty, so the action would never run; name a reason or omit the field",
+            );
+        }
+        Ok(Self(Some(list)))
     }
 }
 

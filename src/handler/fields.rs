@@ -78,6 +78,28 @@ pub fn duration<'de, D: Deserializer<'de>>(field: D) -> Result<Duration, D::Erro
     })
 }
 
+/// A text that takes no template. Braces are refused, because they would be sent as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Literal(String);
+
+impl Literal {
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Literal {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
+        parsed(field, "a text", |text| {
+            if ["{{", "{%", "{#"].iter().any(|mark| text.contains(mark)) {
+                return Err("takes no template; write a fixed text without braces".to_owned());
+            }
+            Ok(Self(text.to_owned()))
+        })
+    }
+}
+
 /// Deserializes an `http` or `https` URL without credentials.
 ///
 /// # Errors
@@ -98,6 +120,9 @@ pub fn url_without_credentials(
     schemes: [&str; 2],
     example: &str,
 ) -> Result<Url, String> {
+    if text.contains(['{', '}']) {
+        return Err("takes no template; write a fixed URL without braces".to_owned());
+    }
     let url =
         Url::parse(text).map_err(|error| format!("not a URL: {error}; write it like {example}"))?;
     if !schemes.contains(&url.scheme()) {
@@ -127,6 +152,24 @@ pub fn parsed<'de, T, D: Deserializer<'de>>(
     field.deserialize_str(ParsedVisitor(expected, parse))
 }
 
+/// Checks that credentials go to an encrypted URL.
+///
+/// # Errors
+/// [`ActionConfigError`] for `http://`, unless `insecure` is set.
+pub fn require_encryption(
+    action: &ActionName,
+    field: &'static str,
+    url: &Url,
+    insecure: bool,
+) -> Result<(), ActionConfigError> {
+    if url.scheme() == "https" || insecure {
+        return Ok(());
+    }
+    let problem = "http:// would send credentials without encryption; use https://, or set \
+                   insecure: true if the network protects them";
+    Err(ActionConfigError::field(action, field, problem))
+}
+
 struct ParsedVisitor<T>(&'static str, fn(&str) -> Result<T, String>);
 
 impl<T> Visitor<'_> for ParsedVisitor<T> {
@@ -148,6 +191,8 @@ pub enum ActionConfigError {
     NoActions,
     #[error("two actions are named '{0}'; rename one of them")]
     Duplicate(ActionName),
+    #[error("two signing keys have the kid '{0}'; receivers could not tell them apart")]
+    DuplicateKey(String),
     #[error("action '{action}', {field}: {problem}")]
     Field {
         action: ActionName,

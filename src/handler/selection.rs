@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rdkafka::Message;
 
 use super::action::named::NamedAction;
+use super::event::TriggerEvent;
 use super::in_flight::InFlight;
 use crate::kafka::headers;
 use crate::wire::dead_letter::REDRIVE_ACTIONS;
@@ -22,14 +23,15 @@ impl ActionSelection {
     /// Selects by the redrive header if the event has one, otherwise by its policy.
     ///
     /// `of_policy` returns the action names of a policy, or `None` for all actions. Actions
-    /// that a policy names run only on their own triggers; redriven ones always run.
+    /// that a policy names run only on their own triggers and reasons; redriven ones always run.
     #[must_use]
     pub fn of<'a>(
         in_flight: &InFlight,
         actions: &(impl Iterator<Item = &'a NamedAction> + Clone),
         of_policy: impl FnOnce(&str) -> Option<Arc<[String]>>,
     ) -> Self {
-        let matches = |action: &NamedAction| action.on.contains(in_flight.trigger);
+        let reason = in_flight.event.as_ref().ok().map(TriggerEvent::reason);
+        let matches = |action: &NamedAction| action.runs_for(in_flight.trigger, reason);
         if let Some(names) = redriven_actions(in_flight) {
             return Self::by_name(names.split(','), actions, |_| true);
         }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -15,6 +16,12 @@ use super::event::TriggerEvent;
 use super::fields::parsed;
 
 const NAME: &str = "template";
+/// All but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 #[derive(Clone)]
 pub struct Template {
@@ -31,7 +38,29 @@ impl Template {
     /// # Errors
     /// If it is not valid Jinja.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::in_environment(Environment::new(), text)
+    }
+
+    /// Parses a template whose values are percent-encoded, as one segment of a path or a value
+    /// in a query. Empty values are an error: `/sessions/` is another resource than `/sessions/1`.
+    ///
+    /// # Errors
+    /// If it is not valid Jinja.
+    pub fn percent_encoding(text: &str) -> Result<Self, String> {
         let mut environment = Environment::new();
+        environment.set_formatter(|out, _, value| {
+            let text = value.to_string();
+            if text.is_empty() {
+                let reason = "a value in the URL is empty";
+                return Err(minijinja::Error::new(ErrorKind::InvalidOperation, reason));
+            }
+            let encoded = utf8_percent_encode(&text, RESERVED);
+            out.write_fmt(format_args!("{encoded}")).map_err(Into::into)
+        });
+        Self::in_environment(environment, text)
+    }
+
+    fn in_environment(mut environment: Environment<'static>, text: &str) -> Result<Self, String> {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.add_filter("tojson", |value: minijinja::Value| {
             serde_json::to_string(&value).map_err(|error| {

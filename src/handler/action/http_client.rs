@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::error::{ActionError, Failure};
+use super::success::SuccessStatuses;
 use crate::clock::Clock;
 use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::http::client;
@@ -27,19 +28,21 @@ pub fn default_timeout() -> Duration {
     DEFAULT_TIMEOUT
 }
 
-/// Sends requests to one URL.
+/// Sends requests to one target.
 #[derive(Debug)]
 pub struct HttpClient {
     client: Client,
     url: Url,
     timeout: Duration,
+    success: SuccessStatuses,
     clock: Clock,
 }
 
-/// A response, its body cut off at [`MAX_RESPONSE_BYTES`].
+/// A response, its body cut off at a limit, by default [`MAX_RESPONSE_BYTES`].
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
     pub status: StatusCode,
+    is_success: bool,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
@@ -71,8 +74,16 @@ impl HttpClient {
             client,
             url,
             timeout,
+            success: SuccessStatuses::default(),
             clock: Clock::default(),
         })
+    }
+
+    /// Sets the statuses that count as a success.
+    #[must_use]
+    pub fn with_success(mut self, success: SuccessStatuses) -> Self {
+        self.success = success;
+        self
     }
 
     #[must_use]
@@ -86,6 +97,17 @@ impl HttpClient {
         self.clock.wall()
     }
 
+    /// The time since the client was created.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Starts a request to a URL of the target.
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
     /// Starts a POST request.
     pub fn post(&self) -> RequestBuilder {
         self.client.post(self.url.clone())
@@ -96,13 +118,26 @@ impl HttpClient {
     /// # Errors
     /// [`ActionError`] if no response arrives.
     pub async fn send(&self, request: RequestBuilder) -> Result<HttpResponse, ActionError> {
+        self.send_and_read(request, MAX_RESPONSE_BYTES).await
+    }
+
+    /// Sends a request and reads up to `limit` bytes of the response's body.
+    ///
+    /// # Errors
+    /// [`ActionError`] if no response arrives.
+    pub async fn send_and_read(
+        &self,
+        request: RequestBuilder,
+        limit: usize,
+    ) -> Result<HttpResponse, ActionError> {
         let response = request.send().await.map_err(|error| self.failure(error))?;
         let status = response.status();
         let retry_after = retry_after(response.headers(), self.clock.wall());
         Ok(HttpResponse {
             status,
+            is_success: self.success.contains(status),
             retry_after,
-            body: read_body(response).await,
+            body: read_body(response, limit).await,
         })
     }
 
@@ -124,7 +159,7 @@ impl HttpResponse {
     /// Checks that the status is a success. Redirects are not followed.
     ///
     /// # Errors
-    /// [`ActionError`] unless the status is 2xx.
+    /// [`ActionError`] unless the status is one of `success`, by default 2xx.
     pub fn check_status(&self) -> Result<(), ActionError> {
         let status = self.status.as_u16();
         let reason = format!("the receiver responded {}", self.status);
@@ -135,7 +170,7 @@ impl HttpResponse {
     /// description otherwise.
     ///
     /// # Errors
-    /// [`ActionError`] unless the status is 2xx.
+    /// [`ActionError`] unless the status is one of `success`, by default 2xx.
     pub fn check_status_quoting(&self, code: &str, text: Option<&str>) -> Result<(), ActionError> {
         let status = self.status;
         let text = text.map(|text| format!(" ({})", quote(text)));
@@ -153,7 +188,7 @@ impl HttpResponse {
     }
 
     fn check(&self, failure: Failure<'_>, reason: String) -> Result<(), ActionError> {
-        if self.status.is_success() {
+        if self.is_success {
             return Ok(());
         }
         Err(ActionError::new(failure, reason).with_retry_after(self.retry_after))
@@ -168,7 +203,8 @@ pub fn form(fields: &[(&str, &str)]) -> String {
 }
 
 /// Shortens a target's text and removes control characters, so that it fits a log line.
-fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let clean = text.chars().filter(|c| !c.is_control());
     clean.take(MAX_QUOTE_CHARS).collect()
 }
@@ -187,10 +223,10 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// Reads a body up to the limit. A short body is read completely, so that its connection can be
 /// reused. Errors are ignored: the status has already decided the outcome.
-async fn read_body(mut response: Response) -> Vec<u8> {
+async fn read_body(mut response: Response, limit: usize) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        let room = MAX_RESPONSE_BYTES - body.len();
+        let room = limit - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         if chunk.len() > room {
             break;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Action, ActionInput, Attempt};
-use crate::handler::event::{TriggerEvent, Triggers};
+use crate::handler::event::{Reasons, TriggerEvent, Triggers};
 use crate::handler::fields::ActionName;
 
 const REDACTED: &str = "(redacted)";
@@ -21,6 +21,8 @@ pub struct LogConfig {
     show_ids: bool,
     #[serde(default)]
     pub on: Triggers,
+    #[serde(default)]
+    pub reasons: Reasons,
 }
 
 /// Writes events to the log.

@@ -3,26 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use form_urlencoded::byte_serialize;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::{RequestBuilder, Url};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::error::ActionError;
-use super::http_client::{
-    FORM, HttpClient, HttpResponse, OAuthErrorResponse, default_timeout, form,
-};
-use super::signing::{SigningKeyConfig, SigningKeys};
+use super::error::{ActionError, Failure};
+use super::http_client::{HttpClient, HttpResponse, OAuthErrorResponse, default_timeout, quote};
+use super::oauth_client::{OauthClient, OauthClientConfig};
 use super::{Action, ActionInput, Attempt, Jwk};
-use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
-use crate::handler::secret::{Secret, SecretRef};
+use crate::handler::event::Reasons;
+use crate::handler::fields::{
+    ActionConfigError, ActionName, Literal, duration, require_encryption, url,
+};
 use crate::handler::template::Template;
-
-/// The lifetime of a client assertion, in seconds: covers a request and some clock skew.
-const ASSERTION_LIFETIME: i64 = 60;
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// An `oauth-revocation` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -36,9 +31,14 @@ pub struct OauthRevocationConfig {
     url: Url,
     token: Template,
     /// `access_token` or `refresh_token`, a hint to the server.
-    token_type_hint: Option<String>,
-    /// The client that authenticates.
+    token_type_hint: Option<Literal>,
+    /// The client that the token was issued to.
     client: OauthClientConfig,
+    /// Allows `http://`.
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    pub reasons: Reasons,
     /// Bounds one attempt, from connecting to the end of the response.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
@@ -46,57 +46,12 @@ pub struct OauthRevocationConfig {
     ca_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct OauthClientConfig {
-    id: String,
-    method: ClientAuthMethod,
-    secret: Option<SecretRef>,
-    #[serde(default)]
-    signing_keys: Vec<SigningKeyConfig>,
-    audience: Option<String>,
-}
-
-/// The methods of OpenID Connect Core 1.0, section 9, that need a single request.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ClientAuthMethod {
-    ClientSecretBasic,
-    ClientSecretPost,
-    PrivateKeyJwt,
-    None,
-}
-
 #[derive(Debug)]
 pub struct OauthRevocation {
     http_client: HttpClient,
     token: Template,
     hint: Option<String>,
-    client: String,
-    auth: ClientAuth,
-}
-
-/// The credentials of an authentication method.
-#[derive(Debug)]
-enum ClientAuth {
-    Basic(Secret),
-    Post(Secret),
-    Assertion {
-        keys: Box<SigningKeys>,
-        audience: String,
-    },
-    None,
-}
-
-/// The claims of RFC 7523, section 3.
-#[derive(Serialize)]
-struct ClientAssertion<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    jti: Uuid,
-    iat: i64,
-    exp: i64,
+    client: OauthClient,
 }
 
 impl OauthRevocation {
@@ -105,39 +60,19 @@ impl OauthRevocation {
     /// # Errors
     /// [`ActionConfigError`] if one of them cannot be read, or they do not match the method.
     pub fn new(config: OauthRevocationConfig) -> Result<Self, ActionConfigError> {
-        let OauthRevocationConfig {
-            name, client, url, ..
-        } = config;
-        let audience = client.audience.unwrap_or_else(|| url.to_string());
-        let auth = match (client.method, &client.secret, &client.signing_keys[..]) {
-            (ClientAuthMethod::ClientSecretBasic, Some(secret), []) => {
-                ClientAuth::Basic(secret.read_text_for(&name, "client.secret")?)
-            }
-            (ClientAuthMethod::ClientSecretPost, Some(secret), []) => {
-                ClientAuth::Post(secret.read_text_for(&name, "client.secret")?)
-            }
-            (ClientAuthMethod::PrivateKeyJwt, None, keys) => ClientAuth::Assertion {
-                keys: Box::new(SigningKeys::read(&name, keys)?),
-                audience,
-            },
-            (ClientAuthMethod::None, None, []) => ClientAuth::None,
-            _ => {
-                let problem = "client_secret_basic and client_secret_post need a secret only, \
-                               private_key_jwt needs signingKeys only, none needs neither";
-                return Err(ActionConfigError::field(&name, "client", problem));
-            }
-        };
+        let OauthRevocationConfig { name, url, .. } = config;
+        require_encryption(&name, "url", &url, config.insecure)?;
         Ok(Self {
+            client: OauthClient::read(&name, config.client)?,
             http_client: HttpClient::new(&name, url, config.timeout, config.ca_file.as_ref())?,
             token: config.token,
-            hint: config.token_type_hint,
-            client: client.id,
-            auth,
+            hint: config.token_type_hint.map(Literal::into_string),
         })
     }
 
     async fn revoke(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
         let token = self.token.render(&input.template_context())?;
+        check_client(&token, self.client.id())?;
         let request = self.request(&token)?;
         check(&self.http_client.send(request).await?)
     }
@@ -147,46 +82,35 @@ impl OauthRevocation {
         if let Some(hint) = &self.hint {
             fields.push(("token_type_hint", hint));
         }
-        let assertion;
-        let mut request = self.http_client.post();
-        match &self.auth {
-            ClientAuth::Basic(secret) => {
-                // RFC 6749, section 2.3.1: both are form-encoded first.
-                let encode = |text: &[u8]| byte_serialize(text).collect::<String>();
-                let (user, password) = (encode(self.client.as_bytes()), encode(secret.expose()));
-                request = request.basic_auth(user, Some(password));
-            }
-            ClientAuth::Post(secret) => {
-                fields.push(("client_id", &self.client));
-                fields.push(("client_secret", secret.expose_text().unwrap_or_default()));
-            }
-            ClientAuth::Assertion { keys, audience } => {
-                assertion = keys.sign("JWT", &self.assertion(audience))?;
-                fields.push(("client_id", &self.client));
-                fields.push(("client_assertion_type", ASSERTION_TYPE));
-                fields.push(("client_assertion", &assertion));
-            }
-            ClientAuth::None => {
-                fields.push(("client_id", &self.client));
-            }
-        }
-        Ok(request
-            .header(CONTENT_TYPE, FORM)
-            .header(ACCEPT, "application/json")
-            .body(form(&fields)))
+        let request = self.http_client.post();
+        self.client
+            .authenticate(request, fields, self.http_client.now())
     }
+}
 
-    /// Creates the claims of a new assertion. Servers refuse a `jti` that they have seen.
-    fn assertion<'a>(&'a self, audience: &'a str) -> ClientAssertion<'a> {
-        let now = self.http_client.now().as_millis() / 1000;
-        ClientAssertion {
-            iss: &self.client,
-            sub: &self.client,
-            aud: audience,
-            jti: Uuid::new_v4(),
-            iat: now,
-            exp: now + ASSERTION_LIFETIME,
+/// Refuses a token that names another client (`azp` or `client_id` of a JWT). A server revokes
+/// only tokens of the client that asks (RFC 7009, section 2.1), and some answer 200 otherwise.
+fn check_client(token: &str, client: &str) -> Result<(), ActionError> {
+    #[derive(Deserialize)]
+    struct Issued {
+        azp: Option<String>,
+        client_id: Option<String>,
+    }
+    let payload = token
+        .split('.')
+        .nth(1)
+        .filter(|_| token.split('.').count() == 3);
+    let payload = payload.and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
+    let issued = payload.and_then(|json| serde_json::from_slice::<Issued>(&json).ok());
+    match issued.and_then(|issued| issued.azp.or(issued.client_id)) {
+        Some(other) if other != client => {
+            let reason = format!(
+                "the token was issued to the client {}; only that client can revoke it, not {client}",
+                quote(&other)
+            );
+            Err(ActionError::new(Failure::NotRendered, reason))
         }
+        _ => Ok(()),
     }
 }
 
@@ -204,10 +128,7 @@ impl Action for OauthRevocation {
     }
 
     fn public_keys(&self) -> Vec<Jwk> {
-        match &self.auth {
-            ClientAuth::Assertion { keys, .. } => keys.public(),
-            ClientAuth::Basic(_) | ClientAuth::Post(_) | ClientAuth::None => Vec::new(),
-        }
+        self.client.public_keys()
     }
 }
 

@@ -13,9 +13,11 @@ use uuid::Uuid;
 
 use super::error::ActionError;
 use super::http_client::{FORM, HttpClient, OAuthErrorResponse, default_timeout, form};
-use super::signing::{SigningKeyConfig, SigningKeys};
+use super::signing::{KeyAlgorithm, SigningKeyConfig, SigningKeys};
+use super::success::SuccessStatuses;
 use super::{Action, ActionInput, Attempt, Jwk};
-use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
+use crate::handler::event::Reasons;
+use crate::handler::fields::{ActionConfigError, ActionName, Literal, duration, url};
 use crate::handler::template::Template;
 
 /// The lifetime of a token, in seconds: "preferably at most two minutes" (section 2.4).
@@ -31,19 +33,25 @@ pub struct OidcBackchannelLogoutConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
+    #[serde(default)]
+    pub reasons: Reasons,
     /// The relying party's `backchannel_logout_uri`.
     #[serde(deserialize_with = "url")]
     url: Url,
     /// The issuer of the relying party's ID tokens.
-    issuer: String,
+    issuer: Literal,
     /// The relying party's client id.
-    audience: String,
+    audience: Literal,
     /// The subject of the ID tokens.
     sub: Option<Template>,
     /// The session id in the ID tokens.
     sid: Option<Template>,
-    /// The first key signs; all are published.
+    /// The relying party's `id_token_signed_response_alg`; by default that of the first key.
+    algorithm: Option<KeyAlgorithm>,
+    /// The first key of `algorithm` signs; all are published.
     signing_keys: Vec<SigningKeyConfig>,
+    #[serde(default)]
+    success: SuccessStatuses,
     /// Bounds one attempt, from connecting to the end of the response.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
@@ -68,6 +76,8 @@ struct LogoutToken<'a> {
     aud: &'a str,
     iat: i64,
     exp: i64,
+    /// New in each attempt: relying parties refuse a `jti` that they have seen (section 2.6), even
+    /// if their response to it was lost.
     jti: Uuid,
     events: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,15 +99,16 @@ impl OidcBackchannelLogout {
             return Err(ActionConfigError::field(name, "sid", problem));
         }
         Ok(Self {
-            keys: SigningKeys::read(name, &config.signing_keys)?,
+            keys: SigningKeys::read(name, &config.signing_keys, config.algorithm)?,
             http_client: HttpClient::new(
                 name,
                 config.url,
                 config.timeout,
                 config.ca_file.as_ref(),
-            )?,
-            issuer: config.issuer,
-            audience: config.audience,
+            )?
+            .with_success(config.success),
+            issuer: config.issuer.into_string(),
+            audience: config.audience.into_string(),
             sub: config.sub,
             sid: config.sid,
         })
@@ -115,7 +126,7 @@ impl OidcBackchannelLogout {
             aud: &self.audience,
             iat: now,
             exp: now + LIFETIME,
-            jti: input.event.id(),
+            jti: Uuid::new_v4(),
             events: json!({ EVENT: {} }),
             sub: render(&self.sub)?,
             sid: render(&self.sid)?,

@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use super::error::{ActionError, Failure};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
+use crate::handler::event::Reasons;
 use crate::handler::fields::{
     ActionConfigError, ActionName, duration, parsed, url_without_credentials,
 };
@@ -32,6 +33,8 @@ pub struct RedisConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
+    #[serde(default)]
+    pub reasons: Reasons,
     /// The server, or nodes of the cluster: `redis://host:port/db`, `rediss://` with TLS.
     servers: Vec<RedisUrl>,
     /// Whether the servers are nodes of a cluster.

@@ -15,10 +15,13 @@ use uuid::Uuid;
 
 use super::error::ActionError;
 use super::http_client::{HttpClient, default_timeout};
-use super::signing::{SigningKeyConfig, SigningKeys};
+use super::signing::{KeyAlgorithm, SigningKeyConfig, SigningKeys};
+use super::success::SuccessStatuses;
 use super::{Action, ActionInput, Attempt, Jwk};
-use crate::handler::event::TriggerEvent;
-use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
+use crate::handler::event::{Reasons, TriggerEvent};
+use crate::handler::fields::{
+    ActionConfigError, ActionName, Literal, duration, require_encryption, url,
+};
 use crate::handler::secret::{Secret, SecretRef};
 use crate::session::EndReason;
 use crate::wire::time;
@@ -37,16 +40,25 @@ pub struct SharedSignalsConfig {
     pub name: ActionName,
     #[serde(rename = "type")]
     _kind: IgnoredAny,
+    #[serde(default)]
+    pub reasons: Reasons,
     /// The receiver's push endpoint.
     #[serde(deserialize_with = "url")]
     url: Url,
-    issuer: String,
+    issuer: Literal,
     /// The receiver.
-    audience: String,
+    audience: Literal,
     /// The subject identifier (RFC 9493) of the session.
     subject: SubjectTemplate,
-    /// The first key signs; all are published.
+    /// By default that of the first key.
+    algorithm: Option<KeyAlgorithm>,
+    /// The first key of `algorithm` signs; all are published.
     signing_keys: Vec<SigningKeyConfig>,
+    /// Allows `bearerToken` over `http://`.
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    success: SuccessStatuses,
     /// Authenticates the handler to the receiver.
     bearer_token: Option<SecretRef>,
     /// Bounds one attempt, from connecting to the end of the response.
@@ -96,18 +108,22 @@ impl SharedSignals {
             let problem = "needs a format, as in {format: opaque, id: '{{ user_id }}'}";
             return Err(ActionConfigError::field(name, "subject", problem));
         }
+        if config.bearer_token.is_some() {
+            require_encryption(name, "url", &config.url, config.insecure)?;
+        }
         let token = config.bearer_token.as_ref();
         let token = token.map(|token| token.read_text_for(name, "bearerToken"));
         Ok(Self {
-            keys: SigningKeys::read(name, &config.signing_keys)?,
+            keys: SigningKeys::read(name, &config.signing_keys, config.algorithm)?,
             http_client: HttpClient::new(
                 name,
                 config.url,
                 config.timeout,
                 config.ca_file.as_ref(),
-            )?,
-            issuer: config.issuer,
-            audience: config.audience,
+            )?
+            .with_success(config.success),
+            issuer: config.issuer.into_string(),
+            audience: config.audience.into_string(),
             subject: config.subject,
             bearer_token: token.transpose()?,
         })

@@ -1,5 +1,6 @@
 //! Keys that sign tokens, and their published public keys.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
@@ -7,7 +8,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ActionError, Failure};
-use crate::handler::fields::{ActionConfigError, ActionName};
+use crate::handler::fields::{ActionConfigError, ActionName, Literal};
 use crate::handler::secret::SecretRef;
 
 /// An element of `signingKeys` in the actions file.
@@ -15,6 +16,8 @@ use crate::handler::secret::SecretRef;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SigningKeyConfig {
     algorithm: KeyAlgorithm,
+    /// The id that verifiers know the key by, instead of its thumbprint.
+    kid: Option<Literal>,
     /// The private key, PEM.
     key: SecretRef,
 }
@@ -23,16 +26,18 @@ pub struct SigningKeyConfig {
 pub enum KeyAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
+    /// RSASSA-PSS with SHA-256.
+    PS256,
     /// ECDSA on P-256 with SHA-256.
     ES256,
     /// Ed25519.
     EdDSA,
 }
 
-/// The keys of an action. The first signs; the others are published only. For key rotation, a
-/// new key is published before it signs, and an old one after it has signed.
+/// The keys of an action. One signs; the others are published only. For key rotation, a new key
+/// is published before it signs, and an old one after it has signed.
 pub struct SigningKeys {
-    first: SigningKey,
+    signing: SigningKey,
     others: Vec<SigningKey>,
 }
 
@@ -40,31 +45,42 @@ struct SigningKey {
     algorithm: Algorithm,
     private: EncodingKey,
     public: Jwk,
-    /// The RFC 7638 thumbprint of the public key, equal in all replicas.
+    /// The configured `kid`, or the RFC 7638 thumbprint of the public key, equal in all replicas.
     id: String,
 }
 
 impl SigningKeys {
-    /// Reads the keys and signs with each once.
+    /// Reads the keys and signs with each once. The first key signs, or the first one of
+    /// `algorithm`.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if there is none, or one is not valid.
+    /// [`ActionConfigError`] if there is none, one is not valid, or two have the same `kid`.
     pub fn read(
         action: &ActionName,
         configs: &[SigningKeyConfig],
+        algorithm: Option<KeyAlgorithm>,
     ) -> Result<Self, ActionConfigError> {
         let read = |config| SigningKey::read(action, config);
-        let keys = configs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let mut keys = keys.into_iter();
-        let Some(first) = keys.next() else {
-            return Err(ActionConfigError::field(
-                action,
-                FIELD,
-                "needs at least one key",
-            ));
+        let mut others = configs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let ids: BTreeSet<_> = others.iter().map(|key| &key.id).collect();
+        if ids.len() < others.len() {
+            let problem = "two keys have the same kid";
+            return Err(ActionConfigError::field(action, FIELD, problem));
+        }
+        let mut algorithms = configs.iter().map(|config| config.algorithm);
+        let index = match algorithm {
+            Some(wanted) => algorithms.position(|algorithm| algorithm == wanted),
+            None => algorithms.next().map(|_| 0),
         };
-        let others = keys.collect();
-        Ok(Self { first, others })
+        let Some(index) = index else {
+            let problem = match algorithm {
+                Some(wanted) => format!("has no key for {wanted:?}"),
+                None => "needs at least one key".to_owned(),
+            };
+            return Err(ActionConfigError::field(action, FIELD, problem));
+        };
+        let signing = others.remove(index);
+        Ok(Self { signing, others })
     }
 
     /// Signs a token with `claims` and the header `typ`.
@@ -72,19 +88,17 @@ impl SigningKeys {
     /// # Errors
     /// [`Failure::NotRendered`] if signing fails.
     pub fn sign(&self, token_type: &str, claims: &impl Serialize) -> Result<String, ActionError> {
-        let signed = self.first.sign(token_type, claims);
+        let signed = self.signing.sign(token_type, claims);
         signed.map_err(|error| {
-            ActionError::new(
-                Failure::NotRendered,
-                format!("cannot sign a token: {error}"),
-            )
+            let reason = format!("cannot sign a token: {error}");
+            ActionError::new(Failure::NotRendered, reason)
         })
     }
 
     /// The public keys.
     #[must_use]
     pub fn public(&self) -> Vec<Jwk> {
-        let all = std::iter::once(&self.first).chain(&self.others);
+        let all = std::iter::once(&self.signing).chain(&self.others);
         all.map(|key| key.public.clone()).collect()
     }
 }
@@ -94,7 +108,8 @@ const FIELD: &str = "signingKeys";
 impl SigningKey {
     fn read(action: &ActionName, config: &SigningKeyConfig) -> Result<Self, ActionConfigError> {
         let secret = config.key.read_for(action, FIELD)?;
-        let ready = Self::new(config.algorithm, secret.expose());
+        let kid = config.kid.clone().map(Literal::into_string);
+        let ready = Self::new(config.algorithm, kid, secret.expose());
         ready.map_err(|error| {
             let algorithm = config.algorithm;
             let problem = format!(
@@ -105,14 +120,22 @@ impl SigningKey {
         })
     }
 
-    fn new(algorithm: KeyAlgorithm, pem: &[u8]) -> jsonwebtoken::errors::Result<Self> {
+    fn new(
+        algorithm: KeyAlgorithm,
+        kid: Option<String>,
+        pem: &[u8],
+    ) -> jsonwebtoken::errors::Result<Self> {
         let (algorithm, private) = match algorithm {
             KeyAlgorithm::RS256 => (Algorithm::RS256, EncodingKey::from_rsa_pem(pem)?),
+            KeyAlgorithm::PS256 => (Algorithm::PS256, EncodingKey::from_rsa_pem(pem)?),
             KeyAlgorithm::ES256 => (Algorithm::ES256, EncodingKey::from_ec_pem(pem)?),
             KeyAlgorithm::EdDSA => (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)?),
         };
         let mut public = Jwk::from_encoding_key(&private, algorithm)?;
-        let id = public.thumbprint(ThumbprintHash::SHA256)?;
+        let id = match kid {
+            Some(kid) => kid,
+            None => public.thumbprint(ThumbprintHash::SHA256)?,
+        };
         public.common.key_id = Some(id.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         let key = Self {
@@ -140,6 +163,8 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SigningKeys").field(&self.first.id).finish()
+        f.debug_tuple("SigningKeys")
+            .field(&self.signing.id)
+            .finish()
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::{ActionError, Failure};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
-use crate::handler::event::Triggers;
+use crate::handler::event::{Reasons, Triggers};
 use crate::handler::fields::{ActionConfigError, ActionName, duration, parsed};
 use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
@@ -35,6 +35,8 @@ pub struct SmtpConfig {
     _kind: IgnoredAny,
     #[serde(default)]
     pub on: Triggers,
+    #[serde(default)]
+    pub reasons: Reasons,
     server: SmtpServer,
     #[serde(default)]
     tls: SmtpEncryption,

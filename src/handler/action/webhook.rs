@@ -1,23 +1,32 @@
-//! `webhook`: posts the event to a URL.
+//! `webhook`: calls an HTTP API.
 //!
 //! The body is the event's exact bytes, or a rendered template. `Idempotency-Key` is the event's
-//! id, equal in all attempts; `Sundown-Signature` proves origin and freshness (see [`signature`]).
+//! id, equal in all attempts; signatures prove origin and freshness (see [`signature`]).
+
+mod headers;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use serde::Deserialize;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
-use super::error::ActionError;
+use super::error::{ActionError, Failure};
+use super::http_auth::{HttpAuth, HttpAuthConfig};
 use super::http_client::{HttpClient, default_timeout};
-use super::{Action, ActionInput, Attempt, signature};
-use crate::handler::event::Triggers;
-use crate::handler::fields::{ActionConfigError, ActionName, duration, url};
-use crate::handler::secret::{Secret, SecretRef};
+use super::signature::{self, WebhookSecrets};
+use super::success::SuccessStatuses;
+use super::{Action, ActionInput, Attempt, Jwk};
+use crate::handler::event::{Reasons, Triggers};
+use crate::handler::fields::{
+    ActionConfigError, ActionName, Literal, duration, parsed, require_encryption,
+};
+use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
+use crate::handler::url_template::UrlTemplate;
+use headers::{HeaderConfigs, HeaderTemplates};
 
 /// The header by which receivers detect repeated deliveries.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -34,14 +43,27 @@ pub struct WebhookConfig {
     _kind: IgnoredAny,
     #[serde(default)]
     pub on: Triggers,
-    #[serde(deserialize_with = "url")]
-    url: Url,
+    #[serde(default)]
+    pub reasons: Reasons,
+    #[serde(default)]
+    method: WebhookMethod,
+    url: UrlTemplate,
+    #[serde(default)]
+    headers: HeaderConfigs,
+    auth: Option<HttpAuthConfig>,
     /// Signs the requests.
-    secret: SecretRef,
-    /// Replaces the event's bytes.
-    body: Option<Template>,
+    secret: Option<SecretRef>,
+    /// Sign the requests during a rotation, instead of `secret`.
+    secrets: Option<Vec<SecretRef>>,
+    /// Replaces the event's bytes. An empty text stands for no body.
+    body: Option<WebhookBody>,
     /// The content type of `body`.
-    content_type: Option<String>,
+    content_type: Option<Literal>,
+    #[serde(default)]
+    success: SuccessStatuses,
+    /// Allows credentials over `http://`.
+    #[serde(default)]
+    insecure: bool,
     /// Bounds one attempt, from connecting to the end of the response.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
@@ -49,62 +71,214 @@ pub struct WebhookConfig {
     ca_file: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum WebhookMethod {
+    Get,
+    #[default]
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+#[derive(Debug)]
+enum WebhookBody {
+    /// The bytes of the event.
+    Event,
+    Template(Template),
+    Empty,
+}
+
 #[derive(Debug)]
 pub struct Webhook {
     http_client: HttpClient,
-    secret: Secret,
-    body: Option<Template>,
+    method: Method,
+    url: UrlTemplate,
+    headers: HeaderTemplates,
+    auth: Option<HttpAuth>,
+    secrets: WebhookSecrets,
+    body: WebhookBody,
     content_type: HeaderValue,
+    timeout: Duration,
+}
+
+/// A request without its credentials, which may have to be renewed.
+struct RenderedRequest {
+    url: Url,
+    headers: HeaderMap,
+    body: Vec<u8>,
 }
 
 impl Webhook {
-    /// Reads the secret and creates the HTTP client.
+    /// Reads the secrets and creates the HTTP client.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if the secret or the authorities' certificates cannot be read.
+    /// [`ActionConfigError`] if a secret or the authorities' certificates cannot be read, or
+    /// fields contradict each other.
     pub fn new(config: WebhookConfig) -> Result<Self, ActionConfigError> {
         let name = &config.name;
-        let secret = config.secret.read_for(name, "secret")?;
-        let content_type = config.content_type.as_deref().unwrap_or(JSON);
-        let content_type = HeaderValue::from_str(content_type)
+        let headers = HeaderTemplates::read(name, config.headers)?;
+        if config.auth.is_some() && headers.contains(&AUTHORIZATION) {
+            let problem = "Authorization is set by auth; remove one of them";
+            return Err(ActionConfigError::field(name, "headers", problem));
+        }
+        if config.auth.is_some() || headers.have_credentials() {
+            require_encryption(name, "url", config.url.base(), config.insecure)?;
+        }
+        let secrets = match (config.secret, config.secrets) {
+            (Some(secret), None) => WebhookSecrets::read(name, "secret", &[secret])?,
+            (None, secrets) => WebhookSecrets::read(name, "secrets", &secrets.unwrap_or_default())?,
+            (Some(_), Some(_)) => {
+                let problem = "name all of them in secrets, and remove secret";
+                return Err(ActionConfigError::field(name, "secrets", problem));
+            }
+        };
+        let content_type = config.content_type.map(Literal::into_string);
+        let content_type = HeaderValue::from_str(content_type.as_deref().unwrap_or(JSON))
             .map_err(|error| ActionConfigError::field(name, "contentType", error.to_string()))?;
+        let (timeout, ca_file) = (config.timeout, config.ca_file.as_ref());
+        let auth = config
+            .auth
+            .map(|auth| HttpAuth::read(name, auth, timeout, ca_file, config.insecure));
+        let base = config.url.base().clone();
         Ok(Self {
-            http_client: HttpClient::new(
-                name,
-                config.url,
-                config.timeout,
-                config.ca_file.as_ref(),
-            )?,
-            secret,
-            body: config.body,
+            http_client: HttpClient::new(name, base, timeout, ca_file)?
+                .with_success(config.success),
+            body: config.body.unwrap_or(config.method.default_body()),
+            method: config.method.into(),
+            url: config.url,
+            headers,
+            auth: auth.transpose()?,
+            secrets,
             content_type,
+            timeout,
         })
     }
 
-    async fn post(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
-        let body = match &self.body {
-            Some(template) => template.render(&input.template_context())?.into_bytes(),
-            None => input.body.to_vec(),
-        };
-        let at = self.http_client.now().as_millis() / 1000;
-        let signature = signature::sign(&self.secret, at, &body);
+    /// Makes one attempt, which may take several requests if a token has to be renewed.
+    async fn call(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let request = self.render(input)?;
+        match tokio::time::timeout(self.timeout, self.send(&request)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let reason = format!("no response within {:?}", self.timeout);
+                Err(ActionError::new(Failure::TimedOut, reason))
+            }
+        }
+    }
+
+    fn render(&self, input: ActionInput<'_>) -> Result<RenderedRequest, ActionError> {
+        let context = input.template_context();
         let event = input.event;
-        let request = self.http_client.post();
-        let request = request
-            .header(CONTENT_TYPE, self.content_type.clone())
-            .header(IDEMPOTENCY_KEY, event.id().to_string())
-            .header(EVENT_TYPE, event.trigger().event_type())
-            .header(signature::HEADER, signature)
-            .body(body);
-        self.http_client.send(request).await?.check_status()
+        let mut headers = self.headers.render(&context)?;
+        let body = match &self.body {
+            WebhookBody::Event => Some(input.body.to_vec()),
+            WebhookBody::Template(template) => Some(template.render(&context)?.into_bytes()),
+            WebhookBody::Empty => None,
+        };
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, self.content_type.clone());
+        }
+        let body = body.unwrap_or_default();
+        let at = self.http_client.now().as_millis() / 1000;
+        let id = signature::id(event);
+        let signatures = self.secrets.sign(&id, at, &body);
+        let event_id = event.id().to_string();
+        let mut own = vec![
+            (IDEMPOTENCY_KEY, event_id),
+            (EVENT_TYPE, event.trigger().event_type().to_owned()),
+        ];
+        if !signatures.is_empty() {
+            own.push((signature::ID, id));
+            own.push((signature::TIMESTAMP, at.to_string()));
+            own.push((signature::SIGNATURE, signatures));
+        }
+        for (name, value) in own {
+            headers::insert(&mut headers, name, &value)?;
+        }
+        Ok(RenderedRequest {
+            url: self.url.render(&context)?,
+            headers,
+            body,
+        })
+    }
+
+    async fn send(&self, request: &RenderedRequest) -> Result<(), ActionError> {
+        let Some(auth) = &self.auth else {
+            let response = self.http_client.send(self.request(request)).await;
+            return response?.check_status();
+        };
+        let header = auth.header().await?;
+        let authorized = |header: &HeaderValue| {
+            let request = self.request(request).header(AUTHORIZATION, header);
+            self.http_client.send(request)
+        };
+        let response = authorized(&header).await?;
+        if response.status != StatusCode::UNAUTHORIZED {
+            return response.check_status();
+        }
+        match auth.renewed(&header).await? {
+            Some(renewed) => authorized(&renewed).await?.check_status(),
+            None => response.check_status(),
+        }
+    }
+
+    fn request(&self, request: &RenderedRequest) -> RequestBuilder {
+        self.http_client
+            .request(self.method.clone(), request.url.clone())
+            .headers(request.headers.clone())
+            .body(request.body.clone())
     }
 }
 
 impl Action for Webhook {
     fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
-        Box::pin(self.post(input))
+        Box::pin(self.call(input))
+    }
+
+    fn public_keys(&self) -> Vec<Jwk> {
+        self.auth
+            .as_ref()
+            .map(HttpAuth::public_keys)
+            .unwrap_or_default()
     }
 }
 
+impl WebhookMethod {
+    /// What is sent without `body`.
+    const fn default_body(self) -> WebhookBody {
+        match self {
+            Self::Get | Self::Delete => WebhookBody::Empty,
+            Self::Post | Self::Put | Self::Patch => WebhookBody::Event,
+        }
+    }
+}
+
+impl From<WebhookMethod> for Method {
+    fn from(method: WebhookMethod) -> Self {
+        match method {
+            WebhookMethod::Get => Self::GET,
+            WebhookMethod::Post => Self::POST,
+            WebhookMethod::Put => Self::PUT,
+            WebhookMethod::Patch => Self::PATCH,
+            WebhookMethod::Delete => Self::DELETE,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WebhookBody {
+    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
+        parsed(field, "a template", |text| {
+            if text.is_empty() {
+                return Ok(Self::Empty);
+            }
+            Template::parse(text).map(Self::Template)
+        })
+    }
+}
+
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,8 @@ use super::super::action::named::NamedAction;
 use crate::handler::action::{
     Action, log, oauth_revocation, oidc_backchannel_logout, redis, shared_signals, smtp, webhook,
 };
-use crate::handler::event::Triggers;
-use crate::handler::fields::ActionConfigError;
+use crate::handler::event::{Reasons, Triggers};
+use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::handler::retry::RetryPolicy;
 
 #[derive(Debug)]
@@ -38,41 +38,41 @@ pub(super) enum ActionConfig {
 impl ActionConfig {
     /// Creates the action.
     pub(super) fn build(self) -> Result<NamedAction, ActionConfigError> {
-        let ending = Triggers::default();
-        let (name, on, action): (_, _, Arc<dyn Action>) = match self {
-            Self::Log(config) => {
-                let on = config.on.clone();
-                (config.name.clone(), on, Arc::new(log::Log::from(config)))
-            }
-            Self::Webhook(config) => {
-                let (name, on) = (config.name.clone(), config.on.clone());
-                (name, on, Arc::new(webhook::Webhook::new(*config)?))
-            }
+        let (name, on, reasons) = self.selection();
+        let action: Arc<dyn Action> = match self {
+            Self::Log(config) => Arc::new(log::Log::from(config)),
+            Self::Webhook(config) => Arc::new(webhook::Webhook::new(*config)?),
             Self::OauthRevocation(config) => {
-                let name = config.name.clone();
-                let action = oauth_revocation::OauthRevocation::new(*config)?;
-                (name, ending, Arc::new(action))
+                Arc::new(oauth_revocation::OauthRevocation::new(*config)?)
             }
-            Self::OidcBackchannelLogout(config) => {
-                let name = config.name.clone();
-                let action = oidc_backchannel_logout::OidcBackchannelLogout::new(*config)?;
-                (name, ending, Arc::new(action))
-            }
-            Self::SharedSignals(config) => {
-                let name = config.name.clone();
-                let action = shared_signals::SharedSignals::new(*config)?;
-                (name, ending, Arc::new(action))
-            }
-            Self::Redis(config) => {
-                let name = config.name.clone();
-                (name, ending, Arc::new(redis::Redis::new(*config)?))
-            }
-            Self::Smtp(config) => {
-                let (name, on) = (config.name.clone(), config.on.clone());
-                (name, on, Arc::new(smtp::Smtp::new(*config)?))
-            }
+            Self::OidcBackchannelLogout(config) => Arc::new(
+                oidc_backchannel_logout::OidcBackchannelLogout::new(*config)?,
+            ),
+            Self::SharedSignals(config) => Arc::new(shared_signals::SharedSignals::new(*config)?),
+            Self::Redis(config) => Arc::new(redis::Redis::new(*config)?),
+            Self::Smtp(config) => Arc::new(smtp::Smtp::new(*config)?),
         };
-        Ok(NamedAction { name, action, on })
+        Ok(NamedAction {
+            name,
+            action,
+            on,
+            reasons,
+        })
+    }
+
+    /// The name of the action, and the events for which it runs.
+    fn selection(&self) -> (ActionName, Triggers, Reasons) {
+        let ending = Triggers::default();
+        let (name, on, reasons) = match self {
+            Self::Log(config) => (&config.name, &config.on, &config.reasons),
+            Self::Webhook(config) => (&config.name, &config.on, &config.reasons),
+            Self::OauthRevocation(config) => (&config.name, &ending, &config.reasons),
+            Self::OidcBackchannelLogout(config) => (&config.name, &ending, &config.reasons),
+            Self::SharedSignals(config) => (&config.name, &ending, &config.reasons),
+            Self::Redis(config) => (&config.name, &ending, &config.reasons),
+            Self::Smtp(config) => (&config.name, &config.on, &config.reasons),
+        };
+        (name.clone(), on.clone(), reasons.clone())
     }
 }
 

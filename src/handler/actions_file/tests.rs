@@ -141,13 +141,13 @@ fn errors_name_line_and_field() {
         @r#"
     missing field `actions`
     the list of actions is empty; to only log endings, omit --actions
-    actions[0]: unknown field `color`, expected one of `name`, `type`, `showIds`, `on` at line 2 column 24
+    actions[0]: unknown field `color`, expected one of `name`, `type`, `showIds`, `on`, `reasons` at line 2 column 24
     actions[0].type: unknown variant `tapdance`, expected one of `log`, `webhook`, `oauth-revocation`, `oidc-backchannel-logout`, `shared-signals`, `redis`, `smtp` at line 2 column 19
     actions[0]: missing field `name` at line 2 column 3
     actions[0].name: 'A_b' is not a valid action name: use up to 63 lower-case letters, digits and inner hyphens at line 2 column 10
     two actions are named 'a'; rename one of them
     actions[0].url: must start with https:// or http://, not ftp: at line 5 column 8
-    actions[0].url: not a URL: relative URL without a base; write it like https://host/path at line 5 column 8
+    actions[0].url: not a URL: relative URL without a base; write it like https://host/sessions/{{ session_id }} at line 5 column 8
     actions[0].url: must not contain a user name or password; secrets do not belong in this file at line 5 column 8
     actions[0].timeout: must be longer than 0s at line 6 column 12
     actions[0].timeout: '5' is not a duration: a unit is missing or unknown; use a format such as 90s, 15m, 1h30m or 250ms at line 6 column 12
@@ -155,7 +155,7 @@ fn errors_name_line_and_field() {
     actions[0].secret: valueFrom needs exactly one of env and file at line 5 column 11
     action 'a', secret: the environment variable SUNDOWN_NO_SUCH_VARIABLE is not set; set it, or reference another one
     action 'a', secret: cannot read /no/such/file: No such file or directory (os error 2); mount it, or reference another file
-    actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `url`, `secret`, `body`, `contentType`, `timeout`, `caFile` at line 6 column 3
+    actions[0]: unknown field `retries`, expected one of `name`, `type`, `on`, `reasons`, `method`, `url`, `headers`, `auth`, `secret`, `secrets`, `body`, `contentType`, `success`, `insecure`, `timeout`, `caFile` at line 6 column 3
     actions[0].body: not a template: syntax error: unexpected end of input, expected end of variable block (in template:1) at line 6 column 9
     actions[0]: on: is empty, so the action would never run; name a trigger or omit the field at line 2 column 3
     actions[0].on[1]: unknown variant `birth`, expected `ending` or `warning` at line 6 column 16
@@ -170,6 +170,49 @@ fn errors_name_line_and_field() {
     unknown field `retries`, expected `actions` or `retry` at line 3 column 1
     "#
     );
+}
+
+#[test]
+fn errors_of_statuses_reasons_and_fixed_texts_name_line_and_field() {
+    let unknown_reason = wrong_webhook("reasons: [boredom]");
+    assert!(
+        unknown_reason.starts_with("actions[0].reasons[0]: unknown variant `boredom`"),
+        "{unknown_reason}"
+    );
+    insta::assert_snapshot!(
+        [
+            wrong_webhook("reasons: []"),
+            wrong_webhook("url: https://{{ attributes.host }}/"),
+            wrong_webhook("success: [2xx, teapot]"),
+            wrong("actions:\n- {name: a, type: shared-signals, url: 'https://{{ a }}'}"),
+            wrong("actions:\n- {name: a, type: shared-signals, url: 'https://a', issuer: '{{ a }}'}"),
+        ]
+        .join("\n"),
+        @r#"
+    actions[0]: reasons: is empty, so the action would never run; name a reason or omit the field at line 2 column 3
+    actions[0].url: scheme and host cannot come from a template; write it like https://host/sessions/{{ session_id }} at line 5 column 8
+    actions[0].success[1]: 'teapot' is not a status; write 404 or 2xx at line 6 column 18
+    actions[0].url: takes no template; write a fixed URL without braces at line 2 column 40
+    actions[0].issuer: takes no template; write a fixed text without braces at line 2 column 61
+    "#
+    );
+}
+
+#[test]
+fn two_keys_with_one_id_are_rejected() {
+    let folder = TempDir::new().unwrap();
+    let action = |name: &str, algorithm: &str| {
+        let key = signing_key(&folder, algorithm).replacen('{', "{kid: k1, ", 1);
+        format!(
+            "- {{name: {name}, type: oidc-backchannel-logout, url: 'https://host', \
+             issuer: i, audience: a, sid: s, signingKeys: [{key}]}}\n"
+        )
+    };
+    let shared = action("a", "ES256") + &action("b", "ES256");
+    assert!(load(&format!("actions:\n{shared}")).is_ok());
+    let clash = action("a", "ES256") + &action("b", "RS256");
+    let error = load(&format!("actions:\n{clash}")).unwrap_err();
+    assert!(error.contains("the kid 'k1'"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@ use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
 use super::*;
 use crate::handler::action::log::Log;
-use crate::handler::event::{Trigger, Triggers};
+use crate::handler::event::{Reasons, Trigger, Triggers};
 use crate::handler::fields::ActionName;
 use crate::handler::partition_lease::PartitionLease;
 
@@ -32,7 +32,12 @@ fn selected(in_flight: &InFlight, policy: Option<&[&str]>) -> (Vec<usize>, Vec<S
         let name: ActionName = name.parse().unwrap();
         let action = Arc::new(Log::new(name.clone()));
         let on = Triggers::try_from(on).unwrap();
-        NamedAction { name, action, on }
+        NamedAction {
+            name,
+            action,
+            on,
+            reasons: Reasons::default(),
+        }
     };
     let (ending, warning) = (Trigger::Ending, Trigger::Warning);
     let actions = [
@@ -80,4 +85,24 @@ fn a_redriven_event_selects_its_pending_actions_and_ignores_its_policy() {
         selected(&redriven, Some(&["a"])),
         (vec![2], unknown("gone"))
     );
+}
+
+#[test]
+fn an_action_runs_for_its_reasons_alone() {
+    let named = |reasons: &str| NamedAction {
+        name: "a".parse().unwrap(),
+        action: Arc::new(Log::new("a".parse().unwrap())),
+        on: Triggers::default(),
+        reasons: serde_yaml::from_str(reasons).unwrap(),
+    };
+    let decoded = in_flight(ENDING, None);
+    for (reasons, selected) in [
+        ("[logout, revoked]", vec![0]),
+        ("[idle_timeout]", vec![]),
+        ("[logout]", vec![0]),
+    ] {
+        let actions = [named(reasons)];
+        let selection = ActionSelection::of(&decoded, &actions.iter(), |_| None);
+        assert_eq!(selection.known, selected, "{reasons}");
+    }
 }

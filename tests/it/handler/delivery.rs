@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use sundown::clock::Clock;
@@ -14,13 +16,14 @@ use crate::support::wait::eventually;
 
 /// Verifies a call as the documentation asks receivers to.
 fn verify(call: &Call, secret: &str) {
-    let header = call.headers["sundown-signature"].to_str().unwrap();
-    let (time, code) = header.split_once(',').unwrap();
-    let time = time.strip_prefix("t=").unwrap();
-    let code = hex::decode(code.strip_prefix("v1=").unwrap()).unwrap();
+    let header = |name: &str| call.headers[name].to_str().unwrap();
+    let (id, time) = (header("webhook-id"), header("webhook-timestamp"));
+    assert_eq!(id, format!("ending_{}", call.key));
+    let code = header("webhook-signature").strip_prefix("v1,").unwrap();
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("{time}.").as_bytes());
+    mac.update(format!("{id}.{time}.").as_bytes());
     mac.update(&call.body);
+    let code = BASE64_STANDARD.decode(code).unwrap();
     mac.verify_slice(&code).expect("the signature is right");
     let now = Clock::default().wall().as_millis() / 1000;
     let age = now - time.parse::<i64>().unwrap();

@@ -2,6 +2,7 @@ use tempfile::TempDir;
 use wiremock::matchers::basic_auth;
 use wiremock::{Match, ResponseTemplate};
 
+use super::super::oauth_client::ASSERTION_TYPE;
 use super::*;
 use crate::handler::action::error::Fault;
 use crate::handler::action::testing::{form, only_request, receiver, run, signing_key, verified};
@@ -9,6 +10,7 @@ use crate::handler::action::testing::{form, only_request, receiver, run, signing
 fn action(url: &str, client: &str) -> Result<OauthRevocation, ActionConfigError> {
     let text = format!(
         "{{name: revoke, type: oauth-revocation, url: '{url}', \
+         insecure: true, \
          token: '{{{{ attributes.token }}}}', tokenTypeHint: refresh_token, client: {client}}}"
     );
     OauthRevocation::new(serde_yaml::from_str(&text).unwrap())
@@ -38,7 +40,7 @@ async fn the_token_goes_in_the_body_and_the_secret_in_the_header() {
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(form(&request), expected);
     let secret = std::env::var("PATH").unwrap();
-    let encoded: String = byte_serialize(secret.as_bytes()).collect();
+    let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     assert!(basic_auth("sun%3Adown", encoded).matches(&request));
 }
 
@@ -61,7 +63,10 @@ async fn every_attempt_signs_a_new_assertion() {
     let server = receiver(ResponseTemplate::new(200)).await;
     let folder = TempDir::new().unwrap();
     let key = signing_key(&folder, "ES256");
-    let client = format!("{{id: sundown, method: private_key_jwt, signingKeys: [{key}]}}");
+    let client = format!(
+        "{{id: sundown, method: private_key_jwt, issuer: 'https://id.example', \
+         signingKeys: [{key}]}}"
+    );
     let action = action(&server.uri(), &client).unwrap();
     run(&action).await.unwrap();
     run(&action).await.unwrap();
@@ -76,9 +81,7 @@ async fn every_attempt_signs_a_new_assertion() {
         let (_, claims) = verified(&field("client_assertion"), &action);
         assert_eq!(claims.issuer(), Some("sundown"));
         assert_eq!(claims.subject(), Some("sundown"));
-        // The normalized URL ends with a path.
-        let audience = format!("{}/", server.uri());
-        assert_eq!(claims.audience(), Some(vec![audience.as_str()]));
+        assert_eq!(claims.audience(), Some(vec!["https://id.example"]));
         let life = claims
             .expires_at()
             .unwrap()
@@ -119,14 +122,51 @@ async fn error_responses_are_classified() {
 
 #[test]
 fn a_method_with_the_wrong_credentials_is_rejected() {
+    let folder = TempDir::new().unwrap();
+    let key = signing_key(&folder, "ES256");
     for client in [
         "{id: a, method: client_secret_basic}".to_owned(),
         "{id: a, method: client_secret_post}".to_owned(),
         "{id: a, method: private_key_jwt}".to_owned(),
+        format!("{{id: a, method: private_key_jwt, signingKeys: [{key}]}}"),
         format!("{{id: a, method: private_key_jwt, {SECRET}}}"),
         format!("{{id: a, method: none, {SECRET}}}"),
     ] {
         let error = action("https://host", &client).unwrap_err().to_string();
         assert!(error.contains("action 'revoke'"), "{client}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_token_of_another_client_is_refused_without_a_request() {
+    let server = receiver(ResponseTemplate::new(200)).await;
+    let with_token = |token: &str| {
+        let text = format!(
+            "{{name: revoke, type: oauth-revocation, url: '{}', insecure: true, \
+             token: '{token}', client: {{id: shop, method: none}}}}",
+            server.uri()
+        );
+        OauthRevocation::new(serde_yaml::from_str(&text).unwrap()).unwrap()
+    };
+    let jwt = |claims: &str| {
+        let payload = BASE64_URL_SAFE_NO_PAD.encode(claims);
+        format!("e30.{payload}.c2ln")
+    };
+    for claims in [r#"{"azp":"wiki"}"#, r#"{"client_id":"wiki"}"#] {
+        let error = run(&with_token(&jwt(claims))).await.unwrap_err();
+        let reason = error.to_string();
+        assert!(reason.contains("the client wiki"), "{reason}");
+    }
+    assert_eq!(server.received_requests().await.unwrap().len(), 0);
+    for token in [&jwt(r#"{"azp":"shop"}"#), &jwt("{}"), "opaque", "a.b.c"] {
+        assert_eq!(run(&with_token(token)).await, Ok(()), "{token}");
+    }
+}
+
+#[test]
+fn credentials_over_http_have_to_be_allowed() {
+    let text = "{name: revoke, type: oauth-revocation, url: 'http://host', token: t, \
+                client: {id: shop, method: none}}";
+    let error = OauthRevocation::new(serde_yaml::from_str(text).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("insecure: true"), "{error}");
 }

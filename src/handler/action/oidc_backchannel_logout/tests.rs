@@ -3,9 +3,7 @@ use wiremock::ResponseTemplate;
 
 use super::*;
 use crate::handler::action::error::Fault;
-use crate::handler::action::testing::{
-    EVENT_ID, form, only_request, receiver, run, signing_key, verified,
-};
+use crate::handler::action::testing::{form, only_request, receiver, run, signing_key, verified};
 
 fn action(url: &str, claims: &str, keys: &str) -> Result<OidcBackchannelLogout, ActionConfigError> {
     let text = format!(
@@ -35,7 +33,7 @@ async fn the_logout_token_conforms_to_the_specification() {
         assert_eq!(header.token_type(), Some("logout+jwt"));
         assert_eq!(claims.issuer(), Some("https://id.example"));
         assert_eq!(claims.audience(), Some(vec!["shop"]));
-        assert_eq!(claims.jwt_id(), Some(EVENT_ID));
+        assert!(claims.jwt_id().is_some());
         assert_eq!(claims.subject(), Some("42"));
         assert_eq!(claims.claim("sid"), Some(&json!("sid-1")));
         assert_eq!(claims.claim("events"), Some(&json!({ EVENT: {} })));
@@ -125,4 +123,72 @@ fn all_keys_are_published_under_stable_ids() {
         .public_keys();
     let text = serde_json::to_string(&public).unwrap();
     assert!(!text.contains("\"d\""), "the private key is published");
+}
+
+/// A relying party that has stored the `jti` of a token whose response was lost refuses it.
+#[tokio::test]
+async fn every_attempt_has_a_new_jti() {
+    let folder = TempDir::new().unwrap();
+    let relying_party = receiver(ResponseTemplate::new(500)).await;
+    let key = signing_key(&folder, "ES256");
+    let action = action(&relying_party.uri(), SUB_AND_SID, &key).unwrap();
+    for _ in 0..2 {
+        run(&action).await.unwrap_err();
+    }
+    let requests = relying_party.received_requests().await.unwrap();
+    let ids = requests.iter().map(|request| {
+        let (_, claims) = verified(&form(request)[0].1, &action);
+        claims.jwt_id().unwrap().to_owned()
+    });
+    assert_eq!(ids.collect::<std::collections::BTreeSet<_>>().len(), 2);
+}
+
+#[tokio::test]
+async fn a_response_that_is_declared_a_success_is_one() {
+    let folder = TempDir::new().unwrap();
+    let key = signing_key(&folder, "ES256");
+    let body = json!({"error": "invalid_request", "error_description": "no such session"});
+    let unknown = ResponseTemplate::new(400).set_body_json(body);
+    for (success, done) in [("", false), ("success: [2xx, 400, 404],", true)] {
+        let relying_party = receiver(unknown.clone()).await;
+        let fields = format!("{SUB_AND_SID} {success}");
+        let action = action(&relying_party.uri(), &fields, &key).unwrap();
+        assert_eq!(run(&action).await.is_ok(), done, "{success}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_is_chosen_by_algorithm_and_has_the_id_that_the_provider_gave_it() {
+    let folder = TempDir::new().unwrap();
+    let relying_party = receiver(ResponseTemplate::new(200)).await;
+    let own = |key: String, kid: &str| key.replacen('{', &format!("{{kid: {kid}, "), 1);
+    let keys = [
+        own(signing_key(&folder, "RS256"), "rsa-of-keycloak"),
+        own(signing_key(&folder, "ES256"), "ec-of-keycloak"),
+    ];
+    let fields = format!("{SUB_AND_SID} algorithm: ES256,");
+    let action = action(&relying_party.uri(), &fields, &keys.join(", ")).unwrap();
+    run(&action).await.unwrap();
+    let token = &form(&only_request(&relying_party).await)[0].1;
+    let (header, _) = verified(token, &action);
+    assert_eq!(header.algorithm(), Some("ES256"));
+    assert_eq!(header.key_id(), Some("ec-of-keycloak"));
+    assert_eq!(action.public_keys().len(), 2);
+}
+
+#[test]
+fn an_algorithm_without_a_key_and_a_kid_used_twice_are_rejected() {
+    let folder = TempDir::new().unwrap();
+    let key = signing_key(&folder, "ES256");
+    let twice = format!("{key}, {key}");
+    for (claims, keys, problem) in [
+        ("algorithm: RS256,", key.as_str(), "no key for RS256"),
+        ("", twice.as_str(), "the same kid"),
+    ] {
+        let fields = format!("{SUB_AND_SID} {claims}");
+        let error = action("https://host", &fields, keys)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(problem), "{error}");
+    }
 }

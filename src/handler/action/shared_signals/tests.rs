@@ -12,7 +12,7 @@ fn action(url: &str, subject: &str, folder: &TempDir) -> Result<SharedSignals, A
     let text = format!(
         "{{name: notify, type: shared-signals, url: '{url}', issuer: 'https://id.example', \
          audience: 'https://rp.example', subject: {subject}, signingKeys: [{key}], \
-         bearerToken: {{valueFrom: {{env: PATH}}}}}}"
+         insecure: true, bearerToken: {{valueFrom: {{env: PATH}}}}}}"
     );
     SharedSignals::new(serde_yaml::from_str(&text).unwrap())
 }

@@ -16,13 +16,9 @@ const BODY: &str = r#"{"event_id":"6f9619ff-8b86-5d01-b42d-00cf4fc964ff","sessio
 
 async fn send(url: &str, timeout: Duration) -> Result<(), ActionError> {
     let event = Trigger::Ending.decode(BODY.as_bytes()).unwrap();
-    let name = "notify".parse().unwrap();
-    let webhook = Webhook {
-        http_client: HttpClient::new(&name, url.parse().unwrap(), timeout, None).unwrap(),
-        secret: Secret::from(b"secret".to_vec()),
-        body: None,
-        content_type: HeaderValue::from_static(JSON),
-    };
+    let millis = timeout.as_millis();
+    let config = format!("{{name: notify, type: webhook, url: '{url}', timeout: {millis}ms}}");
+    let webhook = Webhook::new(serde_yaml::from_str(&config).unwrap()).unwrap();
     let body = BODY.as_bytes();
     let event = &event;
     webhook.run(ActionInput { event, body }).await
