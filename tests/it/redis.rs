@@ -125,9 +125,80 @@ impl RedisServer {
         });
     }
 
-    fn connection(&self) -> redis::Connection {
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends a command.
+    pub fn query<T: redis::FromRedisValue>(&self, command: &[&[u8]]) -> T {
+        let mut sent = redis::Cmd::new();
+        sent.arg(command);
+        sent.query(&mut self.connection()).unwrap()
+    }
+
+    /// Makes it a replica of another server.
+    pub fn follow(&self, master: &Self) {
+        let port = master.port.to_string();
+        let () = self.query(&[b"REPLICAOF", b"127.0.0.1", port.as_bytes()]);
+        eventually(SOON, "a replica in step", || {
+            let info: String = self.query(&[b"INFO", b"replication"]);
+            info.contains("master_link_status:up").then_some(())
+        });
+    }
+
+    pub fn connection(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).unwrap();
         client.get_connection().unwrap()
+    }
+}
+
+/// A sentinel that watches a master under the name `sessions`, alone.
+pub struct Sentinel {
+    pub port: u16,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Sentinel {
+    pub fn start(master: &RedisServer) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (port, file) = (free_port(), folder.path().join("sentinel.conf"));
+        let watched = master.port;
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\n\
+             sentinel monitor sessions 127.0.0.1 {watched} 1\n\
+             sentinel down-after-milliseconds sessions 1000\n\
+             sentinel failover-timeout sessions 5000\n",
+            folder.path().display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let process = Launch::program("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .start();
+        process.wait_for_line(SOON, |line| line.text.contains("+monitor master"));
+        Self {
+            port,
+            _process: process,
+            _folder: folder,
+        }
+    }
+
+    /// Makes another server the master, and waits until it is.
+    pub fn fail_over(&self, to: &RedisServer) {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        eventually(SOON, "a sentinel that knows the replica", || {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("FAILOVER").arg("sessions");
+            command.exec(&mut connection).ok()
+        });
+        eventually(SOON, "another master", || {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("GET-MASTER-ADDR-BY-NAME").arg("sessions");
+            let (_, port): (String, u16) = command.query(&mut connection).ok()?;
+            (port == to.port).then_some(())
+        });
     }
 }
 

@@ -1,30 +1,30 @@
 //! `redis`: deletes keys of the session from Redis or Valkey.
 
-use std::fs;
+mod connection;
+mod spring_session;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::{
-    Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, TlsCertificates,
-};
+use redis::{Cmd, RedisResult};
 use reqwest::Url;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-use tokio::sync::OnceCell;
 
 use super::error::{ActionError, Failure};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
 use crate::handler::event::Reasons;
 use crate::handler::fields::{
-    ActionConfigError, ActionName, duration, parsed, url_without_credentials,
+    ActionConfigError, ActionName, Literal, duration, parsed, url_without_credentials,
 };
 use crate::handler::secret::SecretRef;
-use crate::handler::template::Template;
+use crate::handler::template::{Template, TemplateContext};
 use crate::http::client;
+use connection::{Connector, Session, classify};
+use spring_session::{Layout, SessionKeys, SpringSessionIndexed};
+
+const SESSION_ID: &str = "{{ session_id }}";
 
 /// A `redis` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -35,23 +35,43 @@ pub struct RedisConfig {
     _kind: IgnoredAny,
     #[serde(default)]
     pub reasons: Reasons,
-    /// The server, or nodes of the cluster: `redis://host:port/db`, `rediss://` with TLS.
+    /// The server, nodes of the cluster, or sentinels: `redis://host:port/db`, `rediss://` with
+    /// TLS.
     servers: Vec<RedisUrl>,
     /// Whether the servers are nodes of a cluster.
     #[serde(default)]
     cluster: bool,
+    /// The master to ask the servers for, which are sentinels.
+    sentinel: Option<SentinelConfig>,
     /// The user, instead of the default user.
-    username: Option<String>,
+    username: Option<Literal>,
     password: Option<SecretRef>,
     /// The keys to delete.
-    keys: Vec<Template>,
-    #[serde(default)]
-    command: DeleteCommand,
+    keys: Option<Vec<Template>>,
+    command: Option<DeleteCommand>,
+    /// The layout of the store, instead of `keys`.
+    layout: Option<Layout>,
+    /// The namespace of the layout.
+    namespace: Option<Literal>,
+    /// The id of the session in the store; by default that of the event.
+    session: Option<Template>,
+    /// The user by whom the layout indexes sessions.
+    principal: Option<Template>,
     /// Bounds one attempt.
     #[serde(default = "default_timeout", deserialize_with = "duration")]
     timeout: Duration,
     /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SentinelConfig {
+    /// The name by which the sentinels know the master.
+    master: Literal,
+    /// The user of the sentinels, if they have users of their own.
+    username: Option<Literal>,
+    password: Option<SecretRef>,
 }
 
 #[derive(Debug)]
@@ -67,66 +87,48 @@ enum DeleteCommand {
 }
 
 pub struct Redis {
-    client: RedisClient,
-    keys: Vec<Template>,
-    command: &'static str,
+    connector: Connector,
+    deletion: Deletion,
     timeout: Duration,
-    /// Connected on first use, so that startup does not wait for the server.
-    connection: OnceCell<RedisConnection>,
 }
 
-enum RedisClient {
-    Server(Box<Client>),
-    Cluster(Box<ClusterClient>),
+/// What to delete.
+enum Deletion {
+    Keys {
+        keys: Vec<Template>,
+        command: &'static str,
+    },
+    SpringSessionIndexed(Box<SpringSessionIndexed>),
 }
 
-/// Clones share one connection, which reconnects when it breaks.
-#[derive(Clone)]
-enum RedisConnection {
-    Server(ConnectionManager),
-    Cluster(ClusterConnection),
+/// What to delete for one event.
+enum Deletable {
+    Keys {
+        keys: Vec<String>,
+        command: &'static str,
+    },
+    Session(SessionKeys),
 }
 
 impl Redis {
-    /// Reads the password and creates the client, without connecting.
+    /// Reads the passwords and creates the client, without connecting.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if the password or the certificates cannot be read, or the fields
+    /// [`ActionConfigError`] if a password or the certificates cannot be read, or the fields
     /// contradict each other.
     pub fn new(config: RedisConfig) -> Result<Self, ActionConfigError> {
-        let name = &config.name;
-        if config.keys.is_empty() {
-            return Err(ActionConfigError::field(
-                name,
-                "keys",
-                "is empty; name the keys to delete",
-            ));
-        }
-        if config.servers.is_empty() || !config.cluster && config.servers.len() > 1 {
-            let problem = "needs exactly one server, or one or more with cluster: true";
-            return Err(ActionConfigError::field(name, "servers", problem));
-        }
+        check_servers(&config)?;
         client::install_crypto_provider();
-        let client = create_client(&config)?;
-        let client =
-            client.map_err(|error| ActionConfigError::field(name, "servers", error.to_string()))?;
         Ok(Self {
-            client,
-            keys: config.keys,
-            command: match config.command {
-                DeleteCommand::Unlink => "UNLINK",
-                DeleteCommand::Del => "DEL",
-            },
+            connector: Connector::new(&config)?,
             timeout: config.timeout,
-            connection: OnceCell::new(),
+            deletion: Deletion::new(config)?,
         })
     }
 
     async fn delete(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
-        let context = input.template_context();
-        let keys = self.keys.iter().map(|key| key.render(&context));
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        match tokio::time::timeout(self.timeout, self.delete_all(&keys)).await {
+        let deletable = self.deletion.render(&input.template_context())?;
+        match tokio::time::timeout(self.timeout, self.run_commands(&deletable)).await {
             Ok(result) => result.map_err(|error| classify(&error)),
             Err(_) => {
                 let reason = format!("no response within {:?}", self.timeout);
@@ -135,39 +137,80 @@ impl Redis {
         }
     }
 
-    /// Deletes one key per command: in a cluster, each may be on another node.
-    async fn delete_all(&self, keys: &[String]) -> RedisResult<()> {
-        let connect = || self.client.connect(self.timeout);
-        let connection = self.connection.get_or_try_init(connect).await?;
-        for key in keys {
-            let mut command = redis::cmd(self.command);
-            command.arg(key);
-            // The number of deleted keys is ignored: a missing key is a success.
-            match connection.clone() {
-                RedisConnection::Server(mut to) => command.exec_async(&mut to).await?,
-                RedisConnection::Cluster(mut to) => command.exec_async(&mut to).await?,
-            }
+    async fn run_commands(&self, deletable: &Deletable) -> RedisResult<()> {
+        let session = self.connector.session().await?;
+        let result = deletable.delete(&session).await;
+        if let Err(error) = &result {
+            self.connector.close_after(&session, error).await;
         }
-        Ok(())
+        result
     }
 }
 
-impl RedisClient {
-    async fn connect(&self, timeout: Duration) -> RedisResult<RedisConnection> {
+impl Deletion {
+    fn new(config: RedisConfig) -> Result<Self, ActionConfigError> {
+        let error = |field, problem| Err(ActionConfigError::field(&config.name, field, problem));
+        match (config.layout, config.keys) {
+            (None, Some(keys)) if !keys.is_empty() => {
+                if config.namespace.is_some()
+                    || config.session.is_some()
+                    || config.principal.is_some()
+                {
+                    let problem = "is missing; namespace, session and principal belong to it";
+                    return error("layout", problem);
+                }
+                let command = match config.command.unwrap_or_default() {
+                    DeleteCommand::Unlink => "UNLINK",
+                    DeleteCommand::Del => "DEL",
+                };
+                Ok(Self::Keys { keys, command })
+            }
+            (None, _) => error("keys", "is empty; name the keys to delete, or a layout"),
+            (Some(_), Some(_)) => error("keys", "are those of the layout; remove one of them"),
+            (Some(_), None) if config.command.is_some() => {
+                error("command", "is that of the layout; remove it")
+            }
+            (Some(Layout::SpringSessionIndexed), None) => {
+                let session = config
+                    .session
+                    .map_or_else(|| Template::parse(SESSION_ID), Ok);
+                let session = session.map_err(|problem| {
+                    ActionConfigError::field(&config.name, "session", problem)
+                })?;
+                let layout = SpringSessionIndexed::new(config.namespace, session, config.principal);
+                Ok(Self::SpringSessionIndexed(Box::new(layout)))
+            }
+        }
+    }
+
+    fn render(&self, context: &TemplateContext) -> Result<Deletable, ActionError> {
         match self {
-            Self::Server(client) => {
-                let config = ConnectionManagerConfig::new()
-                    // The action runner retries.
-                    .set_number_of_retries(1)
-                    .set_connection_timeout(Some(timeout / 2))
-                    .set_response_timeout(Some(timeout));
-                let manager = ConnectionManager::new_with_config(Client::clone(client), config);
-                Ok(RedisConnection::Server(manager.await?))
+            Self::Keys { keys, command } => {
+                let keys = keys.iter().map(|key| key.render(context));
+                Ok(Deletable::Keys {
+                    keys: keys.collect::<Result<_, _>>()?,
+                    command,
+                })
             }
-            Self::Cluster(client) => {
-                let connection = client.get_async_connection();
-                Ok(RedisConnection::Cluster(connection.await?))
+            Self::SpringSessionIndexed(layout) => layout.keys(context).map(Deletable::Session),
+        }
+    }
+}
+
+impl Deletable {
+    async fn delete(&self, session: &Session) -> RedisResult<()> {
+        match self {
+            // One key per command: in a cluster, each may be on another node.
+            Self::Keys { keys, command } => {
+                for key in keys {
+                    let mut delete = Cmd::new();
+                    delete.arg(command).arg(key);
+                    // The number of deleted keys is ignored: a missing key is a success.
+                    session.query::<()>(&delete).await?;
+                }
+                Ok(())
             }
+            Self::Session(keys) => keys.delete(session).await,
         }
     }
 }
@@ -178,74 +221,24 @@ impl Action for Redis {
     }
 }
 
-fn create_client(config: &RedisConfig) -> Result<RedisResult<RedisClient>, ActionConfigError> {
-    let name = &config.name;
-    let password = config.password.as_ref();
-    let password = password.map(|password| password.read_text_for(name, "password"));
-    let password = password.transpose()?;
-    let read = |path: &PathBuf| {
-        let problem = |error| format!("cannot read {}: {error}", path.display());
-        fs::read(path).map_err(|error| ActionConfigError::field(name, "caFile", problem(error)))
-    };
-    let certificates = TlsCertificates {
-        client_tls: None,
-        root_cert: config.ca_file.as_ref().map(read).transpose()?,
-    };
-    let with_credentials = |server: &RedisUrl| -> RedisResult<ConnectionInfo> {
-        let info = server.0.as_str().into_connection_info()?;
-        let mut settings = info.redis_settings().clone();
-        if let Some(username) = &config.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &password {
-            settings = settings.set_password(password.expose_text().unwrap_or_default());
-        }
-        Ok(info.set_redis_settings(settings))
-    };
-    let servers: RedisResult<Vec<_>> = config.servers.iter().map(with_credentials).collect();
-    Ok(servers.and_then(|servers| build_client(servers, certificates, config)))
-}
-
-fn build_client(
-    servers: Vec<ConnectionInfo>,
-    certificates: TlsCertificates,
-    config: &RedisConfig,
-) -> RedisResult<RedisClient> {
-    let encrypted = config
-        .servers
-        .iter()
-        .all(|server| server.0.scheme() == "rediss");
-    if config.cluster {
-        let mut cluster = ClusterClient::builder(servers)
-            .retries(1)
-            .connection_timeout(config.timeout / 2)
-            .response_timeout(config.timeout);
-        if encrypted {
-            cluster = cluster.certs(certificates);
-        }
-        return Ok(RedisClient::Cluster(Box::new(cluster.build()?)));
-    }
-    let Some(server) = servers.into_iter().next() else {
-        return Err((ErrorKind::InvalidClientConfig, "no server").into());
-    };
-    let client = if encrypted {
-        Client::build_with_tls(server, certificates)?
+fn check_servers(config: &RedisConfig) -> Result<(), ActionConfigError> {
+    let several = config.cluster || config.sentinel.is_some();
+    let encrypted = config.servers.iter();
+    let encrypted = encrypted
+        .filter(|server| server.0.scheme() == "rediss")
+        .count();
+    let problem = if config.cluster && config.sentinel.is_some() {
+        "are nodes of a cluster or sentinels; remove cluster or sentinel"
+    } else if config.servers.is_empty() || !several && config.servers.len() > 1 {
+        "needs exactly one server, or one or more with cluster: true or sentinel"
+    } else if encrypted != 0 && encrypted != config.servers.len() {
+        "must start with rediss:// or redis:// all alike"
+    } else if encrypted == 0 && config.ca_file.is_some() {
+        "need rediss:// for caFile"
     } else {
-        Client::open(server)?
+        return Ok(());
     };
-    Ok(RedisClient::Server(Box::new(client)))
-}
-
-fn classify(error: &RedisError) -> ActionError {
-    let failure = match (error.kind(), error.code()) {
-        _ if error.is_connection_refusal() => Failure::NotConnected,
-        (ErrorKind::AuthenticationFailed | ErrorKind::ClusterConnectionNotFound, _) => {
-            Failure::NotConnected
-        }
-        (_, Some(code)) => Failure::Redis { code },
-        _ => Failure::Interrupted,
-    };
-    ActionError::new(failure, error.to_string())
+    Err(ActionConfigError::field(&config.name, "servers", problem))
 }
 
 impl<'de> Deserialize<'de> for RedisUrl {
