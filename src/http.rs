@@ -1,5 +1,6 @@
 //! HTTP clients and servers, and the tokens that they authenticate with.
 
+pub mod authorities;
 pub mod client;
 pub mod server;
 pub mod token;

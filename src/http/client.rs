@@ -1,25 +1,29 @@
 //! Construction of HTTP clients.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use reqwest::{Certificate, Client, ClientBuilder, redirect};
+
+use super::authorities;
 
 /// Builds a client with `timeout` per request, at most half of it for connecting, so that an
 /// unreachable target differs from a slow one. It trusts the certificate authorities in the PEM
-/// file `authorities`, by default those of the system.
+/// file `authorities`, by default those of the system. `host` is the server to call.
 ///
 /// The client follows no redirects: they would send credentials and session data to any
 /// address that the target names.
 ///
 /// # Errors
 /// If the certificate authorities cannot be loaded.
-pub fn client(timeout: Duration, authorities: Option<&Path>) -> anyhow::Result<Client> {
+pub fn client(
+    timeout: Duration,
+    authorities: Option<&Path>,
+    host: Option<&str>,
+) -> anyhow::Result<Client> {
     let mut builder = builder(timeout);
     if let Some(path) = authorities {
-        let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let pem = authorities::read(path, host)?;
         builder = builder.tls_certs_only(Certificate::from_pem_bundle(&pem)?);
     }
     Ok(builder.build()?)

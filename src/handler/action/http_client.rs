@@ -68,7 +68,7 @@ impl HttpClient {
     ) -> Result<Self, ActionConfigError> {
         let field = if ca_file.is_some() { "caFile" } else { "url" };
         let authorities = ca_file.map(PathBuf::as_path);
-        let client = client::client(timeout, authorities)
+        let client = client::client(timeout, authorities, url.host_str())
             .map_err(|error| ActionConfigError::field(action, field, format!("{error:#}")))?;
         Ok(Self {
             client,

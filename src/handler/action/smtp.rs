@@ -1,12 +1,13 @@
 //! `smtp`: sends a mail to the user.
 
 use std::error::Error as _;
+use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
-use std::{fs, io};
 
-use lettre::message::{Mailbox, Message};
+use lettre::address::Address;
+use lettre::message::{Mailbox, Message, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::{self, AsyncSmtpTransportBuilder};
@@ -18,10 +19,10 @@ use super::error::{ActionError, Failure};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
 use crate::handler::event::{Reasons, Triggers};
-use crate::handler::fields::{ActionConfigError, ActionName, duration, parsed};
+use crate::handler::fields::{ActionConfigError, ActionName, Literal, duration, parsed};
 use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
-use crate::http::client;
+use crate::http::{authorities, client};
 
 /// Part of lettre's error for a mail that needs an extension that the server lacks.
 const NEEDS_EXTENSION: &str = "non-ascii chars";
@@ -41,7 +42,7 @@ pub struct SmtpConfig {
     #[serde(default)]
     tls: SmtpEncryption,
     /// The user; without it, the handler does not authenticate.
-    username: Option<String>,
+    username: Option<Literal>,
     password: Option<SecretRef>,
     #[serde(deserialize_with = "mailbox")]
     from: Mailbox,
@@ -107,7 +108,8 @@ impl Smtp {
             (Some(username), Some(password)) => {
                 let password = password.read_text_for(name, "password")?;
                 let password = password.expose_text().unwrap_or_default().to_owned();
-                server = server.credentials(Credentials::new(username.clone(), password));
+                server =
+                    server.credentials(Credentials::new(username.clone().into_string(), password));
             }
             (Some(_), None) => {
                 return Err(ActionConfigError::field(name, "password", "is missing"));
@@ -119,7 +121,7 @@ impl Smtp {
         Ok(Self {
             server,
             transport: OnceLock::new(),
-            from: config.from,
+            from: with_ascii_domain(config.from),
             to: config.to,
             subject: config.subject,
             body: config.body,
@@ -150,6 +152,7 @@ impl Smtp {
             let reason = format!("`to` does not render to a mail address: {error}");
             ActionError::new(Failure::NotEncoded, reason)
         })?;
+        let to = with_ascii_domain(to);
         // Equal in all attempts, so that mailboxes can detect duplicates.
         let id = format!("<{}@{}>", input.event.id(), self.from.email.domain());
         let mail = Message::builder()
@@ -157,7 +160,7 @@ impl Smtp {
             .to(to)
             .subject(one_line(&self.subject.render(&context)?))
             .message_id(Some(id))
-            .body(self.body.render(&context)?);
+            .singlepart(SinglePart::plain(self.body.render(&context)?));
         mail.map_err(|error| ActionError::new(Failure::NotEncoded, format!("not a mail: {error}")))
     }
 }
@@ -175,11 +178,9 @@ fn encryption(config: &SmtpConfig) -> Result<Tls, ActionConfigError> {
     }
     let mut parameters = TlsParameters::builder(config.server.host.clone());
     if let Some(path) = &config.ca_file {
-        let problem = |error: String| {
-            let problem = format!("cannot use {}: {error}", path.display());
-            ActionConfigError::field(name, "caFile", problem)
-        };
-        let pem = fs::read(path).map_err(|error| problem(error.to_string()))?;
+        let problem = |error: String| ActionConfigError::field(name, "caFile", error);
+        let pem = authorities::read(path, Some(&config.server.host))
+            .map_err(|error| problem(format!("{error:#}")))?;
         let authority = Certificate::from_pem(&pem).map_err(|error| problem(error.to_string()))?;
         parameters = parameters
             .certificate_store(CertificateStore::None)
@@ -218,6 +219,16 @@ fn classify(error: &smtp::Error) -> ActionError {
     ActionError::new(failure, reason)
 }
 
+/// Encodes an international domain (RFC 5890), so that the address needs no SMTPUTF8 for it.
+fn with_ascii_domain(mailbox: Mailbox) -> Mailbox {
+    let domain = idna::domain_to_ascii(mailbox.email.domain()).ok();
+    let address = domain.and_then(|domain| Address::new(mailbox.email.user(), domain).ok());
+    match address {
+        Some(address) => Mailbox::new(mailbox.name, address),
+        None => mailbox,
+    }
+}
+
 /// Replaces control characters, so that event fields cannot inject headers.
 fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
@@ -245,3 +256,6 @@ fn mailbox<'de, D: Deserializer<'de>>(field: D) -> Result<Mailbox, D::Error> {
         mailbox.map_err(|error| format!("'{text}' is not a mail address: {error}"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,23 @@ fn a_recipient_who_is_refused_is_a_dead_letter_and_a_busy_one_is_not() {
     assert!(error.contains("no such user"), "{error}");
     stop(handler);
 }
+
+#[test]
+fn an_address_that_the_server_cannot_take_costs_its_own_event_alone() {
+    let installation = Installation::new(1);
+    let server = MailServer::start(None, |_| "250 ok");
+    let others: Vec<_> = (0..20)
+        .map(|user| Ending::of(&format!("user{user}")))
+        .collect();
+    installation.write(&[Ending::of("jörg")]);
+    installation.write(&others);
+    let handler = installation.start(&smtp(&server, "tls: none"), "");
+    let letters = installation.wait_for_dead_letters(1);
+    assert_eq!(letters[0].header("sundown-dlq-reason"), Some("refused"));
+    let error = letters[0].header("sundown-dlq-error").unwrap();
+    assert!(error.contains("SMTPUTF8"), "{error}");
+    installation.wait_until_drained();
+    assert_eq!(server.mails().len(), others.len());
+    assert_eq!(installation.dead_letters().len(), 1);
+    stop(handler);
+}
