@@ -191,7 +191,7 @@ pub enum ActionConfigError {
     NoActions,
     #[error("two actions are named '{0}'; rename one of them")]
     Duplicate(ActionName),
-    #[error("two signing keys have the kid '{0}'; receivers could not tell them apart")]
+    #[error("two signing keys have the kid '{0}'; receivers could not distinguish them")]
     DuplicateKey(String),
     #[error("action '{action}', {field}: {problem}")]
     Field {

@@ -92,7 +92,7 @@ fn literal_text(text: &str) -> Result<String, String> {
             );
         };
         rest = &tag[end..];
-        // Stands for a value, so that its neighbours are not taken for one segment.
+        // Stands for a value, so that the text around it is not taken for one segment.
         literal.push('x');
     }
     literal.push_str(rest);

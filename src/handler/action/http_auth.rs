@@ -84,8 +84,8 @@ pub struct TokenSource {
 #[derive(Debug)]
 struct CachedToken {
     header: HeaderValue,
-    /// When to renew it, by [`HttpClient::elapsed`]; `None` if the server has not told its
-    /// lifetime.
+    /// When to renew it, by [`HttpClient::elapsed`]; `None` if its lifetime is
+    /// unknown.
     renew_at: Option<Duration>,
 }
 

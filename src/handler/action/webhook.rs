@@ -279,6 +279,8 @@ impl<'de> Deserialize<'de> for WebhookBody {
 }
 
 #[cfg(test)]
+mod keycloak_tests;
+#[cfg(test)]
 mod request_tests;
 #[cfg(test)]
 mod tests;

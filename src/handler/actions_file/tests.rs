@@ -162,7 +162,7 @@ fn errors_name_line_and_field() {
     action 'a', caFile: cannot read /no/such/file: No such file or directory (os error 2)
     actions[0].servers[0]: must start with rediss:// or redis://, not http: at line 2 column 36
     actions[0].servers[0]: must not contain a user name or password; secrets do not belong in this file at line 2 column 36
-    action 'a', servers: needs exactly one server, or one or more with cluster: true
+    action 'a', servers: needs exactly one server, or one or more with cluster: true or sentinel
     actions[0].server: 'host' is not of the form HOST:PORT at line 2 column 33
     retry: attempts must be from 1 to 1000
     retry.total: '5' is not a duration: a unit is missing or unknown; use a format such as 90s, 15m, 1h30m or 250ms at line 4 column 10

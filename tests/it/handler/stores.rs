@@ -183,7 +183,7 @@ fn java_integer(value: i32) -> Vec<u8> {
 }
 
 #[test]
-fn an_indexed_spring_session_expires_before_applications_are_told() {
+fn an_indexed_spring_session_expires_before_applications_are_notified() {
     let installation = Installation::new(1);
     let server = RedisServer::start(&["--notify-keyspace-events", "Egx"]);
     let index = "spring:session:index:org.springframework.session.\

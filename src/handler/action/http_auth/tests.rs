@@ -92,11 +92,11 @@ async fn a_token_is_cached_until_it_expires() {
 
 #[tokio::test]
 async fn a_token_that_is_refused_is_renewed_once() {
-    let renewing = server(Issuer(AtomicU64::new(0), None), Api("2")).await;
-    let action = webhook(&renewing);
+    let expiring = server(Issuer(AtomicU64::new(0), None), Api("2")).await;
+    let action = webhook(&expiring);
     assert_eq!(run(&action).await, Ok(()));
     assert_eq!(run(&action).await, Ok(()));
-    assert_eq!(calls(&renewing).await, (2, 3));
+    assert_eq!(calls(&expiring).await, (2, 3));
 
     let refusing = server(Issuer(AtomicU64::new(0), Some(300)), Api("none")).await;
     let error = run(&webhook(&refusing)).await.unwrap_err();

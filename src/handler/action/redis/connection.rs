@@ -127,7 +127,7 @@ impl Connector {
         })
     }
 
-    /// Closes the connection of an attempt if its error says that it leads to the wrong server,
+    /// Closes the connection of an attempt if it leads to the wrong server by its error,
     /// so that the next attempt resolves name and master again.
     pub(super) async fn close_after(&self, session: &Session, error: &RedisError) {
         let is_replica = error
