@@ -146,6 +146,13 @@ impl RedisServer {
         });
     }
 
+    pub fn wait_until_replica(&self) {
+        eventually(SOON, "a replica", || {
+            let info: String = self.query(&[b"INFO", b"replication"]);
+            info.contains("role:slave").then_some(())
+        });
+    }
+
     pub fn connection(&self) -> redis::Connection {
         let client = redis::Client::open(self.url()).unwrap();
         client.get_connection().unwrap()

@@ -165,6 +165,8 @@ fn sentinels_name_the_master() {
     second.wait_for_keys(&[&left]);
 
     sentinel.fail_over(&second);
+    // Until then it accepts writes, and loses them.
+    first.wait_until_replica();
     installation.write(&endings[1..]);
     second.wait_for_keys(&[]);
     installation.wait_until_drained();
