@@ -49,11 +49,8 @@ pub mod secret;
 pub mod selection;
 pub mod start_offsets;
 pub mod template;
-<<<<<<< HEAD
 pub mod topic_ends;
-=======
 pub mod url_template;
->>>>>>> 2146dc1 (Call any HTTP API from webhooks; new jti for each logout token)
 
 use std::thread;
 use std::time::Duration;

@@ -11,11 +11,7 @@ use super::*;
 use crate::handler::action::{Action, ActionInput, Attempt};
 use crate::handler::circuit_breaker::CircuitBreaker;
 use crate::handler::dead_letters::FailureReason;
-<<<<<<< HEAD
-use crate::handler::event::Triggers;
-=======
-use crate::handler::event::{Reasons, Trigger, Triggers};
->>>>>>> 2146dc1 (Call any HTTP API from webhooks; new jti for each logout token)
+use crate::handler::event::{Reasons, Triggers};
 use crate::handler::fields::ActionName;
 use crate::handler::partition_lease::PartitionLease;
 use crate::handler::retry::RetryPolicy;
@@ -41,29 +37,12 @@ fn event_handler(config: &ClientConfig, run: bool) -> EventHandler {
     let registry = prometheus::Registry::new();
     let metrics = HandlerMetrics::new(&registry, [], &FailureReason::ALL).unwrap();
     let retry = RetryPolicy::default();
-<<<<<<< HEAD
     let name: ActionName = "defect".parse().unwrap();
     let named = NamedAction {
         name: name.clone(),
         action: Arc::new(Panics),
         on: Triggers::default(),
-=======
-    let runner = |(name, action): (&str, Arc<dyn Action>)| {
-        let name: ActionName = name.parse().unwrap();
-        ActionRunner {
-            circuit: CircuitBreaker::new(name.clone(), retry, health.clone(), metrics.clone()),
-            named: NamedAction {
-                name,
-                action,
-                on: Triggers::default(),
-                reasons: Reasons::default(),
-            },
-            retry,
-            slots: Arc::clone(&slots),
-            metrics: metrics.clone(),
-            clock: Clock::default(),
-        }
->>>>>>> 2146dc1 (Call any HTTP API from webhooks; new jti for each logout token)
+        reasons: Reasons::default(),
     };
     let runner = ActionRunner {
         circuit: CircuitBreaker::new(name, retry, health.clone(), metrics.clone()),

@@ -168,10 +168,10 @@ async fn keycloak_revokes_a_token_for_its_own_client_alone() {
         OauthRevocation::new(serde_yaml::from_str(&text).unwrap()).unwrap()
     };
     let session = KeycloakSession::start().await;
-    let stranger = session.run(&revocation("sundown", "secret of the handler"));
-    assert!(stranger.await.is_err());
+    let stranger = revocation("sundown", "secret of the handler");
+    assert!(session.run(&stranger).await.is_err());
     assert!(session.is_alive().await);
-    let own = session.run(&revocation("shop", "secret of the shop"));
-    assert_eq!(own.await, Ok(()));
+    let own = revocation("shop", "secret of the shop");
+    assert_eq!(session.run(&own).await, Ok(()));
     assert!(!session.is_alive().await);
 }
