@@ -1,90 +1,23 @@
 //! `redis`: deletes keys of the session from Redis or Valkey.
 
+pub mod config;
 mod connection;
 mod spring_session;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult};
-use reqwest::Url;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
 
 use super::error::{ActionError, Failure};
-use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
-use crate::handler::event::Reasons;
-use crate::handler::fields::{
-    ActionConfigError, ActionName, Literal, duration, parsed, url_without_credentials,
-};
-use crate::handler::secret::SecretRef;
+use crate::handler::fields::ActionConfigError;
 use crate::handler::template::{Template, TemplateContext};
 use crate::http::client;
+use config::{DeleteCommand, RedisConfig, StoreLayout};
 use connection::{Connector, Session, classify};
-use spring_session::{Layout, SessionKeys, SpringSessionIndexed};
+use spring_session::{SessionKeys, SpringSessionIndexed};
 
 const SESSION_ID: &str = "{{ session_id }}";
-
-/// A `redis` action in the actions file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct RedisConfig {
-    pub name: ActionName,
-    #[serde(rename = "type")]
-    _kind: IgnoredAny,
-    #[serde(default)]
-    pub reasons: Reasons,
-    /// The server, nodes of the cluster, or sentinels: `redis://host:port/db`, `rediss://` with
-    /// TLS.
-    servers: Vec<RedisUrl>,
-    /// Whether the servers are nodes of a cluster.
-    #[serde(default)]
-    cluster: bool,
-    /// The master to ask the servers for, which are sentinels.
-    sentinel: Option<SentinelConfig>,
-    /// The user, instead of the default user.
-    username: Option<Literal>,
-    password: Option<SecretRef>,
-    /// The keys to delete.
-    keys: Option<Vec<Template>>,
-    command: Option<DeleteCommand>,
-    /// The layout of the store, instead of `keys`.
-    layout: Option<Layout>,
-    /// The namespace of the layout.
-    namespace: Option<Literal>,
-    /// The id of the session in the store; by default that of the event.
-    session: Option<Template>,
-    /// The user by whom the layout indexes sessions.
-    principal: Option<Template>,
-    /// Bounds one attempt.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
-    timeout: Duration,
-    /// PEM certificates of the trusted authorities, instead of those of the system.
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SentinelConfig {
-    /// The name by which the sentinels know the master.
-    master: Literal,
-    /// The user of the sentinels, if they have users of their own.
-    username: Option<Literal>,
-    password: Option<SecretRef>,
-}
-
-#[derive(Debug)]
-struct RedisUrl(Url);
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum DeleteCommand {
-    /// Frees memory in the background, so that large values do not block the server.
-    #[default]
-    Unlink,
-    Del,
-}
 
 pub struct Redis {
     connector: Connector,
@@ -170,7 +103,7 @@ impl Deletion {
             (Some(_), None) if config.command.is_some() => {
                 error("command", "is that of the layout; remove it")
             }
-            (Some(Layout::SpringSessionIndexed), None) => {
+            (Some(StoreLayout::SpringSessionIndexed), None) => {
                 let session = config
                     .session
                     .map_or_else(|| Template::parse(SESSION_ID), Ok);
@@ -239,12 +172,4 @@ fn check_servers(config: &RedisConfig) -> Result<(), ActionConfigError> {
         return Ok(());
     };
     Err(ActionConfigError::field(&config.name, "servers", problem))
-}
-
-impl<'de> Deserialize<'de> for RedisUrl {
-    fn deserialize<D: Deserializer<'de>>(field: D) -> Result<Self, D::Error> {
-        parsed(field, "a URL", |text| {
-            url_without_credentials(text, ["rediss", "redis"], "rediss://host:6379").map(Self)
-        })
-    }
 }

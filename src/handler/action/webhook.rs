@@ -26,12 +26,8 @@ use crate::handler::fields::{
 use crate::handler::secret::SecretRef;
 use crate::handler::template::Template;
 use crate::handler::url_template::UrlTemplate;
-use headers::{HeaderConfigs, HeaderTemplates};
+use headers::{EVENT_TYPE, HeaderConfigs, HeaderTemplates, IDEMPOTENCY_KEY};
 
-/// The header by which receivers detect repeated deliveries.
-pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// The header with the CloudEvents type, which differs between endings and warnings.
-pub const EVENT_TYPE: &str = "Sundown-Event-Type";
 const JSON: &str = "application/json";
 
 /// A `webhook` action in the actions file.

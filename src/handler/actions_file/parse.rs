@@ -31,7 +31,7 @@ pub(super) enum ActionConfig {
     OauthRevocation(Box<oauth_revocation::OauthRevocationConfig>),
     OidcBackchannelLogout(Box<oidc_backchannel_logout::OidcBackchannelLogoutConfig>),
     SharedSignals(Box<shared_signals::SharedSignalsConfig>),
-    Redis(Box<redis::RedisConfig>),
+    Redis(Box<redis::config::RedisConfig>),
     Smtp(Box<smtp::SmtpConfig>),
 }
 

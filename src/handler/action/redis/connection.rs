@@ -12,7 +12,7 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::{RedisConfig, SentinelConfig};
+use super::config::{RedisConfig, RedisUrl, SentinelConfig};
 use crate::handler::action::error::{ActionError, Failure};
 use crate::handler::fields::{ActionConfigError, ActionName, Literal};
 use crate::handler::secret::SecretRef;
@@ -207,7 +207,7 @@ fn direct_client(
     credentials: &Credentials,
     certificates: Option<TlsCertificates>,
 ) -> RedisResult<RedisClient> {
-    let with_credentials = |server: &super::RedisUrl| -> RedisResult<ConnectionInfo> {
+    let with_credentials = |server: &RedisUrl| -> RedisResult<ConnectionInfo> {
         let info = server.0.as_str().into_connection_info()?;
         let mut settings = info.redis_settings().clone();
         if let Some(username) = &credentials.username {

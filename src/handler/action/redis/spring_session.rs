@@ -7,7 +7,6 @@
 //! any more.
 
 use redis::{Cmd, RedisResult};
-use serde::Deserialize;
 
 use super::connection::Session;
 use crate::handler::action::error::ActionError;
@@ -36,13 +35,6 @@ redis.call('HSET', KEYS[1], 'maxInactiveInterval', zero)
 redis.call('PEXPIRE', KEYS[1], 300000)
 return 1
 ";
-
-/// The fields of the layout.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Layout {
-    SpringSessionIndexed,
-}
 
 /// A repository of Spring Session.
 pub(super) struct SpringSessionIndexed {

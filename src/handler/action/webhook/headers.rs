@@ -11,13 +11,16 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{EVENT_TYPE, IDEMPOTENCY_KEY};
 use crate::handler::action::error::{ActionError, Failure};
 use crate::handler::action::signature;
 use crate::handler::fields::{ActionConfigError, ActionName};
 use crate::handler::secret::SecretRef;
 use crate::handler::template::{Template, TemplateContext};
 
+/// The header by which receivers detect repeated deliveries.
+pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// The header with the CloudEvents type, which differs between endings and warnings.
+pub(super) const EVENT_TYPE: &str = "Sundown-Event-Type";
 const FIELD: &str = "headers";
 /// Headers that HTTP clients set.
 const CONNECTION_HEADERS: [HeaderName; 7] = [
