@@ -295,18 +295,23 @@ impl<'a> Installation<'a> {
         });
     }
 
-    /// What a compacted checkpoint topic would hold, by session.
+    /// What a compacted checkpoint topic would hold of live sessions, by session.
     pub fn checkpoints(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut state = BTreeMap::new();
         for record in self.read("sundown.checkpoint") {
             let key = record.key.expect("a session");
             match record.value {
-                Some(value) => state.insert(key, value),
-                None => state.remove(&key),
+                Some(value) if is_live(&value) => state.insert(key, value),
+                Some(_) | None => state.remove(&key),
             };
         }
         state
     }
+}
+
+/// Whether the value of a checkpoint record holds a live session: the first bit of its second byte.
+fn is_live(value: &[u8]) -> bool {
+    value.get(1).is_some_and(|parts| parts & 1 == 1)
 }
 
 impl Expected {

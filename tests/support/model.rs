@@ -1,7 +1,7 @@
 //! What has to come out: a slow and obvious reading of the log, written without a look at the
 //! tracker's own code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -53,26 +53,38 @@ pub struct Log {
     pub records: Vec<Record>,
 }
 
-/// Reads a whole log after which nothing more happens.
+/// Reads a whole log after which nothing more happens: sorts the events of each session by their times
+/// and folds them, those that end a session last.
 pub fn expected(log: &Log, limits: Limits) -> Expected {
-    let mut partitions: BTreeMap<i32, Vec<&Record>> = BTreeMap::new();
+    let mut events: Vec<Event> = Vec::new();
     for record in &log.records {
-        partitions.entry(record.partition).or_default().push(record);
+        let event = Event::new(record, log.append_time);
+        // Events of users are written to each partition.
+        let same = |other: &Event| other.session.is_none() && other.json == event.json;
+        if event.session.is_some() || !events.iter().any(same) {
+            events.push(event);
+        }
     }
+    events.sort_by_key(|event| (event.at, event.reason.is_some()));
+    let sessions: BTreeSet<&str> = events
+        .iter()
+        .filter_map(|one| one.session.as_deref())
+        .collect();
     let mut expected = Expected::default();
-    for records in partitions.values() {
-        let mut reader = Reader {
+    for session in sessions {
+        let mut fold = Fold {
+            session,
             limits,
-            log,
-            live: Vec::new(),
+            live: None,
+            ended: None,
             expected: &mut expected,
         };
-        for record in records {
-            reader.read(record);
-        }
-        while !reader.live.is_empty() {
-            reader.time_out(0);
-        }
+        let concerns = |event: &&Event| event.session.as_deref().is_none_or(|id| id == session);
+        events
+            .iter()
+            .filter(concerns)
+            .for_each(|event| fold.read(event));
+        fold.time_out(i64::MAX);
     }
     expected.endings.sort();
     expected
@@ -97,9 +109,9 @@ pub fn parse(record: &Record) -> Ending {
     }
 }
 
-/// The id of the ending of the session that started at a partition and an offset.
-pub fn event_id(topic: &str, (partition, offset): (i32, i64), reason: &str) -> Uuid {
-    let name = format!("{topic}/{partition}/{offset}/{reason}");
+/// The id of the ending of the session that began at `start`; that ended then, if nothing began.
+pub fn event_id(session: &str, start: i64, reason: &str) -> Uuid {
+    let name = format!("{reason}/{start}/{session}");
     Uuid::new_v5(&EVENT_IDS, name.as_bytes())
 }
 
@@ -118,114 +130,148 @@ pub fn millis(text: &str) -> i64 {
         .timestamp_millis()
 }
 
-/// Reads one partition.
-struct Reader<'a> {
+/// A record that has been read.
+struct Event {
+    /// `None` if it concerns all sessions of the user.
+    session: Option<String>,
+    at: i64,
+    /// When the brokers appended it, if that is known.
+    appended: Option<i64>,
+    /// The reason of the endings that it causes.
+    reason: Option<&'static str>,
+    json: Value,
+}
+
+impl Event {
+    fn new(record: &Record, append_time: bool) -> Self {
+        let json = record.json();
+        Self {
+            session: json["session_id"].as_str().map(str::to_owned),
+            at: time_of(&json),
+            appended: append_time.then_some(record.timestamp),
+            reason: match json["event"].as_str() {
+                Some("logout") => Some("logout"),
+                Some("revoke") => Some("revoked"),
+                Some("rotated") => Some("rotated"),
+                _ => None,
+            },
+            json,
+        }
+    }
+}
+
+/// One session id in the course of time.
+struct Fold<'a> {
+    session: &'a str,
     limits: Limits,
-    log: &'a Log,
-    /// In the order of their starts.
-    live: Vec<Live>,
+    live: Option<Live>,
+    /// The latest ending: whether it was a timeout, and its time.
+    ended: Option<(bool, i64)>,
     expected: &'a mut Expected,
 }
 
 struct Live {
-    session: String,
     user: Value,
     started_at: i64,
+    authenticated_at: i64,
     last_activity: i64,
-    /// Partition and offset.
-    start: (i32, i64),
     attributes: Value,
 }
 
-impl Reader<'_> {
-    fn read(&mut self, record: &Record) {
-        let event = record.json();
-        let at = time_of(&event);
-        let kind = event["event"].as_str().unwrap_or("activity");
-        let appended = self.log.append_time.then_some(record.timestamp);
-        let start = (record.partition, record.offset);
-        let Some(session) = event["session_id"].as_str() else {
-            self.log_out_everywhere(&event["user_id"], at, kind, appended);
-            return;
-        };
-        let live = self.live.iter().position(|live| live.session == session);
-        if let Some(number) = live {
-            let deadline = self.deadline(number).0;
-            if at < deadline {
-                self.doubt(session, deadline, appended);
-                self.act(number, &event, at, kind);
-                return;
+/// Activity so soon after a logout was under way; the tracker's default.
+const END_GRACE: i64 = 30_000;
+
+impl Fold<'_> {
+    fn read(&mut self, event: &Event) {
+        self.time_out(event.at);
+        let own = &event.json;
+        match (&event.session, event.reason) {
+            (None, Some(reason)) => {
+                if self
+                    .live
+                    .as_ref()
+                    .is_some_and(|live| live.user == own["user_id"])
+                {
+                    self.doubt(event);
+                    self.end(reason, event.at);
+                }
             }
-            self.time_out(number);
-        }
-        self.doubt(session, self.first_deadline(at), appended);
-        if kind == "logout" || kind == "revoke" {
-            self.end_unknown(session, &event, at, kind, start);
-        } else {
-            self.live.push(Live {
-                session: session.to_owned(),
-                user: event["user_id"].clone(),
-                started_at: at,
-                last_activity: at,
-                start,
-                attributes: attributes(&event),
-            });
+            (Some(_), Some(reason)) => {
+                self.doubt(event);
+                if self.live.is_some() {
+                    self.end(reason, event.at);
+                } else if self.ended.is_none() {
+                    self.end_unknown(event, reason);
+                }
+            }
+            (_, None) => self.act(event),
         }
     }
 
-    /// An event within the life of a session.
-    fn act(&mut self, number: usize, event: &Value, at: i64, kind: &str) {
-        if kind == "logout" || kind == "revoke" {
-            self.end(number, reason(kind), at);
-            return;
-        }
-        let live = &mut self.live[number];
-        live.last_activity = live.last_activity.max(at);
-        if kind == "login" {
-            live.started_at = live.started_at.max(at);
-            live.user = event["user_id"].clone();
-        }
-        if event["attributes"].is_object() {
-            live.attributes = attributes(event);
-        }
-    }
-
-    fn log_out_everywhere(&mut self, user: &Value, at: i64, kind: &str, appended: Option<i64>) {
-        let mut number = 0;
-        while number < self.live.len() {
-            if self.live[number].user != *user {
-                number += 1;
-                continue;
+    fn act(&mut self, event: &Event) {
+        self.doubt(event);
+        let own = &event.json;
+        let is_login = own["event"] == "login";
+        let under_way = |(timed_out, at): (bool, i64)| !timed_out && event.at <= at + END_GRACE;
+        match &mut self.live {
+            Some(live) => {
+                live.last_activity = event.at;
+                if is_login {
+                    live.authenticated_at = event.at;
+                    live.user = own["user_id"].clone();
+                }
+                if own["attributes"].is_object() {
+                    live.attributes = attributes(own);
+                }
             }
-            let deadline = self.deadline(number).0;
-            if at < deadline {
-                let session = self.live[number].session.clone();
-                self.doubt(&session, deadline, appended);
-                self.end(number, reason(kind), at);
-            } else {
-                self.time_out(number);
+            None if !is_login && self.ended.is_some_and(under_way) => {}
+            None => {
+                self.live = Some(Live {
+                    user: own["user_id"].clone(),
+                    started_at: event.at,
+                    authenticated_at: event.at,
+                    last_activity: event.at,
+                    attributes: attributes(own),
+                });
             }
         }
     }
 
     /// Whether the tracker may have seen the session's deadline pass before the record came.
-    fn doubt(&mut self, session: &str, deadline: i64, appended: Option<i64>) {
+    fn doubt(&mut self, event: &Event) {
         const ROUNDING: i64 = 5;
-        if appended.is_some_and(|appended| appended + ROUNDING >= deadline + self.limits.lateness) {
-            self.expected.doubtful.insert(session.to_owned());
+        let deadline = match &self.live {
+            Some(live) => self.deadline(live).0,
+            None => {
+                event.at
+                    + self
+                        .limits
+                        .absolute
+                        .unwrap_or(i64::MAX)
+                        .min(self.limits.idle)
+            }
+        };
+        let too_late = |appended| appended + ROUNDING >= deadline + self.limits.lateness;
+        if event.appended.is_some_and(too_late) {
+            self.expected.doubtful.insert(self.session.to_owned());
         }
     }
 
-    fn time_out(&mut self, number: usize) {
-        let (deadline, reason) = self.deadline(number);
-        self.end(number, reason, deadline);
+    /// Ends the session if its deadline is at or before `now`.
+    fn time_out(&mut self, now: i64) {
+        if let Some((deadline, reason)) = self.live.as_ref().map(|live| self.deadline(live))
+            && deadline <= now
+        {
+            self.end(reason, deadline);
+        }
     }
 
-    fn end(&mut self, number: usize, reason: &str, ended_at: i64) {
-        let live = self.live.remove(number);
+    fn end(&mut self, reason: &'static str, ended_at: i64) {
+        let Some(live) = self.live.take() else { return };
+        self.ended = Some((reason.ends_with("_timeout"), ended_at));
         self.expected.endings.push(Ending {
-            event_id: event_id(&self.log.topic, live.start, reason),
-            session: live.session,
+            event_id: event_id(self.session, live.started_at, reason),
+            session: self.session.to_owned(),
             reason: reason.to_owned(),
             started_at: Some(live.started_at),
             last_activity: Some(live.last_activity),
@@ -235,51 +281,28 @@ impl Reader<'_> {
         });
     }
 
-    fn end_unknown(
-        &mut self,
-        session: &str,
-        event: &Value,
-        at: i64,
-        kind: &str,
-        start: (i32, i64),
-    ) {
+    fn end_unknown(&mut self, event: &Event, reason: &'static str) {
+        self.ended = Some((false, event.at));
         self.expected.endings.push(Ending {
-            event_id: event_id(&self.log.topic, start, reason(kind)),
-            session: session.to_owned(),
-            reason: reason(kind).to_owned(),
+            event_id: event_id(self.session, event.at, reason),
+            session: self.session.to_owned(),
+            reason: reason.to_owned(),
             started_at: None,
             last_activity: None,
-            ended_at: at,
-            user: event["user_id"].to_string(),
-            attributes: attributes(event).to_string(),
+            ended_at: event.at,
+            user: event.json["user_id"].to_string(),
+            attributes: attributes(&event.json).to_string(),
         });
     }
 
-    fn deadline(&self, number: usize) -> (i64, &'static str) {
-        let live = &self.live[number];
+    fn deadline(&self, live: &Live) -> (i64, &'static str) {
         let idle = live.last_activity + self.limits.idle;
         match self.limits.absolute {
-            Some(absolute) if live.started_at + absolute <= idle => {
-                (live.started_at + absolute, "absolute_timeout")
+            Some(absolute) if live.authenticated_at + absolute <= idle => {
+                (live.authenticated_at + absolute, "absolute_timeout")
             }
             _ => (idle, "idle_timeout"),
         }
-    }
-
-    fn first_deadline(&self, at: i64) -> i64 {
-        at + self
-            .limits
-            .absolute
-            .unwrap_or(i64::MAX)
-            .min(self.limits.idle)
-    }
-}
-
-fn reason(kind: &str) -> &'static str {
-    match kind {
-        "logout" => "logout",
-        "revoke" => "revoked",
-        other => panic!("'{other}' ends nothing"),
     }
 }
 

@@ -100,10 +100,11 @@ fn every_record_belongs_to_a_life_that_ended_once() {
 
 /// The ending of the session that started with this record, if one did.
 fn take_ending_of_start(endings: &mut BTreeMap<Uuid, Ending>, record: &Record) -> Option<Ending> {
-    let start = (record.partition, record.offset);
+    let event = record.json();
+    let session = event["session_id"].as_str().expect("a session");
     REASONS
         .iter()
-        .find_map(|reason| endings.remove(&event_id(TOPIC, start, reason)))
+        .find_map(|reason| endings.remove(&event_id(session, time_of(&event), reason)))
 }
 
 /// Whether an ending is of all of these records.
