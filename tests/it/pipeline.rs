@@ -7,6 +7,7 @@
 pub mod clocks;
 pub mod policies;
 
+mod arrival_order;
 mod bad_input;
 mod check;
 mod crashes;
