@@ -91,6 +91,9 @@ impl<'a> Installation<'a> {
         let policies = format!("{}sundown.policies", installation.prefix);
         let compacted = [("cleanup.policy", "compact")];
         installation.kafka.create_topic(&policies, 1, &compacted);
+        let processes = format!("{}sundown.processes", installation.prefix);
+        let appended = [("message.timestamp.type", "LogAppendTime")];
+        installation.kafka.create_topic(&processes, 1, &appended);
         for topic in [installation.topic(), installation.dead_letter_topic()] {
             installation.kafka.create_topic(&topic, partitions, &[]);
         }

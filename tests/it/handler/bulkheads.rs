@@ -30,8 +30,6 @@ fn reported(installation: &Installation<'_>, action: &str) -> Option<Value> {
 #[test]
 fn a_dead_target_delays_no_other_action_and_a_restart_repeats_none() {
     let installation = Installation::new(3);
-    let processes = format!("{}sundown.processes", installation.prefix);
-    installation.kafka.create_topic(&processes, 1, &[]);
     let healthy = Receiver::start(|_| Response::Status(200));
     let place = TcpListener::bind("127.0.0.1:0").unwrap();
     let dead = place.local_addr().unwrap();

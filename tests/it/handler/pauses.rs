@@ -30,8 +30,6 @@ fn reported(installation: &Installation<'_>) -> Option<Value> {
 #[test]
 fn nothing_is_done_about_endings_on_a_paused_partition_until_it_is_resumed() {
     let installation = Installation::new(2);
-    let processes = format!("{}sundown.processes", installation.prefix);
-    installation.kafka.create_topic(&processes, 1, &[]);
     let receiver = Receiver::start(|_| Response::Status(200));
     partitions(&installation, "pause");
     let handler = installation.start_calling(&receiver, "");
