@@ -158,6 +158,7 @@ fn refuses_other_contradictions() {
         (
             &[
                 BROKERS,
+                "handler.actions.actions[0].name=log",
                 "handler.actions.actions[0].type=log",
                 "handler.actionsConfigMap=mine",
             ],
