@@ -26,6 +26,8 @@ pub struct Ending {
     pub session: String,
     pub reason: String,
     pub started_at: Option<i64>,
+    /// Of timeouts only. Activity may be read before a logout that it followed, or after one that
+    /// it preceded.
     pub last_activity: Option<i64>,
     pub ended_at: i64,
     /// JSON, like the attributes.
@@ -94,11 +96,12 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
 pub fn parse(record: &Record) -> Ending {
     let json = record.json();
     let time = |name: &str| json[name].as_str().map(millis);
+    let reason = json["reason"].as_str().expect("a reason");
     Ending {
         session: json["session_id"].as_str().expect("a session").to_owned(),
-        reason: json["reason"].as_str().expect("a reason").to_owned(),
+        reason: reason.to_owned(),
         started_at: time("started_at"),
-        last_activity: time("last_activity"),
+        last_activity: time("last_activity").filter(|_| is_timeout(reason)),
         ended_at: time("ended_at").expect("an end"),
         user: json["user_id"].to_string(),
         attributes: json["attributes"].to_string(),
@@ -165,9 +168,15 @@ struct Fold<'a> {
     session: &'a str,
     limits: Limits,
     live: Option<Live>,
-    /// The latest ending: whether it was a timeout, and its time.
-    ended: Option<(bool, i64)>,
+    ended: Option<Ended>,
     expected: &'a mut Expected,
+}
+
+/// The latest ending.
+struct Ended {
+    by_timeout: bool,
+    at: i64,
+    user: Value,
 }
 
 struct Live {
@@ -187,13 +196,12 @@ impl Fold<'_> {
         let own = &event.json;
         match (&event.session, event.reason) {
             (None, Some(reason)) => {
-                if self
-                    .live
-                    .as_ref()
-                    .is_some_and(|live| live.user == own["user_id"])
-                {
+                let user = &own["user_id"];
+                if self.live.as_ref().is_some_and(|live| live.user == *user) {
                     self.doubt(event);
                     self.end(reason, event.at);
+                } else if self.ended.as_ref().is_some_and(|ended| ended.user == *user) {
+                    self.doubt_first_end(event);
                 }
             }
             (Some(_), Some(reason)) => {
@@ -202,6 +210,8 @@ impl Fold<'_> {
                     self.end(reason, event.at);
                 } else if self.ended.is_none() {
                     self.end_unknown(event, reason);
+                } else {
+                    self.doubt_first_end(event);
                 }
             }
             (_, None) => self.act(event),
@@ -212,7 +222,7 @@ impl Fold<'_> {
         self.doubt(event);
         let own = &event.json;
         let is_login = own["event"] == "login";
-        let under_way = |(timed_out, at): (bool, i64)| !timed_out && event.at <= at + END_GRACE;
+        let under_way = |ended: &Ended| !ended.by_timeout && event.at <= ended.at + END_GRACE;
         match &mut self.live {
             Some(live) => {
                 live.last_activity = event.at;
@@ -224,7 +234,7 @@ impl Fold<'_> {
                     live.attributes = attributes(own);
                 }
             }
-            None if !is_login && self.ended.is_some_and(under_way) => {}
+            None if !is_login && self.ended.as_ref().is_some_and(under_way) => {}
             None => {
                 self.live = Some(Live {
                     user: own["user_id"].clone(),
@@ -257,6 +267,17 @@ impl Fold<'_> {
         }
     }
 
+    /// Of two different ends within the lateness, the first that is read counts.
+    fn doubt_first_end(&mut self, event: &Event) {
+        let lateness = self.limits.lateness;
+        let is_close = |ended: &Ended| {
+            !ended.by_timeout && ended.at != event.at && event.at - ended.at <= lateness
+        };
+        if self.ended.as_ref().is_some_and(is_close) {
+            self.expected.doubtful.insert(self.session.to_owned());
+        }
+    }
+
     /// Ends the session if its deadline is at or before `now`.
     fn time_out(&mut self, now: i64) {
         if let Some((deadline, reason)) = self.live.as_ref().map(|live| self.deadline(live))
@@ -268,13 +289,17 @@ impl Fold<'_> {
 
     fn end(&mut self, reason: &'static str, ended_at: i64) {
         let Some(live) = self.live.take() else { return };
-        self.ended = Some((reason.ends_with("_timeout"), ended_at));
+        self.ended = Some(Ended {
+            by_timeout: is_timeout(reason),
+            at: ended_at,
+            user: live.user.clone(),
+        });
         self.expected.endings.push(Ending {
             event_id: event_id(self.session, live.started_at, reason),
             session: self.session.to_owned(),
             reason: reason.to_owned(),
             started_at: Some(live.started_at),
-            last_activity: Some(live.last_activity),
+            last_activity: is_timeout(reason).then_some(live.last_activity),
             ended_at,
             user: live.user.to_string(),
             attributes: live.attributes.to_string(),
@@ -282,7 +307,11 @@ impl Fold<'_> {
     }
 
     fn end_unknown(&mut self, event: &Event, reason: &'static str) {
-        self.ended = Some((false, event.at));
+        self.ended = Some(Ended {
+            by_timeout: false,
+            at: event.at,
+            user: event.json["user_id"].clone(),
+        });
         self.expected.endings.push(Ending {
             event_id: event_id(self.session, event.at, reason),
             session: self.session.to_owned(),
@@ -304,6 +333,10 @@ impl Fold<'_> {
             _ => (idle, "idle_timeout"),
         }
     }
+}
+
+fn is_timeout(reason: &str) -> bool {
+    reason.ends_with("_timeout")
 }
 
 fn attributes(event: &Value) -> Value {

@@ -173,7 +173,7 @@ fn topics_are_read_by_offset_and_by_time_and_checkpoints_are_decoded() {
         (&"checkpoint".into(), &session.into())
     );
     let value: Value = serde_json::from_str(state["value"].as_str().expect("text")).expect("JSON");
-    assert_eq!(value["user_id"], "joe");
+    assert_eq!(value["live"]["user_id"], "joe");
 
     for (path, status) in [
         ("/topics/__consumer_offsets/0".to_owned(), 404),
