@@ -61,10 +61,10 @@ impl Redactor {
             Value::Object(fields) => {
                 for (name, value) in fields.iter_mut() {
                     match (name.as_str(), &*value) {
-                        ("session_id" | "user_id", Value::String(id)) => {
+                        ("session_id" | "except_session_id" | "user_id", Value::String(id)) => {
                             *value = Value::String(self.id(id));
                         }
-                        ("session_id" | "user_id", Value::Number(id)) => {
+                        ("session_id" | "except_session_id" | "user_id", Value::Number(id)) => {
                             *value = Value::String(self.id(&id.to_string()));
                         }
                         ("attributes", Value::Object(_)) => *value = Value::String(MASK.to_owned()),
