@@ -235,7 +235,8 @@ async fn a_tracker_reports_topics_that_are_missing_or_do_not_fit() {
     );
 
     let other = unique_prefix("topics");
-    kafka.create_topic(&(other.clone() + "sundown.checkpoint"), 4, &[]);
+    let compact = [("cleanup.policy", "compact")];
+    kafka.create_topic(&(other.clone() + "sundown.checkpoint"), 4, &compact);
     json(kafka, &other, &["create", "--partitions", "2"]);
     let unfit = require_for_tracker(&admin, &names(&other), ClockSource::Brokers).await;
     let Err(error @ TopicError::PartitionMismatch { .. }) = unfit else {

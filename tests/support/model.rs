@@ -32,6 +32,7 @@ pub struct Ending {
     pub ended_at: i64,
     /// JSON, like the attributes.
     pub user: String,
+    /// Of timeouts only, for the same reason.
     pub attributes: String,
     pub event_id: Uuid,
 }
@@ -59,8 +60,8 @@ pub struct Log {
 /// and folds them, those that end a session last.
 pub fn expected(log: &Log, limits: Limits) -> Expected {
     let mut events: Vec<Event> = Vec::new();
-    for record in &log.records {
-        let event = Event::new(record, log.append_time);
+    for (place, record) in log.records.iter().enumerate() {
+        let event = Event::new(place, record, log.append_time);
         // Events of users are written to each partition.
         let same = |other: &Event| other.session.is_none() && other.json == event.json;
         if event.session.is_some() || !events.iter().any(same) {
@@ -74,6 +75,9 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         .collect();
     let mut expected = Expected::default();
     for session in sessions {
+        if has_disordered_attributes(&events, session) {
+            expected.doubtful.insert(session.to_owned());
+        }
         let mut fold = Fold {
             session,
             limits,
@@ -104,7 +108,11 @@ pub fn parse(record: &Record) -> Ending {
         last_activity: time("last_activity").filter(|_| is_timeout(reason)),
         ended_at: time("ended_at").expect("an end"),
         user: json["user_id"].to_string(),
-        attributes: json["attributes"].to_string(),
+        attributes: if is_timeout(reason) {
+            json["attributes"].to_string()
+        } else {
+            String::new()
+        },
         event_id: json["event_id"]
             .as_str()
             .and_then(|id| id.parse().ok())
@@ -133,8 +141,23 @@ pub fn millis(text: &str) -> i64 {
         .timestamp_millis()
 }
 
+/// Whether attributes of the session change while its events are out of order: those that are read last
+/// count.
+fn has_disordered_attributes(events: &[Event], session: &str) -> bool {
+    let is_own = |event: &&Event| event.session.as_deref() == Some(session);
+    let own: Vec<_> = events.iter().filter(is_own).collect();
+    let given = own
+        .iter()
+        .filter(|event| event.json["attributes"].is_object());
+    let given = given.map(|event| event.json["attributes"].to_string());
+    let varied = given.collect::<BTreeSet<_>>().len() > 1;
+    varied && !own.is_sorted_by_key(|event| event.place)
+}
+
 /// A record that has been read.
 struct Event {
+    /// Its place in the log.
+    place: usize,
     /// `None` if it concerns all sessions of the user.
     session: Option<String>,
     at: i64,
@@ -146,9 +169,10 @@ struct Event {
 }
 
 impl Event {
-    fn new(record: &Record, append_time: bool) -> Self {
+    fn new(place: usize, record: &Record, append_time: bool) -> Self {
         let json = record.json();
         Self {
+            place,
             session: json["session_id"].as_str().map(str::to_owned),
             at: time_of(&json),
             appended: append_time.then_some(record.timestamp),
@@ -302,7 +326,11 @@ impl Fold<'_> {
             last_activity: is_timeout(reason).then_some(live.last_activity),
             ended_at,
             user: live.user.to_string(),
-            attributes: live.attributes.to_string(),
+            attributes: if is_timeout(reason) {
+                live.attributes.to_string()
+            } else {
+                String::new()
+            },
         });
     }
 
@@ -320,7 +348,7 @@ impl Fold<'_> {
             last_activity: None,
             ended_at: event.at,
             user: event.json["user_id"].to_string(),
-            attributes: attributes(&event.json).to_string(),
+            attributes: String::new(),
         });
     }
 

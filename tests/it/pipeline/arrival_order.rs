@@ -18,11 +18,12 @@ const LIMITS: Limits = Limits {
 type Step<'a> = (&'a str, &'a str, i64);
 
 /// Writes one log to one partition in the given order, and returns the endings of all sessions once
-/// none is left: session, reason, and the time after `start`.
-fn endings(start: i64, steps: &[Step<'_>]) -> Vec<(String, String, i64)> {
+/// none is left: session, reason, and time. Times are relative to one some seconds ago.
+fn endings(steps: &[Step<'_>]) -> Vec<(String, String, i64)> {
     let installation = Installation::with_partitions(Kafka::shared(), LIMITS, 1);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
+    let start = now() - 4_000;
     let records = steps.iter().map(|&(session, kind, after)| {
         let event = event(session, kind, start + after);
         NewRecord::new(session.to_owned(), event.to_string())
@@ -66,37 +67,34 @@ fn ended(endings: &[(&str, &str, i64)]) -> Vec<(String, String, i64)> {
 
 #[test]
 fn endings_are_those_of_the_events_in_the_order_of_their_times() {
-    let found = endings(
-        now() - 4_000,
-        &[
-            // Activity is never 10 s apart, although one comes after the next.
-            ("ann:1", "activity", 0),
-            ("ann:1", "activity", 11_000),
-            ("ann:1", "activity", 9_000),
-            ("ann:1", "activity", 18_000),
-            // Activity under way when the user logs out.
-            ("bob:1", "login", 0),
-            ("bob:1", "logout", 1_000),
-            ("bob:1", "activity", 950),
-            // A logout that is reported twice.
-            ("cleo:1", "login", 0),
-            ("cleo:1", "logout", 1_000),
-            ("cleo:1", "logout", 1_000),
-            // A revocation of a user that is repeated after the next login.
-            ("dora:1", "login", 0),
-            ("user:dora", "revoke", 1_000),
-            ("dora:2", "login", 2_000),
-            ("user:dora", "revoke", 1_000),
-            // A logout that is repeated in the next session of the id.
-            ("emil:1", "login", 0),
-            ("emil:1", "logout", 1_000),
-            ("emil:1", "login", 2_000),
-            ("emil:1", "logout", 1_000),
-            // A revocation that overtakes a login.
-            ("user:fay", "revoke", 2_000),
-            ("fay:1", "login", 0),
-        ],
-    );
+    let found = endings(&[
+        // Activity is never 10 s apart, although one comes after the next.
+        ("ann:1", "activity", 0),
+        ("ann:1", "activity", 11_000),
+        ("ann:1", "activity", 9_000),
+        ("ann:1", "activity", 18_000),
+        // Activity under way when the user logs out.
+        ("bob:1", "login", 0),
+        ("bob:1", "logout", 1_000),
+        ("bob:1", "activity", 950),
+        // A logout that is reported twice.
+        ("cleo:1", "login", 0),
+        ("cleo:1", "logout", 1_000),
+        ("cleo:1", "logout", 1_000),
+        // A revocation of a user that is repeated after the next login.
+        ("dora:1", "login", 0),
+        ("user:dora", "revoke", 1_000),
+        ("dora:2", "login", 2_000),
+        ("user:dora", "revoke", 1_000),
+        // A logout that is repeated in the next session of the id.
+        ("emil:1", "login", 0),
+        ("emil:1", "logout", 1_000),
+        ("emil:1", "login", 2_000),
+        ("emil:1", "logout", 1_000),
+        // A revocation that overtakes a login.
+        ("user:fay", "revoke", 2_000),
+        ("fay:1", "login", 0),
+    ]);
     let expected = ended(&[
         ("ann:1", "idle_timeout", 28_000),
         ("bob:1", "logout", 1_000),

@@ -49,7 +49,7 @@ fn a_checkpoint_topic_of_another_size_is_refused() {
     let kafka = Kafka::shared();
     let prefix = unique_prefix("startup");
     let checkpoint = format!("{prefix}sundown.checkpoint");
-    kafka.create_topic(&checkpoint, 4, &[]);
+    kafka.create_topic(&checkpoint, 4, &[("cleanup.policy", "compact")]);
     let flags = ["-b", kafka.bootstrap(), "--topic-prefix", &prefix];
     let mut create = Launch::sundown()
         .args(["topics", "create"])

@@ -130,7 +130,7 @@ fn a_tracker_then_does_what_was_foretold() {
     let produced = installation.sundown(&[&["produce"], &users[..]].concat());
     Output::of(produced).succeeded();
 
-    let policies = policy("short", "{idleTimeout: 1s, absoluteTimeout: 3s}");
+    let policies = policy("short", "{idleTimeout: 3s, absoluteTimeout: 5s}");
     let foretold = foretell(&installation, &policies);
     let total = count(&foretold["simulated"]["ended"]);
 

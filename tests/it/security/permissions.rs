@@ -129,7 +129,9 @@ fn each_is_needed_all_along(scene: &Scene<'_>, role: &str) {
     let running = scene.start(role);
     scene.await_at_work(role, &running);
     assert_no_errors(scene, &running);
-    for one in &all {
+    // Settings of topics are read at the start, and only a warning follows if they cannot be.
+    let used_all_along = |one: &&Permission| one.operation != "DescribeConfigs";
+    for one in all.iter().filter(used_all_along) {
         eprintln!("{} without {one}", user(role));
         scene.forget();
         let before = running.log().len();

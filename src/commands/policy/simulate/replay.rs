@@ -224,7 +224,7 @@ impl Pair {
         for key in new {
             let lives = self.half.get(&key).is_none_or(|half| {
                 let other = &self.tables[1 - half.table];
-                matches!(other.look_up(&key.0), Lookup::Live(live) if live.started_at <= key.1)
+                matches!(other.look_up(&key.0), Lookup::Live(live) if live.started_at == key.1)
             });
             if !lives && let Some(half) = self.half.remove(&key) {
                 report.note(Outcome::Half(half, Fate::None));
