@@ -11,7 +11,7 @@ use crate::support::installation::{Installation, SHORT};
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::process::{Launch, Stream};
 use crate::support::role::RoleProcess;
-use crate::support::topic::NewRecord;
+use crate::support::topic::{NewRecord, TOPICS};
 use crate::support::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -136,19 +136,9 @@ fn foreign_records_in_every_topic_stop_no_role() {
         RoleProcess::start(installation.sundown(&["console", "--listen", "127.0.0.1:0"])),
     ];
     roles.iter().for_each(RoleProcess::await_ready);
-    let topics = [
-        "session_logs",
-        "session_logs.dlq",
-        "expired_sessions",
-        "expired_sessions.dlq",
-        "expiring_sessions",
-        "sundown.checkpoint",
-        "sundown.policies",
-        "sundown.processes",
-    ];
     let records = foreign();
     let before = roles[0].metric("sundown_tracker_events_total", "");
-    for topic in topics {
+    for topic in TOPICS {
         for record in &records {
             // Brokers refuse some: those too large, and keys that a compacted topic needs.
             let _code = kafka.try_produce_raw(&installation.topic(topic), 0, record);

@@ -15,6 +15,18 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::kafka::Kafka;
 use super::wait::{Deadline, eventually};
 
+/// All topics of an installation, without its prefix.
+pub const TOPICS: [&str; 8] = [
+    "session_logs",
+    "session_logs.dlq",
+    "expired_sessions",
+    "expired_sessions.dlq",
+    "expiring_sessions",
+    "sundown.checkpoint",
+    "sundown.policies",
+    "sundown.processes",
+];
+
 /// For anything the broker is asked: it may be restarting, or the machine busy.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -74,8 +74,7 @@ impl Remembered {
     }
 
     pub(super) fn get(&self, id: &SessionId, hash: u64) -> Option<RememberedEnding> {
-        let &number = self.index.find(hash, |&number| self.id(number) == id)?;
-        let (chunk, at) = self.place(number);
+        let (chunk, at) = self.find(id, hash)?;
         let chunk = &self.chunks[chunk];
         let ended_at = chunk.ended_at[at];
         let tail = chunk.tails[at];
@@ -121,9 +120,7 @@ impl Remembered {
 
     /// Replaces the ending that is remembered for the id, which goes on being as old as it is.
     pub(super) fn replace(&mut self, id: &SessionId, hash: u64, ending: RememberedEnding) {
-        let number = self.index.find(hash, |&number| self.id(number) == id);
-        if let Some(&number) = number {
-            let (chunk, at) = self.place(number);
+        if let Some((chunk, at)) = self.find(id, hash) {
             let outdated = self.chunks[chunk].tails[at] & OUTDATED;
             self.chunks[chunk].ended_at[at] = ending.ended_at;
             self.chunks[chunk].tails[at] = tail(ending) | outdated;
@@ -141,8 +138,7 @@ impl Remembered {
     }
 
     fn set_outdated(&mut self, id: &SessionId, hash: u64, to: u32) -> bool {
-        let number = self.index.find(hash, |&number| self.id(number) == id);
-        let Some((chunk, at)) = number.map(|&number| self.place(number)) else {
+        let Some((chunk, at)) = self.find(id, hash) else {
             return false;
         };
         let tail = &mut self.chunks[chunk].tails[at];
@@ -229,6 +225,11 @@ impl Remembered {
     fn id(&self, number: u32) -> &SessionId {
         let (chunk, at) = self.place(number);
         &self.chunks[chunk].ids[at]
+    }
+
+    fn find(&self, id: &SessionId, hash: u64) -> Option<(usize, usize)> {
+        let number = self.index.find(hash, |&number| self.id(number) == id);
+        number.map(|&number| self.place(number))
     }
 
     fn place(&self, number: u32) -> (usize, usize) {

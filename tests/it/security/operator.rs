@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::console::client::Client;
 use crate::support::installation::Installation;
 use crate::support::role::RoleProcess;
-use crate::support::topic::NewRecord;
+use crate::support::topic::{NewRecord, TOPICS};
 
 /// With which something may be changed.
 pub const TOKEN: &str = "a-token-of-the-tests";
@@ -19,16 +19,6 @@ const PAGES: [&str; 7] = [
     "policies",
     "dead-letters",
     "topics",
-];
-const TOPICS: [&str; 8] = [
-    "session_logs",
-    "session_logs.dlq",
-    "expired_sessions",
-    "expired_sessions.dlq",
-    "expiring_sessions",
-    "sundown.checkpoint",
-    "sundown.policies",
-    "sundown.processes",
 ];
 
 pub struct Operator(Client);

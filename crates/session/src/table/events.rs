@@ -30,6 +30,25 @@ pub(super) struct EventAt<'a> {
     pub(super) offset: i64,
 }
 
+impl EventAt<'_> {
+    /// An event that was read before: it is not late, and proves nothing of a session that begins now.
+    ///
+    /// Sessions to which it is applied are stored at once, so its offset marks nothing as dirty.
+    pub(super) fn read_before(at: Timestamp, kind: EventKind) -> Self {
+        Self {
+            user: None,
+            at,
+            exact: true,
+            proof: Timestamp::MIN,
+            waited: true,
+            kind,
+            attributes: None,
+            initiator: None,
+            offset: i64::MAX,
+        }
+    }
+}
+
 impl SessionTable {
     /// Applies the event of the record at `offset`.
     ///
@@ -124,16 +143,15 @@ impl SessionTable {
             let Some(slot) = self.find(key) else {
                 return self.apply_to_unknown(key, event, out);
             };
+            let others_wait = self.slots[slot].flags.has(Flags::DEFERRED);
             // The deadline may have moved past waiting events with the policy.
-            if self.slots[slot].flags.has(Flags::DEFERRED) && self.apply_released(slot, out) {
+            if others_wait && self.apply_released(slot, out) {
                 continue;
             }
             let (deadline, reason) = self.deadline(slot);
             if event.at < deadline || !event.exact {
                 let applied = self.apply_to_live(slot, event, out);
-                if !self.deferred.is_empty()
-                    && let Some(slot) = self.find(key)
-                {
+                if others_wait && let Some(slot) = self.find(key) {
                     self.apply_released(slot, out);
                 }
                 return applied;
@@ -203,10 +221,7 @@ impl SessionTable {
         let (before, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
         session.last_activity = session.last_activity.max(event.at);
-        self.authenticate(slot, event);
-        self.mark_pending(slot);
-        self.resolve_policy(slot);
-        self.withdraw_warning(slot, before);
+        self.revise(slot, event, before);
         // The user may be another one now.
         if event.kind == EventKind::Login && self.slots[slot].authenticated_at == event.at {
             let key = self.key(self.slots[slot].id.clone());
@@ -214,7 +229,15 @@ impl SessionTable {
         }
     }
 
-    /// Takes over what an event says of its session. What is read last counts.
+    /// Takes over what an event says of its session, whose deadline was at `before`, and stores it.
+    fn revise(&mut self, slot: SlotId, event: EventAt<'_>, before: Timestamp) {
+        self.authenticate(slot, event);
+        self.mark_pending(slot);
+        self.resolve_policy(slot);
+        self.withdraw_warning(slot, before);
+    }
+
+    /// Takes over login, user and attributes of an event. What is read last counts.
     fn authenticate(&mut self, slot: SlotId, event: EventAt<'_>) {
         let session = &mut self.slots[slot];
         if event.kind == EventKind::Login {
@@ -256,10 +279,7 @@ impl SessionTable {
         if !self.slots[slot].flags.has(Flags::LOGGED_IN) {
             self.slots[slot].authenticated_at = event.at;
         }
-        self.authenticate(slot, event);
-        self.mark_pending(slot);
-        self.resolve_policy(slot);
-        self.withdraw_warning(slot, before);
+        self.revise(slot, event, before);
         self.end_by_known(slot, &key, event.at..started_at, out);
         Applied::Accepted
     }

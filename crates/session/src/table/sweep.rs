@@ -203,15 +203,8 @@ impl SessionTable {
 impl CutOff {
     fn as_event_at(&self) -> EventAt<'_> {
         EventAt {
-            user: None,
-            at: self.at,
-            exact: true,
-            proof: Timestamp::MIN,
-            waited: true,
-            kind: EventKind::ending_with(self.reason),
-            attributes: None,
             initiator: self.initiator.as_deref(),
-            offset: i64::MAX,
+            ..EventAt::read_before(self.at, EventKind::ending_with(self.reason))
         }
     }
 }

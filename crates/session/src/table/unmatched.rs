@@ -49,15 +49,8 @@ impl SessionTable {
 impl UnmatchedEnd {
     pub(super) fn as_event_at(&self) -> EventAt<'_> {
         EventAt {
-            user: None,
-            at: self.at,
-            exact: true,
-            proof: Timestamp::MIN,
-            waited: true,
-            kind: EventKind::ending_with(self.reason),
-            attributes: None,
             initiator: self.initiator.as_ref(),
-            offset: i64::MAX,
+            ..EventAt::read_before(self.at, EventKind::ending_with(self.reason))
         }
     }
 }

@@ -123,16 +123,9 @@ impl DeferredEvent {
                 text: user.text.text(buffer),
                 number: user.number,
             }),
-            at: self.at,
-            exact: true,
-            // It proves nothing of a later session: the events of a list are close together.
-            proof: Timestamp::MIN,
-            waited: true,
-            kind: self.kind,
             attributes: self.attributes.as_deref(),
             initiator: self.initiator.as_deref(),
-            // Sessions with waiting events are stored at once, so the offset marks nothing as dirty.
-            offset: i64::MAX,
+            ..EventAt::read_before(self.at, self.kind)
         }
     }
 }
