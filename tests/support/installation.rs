@@ -205,9 +205,9 @@ impl<'a> Installation<'a> {
     /// Then nothing may be left: no checkpoint, no lag.
     pub fn verify(&self) -> Expected {
         let expected = model::expected(&self.log(), self.limits);
-        let want = expected.endings.len();
+        let want = expected.certain(expected.endings.clone()).len();
         eventually(SOON, &format!("{want} endings"), || {
-            (self.endings().len() >= want).then_some(())
+            (expected.certain(self.endings()).len() >= want).then_some(())
         });
         self.await_nothing_left();
         eprintln!(
@@ -315,19 +315,23 @@ fn is_live(value: &[u8]) -> bool {
 }
 
 impl Expected {
+    /// Returns those of the endings that the log determines.
+    pub fn certain(&self, mut endings: Vec<Ending>) -> Vec<Ending> {
+        endings.retain(|ending| !self.doubtful.contains(&ending.session));
+        endings
+    }
+
     /// # Panics
     /// Unless these are exactly the terminal events that were expected.
-    pub fn compare(&self, mut found: Vec<Ending>) {
-        let mut expected = self.endings.clone();
-        let certain = |ending: &Ending| !self.doubtful.contains(&ending.session);
+    pub fn compare(&self, found: Vec<Ending>) {
         assert!(
-            self.doubtful.len() * 5 <= expected.len(),
+            self.doubtful.len() * 5 <= self.endings.len(),
             "this machine is too slow for timeouts this short: of {} endings, {} may go either way",
-            expected.len(),
+            self.endings.len(),
             self.doubtful.len()
         );
-        expected.retain(certain);
-        found.retain(certain);
+        let expected = self.certain(self.endings.clone());
+        let mut found = self.certain(found);
         found.sort();
         let missing: Vec<_> = difference(&expected, &found);
         let extra: Vec<_> = difference(&found, &expected);

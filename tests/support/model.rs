@@ -75,7 +75,7 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         .collect();
     let mut expected = Expected::default();
     for session in sessions {
-        if has_disordered_attributes(&events, session) {
+        if has_disordered_attributes(&events, session, limits.lateness) {
             expected.doubtful.insert(session.to_owned());
         }
         let mut fold = Fold {
@@ -141,17 +141,23 @@ pub fn millis(text: &str) -> i64 {
         .timestamp_millis()
 }
 
-/// Whether attributes of the session change while its events are out of order: those that are read last
-/// count.
-fn has_disordered_attributes(events: &[Event], session: &str) -> bool {
+/// Whether the attributes of the session depend on the order in which its events were read: those that are
+/// read last count, and what was read before a logout of the user may have come after it.
+fn has_disordered_attributes(events: &[Event], session: &str, lateness: i64) -> bool {
     let is_own = |event: &&Event| event.session.as_deref() == Some(session);
     let own: Vec<_> = events.iter().filter(is_own).collect();
     let given = own
         .iter()
         .filter(|event| event.json["attributes"].is_object());
-    let given = given.map(|event| event.json["attributes"].to_string());
-    let varied = given.collect::<BTreeSet<_>>().len() > 1;
-    varied && !own.is_sorted_by_key(|event| event.place)
+    let given: BTreeSet<_> = given
+        .map(|event| event.json["attributes"].to_string())
+        .collect();
+    let varied = given.len() > 1 && !own.is_sorted_by_key(|event| event.place);
+    let may_follow = |end: &Event, own: &Event| {
+        own.json["user_id"] == end.json["user_id"] && (end.at..=end.at + lateness).contains(&own.at)
+    };
+    let mut ends = events.iter().filter(|event| event.session.is_none());
+    varied || (!given.is_empty() && ends.any(|end| own.iter().any(|own| may_follow(end, own))))
 }
 
 /// A record that has been read.
