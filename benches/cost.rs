@@ -1,5 +1,4 @@
-//! What an event costs the tracker: the same however many sessions are idle beside it, and
-//! as much more as there are more events.
+//! CPU cost of an event in the tracker, beside idle sessions and by number of events.
 //!
 //!     cargo bench --bench cost                                up to 4 M idle sessions
 //!     cargo bench --bench cost -- --svg docs/costs.svg        draws them, too

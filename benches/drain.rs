@@ -1,4 +1,4 @@
-//! Drains a topic with the tracker, exactly-once, and with a bare consumer, in turns.
+//! Drains a topic alternately with the tracker, exactly-once, and with a bare consumer.
 //!
 //!     cargo bench --bench drain                       3 M events, 6 and 60 a session
 //!     cargo bench --bench drain -- --events 500000 --rounds 1

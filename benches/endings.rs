@@ -1,4 +1,4 @@
-//! Has the handler call a webhook for every one of many endings.
+//! Throughput of the handler: one webhook call per terminal event.
 //!
 //!     cargo bench --bench endings                       100,000 endings, 64 at once
 //!     cargo bench --bench endings -- --endings 20000 --concurrency 16

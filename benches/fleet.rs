@@ -1,5 +1,5 @@
-//! Several trackers that share many partitions: what it takes when one leaves and one joins,
-//! and what all of them do together.
+//! Several trackers that share many partitions: rebalances, and a policy edit that ends all
+//! sessions.
 //!
 //!     cargo bench --bench fleet                               1 M sessions, 256 partitions, 4 trackers
 //!     cargo bench --bench fleet -- --trackers 2 --partitions 64

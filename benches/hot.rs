@@ -1,4 +1,4 @@
-//! A partition that gets most of the events: what the others notice of it.
+//! A partition that receives most of the events: lateness of its sessions and of the others.
 //!
 //!     cargo bench --bench hot                                 20,000 events a second
 //!     cargo bench --bench hot -- --rate 5000 --seconds 60

@@ -1,5 +1,5 @@
-//! How late endings are: from the deadline and the allowed lateness of a session until
-//! its terminal event can be read by readers of committed records.
+//! Lateness of endings: from the deadline and the allowed lateness of a session until readers of
+//! committed records can read its terminal event.
 //!
 //!     cargo bench --bench lateness                            10,000 endings a second
 //!     cargo bench --bench lateness -- --rate 1000 --seconds 30

@@ -1,5 +1,5 @@
-//! The tracker side by side with a Kafka Streams program that does the same
-//! (`benches/kafka-streams/`), on the same topics.
+//! Compares the tracker with an equivalent Kafka Streams program (`benches/kafka-streams/`) on
+//! the same topics.
 //!
 //!     cargo bench --bench peer                                      1 M events
 //!     cargo bench --bench peer -- --events 3000000 --live 500000

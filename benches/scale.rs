@@ -1,4 +1,4 @@
-//! What many live sessions cost: memory, restart, a policy edit that ends all of them.
+//! Cost of many live sessions: memory, restart, and a policy edit that ends all of them.
 //!
 //!     cargo bench --bench scale                                   1 M sessions
 //!     cargo bench --bench scale -- --sessions 10000000

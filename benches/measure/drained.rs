@@ -1,4 +1,4 @@
-//! Whether a group has read a topic to its end.
+//! Waits until a group has read a topic to its end.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What becomes readable in `expired_sessions`, and when.
+//! Reads `expired_sessions` and the time at which its records become readable.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

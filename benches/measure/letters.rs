@@ -1,4 +1,4 @@
-//! Session ids that are no UUIDs, some of them chosen to do harm.
+//! Session ids that are not UUIDs, including colliding ones.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,4 @@
-//! Session events that are spread over partitions on purpose.
+//! Session events with a chosen distribution over partitions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,4 @@
-//! Sessions that are logged out all the while, and how long it takes until their endings
-//! are readable: what users notice of whatever the tracker is busy with.
+//! Continuous logouts, and the time until their endings are readable.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

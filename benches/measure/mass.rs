@@ -1,4 +1,4 @@
-//! Many sessions: all of them are started, and a policy edit ends all of them at once.
+//! Starts many sessions, and ends all of them at once by a policy edit.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Measured points as a drawing (SVG), light or dark as its reader has it.
+//! Charts of measured points as SVG, in the reader's light or dark color scheme.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Several trackers of one installation, and which partitions each of them has.
+//! Several trackers of one installation, and the partitions of each.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

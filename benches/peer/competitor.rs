@@ -1,4 +1,4 @@
-//! The programs that are compared, behind one face.
+//! The compared programs behind one interface.
 
 use std::path::PathBuf;
 use std::process::Command;

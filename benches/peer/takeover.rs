@@ -1,4 +1,4 @@
-//! How long sessions do not end after a process was killed.
+//! Time from the kill of a process until its sessions end again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

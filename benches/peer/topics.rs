@@ -1,4 +1,4 @@
-//! Topics made and read outside any group.
+//! Creates topics, and reads them without a group.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a real API server says of what the chart renders: the one of `SUNDOWN_TEST_KUBECONFIG`.
+//! Applies the rendered chart to the API server of `SUNDOWN_TEST_KUBECONFIG`.
 //!
 //! Strimzi's, KEDA's and prometheus-operator's definitions have to be installed there for the
 //! parts that use them.

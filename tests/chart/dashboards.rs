@@ -1,5 +1,5 @@
-//! The Grafana dashboards: made from the short form in charts/dashboards/, and sound.
-//! `UPDATE=1 cargo test --test chart dashboards` generates them again.
+//! The Grafana dashboards, generated from the short form in charts/dashboards/. `UPDATE=1 cargo
+//! test --test chart dashboards` generates them again.
 
 mod panel;
 

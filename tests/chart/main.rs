@@ -1,4 +1,4 @@
-//! The Helm chart: generated parts in step with the code, and what it renders.
+//! The Helm chart: generated parts match the code, and rendered objects.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,

@@ -1,4 +1,4 @@
-//! What is in `manifests/` fits the chart.
+//! The files in `manifests/` match the chart.
 
 use std::fs;
 

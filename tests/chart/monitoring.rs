@@ -1,4 +1,4 @@
-//! What the chart renders for Prometheus and Grafana.
+//! The rendered objects for Prometheus and Grafana.
 
 use std::fs;
 

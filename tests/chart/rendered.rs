@@ -1,4 +1,4 @@
-//! What the chart renders, and what it refuses.
+//! Rendered objects of the chart, and rejected values.
 
 use crate::helm::{BROKERS, CHART, STRIMZI, helm, template};
 

@@ -1,4 +1,4 @@
-//! A mail server that keeps what it gets.
+//! A mail server that keeps received mails.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

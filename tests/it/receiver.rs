@@ -1,4 +1,4 @@
-//! A receiver of webhooks that notes every call and responds as configured.
+//! A webhook receiver that records every call and responds as configured.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

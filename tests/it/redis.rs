@@ -1,4 +1,4 @@
-//! Redis from the system, one server to a test.
+//! The Redis of the system, one server per test.
 
 use std::fmt::Display;
 use std::net::TcpListener;

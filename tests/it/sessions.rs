@@ -1,4 +1,4 @@
-//! Live sessions: asked of the tracker that owns them, by scripts and by `sundown sessions`.
+//! Queries of live sessions by scripts and by `sundown sessions`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

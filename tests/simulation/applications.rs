@@ -1,5 +1,5 @@
-//! What applications write to the source topic: events on time and late, out of order
-//! and from the future, in transactions and without, and things that are no events.
+//! Writes of applications to the source topic: events on time and late, out of order and from the
+//! future, in transactions and without, and malformed records.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

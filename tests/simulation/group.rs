@@ -1,4 +1,4 @@
-//! The consumer group: cooperative rebalances, members that fall silent.
+//! The consumer group: cooperative rebalances, silent members.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

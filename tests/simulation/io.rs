@@ -1,4 +1,4 @@
-//! What a simulated tracker works with.
+//! The environment of a simulated tracker.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};

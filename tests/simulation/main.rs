@@ -1,6 +1,5 @@
-//! The tracker, simulated: the code that runs on Kafka, run on a Kafka that is simulated
-//! too, in simulated time, with everything that can go wrong going wrong. All of it
-//! follows from one seed. `docs/testing.md` says how to replay one.
+//! The code of the tracker on a simulated Kafka, in simulated time, under all faults at once. One
+//! seed determines a run; `docs/testing.md` describes how to replay one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

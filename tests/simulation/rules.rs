@@ -1,4 +1,4 @@
-//! Policies, and every one that there ever was.
+//! The policies, including all earlier generations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What happens in a simulation, drawn from one seed.
+//! The schedule of a simulation, drawn from one seed.
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};

@@ -1,4 +1,4 @@
-//! Makes a plan that fails shorter, as long as it still fails.
+//! Shortens a failing plan while it still fails.
 
 use crate::schedule::Plan;
 

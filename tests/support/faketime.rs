@@ -1,4 +1,4 @@
-//! Processes whose wall clock is wrong, by libfaketime.
+//! Processes with a wrong wall clock, by libfaketime.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

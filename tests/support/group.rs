@@ -1,4 +1,4 @@
-//! What consumer groups have committed, and how far behind they are.
+//! Committed offsets and lag of consumer groups.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! An installation of a test's own: topics under a prefix, trackers, and what they have written.
+//! An installation of one test: topics under a prefix, trackers, and their output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! What has to come out: a slow and obvious reading of the log, written without a look at the
-//! tracker's own code.
+//! The reference model: a slow and obvious computation of the expected endings from the log,
+//! independent of the tracker's code.
 
 use std::collections::BTreeSet;
 

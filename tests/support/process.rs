@@ -1,4 +1,4 @@
-//! Running programs, `sundown` first of all: their output line by line, signals, their end.
+//! Running programs, mainly `sundown`: their output line by line, signals, exit status.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

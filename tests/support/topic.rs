@@ -1,4 +1,4 @@
-//! Making topics and reading them.
+//! Creates and reads topics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Awaiting what nothing announces: the state of another process, seen from outside.
+//! Polls the state of other processes until a condition holds.
 
 use std::thread;
 use std::time::{Duration, Instant};

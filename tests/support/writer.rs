@@ -1,4 +1,4 @@
-//! Writing to topics.
+//! Writes to topics.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The definition, as the API server understands it.
+//! The custom resource definition in the API server.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A namespace and topics of a test's own, and controllers between them.
+//! A namespace and topics of one test, and controllers for them.
 
 use std::collections::BTreeMap;
 

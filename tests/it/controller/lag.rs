@@ -1,4 +1,4 @@
-//! Consumer lag, of records and not of offsets.
+//! Consumer lag in records instead of offsets.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Controllers that take turns.
+//! Leader election between controllers.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams};

@@ -1,4 +1,4 @@
-//! Servers that go and come back.
+//! Outages of Kafka and of the API server.
 
 use std::process::Command;
 

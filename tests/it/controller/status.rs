@@ -1,4 +1,4 @@
-//! What policies say of themselves.
+//! The status of policies.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What arrives, in which order, and what is committed.
+//! Delivered calls, their order, and committed offsets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -1,4 +1,4 @@
-//! What fails, and what becomes of it.
+//! Failures of actions, and their consequences.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};

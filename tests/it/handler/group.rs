@@ -1,4 +1,4 @@
-//! Handlers that come, go and die.
+//! Handlers that join, leave and crash.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Tokens that receivers check with the keys that the handler serves.
+//! Signed tokens, and the keys that the handler serves for them.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Sessions that are deleted from the stores that they are in.
+//! Deletion of sessions from their stores.
 
 use std::io::copy;
 use std::net::{SocketAddr, TcpListener, TcpStream};

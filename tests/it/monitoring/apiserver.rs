@@ -1,5 +1,5 @@
-//! A stand-in for the Kubernetes API server, as far as a controller needs one to have
-//! something to count. What a controller does on a real one, `controller/` tests.
+//! A stand-in for the Kubernetes API server, just sufficient for the metrics of a controller.
+//! `controller/` tests the controller on a real one.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! The expressions of dashboards and alerts, as Prometheus can be asked them.
+//! The expressions of dashboards and alerts as Prometheus queries.
 
 use std::fs;
 

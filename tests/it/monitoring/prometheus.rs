@@ -1,4 +1,4 @@
-//! A real Prometheus, which scrapes what a test starts and evaluates the project's rules.
+//! A real Prometheus, which scrapes the processes of a test and evaluates the project's rules.
 
 use std::collections::BTreeMap;
 use std::fs;

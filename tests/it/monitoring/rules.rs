@@ -1,4 +1,4 @@
-//! The rules by themselves: `promtool` reads them, and runs them in made-up time.
+//! Checks and unit tests of the alert rules with `promtool`.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Where alerts are provoked: one installation, under a namespace of its own.
+//! An installation in its own namespace, in which alerts are provoked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Trackers under the wrong circumstances, each as an installation of its own.
+//! Trackers that start under adverse conditions, each in its own installation.
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::json;

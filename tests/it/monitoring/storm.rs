@@ -1,4 +1,4 @@
-//! A group whose members come and go.
+//! A group with frequent rebalances.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Trackers that come to their bounds, lose their transactions, stand still.
+//! Trackers that reach their bounds, lose transactions or stall.
 
 use std::thread;
 use std::time::Duration;

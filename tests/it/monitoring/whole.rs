@@ -1,4 +1,4 @@
-//! A whole installation: what dashboards show of it, and what goes wrong around trackers.
+//! A whole installation: its dashboards, and faults outside the trackers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};

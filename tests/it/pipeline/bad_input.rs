@@ -1,4 +1,4 @@
-//! Records that are no session events, or say absurd things.
+//! Malformed and implausible records.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,4 @@
-//! `sundown check`: whether sessions get through.
+//! `sundown check`.
 
 use crate::support::installation::{Installation, SHORT, SOON};
 use crate::support::kafka::Kafka;

@@ -1,4 +1,4 @@
-//! Clocks that are wrong: applications' and trackers'.
+//! Wrong clocks of applications and trackers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,4 +1,4 @@
-//! Trackers and brokers that end without notice.
+//! Crashes of trackers and brokers.
 
 use std::thread;
 use std::time::Duration;

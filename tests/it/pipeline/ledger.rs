@@ -1,5 +1,5 @@
-//! What an installation somewhere else has made of what was written to it: the tests in pods
-//! (`tests/cluster/`) hand over its topics as files.
+//! Compares topics in files with the reference model; the tests in pods (`tests/cluster/`) write
+//! the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Policies that change while sessions live under them, and bounds.
+//! Policy edits during live sessions, and bounds.
 
 use std::fs;
 

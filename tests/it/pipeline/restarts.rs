@@ -1,4 +1,4 @@
-//! Trackers that are away for a while.
+//! Periods without a running tracker.
 
 use std::thread;
 use std::time::Duration;

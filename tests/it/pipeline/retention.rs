@@ -1,4 +1,4 @@
-//! Session events that are deleted before a tracker has done with them.
+//! Session events that retention deletes before a tracker has processed them.
 
 use std::thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What keeps a tracker from starting, and what it says then.
+//! Conditions that prevent the start of a tracker, and their messages.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Trackers that nothing happens to.
+//! Trackers without faults.
 
 use std::time::Duration;
 

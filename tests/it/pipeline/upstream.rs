@@ -1,4 +1,4 @@
-//! Applications that write session events in transactions of their own.
+//! Applications that write session events in transactions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The other group protocol, and the other guarantee of delivery.
+//! The `consumer` group protocol, and at-least-once delivery.
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -1,4 +1,4 @@
-//! `sundown policy simulate` foretells what trackers do.
+//! `sundown policy simulate` predicts the behavior of trackers.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Granting and taking away permissions. The client library does not know how, and Kafka's own
-//! tool takes seconds each time, so the two requests are put together here (KIP-140, version 1).
+//! Grants and revokes permissions. The client library has no API for this, and Kafka's own tool
+//! takes seconds per call, so this module encodes the two requests (KIP-140, version 1).
 
 use std::fmt;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! A Kafka that wants to know who is there, and certificates for it.
+//! A Kafka with authentication, and certificates for it.
 
 use std::fs;
 use std::path::PathBuf;

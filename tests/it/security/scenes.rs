@@ -1,4 +1,4 @@
-//! What each role does in these tests: enough to need all that it may do.
+//! Makes each role use all of its permissions.
 
 use std::time::Duration;
 

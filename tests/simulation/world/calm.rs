@@ -1,4 +1,4 @@
-//! Times when all is well: whatever should happen then has to.
+//! Periods without faults, in which the trackers must catch up.
 
 use std::rc::Rc;
 

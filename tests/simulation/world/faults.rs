@@ -1,4 +1,4 @@
-//! Everything that can go wrong.
+//! Injects faults into trackers, brokers and applications.
 
 use std::rc::Rc;
 
