@@ -7,6 +7,7 @@ mod io;
 mod rebalance;
 mod restore;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clocks::ClockHold;
@@ -24,6 +25,8 @@ pub struct PartitionManager<I> {
     table: TableConfig,
     /// Partitions whose restore has not started.
     pending_restores: Vec<(i32, RestoreId)>,
+    /// The partitions of the commit in progress.
+    committing: BTreeSet<i32>,
     /// Whether retention has deleted records that were not yet read.
     log_truncated: bool,
 }
@@ -39,6 +42,7 @@ impl<I: Io> PartitionManager<I> {
             partition_count,
             table,
             pending_restores: Vec::new(),
+            committing: BTreeSet::new(),
             log_truncated: false,
         }
     }

@@ -196,6 +196,13 @@ impl Cluster {
         self.delayed.push((self.now + after, txn));
     }
 
+    /// Whether a transaction that began at `time` or before is not over: readers do not see what comes
+    /// after its records.
+    pub(crate) fn has_open_since(&self, time: i64) -> bool {
+        let mut transactions = self.transactions.values();
+        transactions.any(|one| one.began <= time && !matches!(one.state, State::Done { .. }))
+    }
+
     /// Transactions that are decided and lack markers.
     pub(crate) fn ending(&self) -> Vec<Txn> {
         let ending = |(txn, transaction): (&Txn, &Transaction)| {

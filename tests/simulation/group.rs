@@ -64,6 +64,22 @@ impl Group {
         self.balance();
     }
 
+    /// A member is fenced and rejoins under its id, before the group has changed: it loses its partitions
+    /// and gets them back, in the same generation (KIP-848).
+    pub(crate) fn fence(&mut self, id: u64) {
+        let owners = self.owners.iter().zip(0_i32..);
+        let owned = owners.filter(|(owner, _)| **owner == Some(id));
+        let owned: Vec<i32> = owned.map(|(_, partition)| partition).collect();
+        if let Some(member) = self.members.get_mut(&id)
+            && member.changes.is_empty()
+            && member.revoking.is_empty()
+            && !owned.is_empty()
+        {
+            let changes = [Rebalance::Lost(owned.clone()), Rebalance::Assigned(owned)];
+            member.changes.extend(changes);
+        }
+    }
+
     /// The member stops sending heartbeats, or resumes.
     pub(crate) fn silent(&mut self, id: u64, since: Option<i64>) {
         if let Some(member) = self.members.get_mut(&id) {
@@ -110,16 +126,21 @@ impl Group {
         self.members.get_mut(&id)?.changes.pop_front()
     }
 
-    /// The member has given partitions back.
+    /// The member has given partitions back that it was asked for; one that is fenced keeps its own.
     pub(crate) fn give_back(&mut self, id: u64, partitions: &[i32]) {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        for &partition in partitions {
-            member.revoking.remove(&partition);
-            self.owners[index(partition)] = None;
+        let mut is_changed = false;
+        for partition in partitions {
+            if member.revoking.remove(partition) {
+                self.owners[index(*partition)] = None;
+                is_changed = true;
+            }
         }
-        self.balance();
+        if is_changed {
+            self.balance();
+        }
     }
 
     /// Moves partitions to other members.

@@ -30,6 +30,8 @@ pub(crate) struct Producer {
     txn: Option<Txn>,
     under_way: Option<UnderWay>,
     done: Option<CommitResult>,
+    /// Its requests do not reach the brokers before then.
+    pub(crate) delayed_until: i64,
     /// No request is lost and none dawdles any more.
     pub(crate) calm: bool,
 }
@@ -70,7 +72,7 @@ impl Producer {
         let Some(work) = &mut self.under_way else {
             return false;
         };
-        if !cluster.up {
+        if !cluster.up || cluster.now < self.delayed_until {
             if cluster.now - work.began > REQUEST_TIMEOUT {
                 self.finish(cluster.now, Err("no answer"));
             }

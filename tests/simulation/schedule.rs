@@ -70,7 +70,7 @@ pub(crate) enum What {
     Stall,
     /// It goes on.
     Resume,
-    /// The group throws a tracker out that is well.
+    /// The group throws a tracker out that is well, or fences it.
     ThrowOut,
     /// The group moves partitions.
     Rebalance,
@@ -102,7 +102,7 @@ const WEIGHTS: [(What, u32); 20] = [
     (What::Start, 7),
     (What::Stall, 2),
     (What::Resume, 4),
-    (What::ThrowOut, 2),
+    (What::ThrowOut, 3),
     (What::Rebalance, 5),
     (What::BrokersGone, 2),
     (What::BrokersBack, 5),

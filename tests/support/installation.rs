@@ -337,9 +337,23 @@ impl Expected {
         let extra: Vec<_> = difference(&found, &expected);
         assert!(
             missing.is_empty() && extra.is_empty(),
-            "of {} endings\nmissing: {missing:#?}\nnot expected, or once too often: {extra:#?}",
-            expected.len()
+            "of {} endings\nmissing: {missing:#?}\nnot expected, or once too often: {extra:#?}\nlog: {:#?}",
+            expected.len(),
+            self.history(missing.iter().chain(&extra))
         );
+    }
+
+    /// What the log has of the sessions of these endings, and of many sessions at once.
+    fn history<'a>(&self, endings: impl Iterator<Item = &'a Ending>) -> Vec<&str> {
+        let sessions: BTreeSet<_> = endings.map(|ending| &*ending.session).collect();
+        let concerns = |line: &&str| {
+            !line.contains("session_id") || sessions.iter().any(|session| line.contains(session))
+        };
+        self.log
+            .iter()
+            .map(String::as_str)
+            .filter(concerns)
+            .collect()
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Expected {
     /// Sessions whose events reached the log so late that it depends on the moment whether they
     /// still counted. The log does not determine it, so the model cannot.
     pub doubtful: BTreeSet<String>,
+    /// The log, for messages: partition, offset, timestamp, value.
+    pub log: Vec<String>,
 }
 
 /// A topic of session events, and everything that is in it.
@@ -73,9 +75,12 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         .iter()
         .filter_map(|one| one.session.as_deref())
         .collect();
-    let mut expected = Expected::default();
+    let mut expected = Expected {
+        log: log.records.iter().map(Record::line).collect(),
+        ..Expected::default()
+    };
     for session in sessions {
-        if has_disordered_attributes(&events, session, limits.lateness) {
+        if depends_on_order(&events, session, limits.lateness) {
             expected.doubtful.insert(session.to_owned());
         }
         let mut fold = Fold {
@@ -141,23 +146,35 @@ pub fn millis(text: &str) -> i64 {
         .timestamp_millis()
 }
 
-/// Whether the attributes of the session depend on the order in which its events were read: those that are
-/// read last count, and what was read before a logout of the user may have come after it.
-fn has_disordered_attributes(events: &[Event], session: &str, lateness: i64) -> bool {
+/// Whether attributes or start of the session depend on the order in which its events were read.
+///
+/// Attributes that are read last count. Of what was read before an earlier logout, only the latest login
+/// and the latest attributes are known, and neither may be of the session that goes on.
+fn depends_on_order(events: &[Event], session: &str, lateness: i64) -> bool {
     let is_own = |event: &&Event| event.session.as_deref() == Some(session);
     let own: Vec<_> = events.iter().filter(is_own).collect();
-    let given = own
+    let given: BTreeSet<_> = own
         .iter()
-        .filter(|event| event.json["attributes"].is_object());
-    let given: BTreeSet<_> = given
+        .filter(|event| event.json["attributes"].is_object())
         .map(|event| event.json["attributes"].to_string())
         .collect();
     let varied = given.len() > 1 && !own.is_sorted_by_key(|event| event.place);
-    let may_follow = |end: &Event, own: &Event| {
-        own.json["user_id"] == end.json["user_id"] && (end.at..=end.at + lateness).contains(&own.at)
+    let is_split = |end: &Event| {
+        // Events of users have several places.
+        let may_be_read_before = |event: &Event| match &end.session {
+            Some(_) => event.place < end.place,
+            None => event.json["user_id"] == end.json["user_id"],
+        };
+        let after = end.at..=end.at + lateness;
+        let later = own
+            .iter()
+            .filter(|event| event.reason.is_none() && after.contains(&event.at))
+            .filter(|event| may_be_read_before(event));
+        let logins = later.clone().filter(|event| event.json["event"] == "login");
+        logins.count() > 1 || (later.count() > 0 && !given.is_empty())
     };
-    let mut ends = events.iter().filter(|event| event.session.is_none());
-    varied || (!given.is_empty() && ends.any(|end| own.iter().any(|own| may_follow(end, own))))
+    let mut ends = events.iter().filter(|event| event.reason.is_some());
+    varied || ends.any(|end| end.session.as_deref().is_none_or(|id| id == session) && is_split(end))
 }
 
 /// A record that has been read.

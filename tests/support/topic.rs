@@ -65,6 +65,18 @@ pub struct Record {
 }
 
 impl Record {
+    /// Partition, offset, timestamp and value, for messages.
+    pub fn line(&self) -> String {
+        let value = String::from_utf8_lossy(self.value.as_deref().unwrap_or_default());
+        let Self {
+            partition,
+            offset,
+            timestamp,
+            ..
+        } = self;
+        format!("{partition}/{offset} @{timestamp} {value}")
+    }
+
     /// The value as JSON; panics when it is not.
     pub fn json(&self) -> serde_json::Value {
         let value = self.value.as_deref().expect("the record has a value");

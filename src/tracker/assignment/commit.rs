@@ -30,6 +30,7 @@ impl<I: Io> PartitionManager<I> {
         self.advance_positions();
         let now = self.io.reading();
         if let Some(batch) = self.engine.take_batch(now) {
+            self.committing = batch.partitions.iter().map(|part| part.partition).collect();
             self.io.start_commit(batch, group);
         }
     }
@@ -39,6 +40,7 @@ impl<I: Io> PartitionManager<I> {
         let Some(CommitResult { outcome, took }) = self.io.take_commit_result(timeout) else {
             return;
         };
+        self.committing.clear();
         match outcome {
             Ok(counts) => self.io.handle(ManagerEvent::Committed(&counts, took)),
             Err(error) => {

@@ -11,13 +11,21 @@ impl<I: Io> PartitionManager<I> {
     /// Starts pending restores once policies, pauses and clocks are known: without them,
     /// sessions would end by other policies than theirs, paused partitions would be read, and
     /// a machine whose clock is behind would clamp the times of honest events.
+    ///
+    /// A partition of the commit in progress waits for its result. A member that is fenced and rejoins may
+    /// get its partitions back in the same epoch (KIP-848): the commit may then succeed after the restore
+    /// has read the offset before it.
     pub(super) fn start_restores(&mut self) {
         if self.engine.clocks().known()
             && self.engine.pauses_known()
             && let Some(policies) = self.engine.policies().cloned()
         {
             for (partition, restore_id) in std::mem::take(&mut self.pending_restores) {
-                self.start_restore(partition, restore_id, Arc::clone(&policies));
+                if self.committing.contains(&partition) {
+                    self.pending_restores.push((partition, restore_id));
+                } else {
+                    self.start_restore(partition, restore_id, Arc::clone(&policies));
+                }
             }
         }
     }

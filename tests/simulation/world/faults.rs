@@ -27,7 +27,14 @@ impl World {
             What::ThrowOut => {
                 if let Some(tracker) = &mut self.trackers[number] {
                     let id = tracker.simulated().id;
-                    cluster.borrow_mut().group.remove(id);
+                    let mut cluster = cluster.borrow_mut();
+                    if salt.is_multiple_of(2) {
+                        cluster.group.remove(id);
+                    } else {
+                        cluster.group.fence(id);
+                        let delay = rng.random_range(0..3_000);
+                        tracker.simulated().producer.delayed_until = cluster.now + delay;
+                    }
                 }
             }
             What::Rebalance => cluster.borrow_mut().group.turn(),
