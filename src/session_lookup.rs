@@ -61,6 +61,16 @@ pub struct LookupQuery {
     /// Treats the user id as a JSON string even if it is a whole number.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub string: bool,
+    /// Leaves out the session of the user with this id; counts only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub except: Option<String>,
+    /// Selects the sessions that have these attributes, a JSON object; counts only. An empty
+    /// object selects all sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<String>,
+    /// Whether to count the sessions instead of returning them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub count: bool,
 }
 
 /// A tracker's response.
@@ -73,6 +83,9 @@ pub struct LookupResponse {
     pub ended: Vec<EndedSession>,
     /// Whether more sessions match.
     pub more: bool,
+    /// The number of matching sessions, if they are counted.
+    #[serde(default)]
+    pub count: u64,
     /// The tracker's partitions. Those that are restoring have not been searched.
     pub partitions: Vec<SearchedPartition>,
 }

@@ -189,28 +189,43 @@ fn events_and_near_misses() -> impl Strategy<Value = Value> {
         "[0-9]{1,21}(\\.[0-9]{1,4})?".prop_map(Value::from),
         text(),
     ];
-    let kinds = vec!["activity", "login", "logout", "revoke", "Login", ""];
+    let kinds = vec![
+        "activity", "login", "logout", "revoke", "rotated", "Login", "",
+    ];
     let kind = prop::sample::select(kinds).prop_map(Value::from);
     let attributes = prop_oneof![
         4 => prop::collection::btree_map("[a-z]{0,3}", "[a-z]{0,3}", 0..3).prop_map(|map| json!(map)),
         1 => Just(json!({"a": 1, "b": true, "c": null, "d": 2.5})),
         1 => Just(json!({"a": []})),
     ];
+    let except = prop_oneof![text(), Just(json!(7))];
+    let matches = prop_oneof![
+        2 => prop::collection::btree_map("[a-z]{0,3}", "[a-z]{0,3}", 0..3)
+            .prop_map(|map| json!({"attributes": map})),
+        2 => Just(json!({})),
+        1 => Just(json!({"attributes": {"a": 1, "b": true}})),
+        1 => Just(json!({"attributes": {"a": null}})),
+        1 => Just(json!({"tenant": "acme"})),
+    ];
     let absent = |field: BoxedStrategy<Value>, often| prop::option::weighted(often, field);
     (
-        absent(id.boxed(), 0.9),
-        absent(user.boxed(), 0.9),
+        absent(id.boxed(), 0.7),
+        absent(user.boxed(), 0.8),
         absent(at.boxed(), 0.95),
         absent(kind.boxed(), 0.7),
         absent(attributes.boxed(), 0.4),
+        absent(except.boxed(), 0.1),
+        absent(matches.boxed(), 0.2),
     )
-        .prop_map(|(session, user, at, kind, attributes)| {
+        .prop_map(|(session, user, at, kind, attributes, except, matches)| {
             let fields = [
                 ("session_id", session),
                 ("user_id", user),
                 ("activity_timestamp", at),
                 ("event", kind),
                 ("attributes", attributes),
+                ("except_session_id", except),
+                ("match", matches),
             ];
             let present = fields
                 .into_iter()
@@ -224,13 +239,30 @@ fn assert_decoded_to_same_values(value: &Value) {
     let bytes = value.to_string();
     let decoded = decode(bytes.as_bytes()).unwrap();
     let event = decoded.event();
-    let (session, user) = match event.subject {
-        Subject::Session { id, user } => (Some(id), user),
-        Subject::AllSessionsOf { user, .. } => (None, Some(user)),
-        Subject::Matching { .. } => (None, None),
+    let (field, session, user) = match event.subject {
+        Subject::Session { id, user } => ("session_id", Some(id), user),
+        Subject::AllSessionsOf { user, except } => ("except_session_id", except, Some(user)),
+        Subject::Matching { attributes } => {
+            let matched = attributes
+                .iter()
+                .collect::<std::collections::BTreeMap<_, _>>();
+            let expected = value["match"].get("attributes").and_then(Value::as_object);
+            let expected = expected.into_iter().flatten();
+            let expected: Vec<_> = expected
+                .map(|(name, value)| (name.as_str(), text(value)))
+                .collect();
+            assert_eq!(matched.len(), expected.len(), "{value}");
+            for (name, text) in expected {
+                assert_eq!(matched.get(name).copied(), Some(text.as_str()), "{value}");
+            }
+            ("match", None, None)
+        }
     };
-    let expected_session = value.get("session_id").map(text);
-    assert_eq!(session, expected_session.as_deref());
+    let expected_session = value.get(field).map(text);
+    assert_eq!(
+        session,
+        expected_session.as_deref().filter(|_| field != "match")
+    );
     let expected_user = value.get("user_id").map(|user| match user {
         Value::String(text) => (text.clone(), false),
         other => (other.to_string(), true),
@@ -245,6 +277,7 @@ fn assert_decoded_to_same_values(value: &Value) {
         Some("login") => EventKind::Login,
         Some("logout") => EventKind::Logout,
         Some("revoke") => EventKind::Revoke,
+        Some("rotated") => EventKind::Rotated,
         Some(other) => panic!("{other} matches the schema"),
     };
     assert_eq!(event.kind, kind);

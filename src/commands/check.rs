@@ -64,9 +64,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         let event = SessionEvent {
             user_id: Some(&user),
             session_id: Some(&id),
-            activity_timestamp: clock.wall(),
-            kind,
-            attributes: None,
+            ..SessionEvent::new(kind, clock.wall())
         };
         let value = event.to_json()?;
         writer.send(&Target::of(&value)?, &value)?;

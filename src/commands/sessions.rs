@@ -7,13 +7,15 @@ use serde::Serialize;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::output::{self, Format, OutputArgs, table};
+use crate::session_lookup::owners::TrackerEndpoint;
 use crate::session_lookup::search::{SearchGap, SearchResult, Searcher};
-use crate::session_lookup::{AdminTokenArgs, FoundSession, LookupQuery};
+use crate::session_lookup::{AdminTokenArgs, EndedSession, FoundSession, LookupQuery};
 
 /// Subcommands of `sundown sessions`.
 #[derive(Subcommand, Debug)]
 pub enum SessionsCommand {
-    /// Show a live session: its user, deadline and end reason.
+    /// Show a session: its user, deadline and end reason if it is live, or its ending if it has
+    /// ended recently.
     Get(GetSessionArgs),
     /// List the live sessions of a user, ordered by deadline.
     List(ListSessionsArgs),
@@ -34,10 +36,10 @@ pub struct GetSessionArgs {
 pub struct ListSessionsArgs {
     /// User id. A whole number such as 123 selects the user whose events carry the JSON
     /// number 123, not the string "123"; see --string.
-    #[arg(long, env = "SUNDOWN_USER", value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     pub user: String,
     /// Treat the user id as a JSON string even if it is a whole number.
-    #[arg(long, env = "SUNDOWN_STRING")]
+    #[arg(long)]
     pub string: bool,
     #[command(flatten)]
     pub common: CommonArgs,
@@ -72,15 +74,32 @@ async fn get(args: &GetSessionArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         ..LookupQuery::default()
     };
     let found = find(&query, &args.common, global).await?;
-    let Some(session) = found.sessions.first() else {
-        bail!(not_found(
-            &format!("session '{}'", args.session),
+    let state = match (found.sessions.first(), found.latest_ending()) {
+        (Some(session), _) => SessionState::Live(session),
+        (None, Some(ended)) => SessionState::Ended(ended),
+        (None, None) => bail!(not_found(
+            &format!("no session '{}' is known", args.session),
+            "it has no events, or it ended longer ago than trackers remember (--remember-endings); check the id",
             &found.gaps
-        ));
+        )),
     };
-    print(session, args.common.output, |session| {
-        sessions_table(std::slice::from_ref(session))
+    for gap in &found.gaps {
+        if matches!(state, SessionState::Ended(_)) {
+            output::note(format_args!("The session may be live: {gap}."));
+        }
+    }
+    print(&state, args.common.output, |state| match state {
+        SessionState::Live(session) => sessions_table(std::slice::from_ref(*session)),
+        SessionState::Ended(ended) => ended_table(ended),
     })
+}
+
+/// What trackers know of a session.
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+enum SessionState<'a> {
+    Live(&'a FoundSession),
+    Ended(&'a EndedSession),
 }
 
 async fn list(args: &ListSessionsArgs, global: &GlobalArgs) -> anyhow::Result<()> {
@@ -92,7 +111,8 @@ async fn list(args: &ListSessionsArgs, global: &GlobalArgs) -> anyhow::Result<()
     let found = find(&query, &args.common, global).await?;
     if found.sessions.is_empty() {
         bail!(not_found(
-            &format!("session of user '{}'", args.user),
+            &format!("no live session of user '{}'", args.user),
+            "its sessions have ended or have no events; check the id, and --string for numeric ids",
             &found.gaps
         ));
     }
@@ -114,25 +134,31 @@ async fn find(
     global: &GlobalArgs,
 ) -> anyhow::Result<SearchResult> {
     let searcher = Searcher::new(args.token.read()?)?;
+    let (trackers, partition_count) = locate_trackers(global).await?;
+    Ok(searcher.find(query, &trackers, partition_count).await)
+}
+
+/// Returns the trackers and the number of partitions of the session event topic.
+pub(super) async fn locate_trackers(
+    global: &GlobalArgs,
+) -> anyhow::Result<(Vec<TrackerEndpoint>, i32)> {
     let config = global.connection.client_config()?;
     let topics = global.topics.topics();
     let names = [topics.session_logs.as_str(), &topics.processes];
     let existing = require(&TopicAdmin::new(&config)?, &names).await?;
     let partition_count = existing[&topics.session_logs].partition_count();
     let trackers = crate::processes::trackers::trackers(&config, &topics.processes).await?;
-    Ok(searcher.find(query, &trackers, partition_count).await)
+    Ok((trackers, partition_count))
 }
 
 /// Formats the error of an empty result, with the trackers that did not respond.
-fn not_found(subject: &str, gaps: &[SearchGap]) -> String {
+fn not_found(nothing: &str, reason: &str, gaps: &[SearchGap]) -> String {
     if gaps.is_empty() {
-        return format!(
-            "no live {subject}: it has ended or has no events; check the id (and --string, for numeric user ids)"
-        );
+        return format!("{nothing}: {reason}");
     }
     let gaps: Vec<_> = gaps.iter().map(ToString::to_string).collect();
     format!(
-        "no live {subject} found, but not every tracker responded: {}",
+        "{nothing}, but not every tracker responded: {}",
         gaps.join("; ")
     )
 }
@@ -165,6 +191,17 @@ fn sessions_table(sessions: &[FoundSession]) -> String {
         ],
         &rows,
     )
+}
+
+fn ended_table(ended: &EndedSession) -> String {
+    let row = [
+        ended.session_id.clone(),
+        "ended".to_owned(),
+        ended.reason.as_str().to_owned(),
+        ended.ended_at.clone(),
+        ended.partition.to_string(),
+    ];
+    table(["SESSION", "STATE", "REASON", "ENDED", "PARTITION"], &[row])
 }
 
 fn row(session: &FoundSession) -> [String; 9] {

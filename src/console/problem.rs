@@ -31,6 +31,9 @@ pub enum Problem {
     /// The parameters or the body are invalid.
     #[error("{0}")]
     Invalid(String),
+    /// A change that concerns many users needs a confirmation.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// The limit on concurrent requests of this kind is reached.
     #[error("too many requests at once; try again in a moment")]
     Busy,
@@ -49,6 +52,7 @@ impl Problem {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unconfirmed(_) => StatusCode::CONFLICT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Kafka(_) => StatusCode::BAD_GATEWAY,
         }

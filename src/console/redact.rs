@@ -67,7 +67,9 @@ impl Redactor {
                         ("session_id" | "except_session_id" | "user_id", Value::Number(id)) => {
                             *value = Value::String(self.id(&id.to_string()));
                         }
-                        ("attributes", Value::Object(_)) => *value = Value::String(MASK.to_owned()),
+                        ("attributes", Value::Object(_)) | ("by" | "note", Value::String(_)) => {
+                            *value = Value::String(MASK.to_owned());
+                        }
                         _ => self.json(value),
                     }
                 }
@@ -97,10 +99,13 @@ mod tests {
         assert_ne!(redactor.id("a"), Redactor::new(true).id("a"));
         let mut event = json!({
             "session_id": "a", "user_id": 7, "attributes": {"name": "joe"}, "event": "login",
+            "except_session_id": "b", "by": "joe@example.org", "note": "joe asked",
         });
         redactor.json(&mut event);
         let text = event.to_string();
-        assert!(text.contains(&redactor.id("a")) && text.contains(&redactor.id("7")));
+        for id in ["a", "b", "7"] {
+            assert!(text.contains(&redactor.id(id)), "{text}");
+        }
         assert!(text.contains("login") && !text.contains("joe"), "{text}");
         assert_eq!(Redactor::new(false).id("a"), "a");
     }

@@ -1,5 +1,6 @@
 //! Revocation of sessions: writes `revoke` events to the session event topic.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientConfig;
@@ -8,7 +9,7 @@ use super::problem::Problem;
 use crate::clock::Clock;
 use crate::kafka::event_writer::{EventWriter, Target, WriteError};
 use crate::kafka::topics::{TopicAdmin, require};
-use crate::session::EventKind;
+use crate::session::{EventKind, Initiator};
 use crate::wire::event::encode::{SessionEvent, user_id};
 
 /// The sessions to revoke.
@@ -20,7 +21,11 @@ pub enum RevocationTarget {
         id: String,
         /// Whether the id is a string even if it looks like a number.
         string: bool,
+        /// A session that goes on.
+        except: Option<String>,
     },
+    /// All live sessions that have these attributes; all sessions without attributes.
+    Matching(BTreeMap<String, String>),
 }
 
 /// Revokes sessions.
@@ -48,27 +53,41 @@ impl Revoker {
         })
     }
 
-    /// Writes the event and waits for its acknowledgment.
+    /// Writes the event, with who ends the sessions and why, and waits for its acknowledgment.
     ///
     /// # Errors
     /// [`Problem::Invalid`] for an invalid id, [`Problem::Kafka`] if the write fails.
-    pub async fn revoke(&self, target: &RevocationTarget) -> Result<(), Problem> {
+    pub async fn revoke(
+        &self,
+        target: &RevocationTarget,
+        initiator: &Initiator,
+    ) -> Result<(), Problem> {
         let invalid = |error: &dyn std::fmt::Display| Problem::Invalid(error.to_string());
         let user = match target {
-            RevocationTarget::User { id, string } => {
+            RevocationTarget::User { id, string, .. } => {
                 Some(user_id(id, *string).map_err(|error| invalid(&error))?)
             }
-            RevocationTarget::Session(_) => None,
+            RevocationTarget::Session(_) | RevocationTarget::Matching(_) => None,
         };
         let event = SessionEvent {
-            user_id: user.as_deref(),
-            session_id: match target {
-                RevocationTarget::Session(id) => Some(id),
-                RevocationTarget::User { .. } => None,
+            by: initiator.by.as_deref(),
+            note: initiator.note.as_deref(),
+            ..SessionEvent::new(EventKind::Revoke, Clock::default().wall())
+        };
+        let event = match target {
+            RevocationTarget::Session(id) => SessionEvent {
+                session_id: Some(id),
+                ..event
             },
-            activity_timestamp: Clock::default().wall(),
-            kind: EventKind::Revoke,
-            attributes: None,
+            RevocationTarget::User { except, .. } => SessionEvent {
+                user_id: user.as_deref(),
+                except_session_id: except.as_deref(),
+                ..event
+            },
+            RevocationTarget::Matching(attributes) => SessionEvent {
+                matches: Some(attributes),
+                ..event
+            },
         };
         let value = event.to_json().map_err(|error| invalid(&error))?;
         let partition = Target::of(&value).map_err(|error| invalid(&error))?;

@@ -55,9 +55,8 @@ impl SyntheticEvent {
         SessionEvent {
             user_id: Some(&user),
             session_id: Some(&session),
-            activity_timestamp: self.at,
-            kind: self.kind,
             attributes: with_attributes.then_some(&attributes),
+            ..SessionEvent::new(self.kind, self.at)
         }
         .to_json()
     }

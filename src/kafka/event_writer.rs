@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use super::errors::WithHint;
 use crate::clock::Clock;
 use crate::session::{Span, Subject};
-use crate::wire::event::decode::{DecodeError, DecodeLimits, decode};
+use crate::wire::event::{DecodeError, DecodeLimits, decode};
 
 /// Bounds the delivery of a record, retries included. Longer than a broker restart or a
 /// leader election.
@@ -38,9 +38,9 @@ pub struct EventWriter {
 pub enum Target {
     /// The partition that the Java client would choose for this key.
     Key(String),
-    /// Every partition, under this key: the event concerns all sessions of a user, which may
-    /// be on any of them.
-    EveryPartition(String),
+    /// Every partition: the event concerns all sessions of a user, whose id is the key, or all
+    /// that match. They may be on any partition.
+    EveryPartition(Option<String>),
     /// Any partition, without a key.
     Anywhere,
 }
@@ -59,8 +59,8 @@ impl Target {
         let decoded = decode(Some(value), Some(Clock::default().wall()), &limits)?;
         Ok(match decoded.event().subject {
             Subject::Session { id, .. } => Self::Key(id.to_owned()),
-            Subject::AllSessionsOf { user, .. } => Self::EveryPartition(user.text.to_owned()),
-            Subject::Matching { .. } => Self::EveryPartition(String::new()),
+            Subject::AllSessionsOf { user, .. } => Self::EveryPartition(Some(user.text.to_owned())),
+            Subject::Matching { .. } => Self::EveryPartition(None),
         })
     }
 }
@@ -148,7 +148,11 @@ impl EventWriter {
             Target::Anywhere => self.enqueue(record),
             Target::EveryPartition(key) => (0..self.partitions).try_for_each(|partition| {
                 let record = BaseRecord::<str, [u8]>::to(&self.topic).payload(value);
-                self.enqueue(record.key(key).partition(partition))
+                let record = record.partition(partition);
+                self.enqueue(match key {
+                    Some(key) => record.key(key),
+                    None => record,
+                })
             }),
         }
     }

@@ -9,7 +9,7 @@ use reqwest::Client;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::owners::TrackerEndpoint;
-use super::{FoundSession, LookupQuery, LookupResponse, PATH};
+use super::{EndedSession, FoundSession, LookupQuery, LookupResponse, PATH};
 use crate::http::client;
 use crate::http::token::Token;
 use crate::wire::partitioner::murmur2_partition;
@@ -33,8 +33,22 @@ pub struct Searcher {
 pub struct SearchResult {
     /// The sessions, ordered by deadline.
     pub sessions: Vec<FoundSession>,
+    /// The endings that trackers remember of the session looked up by its id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<EndedSession>,
     /// Whether more sessions match.
     pub more: bool,
+    /// The number of matching sessions, if they are counted.
+    #[serde(skip)]
+    pub count: u64,
+    /// Why sessions may be missing.
+    pub gaps: Vec<SearchGap>,
+}
+
+/// The number of live sessions, and the partitions that could not be searched.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SessionCount {
+    pub sessions: u64,
     /// Why sessions may be missing.
     pub gaps: Vec<SearchGap>,
 }
@@ -79,6 +93,24 @@ impl Searcher {
             client: client::client_without_proxy(REQUEST_TIMEOUT)?,
             token,
         })
+    }
+
+    /// Counts live sessions; see [`Searcher::find`].
+    pub async fn count(
+        &self,
+        query: LookupQuery,
+        trackers: &[TrackerEndpoint],
+        partition_count: i32,
+    ) -> SessionCount {
+        let query = LookupQuery {
+            count: true,
+            ..query
+        };
+        let result = self.find(&query, trackers, partition_count).await;
+        SessionCount {
+            sessions: result.count,
+            gaps: result.gaps,
+        }
     }
 
     /// Searches for live sessions on `partition_count` partitions. For a session id, the owner
@@ -132,7 +164,9 @@ impl Searcher {
                 });
                 SearchResult {
                     sessions: response.sessions,
+                    ended: response.ended,
                     more: response.more,
+                    count: response.count,
                     gaps: gap.into_iter().collect(),
                 }
             }
@@ -179,9 +213,19 @@ impl Searcher {
 }
 
 impl SearchResult {
+    /// Returns the latest ending; `None` if a live session was found.
+    #[must_use]
+    pub fn latest_ending(&self) -> Option<&EndedSession> {
+        // RFC 3339 in UTC with a fixed number of digits sorts by time.
+        let latest = self.ended.iter().max_by_key(|ended| &ended.ended_at);
+        latest.filter(|_| self.sessions.is_empty())
+    }
+
     fn add(&mut self, other: Self) {
         self.sessions.extend(other.sessions);
+        self.ended.extend(other.ended);
         self.more |= other.more;
+        self.count = self.count.saturating_add(other.count);
         self.gaps.extend(other.gaps);
     }
 }
@@ -194,13 +238,20 @@ impl Serialize for SearchGap {
 
 fn url(query: &LookupQuery, admin: &str) -> String {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in [("session", &query.session), ("user", &query.user)] {
+    for (name, value) in [
+        ("session", &query.session),
+        ("user", &query.user),
+        ("except", &query.except),
+        ("attributes", &query.attributes),
+    ] {
         if let Some(value) = value {
             pairs.append_pair(name, value);
         }
     }
-    if query.string {
-        pairs.append_pair("string", "true");
+    for (name, value) in [("string", query.string), ("count", query.count)] {
+        if value {
+            pairs.append_pair(name, "true");
+        }
     }
     format!("http://{admin}{PATH}?{}", pairs.finish())
 }

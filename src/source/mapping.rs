@@ -15,7 +15,7 @@ use super::event::{self, EventFields, present};
 use super::expression::{Expression, Variables, context};
 use super::record::InputRecord;
 use crate::kafka::event_writer::Target;
-use crate::wire::event::decode::DecodeError;
+use crate::wire::event::DecodeError;
 use crate::wire::time;
 
 /// Limit on the message of an evaluation error, which may quote values of the record, in bytes.

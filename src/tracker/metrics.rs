@@ -16,7 +16,7 @@ use crate::session::{EndReason, Span, Timestamp};
 use crate::tracker::clocks::ClockHold;
 use crate::tracker::outbox::{CHECKPOINT_KINDS, OutputCounts};
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
-use crate::wire::event::decode::DecodeError;
+use crate::wire::event::DecodeError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
 

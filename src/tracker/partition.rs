@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::offset_metadata::OffsetMetadata;
 use super::rejected_record::RejectedRecord;
 use crate::session::{
-    Applied, Counters, Effect, LiveSession, LoggedEvent, Lookup, Policy, PolicySet, SessionTable,
-    Subject, Timestamp, UserId,
+    Applied, Counters, CutOffScope, Effect, LiveSession, LoggedEvent, Lookup, Policy, PolicySet,
+    SessionId, SessionTable, Subject, Timestamp, UserId,
 };
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{DecodeLimits, Decoded, DroppedAttributes, decode};
@@ -330,6 +330,18 @@ impl Partition {
         found: &mut Vec<LiveSession>,
     ) -> Option<u32> {
         self.table.search(user, start, slots, room, found)
+    }
+
+    /// Counts live sessions; see [`SessionTable::count`].
+    #[must_use]
+    pub fn count(
+        &self,
+        scope: &CutOffScope,
+        except: Option<&SessionId>,
+        start: u32,
+        slots: usize,
+    ) -> (u64, Option<u32>) {
+        self.table.count(scope, except, start, slots)
     }
 
     /// Returns the active policies by descending priority, each with the number of its live

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::engine::Engine;
-use crate::session::{Lookup, UserId};
+use super::partition::Partition;
+use crate::session::{CutOffScope, Lookup, SessionId, UserId};
 use crate::session_lookup::{
     EndedSession, FoundSession, LookupResponse, MAX_SESSIONS, SearchedPartition,
 };
@@ -24,14 +25,22 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE: usize = 16;
 /// Table slots searched in one round of the loop: well under a millisecond's worth.
 const STEP: usize = 16_384;
+/// Table slots counted in one round: some milliseconds' worth, so that ten million sessions are
+/// counted within [`RESPONSE_TIMEOUT`] by an idle loop too.
+const COUNT_STEP: usize = 131_072;
 
 /// The sessions to look up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Query {
     /// The session with this id.
     Session(String),
     /// The sessions of this user.
     SessionsOf(UserId),
+    /// The number of sessions in scope, without one.
+    Count {
+        scope: CutOffScope,
+        except: Option<SessionId>,
+    },
 }
 
 /// Sends queries to the loop. Clones share its queue.
@@ -70,7 +79,9 @@ pub struct Executor {
 #[derive(Debug)]
 struct Search {
     sender: oneshot::Sender<LookupResponse>,
-    user: UserId,
+    query: Query,
+    /// Sessions counted on the first of the partitions left.
+    counted: u64,
     /// Partitions that have not been searched to their end.
     left: VecDeque<i32>,
     /// The next slot in the first of them.
@@ -121,8 +132,8 @@ impl Executor {
                 Query::Session(id) => {
                     let _closed = sender.send(look_up(engine, &id));
                 }
-                Query::SessionsOf(user) => {
-                    self.search = Search::new(sender, user, engine).step(engine);
+                query @ (Query::SessionsOf(_) | Query::Count { .. }) => {
+                    self.search = Search::new(sender, query, engine).step(engine);
                     return;
                 }
             }
@@ -131,14 +142,15 @@ impl Executor {
 }
 
 impl Search {
-    fn new(sender: oneshot::Sender<LookupResponse>, user: UserId, engine: &Engine) -> Self {
+    fn new(sender: oneshot::Sender<LookupResponse>, query: Query, engine: &Engine) -> Self {
         let response = empty_response(engine);
         let live = response.partitions.iter().filter(|one| !one.restoring);
         Self {
             left: live.map(|one| one.partition).collect(),
             slot: 0,
+            counted: 0,
             sender,
-            user,
+            query,
             response,
         }
     }
@@ -153,17 +165,11 @@ impl Search {
             return None;
         };
         let next = match engine.live_partition(number) {
-            Some(partition) => {
-                let mut found = Vec::new();
-                let room = MAX_SESSIONS - self.response.sessions.len();
-                let next = partition.search(&self.user, self.slot, STEP, room, &mut found);
-                let found = found.iter().map(|one| FoundSession::new(one, number));
-                self.response.sessions.extend(found);
-                next
-            }
+            Some(partition) => self.search(partition, number),
             None => {
                 // Revoked or being restored since the search began, so its sessions are unknown.
                 self.response.drop_partition(number);
+                self.counted = 0;
                 None
             }
         };
@@ -172,9 +178,31 @@ impl Search {
             self.left.clear();
         } else if next.is_none() {
             self.left.pop_front();
+            self.response.count += std::mem::take(&mut self.counted);
         }
         self.slot = next.unwrap_or_default();
         Some(self)
+    }
+
+    /// Searches the next slots of a partition; returns where to resume.
+    fn search(&mut self, partition: &Partition, number: i32) -> Option<u32> {
+        match &self.query {
+            Query::SessionsOf(user) => {
+                let mut found = Vec::new();
+                let room = MAX_SESSIONS - self.response.sessions.len();
+                let next = partition.search(user, self.slot, STEP, room, &mut found);
+                let found = found.iter().map(|one| FoundSession::new(one, number));
+                self.response.sessions.extend(found);
+                next
+            }
+            Query::Count { scope, except } => {
+                let except = except.as_ref();
+                let (count, next) = partition.count(scope, except, self.slot, COUNT_STEP);
+                self.counted += count;
+                next
+            }
+            Query::Session(_) => None,
+        }
     }
 }
 

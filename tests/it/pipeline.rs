@@ -13,6 +13,7 @@ mod check;
 mod crashes;
 mod field_inputs;
 mod ledger;
+mod many_sessions;
 mod pauses;
 mod restarts;
 mod retention;

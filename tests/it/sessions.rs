@@ -86,7 +86,7 @@ fn a_session_is_found_by_its_id_and_its_user_wherever_it_is() {
         (found == ids.len() && list["gaps"] == json!([])).then_some(list)
     });
     for (partition, id) in ids.iter().enumerate() {
-        let one = json_of(&installation, &["get", id]).expect("it lives");
+        let one = live(&installation, id);
         assert_eq!(one["partition"], partition);
         assert_eq!((&one["user_id"], &one["session_id"]), (&joe, &json!(id)));
         assert_eq!(one["reason"], "idle_timeout");
@@ -97,7 +97,7 @@ fn a_session_is_found_by_its_id_and_its_user_wherever_it_is() {
         let listed = list["sessions"].as_array().expect("a list");
         assert!(listed.contains(&one));
     }
-    let one = json_of(&installation, &["get", "a/../b ?é"]).expect("it lives");
+    let one = live(&installation, "a/../b ?é");
     assert_eq!(one["user_id"], "7");
     let strings = json_of(&installation, &["list", "--user", "7", "--string"]);
     assert_eq!(strings.expect("one")["sessions"], json!([one]));
@@ -109,7 +109,77 @@ fn a_session_is_found_by_its_id_and_its_user_wherever_it_is() {
 
     let (code, _, stderr) = sessions(&installation, &["get", "unknown's"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("no live session 'unknown's'"), "{stderr}");
+    assert!(
+        stderr.contains("no session 'unknown's' is known"),
+        "{stderr}"
+    );
+}
+
+/// What `sundown sessions get` prints of a live session, without its state.
+fn live(installation: &Installation<'_>, id: &str) -> Value {
+    let mut session = json_of(installation, &["get", id]).expect("it is known");
+    let state = session.as_object_mut().expect("an object").remove("state");
+    assert_eq!(state, Some(json!("live")));
+    session
+}
+
+#[test]
+fn an_ended_session_is_found_with_its_reason_and_counts_are_of_live_ones() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let tracker = installation.tracker(LONG);
+    tracker.await_ready();
+    let logs = installation.session_logs();
+    let ids: Vec<String> = (0..PARTITIONS)
+        .map(|partition| installation.key_on(partition))
+        .collect();
+    let records = ids.iter().map(|id| activity(id, &json!(7)));
+    installation
+        .kafka
+        .produce(&logs, records.collect::<Vec<_>>());
+    let count = |query: &str| {
+        let (_, body) = ask(
+            &tracker,
+            &format!("/sessions?count=true&{query}"),
+            "host: localhost\r\n",
+        );
+        body["count"].as_u64()
+    };
+    eventually(SOON, "all sessions", || {
+        (count("user=7") == Some(3)).then_some(())
+    });
+    assert_eq!(count(&format!("user=7&except={}", ids[0])), Some(2));
+    assert_eq!(count("user=7&string=true"), Some(0));
+    assert_eq!(count("attributes=%7B%22tenant%22:%22acme%22%7D"), Some(3));
+    assert_eq!(count("attributes=%7B%22tenant%22:%22other%22%7D"), Some(0));
+    assert_eq!(count("attributes=%7B%7D"), Some(3));
+    let (status, _) = ask(
+        &tracker,
+        "/sessions?attributes=%7B%7D",
+        "host: localhost\r\n",
+    );
+    assert_eq!(status, 400, "a list by attributes");
+
+    installation.run(&["logout", "--session", &ids[1]]);
+    let ended = eventually(SOON, "the end of the session", || {
+        let session = json_of(&installation, &["get", &ids[1]])?;
+        (session["state"] == "ended").then_some(session)
+    });
+    assert_eq!(ended["reason"], "logout");
+    assert_eq!(ended["partition"], 1);
+    assert!(
+        ended["ended_at"]
+            .as_str()
+            .is_some_and(|at| at.ends_with('Z')),
+        "{ended}"
+    );
+    let (code, table, _) = sessions(&installation, &["get", &ids[1]]);
+    assert_eq!(code, Some(0));
+    assert!(
+        table.contains("ended") && table.contains("logout"),
+        "{table}"
+    );
+    assert_eq!(count("user=7"), Some(2));
+    tracker.stop();
 }
 
 #[test]

@@ -39,6 +39,12 @@ impl RoleProcess {
         serde_json::from_str(&answer).unwrap_or_default()
     }
 
+    /// What `/livez` says.
+    pub fn liveness(&self) -> Value {
+        let answer = self.get("/livez").unwrap_or_default();
+        serde_json::from_str(&answer).unwrap_or_default()
+    }
+
     /// Waits until `/readyz` gives a reason of that name which contains `words`.
     pub fn await_unready(&self, reason: &str, words: &str) {
         eventually(SOON, &format!("'{words}' as a reason"), || {

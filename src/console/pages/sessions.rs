@@ -2,6 +2,7 @@
 
 pub mod revoke;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -21,11 +22,13 @@ use crate::console::redact::Redactor;
 use crate::console::security::Caller;
 use crate::console::state::AppState;
 use crate::session::{EndReason, Timestamp};
-use crate::session_lookup::search::SearchResult;
-use crate::session_lookup::{self, FoundSession, owners};
+use crate::session_lookup::owners::{self, TrackerEndpoint};
+use crate::session_lookup::search::{SearchResult, SessionCount};
+use crate::session_lookup::{FoundSession, LookupQuery};
+use crate::wire::end_reason::EndReasonFormat;
 use crate::wire::time;
 
-/// The parameters of the page: one of `session` and `user`.
+/// The parameters of the page: one of `session`, `user` and `attributes`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct SessionsParams {
@@ -35,6 +38,9 @@ pub struct SessionsParams {
     user: String,
     /// Whether the user id is a string even if it looks like a number.
     string: bool,
+    /// Attributes to count live sessions by: `name=value`, separated by commas, or `*` for all
+    /// sessions.
+    attributes: String,
     /// Not empty after a revocation has been written.
     done: String,
 }
@@ -55,10 +61,26 @@ struct FoundSessions {
     sessions: Vec<SessionRow>,
     /// Whether the list is truncated.
     more: bool,
+    /// The number of live sessions that match; null for a lookup by session id.
+    count: Option<u64>,
+    /// `live`, `ended` or `unknown`; null unless looked up by session id. With gaps, an ended or
+    /// unknown session may be live.
+    state: Option<&'static str>,
+    /// The session's ending, if it has ended and the trackers remember it.
+    ended: Option<EndedRow>,
     /// Why the list may be incomplete.
     gaps: Vec<String>,
     /// Terminal events of the session, newest first, among those that the console keeps.
     terminal_events: Vec<TerminalEventRow>,
+}
+
+/// A session that has ended.
+#[derive(Debug, Serialize)]
+struct EndedRow {
+    #[serde(serialize_with = "EndReasonFormat::serialize")]
+    reason: EndReason,
+    ended: Option<Moment>,
+    partition: i32,
 }
 
 /// A live session.
@@ -77,7 +99,7 @@ struct SessionRow {
     /// Why the session is live after its deadline.
     overdue: Option<String>,
     partition: i32,
-    attributes: std::collections::BTreeMap<String, String>,
+    attributes: BTreeMap<String, String>,
     /// The id for forms; `None` if it is redacted.
     #[serde(skip)]
     id: Option<String>,
@@ -116,41 +138,99 @@ pub async fn json(
 
 impl SessionsParams {
     fn is_empty(&self) -> bool {
-        self.session.is_empty() && self.user.is_empty()
+        self.session.is_empty() && self.user.is_empty() && self.attributes.is_empty()
     }
 
-    fn query(&self) -> Result<session_lookup::LookupQuery, Problem> {
+    fn query(&self) -> Result<LookupQuery, Problem> {
         let non_empty = |id: &str| (!id.is_empty()).then(|| id.to_owned());
-        let query = session_lookup::LookupQuery {
+        let given = [&self.session, &self.user, &self.attributes];
+        if given.iter().filter(|one| !one.is_empty()).count() != 1 {
+            return Err(Problem::Invalid(
+                "pass one of session, user and attributes, as in ?session=ID, ?user=ID or ?attributes=NAME=VALUE".to_owned(),
+            ));
+        }
+        Ok(LookupQuery {
             session: non_empty(&self.session),
             user: non_empty(&self.user),
             string: self.string,
-        };
-        if query.session.is_some() == query.user.is_some() {
-            return Err(Problem::Invalid(
-                "pass one of session and user, as in ?session=ID or ?user=ID".to_owned(),
-            ));
-        }
-        Ok(query)
+            ..LookupQuery::default()
+        })
     }
+}
+
+/// Parses attributes: `name=value`, separated by commas; none from `*`.
+///
+/// # Errors
+/// [`Problem::Invalid`] if the text has another form.
+fn parse_attributes(text: &str) -> Result<BTreeMap<String, String>, Problem> {
+    if text.trim() == "*" {
+        return Ok(BTreeMap::new());
+    }
+    let pairs = text.split(',').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(Problem::Invalid(format!(
+            "'{pair}' is not an attribute; write NAME=VALUE, separated by commas, or * for all sessions"
+        ))),
+    });
+    pairs.collect()
 }
 
 async fn find(app: &AppState, params: &SessionsParams) -> Result<FoundSessions, Problem> {
     let query = params.query()?;
+    if !params.attributes.is_empty() {
+        let count = count_matching(app, &parse_attributes(&params.attributes)?).await?;
+        return Ok(FoundSessions {
+            count: Some(count.sessions),
+            gaps: count.gaps.iter().map(ToString::to_string).collect(),
+            ..FoundSessions::default()
+        });
+    }
     let _permit = app.lookups.try_acquire().map_err(|_| Problem::Busy)?;
-    let (trackers, partition_count) = {
-        let state = app.live.state();
-        let reports = state.processes.trackers(app.live.now());
-        let reports = reports.map(|process| (&process.report, process.reported_at));
-        let lag = state.group_lags.first();
-        (
-            owners::trackers(reports),
-            lag.map_or(0, |lag| lag.partitions.len()),
-        )
-    };
-    let partition_count = i32::try_from(partition_count).unwrap_or(i32::MAX);
+    let (trackers, partition_count) = trackers(app);
     let result = app.searcher.find(&query, &trackers, partition_count).await;
-    Ok(found(app, params, &result))
+    let count = match (&query.user, result.more) {
+        (None, _) => None,
+        (Some(_), false) => u64::try_from(result.sessions.len()).ok(),
+        (Some(_), true) => {
+            let count = app.searcher.count(query, &trackers, partition_count).await;
+            Some(count.sessions)
+        }
+    };
+    Ok(FoundSessions {
+        count,
+        ..found(app, params, &result)
+    })
+}
+
+/// Counts the live sessions that have these attributes.
+async fn count_matching(
+    app: &AppState,
+    attributes: &BTreeMap<String, String>,
+) -> Result<SessionCount, Problem> {
+    let attributes =
+        serde_json::to_string(attributes).map_err(|error| Problem::Invalid(error.to_string()))?;
+    let query = LookupQuery {
+        attributes: Some(attributes),
+        ..LookupQuery::default()
+    };
+    let _permit = app.lookups.try_acquire().map_err(|_| Problem::Busy)?;
+    let (trackers, partition_count) = trackers(app);
+    Ok(app.searcher.count(query, &trackers, partition_count).await)
+}
+
+/// Returns the running trackers and the number of partitions of the session event topic.
+fn trackers(app: &AppState) -> (Vec<TrackerEndpoint>, i32) {
+    let state = app.live.state();
+    let reports = state.processes.trackers(app.live.now());
+    let reports = reports.map(|process| (&process.report, process.reported_at));
+    let lag = state.group_lags.first();
+    let partition_count = lag.map_or(0, |lag| lag.partitions.len());
+    (
+        owners::trackers(reports),
+        i32::try_from(partition_count).unwrap_or(i32::MAX),
+    )
 }
 
 fn found(app: &AppState, params: &SessionsParams, result: &SearchResult) -> FoundSessions {
@@ -165,11 +245,34 @@ fn found(app: &AppState, params: &SessionsParams, result: &SearchResult) -> Foun
             .map(|session| row(session, params, &health, &app.redactor, now))
             .collect(),
         more: result.more,
+        count: None,
+        state: (!params.session.is_empty()).then(|| session_state(result)),
+        ended: ended(result, now),
         gaps: result.gaps.iter().map(ToString::to_string).collect(),
         terminal_events: terminal_events
             .map(|(record, ended)| terminal_events::row(record, ended, &app.redactor, now))
             .collect(),
     }
+}
+
+fn session_state(result: &SearchResult) -> &'static str {
+    if !result.sessions.is_empty() {
+        "live"
+    } else if result.ended.is_empty() {
+        "unknown"
+    } else {
+        "ended"
+    }
+}
+
+/// The latest remembered ending; `None` if the session is live.
+fn ended(result: &SearchResult, now: Timestamp) -> Option<EndedRow> {
+    let ended = result.latest_ending()?;
+    Some(EndedRow {
+        reason: ended.reason,
+        ended: Moment::parse(&ended.ended_at, now),
+        partition: ended.partition,
+    })
 }
 
 fn row(

@@ -1,5 +1,6 @@
 //! `GET /sessions` on the admin port, and its access control.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::{Handle, Query, QueryError};
 use crate::http::token::Token;
-use crate::session::UserRef;
+use crate::session::{Attributes, CutOffScope, SessionId, UserId, UserRef};
 use crate::session_lookup::{LookupQuery, LookupResponse, PATH};
 use crate::wire::event::encode::user_id;
 
@@ -40,7 +41,7 @@ enum RequestError {
     #[error("without a token, this port answers only requests to localhost or a loopback address")]
     ForeignHost,
     #[error(
-        "the query string needs either session or user; request /sessions?session=ID or /sessions?user=ID"
+        "the query string needs session or user, or count=true with user or attributes (a JSON object of strings); request /sessions?session=ID or /sessions?user=ID"
     )]
     Malformed,
     #[error(transparent)]
@@ -106,16 +107,33 @@ async fn look_up(
 }
 
 fn parse(query: LookupQuery) -> Result<Query, RequestError> {
-    match (query.session, query.user) {
-        (Some(id), None) => Ok(Query::Session(id)),
-        (None, Some(id)) => {
-            let json = user_id(&id, query.string).map_err(|_| RequestError::Malformed)?;
-            let number = !json.get().starts_with('"');
-            let user = UserRef { text: &id, number };
-            Ok(Query::SessionsOf(user.to_owned()))
-        }
+    let user = query.user.map(|id| user(&id, query.string)).transpose()?;
+    let attributes = query.attributes.as_deref().map(attributes).transpose()?;
+    match (query.session, user, attributes, query.count) {
+        (Some(id), None, None, false) => Ok(Query::Session(id)),
+        (None, Some(user), None, false) => Ok(Query::SessionsOf(user)),
+        (None, Some(user), None, true) => Ok(Query::Count {
+            scope: CutOffScope::User(user),
+            except: query.except.map(|id| SessionId::new(&id)),
+        }),
+        (None, None, Some(attributes), true) => Ok(Query::Count {
+            scope: CutOffScope::Matching(attributes),
+            except: None,
+        }),
         _ => Err(RequestError::Malformed),
     }
+}
+
+fn user(id: &str, string: bool) -> Result<UserId, RequestError> {
+    let json = user_id(id, string).map_err(|_| RequestError::Malformed)?;
+    let number = !json.get().starts_with('"');
+    Ok(UserRef { text: id, number }.to_owned())
+}
+
+fn attributes(json: &str) -> Result<Attributes, RequestError> {
+    let map: BTreeMap<String, String> =
+        serde_json::from_str(json).map_err(|_| RequestError::Malformed)?;
+    Attributes::new(map).map_err(|_| RequestError::Malformed)
 }
 
 /// Returns whether the Host header names this machine. A web page whose DNS name was rebound to

@@ -35,13 +35,13 @@ impl AddAssign for DroppedAttributes {
 
 /// A string that serde borrows if it can, also as the key of a map.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct JsonString<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Decodes a map of attributes: strings, and numbers and booleans as text. Drops `null`, and what
 /// is unusable or does not fit into `max_bytes`.
 pub(super) fn decode(literal: &str, max_bytes: usize) -> (Option<Attributes>, DroppedAttributes) {
     let mut dropped = DroppedAttributes::default();
-    let map = match serde_json::from_str::<BTreeMap<Name<'_>, &RawValue>>(literal) {
+    let map = match serde_json::from_str::<BTreeMap<JsonString<'_>, &RawValue>>(literal) {
         Ok(map) => map,
         // PHP encodes an empty map as an empty array.
         Err(_) if is_empty_array(literal) => BTreeMap::new(),
@@ -51,7 +51,7 @@ pub(super) fn decode(literal: &str, max_bytes: usize) -> (Option<Attributes>, Dr
         }
     };
     let mut pairs = Vec::with_capacity(map.len());
-    for (Name(name), value) in map {
+    for (JsonString(name), value) in map {
         match scalar(value.get()) {
             Ok(Some(text)) => pairs.push((name, text)),
             Ok(None) => {}

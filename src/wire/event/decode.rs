@@ -1,6 +1,8 @@
 //! Decodes session events from JSON.
 
 #[cfg(test)]
+mod subject_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod time_tests;
@@ -10,15 +12,12 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::attributes::{self, DroppedAttributes, unescape};
+use super::attributes::{self, DroppedAttributes};
+use super::decode_error::DecodeError;
 use super::fields::Fields;
-use super::wrapping::{self, Wrapping};
-use super::{event_time, fast_path};
-use crate::session::{Attributes, Event, EventKind, Span, Subject, Timestamp, UserRef};
-use crate::wire::{duration, time};
-
-/// The longest session or user id, in bytes.
-pub const MAX_ID_BYTES: usize = 512;
+use super::subject::{self, DecodedSubject};
+use super::{event_time, fast_path, initiator, wrapping};
+use crate::session::{Attributes, Event, EventKind, Initiator, Span, Timestamp};
 
 /// Limits on session events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,78 +41,12 @@ impl Default for DecodeLimits {
 /// A valid session event, borrowed from its record.
 #[derive(Debug, PartialEq)]
 pub struct Decoded<'a> {
-    session: Option<Cow<'a, str>>,
-    user: Option<DecodedUser<'a>>,
+    subject: DecodedSubject<'a>,
     at: Timestamp,
     kind: EventKind,
     attributes: Option<Attributes>,
+    initiator: Option<Initiator>,
     dropped_attributes: DroppedAttributes,
-}
-
-#[derive(Debug, PartialEq)]
-struct DecodedUser<'a> {
-    text: Cow<'a, str>,
-    number: bool,
-}
-
-/// The reason that a record is not a session event.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// The record has no value. Tombstones have no meaning on a topic without compaction.
-    #[error("the record has no value")]
-    NoValue,
-    /// The value is not JSON, or not an object with the right types.
-    #[error("not a session event: {0}")]
-    Malformed(String),
-    /// A required field is missing.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    /// A field has an invalid value.
-    #[error("{field} {problem}")]
-    Invalid {
-        field: &'static str,
-        problem: Cow<'static, str>,
-    },
-    /// The event is older than its record by more than the limit.
-    #[error(
-        "activity_timestamp {} is {} older than the record's timestamp {}; the limit is {} (--max-event-age)",
-        time::format(*at), duration::format(record.since(*at)), time::format(*record), duration::format(*limit)
-    )]
-    ImplausibleTime {
-        at: Timestamp,
-        record: Timestamp,
-        limit: Span,
-    },
-    /// The value is not a session event but has a known format.
-    #[error("{error}; the value looks like {wrapping}: configure a source for it")]
-    Wrapped {
-        wrapping: Wrapping,
-        error: Box<DecodeError>,
-    },
-}
-
-impl DecodeError {
-    /// All values of [`DecodeError::code`].
-    pub const CODES: [&str; 5] = [
-        "no_value",
-        "malformed",
-        "missing_field",
-        "invalid_field",
-        "implausible_time",
-    ];
-
-    /// The error code for headers and metrics, from [`DecodeError::CODES`].
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NoValue => "no_value",
-            Self::Malformed(_) => "malformed",
-            Self::Missing(_) => "missing_field",
-            Self::Invalid { .. } => "invalid_field",
-            Self::ImplausibleTime { .. } => "implausible_time",
-            Self::Wrapped { error, .. } => error.code(),
-        }
-    }
 }
 
 /// The fields of any JSON session event, with JSON literals as written.
@@ -129,6 +62,14 @@ struct RawEvent<'a> {
     event: Option<BorrowedStr<'a>>,
     #[serde(borrow)]
     attributes: Option<&'a RawValue>,
+    #[serde(borrow)]
+    except_session_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "match")]
+    matches: Option<&'a RawValue>,
+    #[serde(borrow)]
+    by: Option<&'a RawValue>,
+    #[serde(borrow)]
+    note: Option<&'a RawValue>,
 }
 
 /// Makes serde borrow: it does not borrow a `Cow` directly within an `Option`.
@@ -150,41 +91,33 @@ pub fn decode<'a>(
     let value = value.ok_or(DecodeError::NoValue)?;
     let fields = fast_path::parse(value).map_or_else(|| parse(value), Ok);
     fields
-        .and_then(|fields| validate(fields, record_time, limits))
+        .and_then(|fields| validate(&fields, record_time, limits))
         .map_err(|error| explain(value, error))
 }
 
 fn validate<'a>(
-    fields: Fields<'a>,
+    fields: &Fields<'a>,
     record_time: Option<Timestamp>,
     limits: &DecodeLimits,
 ) -> Result<Decoded<'a>, DecodeError> {
     let at = event_time(fields.activity_timestamp, record_time)?;
     let kind = fields
         .event
-        .map_or(Ok(EventKind::Activity), |name| kind(&name))?;
-    let session = fields.session_id.map(session_id).transpose()?;
-    let user = fields.user_id.map(user).transpose()?;
-    let ends_session = kind.ends_with().is_some();
-    match (&session, &user) {
-        (None, None) => return Err(DecodeError::Missing("session_id")),
-        (None, Some(_)) if !ends_session || kind == EventKind::Rotated => {
-            return Err(DecodeError::Missing("session_id"));
-        }
-        (Some(_), None) if !ends_session => return Err(DecodeError::Missing("user_id")),
-        _ => {}
-    }
-    let (attributes, dropped_attributes) = match fields.attributes {
-        Some(raw) => attributes::decode(raw, limits.max_attribute_bytes),
+        .as_deref()
+        .map_or(Ok(EventKind::Activity), kind)?;
+    let subject = subject::decode(fields, kind, limits.max_attribute_bytes)?;
+    let (attributes, mut dropped_attributes) = match fields.attributes {
+        Some(literal) => attributes::decode(literal, limits.max_attribute_bytes),
         None => (None, DroppedAttributes::default()),
     };
+    let initiator = initiator::decode(fields, kind, &mut dropped_attributes);
     check_age(at, record_time, limits)?;
     Ok(Decoded {
-        session,
-        user,
+        subject,
         at,
         kind,
         attributes,
+        initiator,
         dropped_attributes,
     })
 }
@@ -210,27 +143,12 @@ impl Decoded<'_> {
     /// Converts to the event type of the session core.
     #[must_use]
     pub fn event(&self) -> Event<'_> {
-        let user = self.user.as_ref().map(|user| UserRef {
-            text: &user.text,
-            number: user.number,
-        });
-        let subject = match (&self.session, user) {
-            (Some(id), user) => Subject::Session { id, user },
-            // `decode` rejects events with neither id.
-            (None, user) => Subject::AllSessionsOf {
-                user: user.unwrap_or(UserRef {
-                    text: "",
-                    number: false,
-                }),
-                except: None,
-            },
-        };
         Event {
-            subject,
+            subject: self.subject.subject(),
             at: self.at,
             kind: self.kind,
             attributes: self.attributes.as_ref(),
-            initiator: None,
+            initiator: self.initiator.as_ref(),
         }
     }
 }
@@ -249,20 +167,11 @@ fn parse(value: &[u8]) -> Result<Fields<'_>, DecodeError> {
         activity_timestamp: raw.activity_timestamp.map(RawValue::get),
         event: raw.event.map(|name| name.0),
         attributes: raw.attributes.map(RawValue::get),
+        except_session_id: raw.except_session_id.map(RawValue::get),
+        matches: raw.matches.map(RawValue::get),
+        by: raw.by.map(RawValue::get),
+        note: raw.note.map(RawValue::get),
     })
-}
-
-fn check_id(field: &'static str, id: &str) -> Result<(), DecodeError> {
-    let problem = if id.is_empty() {
-        "is empty".into()
-    } else if id.starts_with('\0') {
-        "starts with a NUL character".into()
-    } else if id.len() > MAX_ID_BYTES {
-        format!("has {} bytes; the limit is {MAX_ID_BYTES}", id.len()).into()
-    } else {
-        return Ok(());
-    };
-    Err(DecodeError::Invalid { field, problem })
 }
 
 fn kind(name: &str) -> Result<EventKind, DecodeError> {
@@ -279,37 +188,6 @@ fn kind(name: &str) -> Result<EventKind, DecodeError> {
     }
 }
 
-fn session_id(literal: &str) -> Result<Cow<'_, str>, DecodeError> {
-    let digits = literal.strip_prefix('-').unwrap_or(literal);
-    let id = if literal.starts_with('"') {
-        string("session_id", literal)?
-    } else if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        Cow::Borrowed(literal)
-    } else {
-        return Err(DecodeError::Invalid {
-            field: "session_id",
-            problem: "is neither a string nor a whole number".into(),
-        });
-    };
-    check_id("session_id", &id)?;
-    Ok(id)
-}
-
-fn user(literal: &str) -> Result<DecodedUser<'_>, DecodeError> {
-    let (text, number) = match literal.as_bytes()[0] {
-        b'"' => (string("user_id", literal)?, false),
-        b'-' | b'0'..=b'9' => (Cow::Borrowed(literal), true),
-        _ => {
-            return Err(DecodeError::Invalid {
-                field: "user_id",
-                problem: "is neither a number nor a string".into(),
-            });
-        }
-    };
-    check_id("user_id", &text)?;
-    Ok(DecodedUser { text, number })
-}
-
 /// Returns the time of the event: its own, or that of its record.
 fn event_time(
     literal: Option<&str>,
@@ -319,7 +197,7 @@ fn event_time(
         return record_time.ok_or(DecodeError::Missing("activity_timestamp"));
     };
     let at = if literal.starts_with('"') {
-        event_time::from_text(&string("activity_timestamp", literal)?)
+        event_time::from_text(&subject::string("activity_timestamp", literal)?)
     } else {
         event_time::from_number(literal)
     };
@@ -344,11 +222,4 @@ fn check_age(
         }),
         _ => Ok(()),
     }
-}
-
-fn string<'a>(field: &'static str, literal: &'a str) -> Result<Cow<'a, str>, DecodeError> {
-    unescape(literal).map_err(|error| DecodeError::Invalid {
-        field,
-        problem: error.to_string().into(),
-    })
 }

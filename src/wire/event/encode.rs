@@ -26,9 +26,41 @@ pub struct SessionEvent<'a> {
     pub kind: EventKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<&'a BTreeMap<&'a str, &'a str>>,
+    /// A session of the user that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub except_session_id: Option<&'a str>,
+    /// Selects sessions by attributes instead of ids; all sessions without attributes.
+    #[serde(
+        rename = "match",
+        serialize_with = "matching",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub matches: Option<&'a BTreeMap<String, String>>,
+    /// Who ends the sessions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<&'a str>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'a str>,
 }
 
 impl SessionEvent<'_> {
+    /// Creates an event of this kind and time without other fields.
+    #[must_use]
+    pub fn new(kind: EventKind, activity_timestamp: Timestamp) -> Self {
+        Self {
+            user_id: None,
+            session_id: None,
+            activity_timestamp,
+            kind,
+            attributes: None,
+            except_session_id: None,
+            matches: None,
+            by: None,
+            note: None,
+        }
+    }
+
     /// Encodes the event as the value of a record.
     ///
     /// # Errors
@@ -76,6 +108,20 @@ fn name<S: Serializer>(kind: &EventKind, serializer: S) -> Result<S::Ok, S::Erro
     })
 }
 
+fn matching<S: Serializer>(
+    attributes: &Option<&BTreeMap<String, String>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct MatchFields<'a> {
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        attributes: &'a BTreeMap<String, String>,
+    }
+    attributes
+        .map(|attributes| MatchFields { attributes })
+        .serialize(serializer)
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde requires a reference"
@@ -87,6 +133,7 @@ fn is_activity(kind: &EventKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Subject;
     use crate::wire::event::{DecodeLimits, decode};
     use proptest::prelude::*;
 
@@ -99,6 +146,7 @@ mod tests {
             millis in 0..4_102_444_800_000_i64,
             kind in prop::sample::select(vec![
                 EventKind::Activity, EventKind::Login, EventKind::Logout, EventKind::Revoke,
+                EventKind::Rotated,
             ]),
         ) {
             prop_assume!(!user.starts_with('\0') && !session.starts_with('\0'));
@@ -107,9 +155,8 @@ mod tests {
             let encoded = SessionEvent {
                 user_id: Some(&user_id),
                 session_id: Some(&session),
-                activity_timestamp: Timestamp::from_millis(millis),
-                kind,
                 attributes: Some(&attributes),
+                ..SessionEvent::new(kind, Timestamp::from_millis(millis))
             };
             let json = encoded.to_json().unwrap();
             let decoded = decode(Some(&json), None, &DecodeLimits::default()).unwrap();
@@ -123,6 +170,56 @@ mod tests {
             prop_assert_eq!(event.at, encoded.activity_timestamp);
             prop_assert_eq!(event.kind, kind);
             prop_assert_eq!(event.attributes.and_then(|all| all.get("tenant")), Some("acme"));
+        }
+    }
+
+    #[test]
+    fn events_of_many_sessions_can_be_decoded() {
+        let user = user_id("7", false).unwrap();
+        let at = Timestamp::from_millis(1_738_929_600_000);
+        let tenant = BTreeMap::from([("tenant".to_owned(), "acme".to_owned())]);
+        let everything = BTreeMap::new();
+        let revoke = SessionEvent::new(EventKind::Revoke, at);
+        for (event, json) in [
+            (
+                SessionEvent {
+                    user_id: Some(&user),
+                    except_session_id: Some("s"),
+                    ..revoke.clone()
+                },
+                r#""user_id":7,"event":"revoke","except_session_id":"s""#,
+            ),
+            (
+                SessionEvent {
+                    matches: Some(&tenant),
+                    by: Some("ann"),
+                    note: Some("why"),
+                    ..revoke.clone()
+                },
+                r#""event":"revoke","match":{"attributes":{"tenant":"acme"}},"by":"ann","note":"why""#,
+            ),
+            (
+                SessionEvent {
+                    matches: Some(&everything),
+                    ..revoke.clone()
+                },
+                r#""event":"revoke","match":{}"#,
+            ),
+        ] {
+            let text = String::from_utf8(event.to_json().unwrap()).unwrap();
+            let without_time =
+                text.replace(r#""activity_timestamp":"2025-02-07T12:00:00.000Z","#, "");
+            assert_eq!(without_time, format!("{{{json}}}"));
+            let decoded = decode(Some(text.as_bytes()), None, &DecodeLimits::default()).unwrap();
+            match decoded.event().subject {
+                Subject::AllSessionsOf { user, except } => {
+                    assert_eq!((user.text, except), ("7", Some("s")));
+                }
+                Subject::Matching { attributes } => {
+                    assert_eq!(attributes.is_empty(), event.by.is_none());
+                }
+                Subject::Session { .. } => panic!("{text}"),
+            }
         }
     }
 

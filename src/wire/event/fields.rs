@@ -11,4 +11,8 @@ pub(super) struct Fields<'a> {
     /// Unescaped.
     pub(super) event: Option<Cow<'a, str>>,
     pub(super) attributes: Option<&'a str>,
+    pub(super) except_session_id: Option<&'a str>,
+    pub(super) matches: Option<&'a str>,
+    pub(super) by: Option<&'a str>,
+    pub(super) note: Option<&'a str>,
 }

@@ -18,7 +18,24 @@ use serde::Serialize;
         "properties": { "event": { "enum": ["logout", "revoke"] } },
         "required": ["event"]
     },
-    "then" = { "anyOf": [{ "required": ["session_id"] }, { "required": ["user_id"] }] },
+    "then" = { "oneOf": [
+        {
+            "required": ["session_id"],
+            "not": { "anyOf": [{ "required": ["match"] }, { "required": ["except_session_id"] }] }
+        },
+        {
+            "required": ["user_id"],
+            "not": { "anyOf": [{ "required": ["match"] }, { "required": ["session_id"] }] }
+        },
+        {
+            "required": ["match"],
+            "not": { "anyOf": [
+                { "required": ["session_id"] },
+                { "required": ["user_id"] },
+                { "required": ["except_session_id"] }
+            ] }
+        }
+    ] },
     "else" = {
         "if": { "properties": { "event": { "const": "rotated" } }, "required": ["event"] },
         "then": { "required": ["session_id"] },
@@ -49,6 +66,47 @@ pub struct SessionEventSchema {
     /// names and values, are dropped.
     #[serde(default)]
     attributes: AttributesSchema,
+    /// In a `logout` or `revoke` of all sessions of a user: a session that goes on.
+    #[serde(default)]
+    except_session_id: SessionIdSchema,
+    /// In a `logout` or `revoke`: ends every live session that it matches.
+    #[serde(default, rename = "match")]
+    matches: MatchSchema,
+    /// In an event that ends sessions: who ends them.
+    #[serde(default)]
+    by: String,
+    /// In an event that ends sessions: why.
+    #[serde(default)]
+    note: String,
+}
+
+/// Matches the sessions that have all of these attributes; all sessions if it is empty.
+#[derive(Default, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+struct MatchSchema {
+    /// At most 1024 bytes, names and values.
+    #[serde(default)]
+    attributes: MatchAttributesSchema,
+}
+
+/// Flat map with at least one attribute.
+#[derive(Default, JsonSchema)]
+#[schemars(inline)]
+struct MatchAttributesSchema(
+    #[schemars(extend("minProperties" = 1))] BTreeMap<String, MatchAttributeSchema>,
+);
+
+/// An attribute to match.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+enum MatchAttributeSchema {
+    /// A string.
+    Text(String),
+    /// Counts as its text.
+    Number(serde_json::Number),
+    /// Counts as its text.
+    Boolean(bool),
 }
 
 /// A session or user id.

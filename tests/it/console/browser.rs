@@ -54,6 +54,7 @@ fn pages(installation: &Installation<'_>, console: &Console) -> Vec<String> {
     let hostile: String = form_urlencoded::byte_serialize(HOSTILE.as_bytes()).collect();
     pages.push(format!("/sessions?session={hostile}"));
     pages.push(format!("/sessions?user={hostile}"));
+    pages.push(format!("/sessions?attributes=tenant%3D{hostile}"));
     pages.push(format!("/dead-letters?topic={hostile}&reason={hostile}"));
     pages.push("/login".to_owned());
     pages
@@ -228,6 +229,54 @@ fn open_details_and_focus_survive_rows_inserted_above() {
     assert_eq!(open, json!([false, true]));
     let focused = "document.activeElement.closest('li').innerText.includes('the first')";
     assert_eq!(chromium.eval(focused), true);
+}
+
+#[test]
+fn a_revocation_by_attributes_is_confirmed_with_the_number_of_sessions() {
+    let Some(mut chromium) = Chromium::launch() else {
+        return;
+    };
+    let (installation, _tracker, console) = ready();
+    let logs = installation.session_logs();
+    let of_tenant = |session: &str, tenant: &str| {
+        let event =
+            json!({"user_id": session, "session_id": session, "attributes": {"tenant": tenant}});
+        NewRecord::new(session, event.to_string())
+    };
+    let records = [
+        of_tenant("s", "acme"),
+        of_tenant("t", "acme"),
+        of_tenant("u", "globex"),
+    ];
+    installation.kafka.produce(&logs, records);
+    console.await_json("/api/v1/sessions?attributes=*", "three sessions", |body| {
+        (body["count"] == 3).then_some(())
+    });
+    log_in(&mut chromium, &console);
+    chromium.open(&console.client.url("/sessions"));
+    chromium.type_into("input[name=attributes]", "tenant=acme");
+    chromium.follow("form:has(input[name=attributes]) button");
+    let text = "document.querySelector('main').innerText";
+    let shown = chromium.eval(text).to_string();
+    assert!(shown.contains("2 live sessions match"), "{shown}");
+    chromium.save_screenshot("attributes");
+    chromium.click("details.confirm summary");
+    let shown = chromium.eval(text).to_string();
+    assert!(shown.contains("Yes, end 2 sessions"), "{shown}");
+    chromium.type_into("details.confirm input[name=note]", "contract ended");
+    chromium.save_screenshot("confirmation");
+    chromium.follow("details.confirm button");
+    let shown = chromium.eval(text).to_string();
+    assert!(shown.contains("The revocation has been written"), "{shown}");
+    for session in ["s", "t"] {
+        console.await_terminal_event(session);
+    }
+    let left = console.client.json("/api/v1/sessions?attributes=*");
+    assert_eq!(left["count"], 1);
+    for ending in installation.read("expired_sessions") {
+        assert_eq!(ending.json()["initiator"]["note"], "contract ended");
+    }
+    assert_eq!(chromium.console_messages(), Vec::<String>::new());
 }
 
 #[test]

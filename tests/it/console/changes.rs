@@ -57,10 +57,85 @@ fn a_session_is_found_and_revoked() {
     assert_eq!(gone["sessions"], json!([]));
     assert_eq!(gone["terminal_events"][0]["reason"], "revoked");
     let page = console.client.get("/sessions?session=s").body;
-    assert!(page.contains("No live session found") && page.contains("revoked"));
+    assert!(page.contains("The session ended") && page.contains("revoked"));
+    assert_eq!(gone["ended"]["reason"], "revoked");
+    assert_eq!(
+        (&one["state"], &gone["state"]),
+        (&json!("live"), &json!("ended"))
+    );
     // The other session of the user stays live.
     let rest = console.client.json("/api/v1/sessions?user=joe");
     assert_eq!(rest["sessions"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_revocation_by_attributes_shows_the_number_before_it_is_confirmed() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let tracker = installation.tracker(LONG);
+    tracker.await_ready();
+    let console = Console::with_token(&installation, &[]);
+    let with = |session: &str, tenant: &str| {
+        let event = json!({
+            "user_id": session, "session_id": session, "attributes": {"tenant": tenant},
+        });
+        NewRecord::new(session, event.to_string())
+    };
+    let logs = installation.session_logs();
+    let records = [with("s", "acme"), with("t", "acme"), with("u", "globex")];
+    installation.kafka.produce(&logs, records);
+    let path = "/api/v1/sessions?attributes=tenant%3Dacme";
+    console.await_json(path, "both sessions", |body| {
+        (body["count"] == 2 && body["gaps"] == json!([])).then_some(())
+    });
+    let revoke = |request: Value| console.api("POST", "/api/v1/revocations", &request);
+    let unconfirmed = revoke(json!({"match": {}}));
+    assert_eq!(unconfirmed.status, 409);
+    assert!(
+        unconfirmed.body.contains("3 live sessions"),
+        "{}",
+        unconfirmed.body
+    );
+
+    let (cookie, csrf) = console.log_in();
+    let login = [("cookie", cookie.as_str())];
+    let page = console
+        .client
+        .send("GET", "/sessions?attributes=tenant%3Dacme", &login, "")
+        .body;
+    assert!(page.contains("Yes, end 2 sessions"), "{page}");
+    let attributes = [
+        ("target", "attributes"),
+        ("id", "tenant%3Dacme"),
+        ("note", "contract+ended"),
+    ];
+    let end = form(&csrf, &attributes);
+    assert_eq!(
+        console.client.post("/sessions/end", &login, &end).status,
+        303
+    );
+    for session in ["s", "t"] {
+        assert_eq!(console.await_terminal_event(session)["reason"], "revoked");
+    }
+    for ending in installation.read("expired_sessions") {
+        let initiator = json!({"by": "console", "note": "contract ended"});
+        assert_eq!(ending.json()["initiator"], initiator);
+    }
+    console.await_json(
+        "/api/v1/sessions?attributes=*",
+        "the other session",
+        |body| (body["count"] == 1).then_some(()),
+    );
+    let all = revoke(json!({"match": {}, "confirm": true, "by": "ann", "note": "breach"}));
+    assert_eq!(all.status, 202);
+    assert_eq!(console.await_terminal_event("u")["reason"], "revoked");
+    let endings = installation.read("expired_sessions");
+    let initiators = endings
+        .iter()
+        .map(|ending| ending.json()["initiator"].clone());
+    let breach = json!({"by": "ann", "note": "breach"});
+    assert_eq!(initiators.filter(|one| *one == breach).count(), 1);
+    let unknown = console.client.json("/api/v1/sessions?session=unknown");
+    assert_eq!(unknown["state"], "unknown");
 }
 
 #[test]

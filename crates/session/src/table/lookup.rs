@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::SessionTable;
 use crate::attributes::Attributes;
 use crate::checkpoint::RememberedEnding;
+use crate::cut_off::CutOffScope;
 use crate::id::{SessionId, UserId};
 use crate::policy::Policy;
 use crate::reason::EndReason;
@@ -83,6 +84,25 @@ impl SessionTable {
         self.slots.numbers(next).next()
     }
 
+    /// Counts the live sessions in `scope`, without `except`, on up to `slots` slots from `start` on.
+    /// Returns the number and where to resume; `None` at the end of the table.
+    #[must_use]
+    pub fn count(
+        &self,
+        scope: &CutOffScope,
+        except: Option<&SessionId>,
+        start: u32,
+        slots: usize,
+    ) -> (u64, Option<u32>) {
+        let (mut count, mut next) = (0, start);
+        for slot in self.slots.numbers(start).take(slots) {
+            let live = self.slots[slot].flags.has(Flags::LIVE);
+            count += u64::from(live && self.is_in_scope(slot, scope, except));
+            next = slot + 1;
+        }
+        (count, self.slots.numbers(next).next())
+    }
+
     fn is_of(&self, slot: SlotId, user: &UserId) -> bool {
         let flags = self.slots[slot].flags;
         flags.has(Flags::LIVE)
@@ -154,6 +174,35 @@ mod tests {
         assert_eq!(found.user, JOE.to_owned());
         let deadline = NOON + Span::from_secs(3_600);
         assert_eq!(found.end, Some((deadline, EndReason::IdleTimeout)));
+    }
+
+    #[test]
+    fn a_count_in_steps_counts_each_session_in_scope_once() {
+        let ids: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+        let ann = UserRef {
+            text: "ann",
+            number: false,
+        };
+        let users = [JOE, ann];
+        let sessions = ids.iter().zip(users.iter().cycle());
+        let sessions: Vec<_> = sessions.map(|(id, user)| (id.as_str(), *user)).collect();
+        let table = table(&sessions);
+        let all = CutOffScope::Matching(Attributes::default());
+        let of_joe = CutOffScope::User(JOE.to_owned());
+        let first = SessionId::new("0");
+        for (scope, except, expected) in [
+            (&all, None, 1_000),
+            (&of_joe, None, 500),
+            (&of_joe, Some(&first), 499),
+        ] {
+            let (mut counted, mut position) = (0, Some(0));
+            while let Some(start) = position {
+                let (count, next) = table.count(scope, except, start, 7);
+                counted += count;
+                position = next;
+            }
+            assert_eq!(counted, expected, "{scope:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::checkpoint::{CutOffRecord, Record, RecordKey};
 use crate::cut_off::{CutOff, CutOffScope};
 use crate::effect::Effect;
 use crate::event::EventKind;
+use crate::id::SessionId;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
 
@@ -106,8 +107,17 @@ impl SessionTable {
     }
 
     fn is_matched(&self, slot: SlotId, cut_off: &CutOff) -> bool {
+        self.is_in_scope(slot, &cut_off.scope, cut_off.except.as_ref())
+    }
+
+    pub(super) fn is_in_scope(
+        &self,
+        slot: SlotId,
+        scope: &CutOffScope,
+        except: Option<&SessionId>,
+    ) -> bool {
         let (session, details) = (&self.slots[slot], self.slots.details(slot));
-        let in_scope = match &cut_off.scope {
+        let in_scope = match scope {
             CutOffScope::User(user) => {
                 session.flags.has(Flags::USER_IS_NUMBER) == user.number && details.user == user.text
             }
@@ -115,7 +125,7 @@ impl SessionTable {
                 attributes.are_subset_of(details.attributes.as_deref())
             }
         };
-        in_scope && cut_off.except.as_ref() != Some(&session.id)
+        in_scope && except != Some(&session.id)
     }
 
     /// Applies a logout or revocation of many sessions to one of them, which it concerns. Returns whether

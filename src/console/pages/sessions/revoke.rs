@@ -1,5 +1,6 @@
 //! Revocation of sessions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
+use super::{count_matching, parse_attributes};
 use crate::console::audit::AuditRecord;
 use crate::console::pages::menu::SESSIONS;
 use crate::console::problem::Problem;
@@ -16,7 +18,7 @@ use crate::console::revocation::RevocationTarget;
 use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
-use crate::session::EndReason;
+use crate::session::{EndReason, Initiator};
 
 /// How long the response to a form waits until the page shows the terminal event.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,20 +28,42 @@ const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(2);
 #[serde(default)]
 pub struct RevocationForm {
     csrf: String,
-    /// `session` or `user`.
+    /// `session`, `user` or `attributes`.
     target: String,
+    /// An id, or attributes as in the search.
     id: String,
     /// Whether a user id is a string even if it looks like a number.
     string: bool,
+    /// Why the sessions end; may be empty.
+    note: String,
 }
 
-/// The body of `POST /api/v1/revocations`: one of the two.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The body of `POST /api/v1/revocations`: one of `session_id`, `user_id` and `match`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RevocationRequest {
     session_id: Option<String>,
     /// A number or a string, as in the user's events.
     user_id: Option<serde_json::Value>,
+    /// A session of the user that goes on.
+    except_session_id: Option<String>,
+    #[serde(rename = "match")]
+    matches: Option<MatchRequest>,
+    /// Who ends the sessions.
+    by: Option<String>,
+    /// Why.
+    note: Option<String>,
+    /// Has to be true for a `match`. Otherwise the response has the number of sessions that
+    /// would end.
+    confirm: bool,
+}
+
+/// Selects sessions by attributes; all sessions without attributes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MatchRequest {
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
 }
 
 /// `POST /sessions/end`
@@ -53,25 +77,30 @@ pub async fn html(
         "user" => (
             "user",
             RevocationTarget::User {
-                id: form.id,
+                id: form.id.clone(),
                 string: form.string,
+                except: None,
             },
         ),
-        _ => ("session", RevocationTarget::Session(form.id)),
+        "attributes" => match parse_attributes(&form.id) {
+            Ok(attributes) => ("attributes", RevocationTarget::Matching(attributes)),
+            Err(problem) => return problem.into_response(),
+        },
+        _ => ("session", RevocationTarget::Session(form.id.clone())),
     };
-    match revoke(&app, &caller, peer, &form.csrf, &target).await {
+    let note = Some(form.note.trim()).filter(|note| !note.is_empty());
+    let initiator = initiator(None, note);
+    match revoke(&app, &caller, peer, &form.csrf, &target, &initiator).await {
         Ok(()) => {
-            let id = match &target {
-                RevocationTarget::Session(id) => {
-                    // After a timeout, the page links to the terminal events.
-                    let visible = wait_until_visible(&app, id);
-                    let _in_time = tokio::time::timeout(VISIBILITY_TIMEOUT, visible).await;
-                    id
-                }
-                RevocationTarget::User { id, .. } => id,
-            };
+            if let RevocationTarget::Session(id) = &target {
+                // After a timeout, the page links to the terminal events.
+                let visible = wait_until_visible(&app, id);
+                let _in_time = tokio::time::timeout(VISIBILITY_TIMEOUT, visible).await;
+            }
             let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair(parameter, id).append_pair("done", "1");
+            query
+                .append_pair(parameter, &form.id)
+                .append_pair("done", "1");
             if form.string {
                 query.append_pair("string", "true");
             }
@@ -89,27 +118,74 @@ pub async fn json(
     headers: HeaderMap,
     Json(request): Json<RevocationRequest>,
 ) -> Response {
-    let target = match (request.session_id, request.user_id) {
-        (Some(id), None) => Ok(RevocationTarget::Session(id)),
-        (None, Some(serde_json::Value::String(id))) => {
-            Ok(RevocationTarget::User { id, string: true })
+    let csrf = csrf_header(&headers);
+    let outcome = match request.target() {
+        Ok(RevocationTarget::Matching(attributes)) if !request.confirm => {
+            require_confirmation(&app, &caller, csrf, &attributes).await
         }
-        (None, Some(serde_json::Value::Number(id))) => Ok(RevocationTarget::User {
-            id: id.to_string(),
-            string: false,
-        }),
-        _ => Err(Problem::Invalid(
-            "pass one of session_id (a string) and user_id (a number or a string)".to_owned(),
-        )),
-    };
-    let outcome = match target {
-        Ok(target) => revoke(&app, &caller, peer, csrf_header(&headers), &target).await,
+        Ok(target) => {
+            let initiator = initiator(request.by.as_deref(), request.note.as_deref());
+            revoke(&app, &caller, peer, csrf, &target, &initiator).await
+        }
         Err(problem) => Err(problem),
     };
     match outcome {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
         Err(problem) => problem.into_json(),
     }
+}
+
+impl RevocationRequest {
+    fn target(&self) -> Result<RevocationTarget, Problem> {
+        let except = self.except_session_id.clone();
+        match (&self.session_id, &self.user_id, &self.matches, &except) {
+            (Some(id), None, None, None) => Ok(RevocationTarget::Session(id.clone())),
+            (None, Some(serde_json::Value::String(id)), None, _) => Ok(RevocationTarget::User {
+                id: id.clone(),
+                string: true,
+                except,
+            }),
+            (None, Some(serde_json::Value::Number(id)), None, _) => Ok(RevocationTarget::User {
+                id: id.to_string(),
+                string: false,
+                except,
+            }),
+            (None, None, Some(matches), None) => {
+                Ok(RevocationTarget::Matching(matches.attributes.clone()))
+            }
+            _ => Err(Problem::Invalid(
+                "pass one of session_id (a string), user_id (a number or a string, optionally with except_session_id) and match".to_owned(),
+            )),
+        }
+    }
+}
+
+fn initiator(by: Option<&str>, note: Option<&str>) -> Initiator {
+    Initiator {
+        by: Some(by.unwrap_or("console").into()),
+        note: note.map(Into::into),
+    }
+}
+
+/// Returns the problem that a revocation of many users' sessions is not confirmed, with their
+/// number.
+async fn require_confirmation(
+    app: &AppState,
+    caller: &Caller,
+    csrf: &str,
+    attributes: &BTreeMap<String, String>,
+) -> Result<(), Problem> {
+    app.security.authorize(caller, csrf)?;
+    let count = count_matching(app, attributes).await?;
+    let at_least = if count.gaps.is_empty() {
+        ""
+    } else {
+        "at least "
+    };
+    Err(Problem::Unconfirmed(format!(
+        "{at_least}{} live sessions would end; repeat the request with \"confirm\": true to end them",
+        count.sessions
+    )))
 }
 
 /// Writes the revocation if the caller is allowed to, and an audit record in any case.
@@ -119,18 +195,24 @@ async fn revoke(
     peer: PeerAddr,
     csrf: &str,
     target: &RevocationTarget,
+    initiator: &Initiator,
 ) -> Result<(), Problem> {
     let outcome = match app.security.authorize(caller, csrf) {
-        Ok(()) => app.revoker.revoke(target).await,
+        Ok(()) => app.revoker.revoke(target, initiator).await,
         Err(problem) => Err(problem),
-    };
-    let (subject, id) = match target {
-        RevocationTarget::Session(id) => ("session", id),
-        RevocationTarget::User { id, .. } => ("user", id),
     };
     // An audit record has to identify the session or user: apart from debug logs, only audit
     // records contain ids, or pseudonyms with --redact.
-    let subject = format!("{subject} {}", app.redactor.id(id));
+    let subject = match target {
+        RevocationTarget::Session(id) => format!("session {}", app.redactor.id(id)),
+        RevocationTarget::User { id, .. } => format!("user {}", app.redactor.id(id)),
+        RevocationTarget::Matching(attributes) if attributes.is_empty() => "all sessions".into(),
+        RevocationTarget::Matching(attributes) => {
+            let attributes = app.redactor.attributes(attributes);
+            let pairs: Vec<_> = attributes.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            format!("sessions with {}", pairs.join(", "))
+        }
+    };
     AuditRecord::new("revoke", caller, peer).log(&outcome, &subject);
     outcome
 }

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::subject::MAX_ID_BYTES;
 use super::*;
+use crate::session::{Subject, UserRef};
 
 pub(super) const AT: Timestamp = Timestamp::from_millis(1_738_929_600_000);
 
@@ -59,9 +61,11 @@ fn a_minimal_event_is_decoded() {
 fn strings_without_escapes_are_borrowed() {
     let value = minimal_with("user_id", r#""ann""#);
     let decoded = decode(Some(value.as_bytes())).unwrap();
-    assert!(matches!(decoded.session, Some(Cow::Borrowed("abc123"))));
-    let user = decoded.user.unwrap();
-    assert!(matches!(user.text, Cow::Borrowed("ann")));
+    let DecodedSubject::Session { id, user } = decoded.subject else {
+        panic!("{value} has a session id");
+    };
+    assert!(matches!(id, Cow::Borrowed("abc123")));
+    assert!(matches!(user.unwrap().text, Cow::Borrowed("ann")));
 }
 
 #[test]
@@ -84,12 +88,13 @@ fn null_is_absent() {
 }
 
 #[test]
-fn only_the_four_kinds_of_events_are_accepted() {
+fn only_known_kinds_of_events_are_accepted() {
     for (name, kind) in [
         ("activity", EventKind::Activity),
         ("login", EventKind::Login),
         ("logout", EventKind::Logout),
         ("revoke", EventKind::Revoke),
+        ("rotated", EventKind::Rotated),
     ] {
         let value = minimal_with("event", &format!("{name:?}"));
         assert_eq!(decode(Some(value.as_bytes())).unwrap().event().kind, kind);
@@ -124,13 +129,26 @@ fn only_logouts_and_revocations_may_omit_an_id() {
     }
     let value = without("session_id", "logout");
     let decoded = decode(Some(value.as_bytes())).unwrap();
-    assert!(
-        matches!(decoded.event().subject, Subject::AllSessionsOf { user, .. } if user.text == "123")
-    );
+    let subject = decoded.event().subject;
+    assert!(matches!(subject, Subject::AllSessionsOf { user, except: None } if user.text == "123"));
     assert_eq!(
         code(br#"{"event": "logout", "activity_timestamp": 0}"#),
         "missing_field"
     );
+}
+
+#[test]
+fn a_rotation_needs_the_session_only() {
+    let value =
+        |fields: &str| format!(r#"{{"event": "rotated", "activity_timestamp": 0, {fields}}}"#);
+    for (fields, expected) in [
+        (r#""session_id": "a""#, "decoded"),
+        (r#""session_id": "a", "user_id": 1"#, "decoded"),
+        (r#""user_id": 1"#, "missing_field"),
+        (r#""match": {}"#, "missing_field"),
+    ] {
+        assert_eq!(code(value(fields).as_bytes()), expected, "{fields}");
+    }
 }
 
 #[test]

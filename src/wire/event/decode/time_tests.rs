@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::DecodeLimits;
 use super::tests::{AT, code, code_with, decode, minimal_with};
-use super::{DecodeLimits, time};
 use crate::session::Span;
+use crate::wire::time;
 
 #[test]
 fn times_are_rfc_3339_or_numbers() {
