@@ -8,6 +8,8 @@ use sundown::session::EventKind;
 use crate::cluster::{Cluster, Place};
 use crate::facts::{Fact, counts_from_to};
 use crate::log::Txn;
+use crate::model;
+use crate::orderly::{self, Orderly};
 use crate::schedule::Settings;
 
 /// How long an application's transaction may stay open.
@@ -20,14 +22,19 @@ pub(crate) struct Applications {
     settings: Settings,
     /// Transactions that have not been ended.
     open: Vec<Txn>,
+    /// Draws the events, if they keep their order.
+    orderly: Option<Orderly>,
 }
 
-struct Event {
-    session: Option<String>,
-    user: u32,
-    kind: EventKind,
-    at: i64,
-    attributes: &'static str,
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) session: Option<String>,
+    pub(crate) user: u32,
+    pub(crate) kind: EventKind,
+    pub(crate) at: i64,
+    pub(crate) attributes: &'static str,
+    /// The same event for the reference model.
+    pub(crate) model: Option<model::Event>,
 }
 
 impl Applications {
@@ -35,6 +42,7 @@ impl Applications {
         Self {
             settings,
             open: Vec::new(),
+            orderly: settings.orderly.then(|| Orderly::new(settings)),
         }
     }
 
@@ -51,8 +59,11 @@ impl Applications {
         (0..count)
             .filter_map(|_| {
                 let partition = rng.random_range(0..self.settings.partitions);
-                let session = session(partition, rng.random_range(0..self.settings.ids));
-                let event = self.event(cluster.now, rng, session);
+                let number = rng.random_range(0..self.settings.ids);
+                let event = match &mut self.orderly {
+                    Some(orderly) => orderly.event(cluster.now, rng, partition, number),
+                    None => self.event(cluster.now, rng, session(partition, number)),
+                };
                 self.write(cluster, rng, txn, partition, &event)
             })
             .collect()
@@ -61,13 +72,19 @@ impl Applications {
     /// A session that is active at short intervals; the caller lets time pass between.
     pub(crate) fn chat(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> Vec<Fact> {
         let partition = rng.random_range(0..self.settings.partitions);
-        let session = session(partition, rng.random_range(0..self.settings.ids));
+        let number = rng.random_range(0..self.settings.ids);
         let event = Event {
-            session: Some(session),
+            session: Some(session(partition, number)),
             user: rng.random_range(0..3),
             kind: EventKind::Activity,
             at: cluster.now - rng.random_range(0..200),
             attributes: "",
+            model: None,
+        };
+        let event = if self.settings.orderly {
+            orderly::of_owner(event, number)
+        } else {
+            event
         };
         self.write(cluster, rng, None, partition, &event)
             .into_iter()
@@ -85,6 +102,14 @@ impl Applications {
             kind: [EventKind::Logout, EventKind::Revoke][rng.random_range(0..2)],
             at: cluster.now - rng.random_range(0..300),
             attributes: "",
+            model: None,
+        };
+        let event = match &mut self.orderly {
+            Some(orderly) => match orderly.end_of_user(event) {
+                Some(event) => event,
+                None => return Vec::new(),
+            },
+            None => event,
         };
         (0..self.settings.partitions)
             .filter_map(|partition| self.write(cluster, rng, None, partition, &event))
@@ -105,6 +130,7 @@ impl Applications {
             earliest: 0,
             latest: 0,
             describes: false,
+            event: None,
             txn: None,
             garbage: true,
             deleted: false,
@@ -156,6 +182,7 @@ impl Applications {
                 2 => r#","attributes":{}"#,
                 _ => "",
             },
+            model: None,
         }
     }
 
@@ -171,6 +198,11 @@ impl Applications {
             0 => cluster.now + HOUR,
             1 => cluster.now - rng.random_range(0..60_000),
             _ => cluster.now,
+        };
+        let created = if self.settings.orderly {
+            cluster.now
+        } else {
+            created
         };
         let key = event.session.as_ref().map(|id| id.clone().into_bytes());
         let pair = (key, Some(event.json()));
@@ -190,6 +222,7 @@ impl Applications {
             earliest,
             latest,
             describes: event.kind == EventKind::Login || !event.attributes.is_empty(),
+            event: event.model.clone(),
             txn,
             garbage: false,
             deleted: false,
@@ -217,6 +250,6 @@ impl Event {
     }
 }
 
-fn session(partition: i32, number: u32) -> String {
+pub(crate) fn session(partition: i32, number: u32) -> String {
     format!("s{partition}-{number}")
 }

@@ -3,6 +3,7 @@
 use sundown::session::EventKind;
 
 use crate::log::Txn;
+use crate::model::Event;
 
 /// A record of the source topic, as it was meant.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Fact {
     pub(crate) latest: i64,
     /// Whether it says something that a policy may depend on.
     pub(crate) describes: bool,
+    /// What the reference model reads, if events keep their order.
+    pub(crate) event: Option<Event>,
     pub(crate) txn: Option<Txn>,
     /// Not a session event at all.
     pub(crate) garbage: bool,

@@ -14,7 +14,11 @@ mod facts;
 mod group;
 mod io;
 mod log;
+#[allow(dead_code, reason = "applications write no events by attributes")]
+#[path = "../../crates/session/tests/order/model.rs"]
+mod model;
 mod oracle;
+mod orderly;
 mod producer;
 mod restore_log;
 mod rules;

@@ -7,6 +7,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{Attributes, Matcher, Policy, PolicySet, Span};
 
+/// The tenants of users.
+pub(crate) const TENANTS: [&str; 2] = ["acme", "globex"];
+
 /// Policies over time.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -17,16 +20,35 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// Draws policies that may be edited.
     pub(crate) fn new(rng: &mut ChaCha8Rng) -> Self {
+        let mut rules = Self::empty();
+        rules.edit(rng, true);
+        rules
+    }
+
+    /// Draws one policy for each tenant, named like it.
+    pub(crate) fn of_tenants(rng: &mut ChaCha8Rng) -> Self {
+        let mut rules = Self::empty();
+        let policies = TENANTS.map(|tenant| Policy {
+            name: tenant.to_owned(),
+            matcher: of_tenant(tenant),
+            ..rules.rule(rng, 0)
+        });
+        let mut fallback = rules.rule(rng, 9);
+        fallback.matcher = Matcher::default();
+        rules.put(policies.to_vec(), fallback);
+        rules
+    }
+
+    fn empty() -> Self {
         let fallback = Policy::built_in(Span::from_secs(1), None);
         let set = PolicySet::new(Vec::new(), fallback).expect("one policy");
-        let mut rules = Self {
+        Self {
             generation: 0,
             active: Arc::new(set),
             known: BTreeMap::new(),
-        };
-        rules.edit(rng, true);
-        rules
+        }
     }
 
     /// Other policies come into force.
@@ -58,6 +80,18 @@ impl Rules {
         self.known.get(&(name.to_owned(), generation))
     }
 
+    /// The timeouts of the active policies by name: idle and absolute.
+    pub(crate) fn timeouts(&self) -> BTreeMap<String, (i64, Option<i64>)> {
+        let timeouts = |policy: &Policy| {
+            let absolute = policy.absolute_timeout.map(Span::as_millis);
+            (policy.idle_timeout.as_millis(), absolute)
+        };
+        let active = self.active.iter();
+        active
+            .map(|policy| (policy.name.clone(), timeouts(policy)))
+            .collect()
+    }
+
     /// The shortest time in which any policy there was ends a session.
     pub(crate) fn shortest(&self) -> i64 {
         let span = |policy: &Policy| {
@@ -79,9 +113,8 @@ impl Rules {
     fn rule(&self, rng: &mut ChaCha8Rng, number: u32) -> Policy {
         let idle = rng.random_range(2_000..12_000);
         let absolute = rng.random_range(idle..25_000);
-        let tenant = ["acme", "globex"][rng.random_range(0..2)];
+        let tenant = TENANTS[rng.random_range(0..2)];
         let any = rng.random_ratio(1, 2);
-        let attributes = Attributes::new((!any).then_some(("tenant", tenant)));
         Policy {
             name: format!("policy-{number}"),
             generation: self.generation,
@@ -89,11 +122,19 @@ impl Rules {
             idle_timeout: Span::from_millis(idle),
             absolute_timeout: rng.random_ratio(1, 3).then(|| Span::from_millis(absolute)),
             warn_before: rng.random_ratio(1, 2).then(|| Span::from_millis(idle / 2)),
-            matcher: Matcher {
-                attributes: attributes.expect("one small attribute"),
-                user_ids: Vec::new(),
+            matcher: if any {
+                Matcher::default()
+            } else {
+                of_tenant(tenant)
             },
             suspend: false,
         }
+    }
+}
+
+fn of_tenant(tenant: &str) -> Matcher {
+    Matcher {
+        attributes: Attributes::new([("tenant", tenant)]).expect("one small attribute"),
+        user_ids: Vec::new(),
     }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Settings {
     /// right.
     pub(crate) clocks_checked: bool,
     pub(crate) allowed_lateness: i64,
+    /// Whether no event is out of order by more than the allowed lateness, and neither policies nor
+    /// what they depend on changes: then the reference model says what the endings are.
+    pub(crate) orderly: bool,
+    pub(crate) end_grace: i64,
     pub(crate) max_future_skew: i64,
     pub(crate) slack: i64,
     pub(crate) commit_interval: u64,
@@ -116,13 +120,15 @@ impl Plan {
     /// The plan of a seed.
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let settings = Settings {
+        let mut settings = Settings {
             partitions: rng.random_range(1..=3),
             trackers: rng.random_range(1..=3),
             ids: rng.random_range(1..=5),
             append_time: rng.random_ratio(2, 3),
             clocks_checked: rng.random_ratio(7, 8),
             allowed_lateness: *[0, 500, 2_000].choose(&mut rng).expect("some"),
+            orderly: false,
+            end_grace: 30_000,
             max_future_skew: rng.random_range(8_000..12_000),
             slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),
             commit_interval: *[0, 100, 500].choose(&mut rng).expect("some"),
@@ -138,6 +144,9 @@ impl Plan {
         if seed % 4 == 2 {
             pause_now_and_then(&mut steps);
         }
+        if seed % 3 == 1 {
+            keep_order(&mut settings, &mut steps);
+        }
         Self {
             seed,
             settings,
@@ -151,6 +160,20 @@ fn pause_now_and_then(steps: &mut [Step]) {
     let waits = steps.iter_mut().filter(|step| step.what == What::Wait);
     for step in waits.filter(|step| step.salt % 2 == 0) {
         step.what = What::Pause;
+    }
+}
+
+/// Without drawing anything, for the same reason.
+fn keep_order(settings: &mut Settings, steps: &mut [Step]) {
+    settings.orderly = true;
+    settings.allowed_lateness = settings.allowed_lateness.max(500);
+    settings.end_grace = 3_000;
+    for step in steps {
+        step.what = match step.what {
+            What::Policies => What::LogOutEverywhere,
+            What::Delete => What::Events,
+            other => other,
+        };
     }
 }
 

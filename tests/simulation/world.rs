@@ -73,6 +73,7 @@ impl World {
         let partitions = usize::try_from(settings.partitions).expect("a few");
         let table = TableConfig {
             allowed_lateness: Span::from_millis(settings.allowed_lateness),
+            end_grace: Span::from_millis(settings.end_grace),
             max_future_skew: Span::from_millis(settings.max_future_skew),
             slack: Span::from_millis(settings.slack),
             max_sessions: 1_000,
@@ -85,7 +86,11 @@ impl World {
             cluster: Rc::new(RefCell::new(cluster)),
             trackers: (0..settings.trackers).map(|_| None).collect(),
             applications: Applications::new(settings),
-            rules: Rules::new(&mut rng),
+            rules: if settings.orderly {
+                Rules::of_tenants(&mut rng)
+            } else {
+                Rules::new(&mut rng)
+            },
             paused: BTreeSet::new(),
             oracle: Oracle::new(settings),
             table,

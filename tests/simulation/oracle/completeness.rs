@@ -1,6 +1,5 @@
 //! Checks that nothing is missing.
 
-use super::ending::END_GRACE;
 use super::{Oracle, Verdict, aborted, timed_out};
 use crate::cluster::Cluster;
 use crate::facts::Fact;
@@ -70,7 +69,7 @@ impl Oracle {
                     .last_activity
                     .is_some_and(|last| last >= fact.earliest);
             let under_way =
-                !timed_out(ending.reason) && fact.earliest <= ending.ended_at + END_GRACE;
+                !timed_out(ending.reason) && fact.earliest <= ending.ended_at + self.grace();
             counted || under_way
         })
     }

@@ -9,9 +9,6 @@ use crate::cluster::{Cluster, index};
 use crate::facts::Fact;
 use crate::rules::Rules;
 
-/// How long after a logout activity counts as under way; the default of the tracker.
-pub(super) const END_GRACE: i64 = 30_000;
-
 /// A terminal event, and the session that it is about.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
@@ -48,6 +45,11 @@ impl Ending {
 }
 
 impl Oracle {
+    /// How long after a logout activity counts as under way.
+    pub(super) fn grace(&self) -> i64 {
+        self.settings.end_grace.max(self.settings.allowed_lateness)
+    }
+
     pub(super) fn check_ending(
         &self,
         ending: &Ending,

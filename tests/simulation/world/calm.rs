@@ -71,7 +71,9 @@ impl World {
             self.moment()?;
         }
         self.oracle.nothing_late(since)?;
-        self.oracle.nothing_lost(&cluster.borrow(), &self.rules)
+        self.oracle.nothing_lost(&cluster.borrow(), &self.rules)?;
+        self.oracle
+            .order_is_irrelevant(&cluster.borrow(), &self.rules)
     }
 
     fn moment(&mut self) -> Result<(), String> {
