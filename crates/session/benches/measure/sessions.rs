@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use sundown::session::table::TableConfig;
-use sundown::session::{
+use sundown_session::TableConfig;
+use sundown_session::{
     Effect, Event, EventKind, LoggedEvent, Policy, PolicySet, SessionTable, Span, Subject,
     Timestamp, UserRef,
 };
 use uuid::Uuid;
 
 /// When the first session starts.
-const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
-/// Every session starts within this time.
-const RUSH: i64 = 3_600_000;
+pub const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+/// Every session starts within this time, in milliseconds.
+pub const RUSH: i64 = 3_600_000;
 /// How many events the tracker applies at once.
 const BURST: usize = 64;
 
@@ -35,7 +35,8 @@ impl Ids {
         Self((0..count).map(id).collect())
     }
 
-    fn iter(&self) -> impl Iterator<Item = &str> {
+    /// The ids in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
         let text = |id| std::str::from_utf8(id).unwrap_or_default();
         self.0.iter().map(move |id| text(id))
     }
@@ -56,7 +57,11 @@ pub fn policy_set(policies: Vec<Policy>) -> Arc<PolicySet> {
 
 /// A table without sessions.
 pub fn empty_table() -> SessionTable {
-    SessionTable::new(TableConfig::default(), usual_policies(), START)
+    let config = TableConfig {
+        max_remembered: usize::MAX,
+        ..TableConfig::default()
+    };
+    SessionTable::new(config, usual_policies(), START)
 }
 
 /// Starts a session for each id, within an hour.
@@ -87,11 +92,12 @@ pub fn commit(table: &mut SessionTable, pass: i64) -> Vec<Effect> {
     effects
 }
 
-fn apply_all(
+/// Applies activity of each id at the time that `at` says of its place, in bursts.
+pub fn apply_all(
     table: &mut SessionTable,
     ids: &Ids,
     first_offset: i64,
-    at: impl Fn(i64) -> Timestamp,
+    mut at: impl FnMut(i64) -> Timestamp,
 ) {
     let mut effects = Vec::new();
     let mut burst = Vec::with_capacity(BURST);
@@ -114,7 +120,8 @@ fn apply_all(
     assert!(effects.is_empty(), "nothing ends");
 }
 
-fn activity(id: &str, at: Timestamp) -> Event<'_> {
+/// Activity of a session at a time.
+pub fn activity(id: &str, at: Timestamp) -> Event<'_> {
     let user = UserRef {
         text: "123456",
         number: true,

@@ -1,7 +1,7 @@
-//! How fast the session core is, on one core: `cargo bench --bench core`.
+//! How fast the session core is, on one core: `cargo bench -p sundown-session --bench core`.
 //!
 //! Each benchmark uses a million sessions with UUIDs as ids and reports events or sessions per
-//! second. Building the input and dropping the output are not timed.
+//! second of CPU time. Building the input and dropping the output are not timed.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -16,6 +16,10 @@
 mod letters;
 #[path = "measure/sessions.rs"]
 mod sessions;
+#[path = "measure/shuffled.rs"]
+mod shuffled;
+#[path = "measure/thread.rs"]
+mod thread;
 
 use std::time::Duration;
 
@@ -23,12 +27,13 @@ use criterion::{Bencher, Criterion, SamplingMode, Throughput, criterion_group, c
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use sundown::clock::Clock;
-use sundown::session::{
+use sundown_session::{
     Attributes, Effect, Glob, Matcher, Policy, Record, RecordKey, SessionTable, Span, Timestamp,
 };
 
 use sessions::{Ids, commit, empty_table, policy_set, start_all, touch_all, usual_policies};
+use shuffled::{delays, touch_all_shuffled};
+use thread::cpu_time;
 
 const SESSIONS: usize = 1_000_000;
 /// The bound on sessions ended by one call.
@@ -52,6 +57,12 @@ fn benchmark_a_million_sessions(criterion: &mut Criterion) {
     group.bench_function("apply: activity", |bencher| activity(bencher, &ids, true));
     group.bench_function("apply: more activity", |bencher| {
         activity(bencher, &ids, false);
+    });
+    group.bench_function("apply: shuffled activity", |bencher| {
+        shuffled_activity(bencher, &ids, true);
+    });
+    group.bench_function("apply: more shuffled activity", |bencher| {
+        shuffled_activity(bencher, &ids, false);
     });
     group.bench_function("advance: all fall due", |bencher| fall_due(bencher, &ids));
     group.bench_function("set_policies", |bencher| set_policies(bencher, &ids));
@@ -80,19 +91,37 @@ fn start(bencher: &mut Bencher<'_>, ids: &Ids) {
 /// Activity in each session once, in random order. The first activity after the session
 /// has been stored also puts it into the dirty list; `stored` includes that.
 fn activity(bencher: &mut Bencher<'_>, ids: &Ids, stored: bool) {
+    active(bencher, ids, stored, touch_all);
+}
+
+/// The same with event times out of order by up to the allowed lateness.
+fn shuffled_activity(bencher: &mut Bencher<'_>, ids: &Ids, stored: bool) {
+    let delays = delays(ids.0.len());
+    active(bencher, ids, stored, |table, ids, pass| {
+        // Other delays in each pass.
+        let (now, later) = delays.split_at(usize::try_from(pass).unwrap_or(0) * 7_919 % SESSIONS);
+        touch_all_shuffled(table, ids, pass, later.iter().chain(now));
+    });
+}
+
+fn active(
+    bencher: &mut Bencher<'_>,
+    ids: &Ids,
+    stored: bool,
+    touch: impl Fn(&mut SessionTable, &Ids, i64),
+) {
     let mut shuffled = ids.clone();
     shuffled.0.shuffle(&mut ChaCha8Rng::seed_from_u64(2));
     let mut table = full_table(ids);
     drop(commit(&mut table, 0));
     let mut pass = 0;
-    let clock = Clock::default();
     bencher.iter_custom(|iterations| {
         let mut total = Duration::ZERO;
         for _ in 0..iterations {
             pass += 1;
-            let before = clock.elapsed();
-            touch_all(&mut table, &shuffled, pass);
-            total += clock.elapsed() - before;
+            let before = cpu_time();
+            touch(&mut table, &shuffled, pass);
+            total += cpu_time() - before;
             if stored {
                 drop(commit(&mut table, pass));
             }
@@ -183,14 +212,13 @@ fn timed<T>(
     mut prepare: impl FnMut() -> T,
     mut work: impl FnMut(&mut T),
 ) {
-    let clock = Clock::default();
     bencher.iter_custom(|iterations| {
         let mut total = Duration::ZERO;
         for _ in 0..iterations {
             let mut subject = prepare();
-            let before = clock.elapsed();
+            let before = cpu_time();
             work(&mut subject);
-            total += clock.elapsed() - before;
+            total += cpu_time() - before;
         }
         total
     });
