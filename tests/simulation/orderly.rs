@@ -1,5 +1,5 @@
-//! Events that are out of order by less than the allowed lateness, so that the reference model says what
-//! they come to.
+//! Events that are out of order by less than the allowed lateness, so that the reference model determines
+//! the endings.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const USERS: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Orderly {
     lateness: i64,
-    /// When the latest event says that a session ended.
+    /// The time of the latest event that ends a session.
     ends: BTreeMap<String, i64>,
     /// The same of users.
     user_ends: BTreeMap<u32, i64>,

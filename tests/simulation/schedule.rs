@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) clocks_checked: bool,
     pub(crate) allowed_lateness: i64,
     /// Whether no event is out of order by more than the allowed lateness, and neither policies nor
-    /// what they depend on changes: then the reference model says what the endings are.
+    /// what they depend on changes: then the reference model determines the endings.
     pub(crate) orderly: bool,
     pub(crate) end_grace: i64,
     pub(crate) max_future_skew: i64,
