@@ -9,6 +9,7 @@ pub mod event_writer;
 pub mod group;
 pub mod group_offsets;
 pub mod headers;
+mod leaders;
 pub(crate) mod list_offsets;
 pub mod property;
 pub mod reader_config;
@@ -19,6 +20,7 @@ pub mod topic_names;
 pub mod topic_reader;
 pub mod topics;
 mod trust;
+pub mod upstream;
 
 pub use client::ConnectionArgs;
 pub use topic_names::{TopicArgs, Topics};

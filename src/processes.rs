@@ -100,7 +100,7 @@ pub struct Totals {
     pub started: u64,
     /// Events dropped because their session would already have ended.
     pub late: u64,
-    /// Events without a key, or whose key belongs to another partition.
+    /// Events that producers had written to the wrong partition, and that were forwarded.
     pub misrouted: u64,
     /// Sessions ended, by reason.
     pub endings: BTreeMap<String, u64>,

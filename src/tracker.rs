@@ -42,6 +42,7 @@ pub mod assignment;
 pub mod clocks;
 pub mod delivery;
 pub mod engine;
+pub mod forwarding;
 pub mod kafka;
 pub mod metrics;
 pub mod offset_metadata;
@@ -51,6 +52,7 @@ mod policies;
 pub mod queries;
 pub mod rejected_record;
 pub mod restore;
+pub mod routing;
 pub mod worker;
 
 use std::sync::Arc;
@@ -65,11 +67,15 @@ use uuid::Uuid;
 use crate::admin;
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Member, Membership, member_config};
 use crate::kafka::reader_config::with_group_id;
-use crate::kafka::topics::{TimestampType, TopicAdmin, require_for_tracker, wait_for_topics};
+use crate::kafka::topics::{
+    ClockSource, SourceTopic, TimestampType, TopicAdmin, require_for_tracker, wait_for_topics,
+};
+use crate::kafka::upstream::{UpstreamReader, UpstreamSettings};
 use crate::metrics::certificates;
 use crate::processes::{Identity, Reporter};
 use crate::session::TableConfig;
@@ -78,6 +84,7 @@ use crate::tracker::kafka::commit_thread::CommitThread;
 use crate::tracker::kafka::committer::Committer;
 use crate::tracker::kafka::restore_pool::RestorePool;
 use crate::tracker::metrics::TrackerMetrics;
+use crate::wire::routing::Routing;
 use args::TrackerArgs;
 use engine::Engine;
 use kafka::io::{IoSettings, KafkaIo, Parts};
@@ -114,18 +121,16 @@ pub async fn run(
     let topics = global.topics.topics();
     // Opened first, so that an invalid file is reported before the tracker waits for brokers.
     let policies = PolicySource::open(args)?;
-    let admin = TopicAdmin::new(&config)?;
-    let require = || require_for_tracker(&admin, &topics, args.clock_source());
-    let Some(source) = wait_for_topics(&health, &stop, require).await? else {
+    let clock_source = args.clock_source();
+    let Some(source) = source_topic(&config, &topics, clock_source, &health, &stop).await? else {
         return Ok(());
     };
-    log_timestamp_type(source.timestamps, &topics.session_logs);
     let group = global.topics.prefixed(&args.group);
     let receivers = policies.start(&with_group_id(&config, &group), &topics, &metrics, &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
-    let transactional_id = format!("{group}-{}", identity.id);
     let args = args.clone();
+    let routing = args.routing(source.partitions);
     let worker = move || -> anyhow::Result<()> {
         let group_config = group_config(&config, &args, &group);
         let member = Member::new(group_config.clone(), &topics.session_logs, clock)?;
@@ -133,32 +138,32 @@ pub async fn run(
             Committer::new(
                 producer.clone(),
                 args.delivery,
-                &transactional_id,
+                &format!("{group}-{}", identity.id),
                 topics.clone(),
+                &identity.id,
                 Arc::clone(member.consumer()),
             )
         };
         let Some(committer) = create_committer(create, &health, &stop)? else {
             return Ok(());
         };
+        let log = topics.session_logs.clone();
+        let upstream = upstream_settings(&topics, routing, &identity);
+        let upstream = UpstreamReader::new(&group_config, upstream, clock)?;
         let parts = Parts {
             commits: CommitThread::start(committer, clock, metrics.clone())?,
             restores: RestorePool::start(&group_config, &topics, clock, &metrics, &stop)?,
-            end_offsets: EndOffsetWatch::start(
-                config,
-                topics.session_logs.clone(),
-                clock,
-                stop.clone(),
-            )?,
+            end_offsets: EndOffsetWatch::start(config, log, upstream, clock, stop.clone())?,
             reporter: Reporter::new(producer, &topics.processes, clock)?,
             policies: receivers.policies,
             pauses: receivers.pauses,
             consumer: Arc::clone(member.consumer()),
         };
         member.consumer().subscribe()?;
-        let engine = engine(&args);
+        let engine = engine(&args, routing);
         let settings = IoSettings {
-            partitions: source.partitions,
+            routing,
+            mode: args.routing,
             table: table_config(&args),
             identity,
             topics,
@@ -167,6 +172,32 @@ pub async fn run(
         TrackerWorker::new(engine, member, io, executor).run(&stop)
     };
     tokio::task::spawn_blocking(worker).await?
+}
+
+/// Waits for the topics; `None` if stopped before.
+async fn source_topic(
+    config: &ClientConfig,
+    topics: &Topics,
+    clock_source: ClockSource,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<SourceTopic>> {
+    let admin = TopicAdmin::new(config)?;
+    let require = || require_for_tracker(&admin, topics, clock_source);
+    let source = wait_for_topics(health, stop, require).await?;
+    if let Some(source) = &source {
+        log_timestamp_type(source.timestamps, &topics.session_logs);
+    }
+    Ok(source)
+}
+
+fn upstream_settings(topics: &Topics, routing: Routing, identity: &Identity) -> UpstreamSettings {
+    UpstreamSettings {
+        topic: topics.watermarks.clone(),
+        session_logs: topics.session_logs.clone(),
+        routing,
+        own_key: identity.id.as_bytes().to_vec(),
+    }
 }
 
 fn log_timestamp_type(timestamps: TimestampType, topic: &str) {
@@ -240,9 +271,9 @@ fn group_config(config: &ClientConfig, args: &TrackerArgs, group: &str) -> Clien
     member_config(config, &member)
 }
 
-fn engine(args: &TrackerArgs) -> Engine {
-    Engine::new(args.commit_interval(), args.max_clock_skew)
-        .with_decode_limits(args.decode_limits())
+fn engine(args: &TrackerArgs, routing: Routing) -> Engine {
+    let (interval, max_skew) = (args.commit_interval(), args.max_clock_skew);
+    Engine::new(interval, max_skew, args.routing, routing).with_decode_limits(args.decode_limits())
 }
 
 fn table_config(args: &TrackerArgs) -> TableConfig {

@@ -89,7 +89,7 @@ pub fn run(kind: EventKind, args: &LogoutArgs, global: &GlobalArgs) -> anyhow::R
     writer.send(&target, &value)?;
     writer.flush()?;
     output::line(match target {
-        Target::EveryPartition(_) => format!("written to all {partitions} partitions of {topic}"),
+        Target::EveryPartition => format!("written to all {partitions} partitions of {topic}"),
         _ => format!("written to {topic}"),
     });
     Ok(())

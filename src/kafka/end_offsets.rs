@@ -1,7 +1,12 @@
 //! Lists end offsets periodically on a thread.
 //!
 //! The time is taken before each request. A consumer that has read up to the listed end has
-//! read everything that was appended before that time.
+//! read everything that was appended before that time, provided that the broker that answered
+//! still led the partition: one that was deposed and does not know it answers with an old end.
+//! Metadata that another broker returns *afterwards* shows that.
+//!
+//! What other processes have forwarded to the topic is read *before* the ends are listed: what a
+//! process had written when it stated its watermark then lies before the listed end.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +19,12 @@ use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
 use super::errors::WithHint;
-use super::list_offsets::list_offsets;
+use super::leaders::{self, Leaders};
+use super::list_offsets::{list_led_ends, list_offsets};
+use super::upstream::UpstreamReader;
 use crate::clock::Clock;
 use crate::clock::Reading;
+use crate::wire::watermark::Upstream;
 
 /// Interval between requests; bounds how late the tracker detects that it has caught up.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -35,20 +43,21 @@ pub struct EndOffsetWatch {
 
 impl EndOffsetWatch {
     /// Lists the high watermarks of watched partitions of `topic`, ten times a second, until
-    /// `stop` is cancelled.
+    /// `stop` is cancelled, with what `upstream` reads before and metadata shows afterwards.
     ///
     /// # Errors
     /// If the client cannot be created or the thread cannot be started.
     pub fn start(
         mut config: ClientConfig,
         topic: String,
+        upstream: UpstreamReader,
         clock: Clock,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         // Activity in an upstream transaction that is still open has been appended and counts
         // as unread: the last stable offset would hide it.
         config.set("isolation.level", "read_uncommitted");
-        Self::spawn(&config, topic, INTERVAL, clock, stop)
+        Self::spawn(&config, topic, Some(upstream), INTERVAL, clock, stop)
     }
 
     /// Lists the last stable offsets at this interval, for display only.
@@ -63,12 +72,13 @@ impl EndOffsetWatch {
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         config.set("isolation.level", "read_committed");
-        Self::spawn(&config, topic, interval, clock, stop)
+        Self::spawn(&config, topic, None, interval, clock, stop)
     }
 
     fn spawn(
         config: &ClientConfig,
         topic: String,
+        upstream: Option<UpstreamReader>,
         interval: Duration,
         clock: Clock,
         stop: CancellationToken,
@@ -90,6 +100,8 @@ impl EndOffsetWatch {
                     clock,
                     partitions: watched,
                     sender,
+                    upstream,
+                    leaders: Leaders::default(),
                     failing_since: None,
                 }
                 .run(&stop);
@@ -119,6 +131,10 @@ struct Lister {
     clock: Clock,
     partitions: Arc<Mutex<Vec<i32>>>,
     sender: SyncSender<EndOffsets>,
+    /// `None` where the ends are for display only.
+    upstream: Option<UpstreamReader>,
+    /// The leaders after the last request.
+    leaders: Leaders,
     /// When requests of the current client began to fail.
     failing_since: Option<Duration>,
 }
@@ -162,23 +178,51 @@ impl Lister {
             Ok(client) => self.client = client,
             Err(error) => tracing::error!(%error, "cannot recreate the client"),
         }
+        if let Some(upstream) = &mut self.upstream
+            && let Err(error) = upstream.recreate()
+        {
+            tracing::error!(%error, "cannot recreate the reader of watermarks");
+        }
     }
 
-    fn list(&self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
+    fn list(&mut self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
+        let upstream = match &mut self.upstream {
+            Some(upstream) => Some(upstream.read_to_end()?),
+            None => None,
+        };
         let requested_at = Reading {
             wall: self.clock.wall(),
             elapsed: self.clock.elapsed(),
         };
-        let ends = list_offsets(
-            &self.client,
-            &self.topic,
-            partitions,
-            Offset::End,
-            REQUEST_TIMEOUT,
-        )?;
+        let Some(upstream) = upstream else {
+            let end = Offset::End;
+            let ends = list_offsets(&self.client, &self.topic, partitions, end, REQUEST_TIMEOUT)?;
+            return Ok(EndOffsets {
+                requested_at,
+                ends: ends.into_iter().collect(),
+                partition_count: None,
+                upstream: Upstream::default(),
+            });
+        };
+        let before = std::mem::take(&mut self.leaders);
+        let led: Vec<i32> = partitions
+            .iter()
+            .copied()
+            .filter(|one| before.has(*one))
+            .collect();
+        let ends = if led.is_empty() {
+            // Before the first metadata, and while no partition has a leader.
+            std::collections::BTreeMap::new()
+        } else {
+            list_led_ends(&self.client, &self.topic, &led, REQUEST_TIMEOUT)?
+        };
+        self.leaders = leaders::fetch(&self.client, &self.topic, partitions, REQUEST_TIMEOUT)?;
+        let is_proven = |&(partition, _): &(i32, i64)| self.leaders.confirms(&before, partition);
         Ok(EndOffsets {
             requested_at,
-            ends: ends.into_iter().collect(),
+            ends: ends.into_iter().filter(is_proven).collect(),
+            partition_count: Some(self.leaders.partition_count()),
+            upstream,
         })
     }
 }
@@ -188,6 +232,11 @@ impl Lister {
 pub struct EndOffsets {
     /// Taken before the request was sent.
     pub requested_at: Reading,
-    /// The end offset of each partition.
+    /// The end offset of each partition whose leader is still the one that answered.
     pub ends: Vec<(i32, i64)>,
+    /// The number of partitions of the topic, asked for afterwards; `None` where it does not
+    /// matter.
+    pub partition_count: Option<i32>,
+    /// What others had forwarded before the request was sent.
+    pub upstream: Upstream,
 }

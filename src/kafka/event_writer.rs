@@ -12,6 +12,7 @@ use super::errors::WithHint;
 use crate::clock::Clock;
 use crate::session::{Span, Subject};
 use crate::wire::event::{DecodeError, DecodeLimits, decode};
+use crate::wire::forwarded::Forwarded;
 
 /// Bounds the delivery of a record, retries included. Longer than a broker restart or a
 /// leader election.
@@ -38,9 +39,9 @@ pub struct EventWriter {
 pub enum Target {
     /// The partition that the Java client would choose for this key.
     Key(String),
-    /// Every partition: the event concerns all sessions of a user, whose id is the key, or all
-    /// that match. They may be on any partition.
-    EveryPartition(Option<String>),
+    /// Every partition: the event concerns all sessions of a user, or all that match, which may be on
+    /// any of them. The copies are marked, so that trackers do not forward them.
+    EveryPartition,
     /// Any partition, without a key.
     Anywhere,
 }
@@ -59,8 +60,7 @@ impl Target {
         let decoded = decode(Some(value), Some(Clock::default().wall()), &limits)?;
         Ok(match decoded.event().subject {
             Subject::Session { id, .. } => Self::Key(id.to_owned()),
-            Subject::AllSessionsOf { user, .. } => Self::EveryPartition(Some(user.text.to_owned())),
-            Subject::Matching { .. } => Self::EveryPartition(None),
+            Subject::AllSessionsOf { .. } | Subject::Matching { .. } => Self::EveryPartition,
         })
     }
 }
@@ -142,18 +142,17 @@ impl EventWriter {
     /// [`WriteError::TooLarge`] if the event exceeds the maximum record size;
     /// [`WriteError::NotWritten`] if an earlier one was not acknowledged.
     pub fn send(&self, target: &Target, value: &[u8]) -> Result<(), WriteError> {
-        let record = BaseRecord::<str, [u8]>::to(&self.topic).payload(value);
+        let record = BaseRecord::<[u8], [u8]>::to(&self.topic).payload(value);
         match target {
-            Target::Key(key) => self.enqueue(record.key(key)),
+            Target::Key(key) => self.enqueue(record.key(key.as_bytes())),
             Target::Anywhere => self.enqueue(record),
-            Target::EveryPartition(key) => (0..self.partitions).try_for_each(|partition| {
-                let record = BaseRecord::<str, [u8]>::to(&self.topic).payload(value);
-                let record = record.partition(partition);
-                self.enqueue(match key {
-                    Some(key) => record.key(key),
-                    None => record,
+            Target::EveryPartition => {
+                let key = Forwarded::copies(self.partitions).encode();
+                (0..self.partitions).try_for_each(|partition| {
+                    let record = BaseRecord::to(&self.topic).payload(value);
+                    self.enqueue(record.key(key.as_slice()).partition(partition))
                 })
-            }),
+            }
         }
     }
 
@@ -182,7 +181,7 @@ impl EventWriter {
         Ok(self.written())
     }
 
-    fn enqueue(&self, mut record: BaseRecord<'_, str, [u8]>) -> Result<(), WriteError> {
+    fn enqueue(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), WriteError> {
         loop {
             self.check()?;
             match self.producer.send(record) {

@@ -58,6 +58,32 @@ pub(super) fn list_offsets<C: ConsumerContext>(
     })
 }
 
+/// The end offset of each partition whose leader answers. Partitions that have lost their leader
+/// are left out.
+///
+/// # Errors
+/// If the brokers do not respond within `timeout`.
+pub(super) fn list_led_ends<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    timeout: Duration,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut request = TopicPartitionList::new();
+    for &partition in partitions {
+        request.add_partition_offset(topic, partition, Offset::End)?;
+    }
+    let response = client.offsets_for_times(request, timeout)?;
+    let elements = response.elements();
+    let listed = elements.iter().filter(|element| element.error().is_ok());
+    let ends = listed.filter_map(|element| match element.offset() {
+        Offset::Offset(end) => Some((element.partition(), end)),
+        // librdkafka returns the request's offset for a partition without response.
+        _ => None,
+    });
+    Ok(ends.collect())
+}
+
 /// The offset of a partition's first record with this timestamp or a later one, if there is
 /// such a record.
 ///

@@ -76,6 +76,17 @@ pub struct TopicArgs {
         global = true
     )]
     pub processes_topic: String,
+
+    /// Topic of watermarks: up to when processes have read and forwarded events.
+    #[arg(
+        long,
+        env = "SUNDOWN_WATERMARKS_TOPIC",
+        default_value = "sundown.watermarks",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub watermarks_topic: String,
 }
 
 /// The full names of the topics, prefix included.
@@ -97,12 +108,14 @@ pub struct Topics {
     pub policies: String,
     /// Process reports.
     pub processes: String,
+    /// Up to when processes have read and forwarded events.
+    pub watermarks: String,
 }
 
 impl Topics {
     /// All topics, `session_logs` first.
     #[must_use]
-    pub fn all(&self) -> [&str; 8] {
+    pub fn all(&self) -> [&str; 9] {
         [
             &self.session_logs,
             &self.session_logs_dlq,
@@ -112,6 +125,7 @@ impl Topics {
             &self.checkpoint,
             &self.policies,
             &self.processes,
+            &self.watermarks,
         ]
     }
 }
@@ -130,6 +144,7 @@ impl TopicArgs {
             checkpoint: name(&self.checkpoint_topic),
             policies: name(&self.policies_topic),
             processes: name(&self.processes_topic),
+            watermarks: name(&self.watermarks_topic),
         }
     }
 

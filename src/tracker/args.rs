@@ -12,8 +12,10 @@ use crate::session::Span;
 use crate::session::attributes::MAX_ATTRIBUTE_BYTES;
 use crate::session_lookup::AdminTokenArgs;
 use crate::tracker::delivery::Delivery;
+use crate::tracker::routing::RoutingMode;
 use crate::wire::duration;
 use crate::wire::event::DecodeLimits;
+use crate::wire::routing::{Routing, RoutingKey};
 
 /// Flags of `sundown tracker`.
 #[derive(Args, Clone, Debug)]
@@ -97,6 +99,27 @@ pub struct TrackerArgs {
     #[arg(long, env = "SUNDOWN_COMMIT_INTERVAL", default_value = "500ms", value_name = "DURATION", value_parser = positive)]
     pub commit_interval: Span,
 
+    /// Which keys to trust: with `any`, events may be on any partition, and a partition's
+    /// sessions end once all partitions have been read that far. With `keyed`, you vouch for
+    /// the keys of all writers, and each partition proceeds by itself.
+    #[arg(
+        long,
+        env = "SUNDOWN_ROUTING",
+        default_value = "any",
+        value_name = "MODE"
+    )]
+    pub routing: RoutingMode,
+
+    /// The id by whose murmur2 hash events are distributed over the partitions. All trackers
+    /// of a group need the same.
+    #[arg(
+        long,
+        env = "SUNDOWN_ROUTING_KEY",
+        default_value = "session_id",
+        value_name = "ID"
+    )]
+    pub routing_key: RoutingKey,
+
     /// Delivery guarantee of outputs. Use at-least-once on Kafka services without
     /// transactions.
     #[arg(
@@ -155,6 +178,13 @@ impl TrackerArgs {
             max_attribute_bytes: self.max_attributes,
             max_event_age: self.max_event_age,
         }
+    }
+
+    /// Returns how events are distributed over this many partitions.
+    #[must_use]
+    pub fn routing(&self, partitions: i32) -> Routing {
+        let key = self.routing_key;
+        Routing { partitions, key }
     }
 
     /// The clock by which this machine's is checked.

@@ -21,7 +21,6 @@ pub use io::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 pub struct PartitionManager<I> {
     engine: Engine,
     io: I,
-    partition_count: i32,
     table: TableConfig,
     /// Partitions whose restore has not started.
     pending_restores: Vec<(i32, RestoreId)>,
@@ -32,14 +31,12 @@ pub struct PartitionManager<I> {
 }
 
 impl<I: Io> PartitionManager<I> {
-    /// Creates a manager without partitions. The source topic has `partition_count` of them;
-    /// `table` configures the table of each.
+    /// Creates a manager without partitions; `table` configures the table of each.
     #[must_use]
-    pub fn new(engine: Engine, io: I, partition_count: i32, table: TableConfig) -> Self {
+    pub fn new(engine: Engine, io: I, table: TableConfig) -> Self {
         Self {
             engine,
             io,
-            partition_count,
             table,
             pending_restores: Vec::new(),
             committing: BTreeSet::new(),
@@ -146,8 +143,13 @@ impl<I: Io> PartitionManager<I> {
             return;
         };
         self.advance_positions();
-        let hold = self.engine.on_end_offsets(&end_offsets).err();
-        self.io.handle(ManagerEvent::ClocksCompared(hold));
+        match self.engine.on_end_offsets(&end_offsets) {
+            Ok(hold) => {
+                self.io.handle(ManagerEvent::ClocksCompared(None));
+                self.io.handle(ManagerEvent::RoutingChecked(hold.as_ref()));
+            }
+            Err(hold) => self.io.handle(ManagerEvent::ClocksCompared(Some(hold))),
+        }
     }
 
     /// Advances to the consumer's positions, which are past transaction markers and aborted

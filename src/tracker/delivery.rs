@@ -18,6 +18,8 @@ pub enum Stage {
     Begin,
     /// Write the records and wait for their acknowledgements.
     Write,
+    /// Write up to when the source has been read and forwarded.
+    WriteWatermarks,
     /// Add the source offsets to the transaction.
     AddOffsets,
     /// Commit the transaction.
@@ -31,9 +33,16 @@ impl Delivery {
     #[must_use]
     pub const fn stages(self) -> &'static [Stage] {
         match self {
-            Self::ExactlyOnce => &[Stage::Begin, Stage::Write, Stage::AddOffsets, Stage::Commit],
-            // The outputs of an offset have to exist before it.
-            Self::AtLeastOnce => &[Stage::Write, Stage::CommitOffsets],
+            Self::ExactlyOnce => &[
+                Stage::Begin,
+                Stage::Write,
+                Stage::WriteWatermarks,
+                Stage::AddOffsets,
+                Stage::Commit,
+            ],
+            // The outputs of an offset have to exist before it, and forwarded events before the
+            // watermark that covers them.
+            Self::AtLeastOnce => &[Stage::Write, Stage::WriteWatermarks, Stage::CommitOffsets],
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The tracker's logic around the partitions: which of them it has, what time it is, and when
 //! to commit. Plain code, without Kafka, threads or clocks.
 
+mod end_offsets;
 mod fairness;
 mod limits;
 mod pausing;
@@ -9,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clocks::{ClockHold, Clocks};
+use super::clocks::Clocks;
 use super::partition::{Partition, PartitionBatch, PartitionCounters};
+use super::routing::{RoutingMode, Statements, UpstreamBound};
 use crate::clock::{BrokerSample, Reading};
-use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Policy, PolicySet, Span, Timestamp};
 use crate::wire::event::DecodeLimits;
 use crate::wire::record::SourceRecord;
+use crate::wire::routing::Routing;
 use limits::RoundRobin;
 
 pub use limits::TransactionLimits;
@@ -27,8 +29,8 @@ mod tests;
 /// Records that make a commit due before its interval is over: as many are read again if the
 /// transaction aborts.
 const MAX_RECORDS: u64 = 200_000;
-/// Bytes of dead letters that make a commit due before its interval is over.
-const MAX_DEAD_LETTER_BYTES: usize = 16 << 20;
+/// Bytes of dead letters and forwarded events that make a commit due before its interval is over.
+const MAX_OUTPUT_BYTES: usize = 16 << 20;
 /// Unread records of a partition from which on the tracker counts as catching up.
 const BACKLOG: i64 = 10_000;
 
@@ -42,6 +44,8 @@ pub struct Engine {
     /// None until they are known.
     policies: Option<Arc<PolicySet>>,
     clocks: Clocks,
+    max_clock_skew: Span,
+    upstream: UpstreamBound,
     partitions: BTreeMap<i32, Assigned>,
     /// The partitions that an operator has paused, assigned or not; none until they are known.
     paused: Option<BTreeSet<i32>>,
@@ -50,6 +54,8 @@ pub struct Engine {
     /// Records applied since the last batch.
     records: u64,
     last_batch: Duration,
+    /// Keys of watermark records that the next batch deletes.
+    superseded: Vec<Vec<u8>>,
     /// Whether a partition has had a backlog, and nothing has been committed since it was read.
     catching_up: bool,
 }
@@ -74,12 +80,24 @@ pub struct Batch {
     pub detected_at: Timestamp,
     /// The share of each partition.
     pub partitions: Vec<PartitionBatch>,
+    /// How events are distributed over the partitions.
+    pub routing: Routing,
+    /// Up to when partitions have been read and what belongs elsewhere has been forwarded, for
+    /// other trackers.
+    pub watermarks: Option<Statements>,
+    /// Keys of watermark records to delete.
+    pub superseded: Vec<Vec<u8>>,
 }
 
 impl Engine {
     /// Creates an engine without partitions and policies.
     #[must_use]
-    pub fn new(commit_interval: Duration, max_clock_skew: Span) -> Self {
+    pub fn new(
+        commit_interval: Duration,
+        max_clock_skew: Span,
+        mode: RoutingMode,
+        routing: Routing,
+    ) -> Self {
         Self {
             commit_interval,
             limits: TransactionLimits::default(),
@@ -87,11 +105,14 @@ impl Engine {
             round_robin: RoundRobin::default(),
             policies: None,
             clocks: Clocks::new(max_clock_skew),
+            max_clock_skew,
+            upstream: UpstreamBound::new(mode, routing),
             partitions: BTreeMap::new(),
             paused: None,
             restores_requested: 0,
             records: 0,
             last_batch: Duration::ZERO,
+            superseded: Vec::new(),
             catching_up: false,
         }
     }
@@ -131,13 +152,20 @@ impl Engine {
         self.partitions.remove(&partition);
     }
 
-    /// Takes over a restored partition. Returns whether the engine still waited for this
+    /// Returns how events are distributed over the partitions.
+    #[must_use]
+    pub fn routing(&self) -> Routing {
+        self.upstream.routing()
+    }
+
+    /// Takes over a restored partition at `now`. Returns whether the engine still waited for this
     /// restore, so that the partition may be read from its position on.
     pub fn restored(
         &mut self,
         restore_id: RestoreId,
         number: i32,
         mut partition: Box<Partition>,
+        now: Duration,
     ) -> bool {
         let pending = self.restoring(number) == Some(restore_id);
         if pending {
@@ -146,6 +174,7 @@ impl Engine {
                 partition.set_policies(Arc::clone(policies));
             }
             self.partitions.insert(number, Assigned::Live(partition));
+            self.upstream.restored(now);
         }
         pending
     }
@@ -162,6 +191,7 @@ impl Engine {
     /// Drops the state of all partitions, which is ahead of the log after an aborted
     /// transaction. Returns the restores that they wait for.
     pub fn abort(&mut self) -> Vec<(i32, RestoreId)> {
+        self.upstream.aborted();
         self.records = 0;
         let numbers: Vec<i32> = self.partitions.keys().copied().collect();
         numbers
@@ -171,20 +201,14 @@ impl Engine {
     }
 
     /// Applies records of one partition, in the order of their offsets; ignores them while the
-    /// partition is restored or paused. Returns the offset of a misrouted record, if any: its
-    /// key belongs to another partition, or it has none.
-    pub fn apply<R: SourceRecord>(
-        &mut self,
-        partition: i32,
-        records: &[R],
-        now_upper: Timestamp,
-    ) -> Option<i64> {
+    /// partition is restored or paused.
+    pub fn apply<R: SourceRecord>(&mut self, partition: i32, records: &[R], now_upper: Timestamp) {
         // A record that was fetched before its partition was paused is read again later.
         let limits = self.decode_limits;
-        let partition = self.active(partition)?;
-        let misrouted = partition.apply(records, now_upper, &limits);
-        self.records += records.len() as u64;
-        misrouted
+        if let Some(partition) = self.active(partition) {
+            partition.apply(records, now_upper, &limits);
+            self.records += records.len() as u64;
+        }
     }
 
     /// Advances a partition to the consumer's position, all records before it having been
@@ -193,28 +217,6 @@ impl Engine {
         if let Some(partition) = self.active(partition) {
             partition.advance_position(position);
         }
-    }
-
-    /// Ends the sessions whose end these end offsets prove, as many as the next transaction has
-    /// room for.
-    ///
-    /// # Errors
-    /// [`ClockHold`] while no session may end because the clocks cannot be trusted.
-    pub fn on_end_offsets(&mut self, end_offsets: &EndOffsets) -> Result<(), ClockHold> {
-        let asked_at = self.clocks.lower(end_offsets.requested_at)?;
-        for &(number, end) in &end_offsets.ends {
-            let paused = self.is_paused(number);
-            if let Some(Assigned::Live(partition)) = self.partitions.get_mut(&number) {
-                if paused {
-                    partition.set_end(end);
-                    continue;
-                }
-                partition.on_end_offset(end, asked_at);
-                self.catching_up |= partition.backlog() >= BACKLOG;
-            }
-        }
-        self.advance();
-        Ok(())
     }
 
     /// Compares the clocks by a new sample of the brokers'.
@@ -259,8 +261,8 @@ impl Engine {
     /// Returns whether the next transaction has reached its size.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let bytes: usize = self.live().map(Partition::dead_letter_bytes).sum();
-        self.records >= MAX_RECORDS || self.reaches_limits() || bytes >= MAX_DEAD_LETTER_BYTES
+        let bytes: usize = self.live().map(Partition::output_bytes).sum();
+        self.records >= MAX_RECORDS || self.reaches_limits() || bytes >= MAX_OUTPUT_BYTES
     }
 
     /// Returns whether it is time for a transaction.
@@ -274,6 +276,11 @@ impl Engine {
         interval_over || self.is_full() || self.catching_up && self.caught_up()
     }
 
+    /// Notes that the last batch was committed, as acknowledged at `now`.
+    pub fn committed(&mut self, now: Duration) {
+        self.upstream.committed(now);
+    }
+
     /// Takes everything that has to be written; `None` if there is nothing.
     pub fn take_batch(&mut self, now: Reading) -> Option<Batch> {
         self.last_batch = now.elapsed;
@@ -281,10 +288,23 @@ impl Engine {
         self.catching_up &= !self.caught_up();
         let elapsed = i64::try_from(now.elapsed.as_millis()).unwrap_or(i64::MAX);
         let elapsed = Timestamp::from_millis(elapsed);
+        let own = self.own_watermarks();
         let partitions = self.flush(elapsed);
-        (!partitions.is_empty()).then_some(Batch {
+        if partitions.is_empty() && !self.upstream.must_publish(&own) {
+            return None;
+        }
+        let forwards = partitions.iter().any(|part| !part.forwarded.is_empty());
+        let watermarks = self.upstream.batch(own, forwards);
+        let mut superseded = std::mem::take(&mut self.superseded);
+        if watermarks.is_none() {
+            superseded.clear();
+        }
+        Some(Batch {
             detected_at: now.wall,
             partitions,
+            routing: self.routing(),
+            watermarks,
+            superseded,
         })
     }
 

@@ -14,8 +14,10 @@ use crate::metrics::series::SeriesSet;
 use crate::processes::{ActivePolicy, LatenessBucket, Totals};
 use crate::session::{EndReason, Span, Timestamp};
 use crate::tracker::clocks::ClockHold;
+use crate::tracker::forwarding::{FORWARDING_LOOP, ForwardCause};
 use crate::tracker::outbox::{CHECKPOINT_KINDS, OutputCounts};
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
+use crate::tracker::routing::RoutingHold;
 use crate::wire::event::DecodeError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
@@ -44,7 +46,7 @@ pub struct TrackerMetrics {
     started: IntCounter,
     late: IntCounter,
     clamped: IntCounter,
-    misrouted: IntCounter,
+    forwarded: IntCounterVec,
     dropped_attributes: IntCounterVec,
     dropped_events: IntCounterVec,
     revived: IntCounter,
@@ -66,6 +68,7 @@ pub struct TrackerMetrics {
     max_sessions: IntGauge,
     partitions: PartitionMetrics,
     clocks: ClockMetrics,
+    routing_hold: IntGaugeVec,
     rejected_policies: IntCounter,
     policy_generations: IntGaugeVec,
     policies_shown: SeriesSet,
@@ -83,7 +86,7 @@ impl TrackerMetrics {
             started: register.counter("sundown_tracker_sessions_started_total", "Sessions started.")?,
             late: register.counter("sundown_tracker_late_events_total", "Events dropped because their session would already have ended.")?,
             clamped: register.counter("sundown_tracker_clamped_events_total", "Events whose time was too far in the future and was replaced by their record's timestamp.")?,
-            misrouted: register.counter("sundown_tracker_misrouted_events_total", "Events without a key, or whose key belongs to another partition.")?,
+            forwarded: register.counters("sundown_tracker_forwarded_events_total", "Events that belonged on other partitions and were forwarded to them, by cause.", "cause")?,
             dropped_attributes: register.counters("sundown_tracker_dropped_attributes_total", "Attributes dropped from events: not a string, number or boolean, or beyond --max-attributes.", "reason")?,
             dropped_events: register.counters("sundown_tracker_dropped_events_total", "Events that changed nothing: repeated or echoed ends, traffic under way when a session ended, and ends of earlier sessions that came too late.", "reason")?,
             revived: register.counter("sundown_tracker_revived_sessions_total", "Sessions started by activity after a revocation of their id, which an application did not honour.")?,
@@ -105,6 +108,7 @@ impl TrackerMetrics {
             max_sessions: register.gauge("sundown_tracker_max_sessions", "Bound on the sessions of one partition (--max-sessions).")?,
             partitions: PartitionMetrics::new(&register)?,
             clocks: ClockMetrics::new(&register)?,
+            routing_hold: register.gauges("sundown_tracker_routing_hold", "1 for the reason for which no session may end although the clocks agree, if any.", "reason")?,
             rejected_policies: register.counter("sundown_tracker_rejected_policies_total", "Records of the policy topic that were rejected; the policies before them stayed active.")?,
             policy_generations: register.gauges("sundown_tracker_policy_generation", "Generation of the active policy; 0 for the built-in one.", "policy")?,
             policies_shown: SeriesSet::default(),
@@ -118,20 +122,29 @@ impl TrackerMetrics {
             (&metrics.dropped_events, &DROPPED_EVENTS),
             (&metrics.rebalances, &["assigned", "revoked", "lost"]),
             (&metrics.dead_letters, &DecodeError::CODES),
-            (&metrics.dead_letters, &[TOO_MANY_SESSIONS]),
+            (&metrics.dead_letters, &[TOO_MANY_SESSIONS, FORWARDING_LOOP]),
             (&metrics.dropped_attributes, &["unusable", "too_large"]),
+            (
+                &metrics.forwarded,
+                &ForwardCause::ALL.map(ForwardCause::as_str),
+            ),
         ] {
             for value in values {
                 counters.with_label_values(&[value]);
             }
         }
+        metrics.routing(None);
         Ok(metrics)
     }
 
     /// Adds the counters of a partition.
     pub fn add_counters(&self, counters: &PartitionCounters) {
         self.events.inc_by(counters.events);
-        self.misrouted.inc_by(counters.misrouted);
+        for (cause, count) in counters.forwarded.iter() {
+            self.forwarded
+                .with_label_values(&[cause.as_str()])
+                .inc_by(count);
+        }
         let dropped = counters.dropped_attributes;
         for (reason, count) in [
             ("unusable", dropped.unusable),
@@ -270,7 +283,7 @@ impl TrackerMetrics {
             events: self.events.get(),
             started: self.started.get(),
             late: self.late.get(),
-            misrouted: self.misrouted.get(),
+            misrouted: self.misrouted(),
             endings: endings.into(),
             dead_letters: sum(&self.dead_letters),
             commits: transactions("committed"),
@@ -283,6 +296,24 @@ impl TrackerMetrics {
                 })
                 .collect(),
         }
+    }
+
+    /// Shows the reason for which no session may end although the clocks agree, if any.
+    pub fn routing(&self, hold: Option<&RoutingHold>) {
+        let reason = hold.map(RoutingHold::reason);
+        for each in RoutingHold::REASONS {
+            let gauge = self.routing_hold.with_label_values(&[each]);
+            gauge.set(i64::from(reason == Some(each)));
+        }
+    }
+
+    /// Returns the events that producers had written to the wrong partition.
+    fn misrouted(&self) -> u64 {
+        let causes = ForwardCause::ALL.into_iter();
+        let misrouted = causes.filter(|cause| cause.remedy().is_some());
+        misrouted
+            .map(|cause| self.forwarded.with_label_values(&[cause.as_str()]).get())
+            .sum()
     }
 
     /// Counts a rejected record of the policy topic.

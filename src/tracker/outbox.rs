@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::engine::Batch;
+use super::forwarding::ForwardedRecord;
 use super::partition::PartitionBatch;
 use super::rejected_record::RejectedRecord;
-use crate::kafka::Topics;
+use crate::kafka::{Topics, upstream};
 use crate::session::{Effect, EndReason, Ending, Expiring, Record, RecordKey, Timestamp};
 use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
+use crate::wire::watermark::{Watermark, WatermarkRecord};
 
 /// A record to write.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct ProducerRecord<'a> {
     /// `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     pub headers: Option<OwnedHeaders>,
+    /// On a topic with CreateTime; `None` is the present.
+    pub timestamp: Option<Timestamp>,
 }
 
 /// How records are encoded.
@@ -76,6 +80,7 @@ pub fn write<E>(
                 partition: part.partition,
             },
             detected_at: batch.detected_at,
+            partition_count: batch.routing.partitions,
             position: (options.delivery == Delivery::AtLeastOnce)
                 .then(|| part.position.to_string()),
             max_dead_letter: options.max_dead_letter,
@@ -89,10 +94,48 @@ pub fn write<E>(
     Ok(counts)
 }
 
+/// Writes up to when `batch` has read and forwarded the source, under the key `process`. That has
+/// to become readable no sooner than everything that [`write`] writes.
+///
+/// # Errors
+/// The first error of `send`.
+pub fn write_watermarks<E>(
+    batch: &Batch,
+    topics: &Topics,
+    process: &[u8],
+    mut send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut record = |key: &[u8], value: Option<&[u8]>| {
+        send(ProducerRecord {
+            topic: &topics.watermarks,
+            partition: Some(upstream::PARTITION),
+            key: Some(key),
+            value,
+            headers: None,
+            timestamp: None,
+        })
+    };
+    if let Some(statements) = &batch.watermarks {
+        let watermarks = statements.iter().map(|(&partition, &until)| Watermark {
+            topic: topics.session_logs.clone(),
+            partition,
+            until,
+        });
+        let value = WatermarkRecord {
+            routing: Some(batch.routing),
+            watermarks: watermarks.collect(),
+        };
+        record(process, Some(&value.encode()))?;
+    }
+    let mut superseded = batch.superseded.iter();
+    superseded.try_for_each(|key| record(key, None))
+}
+
 struct PartitionWriter<'a, S> {
     topics: &'a Topics,
     source: SourcePartition<'a>,
     detected_at: Timestamp,
+    partition_count: i32,
     /// The value of [`POSITION`].
     position: Option<String>,
     max_dead_letter: usize,
@@ -112,9 +155,28 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
                 Effect::Forget(key) => self.tombstone(key)?,
             }
         }
+        part.forwarded
+            .iter()
+            .try_for_each(|forwarded| self.forward(forwarded))?;
         part.dead_letters
             .iter()
             .try_for_each(|rejected| self.dead_letter(rejected))
+    }
+
+    /// Writes an event to the partitions that it belongs on.
+    fn forward(&mut self, forwarded: &ForwardedRecord) -> Result<(), E> {
+        let key = forwarded.mark.encode();
+        let mut partitions = forwarded.partitions(self.source.partition, self.partition_count);
+        partitions.try_for_each(|partition| {
+            (self.send)(ProducerRecord {
+                topic: &self.topics.session_logs,
+                partition: Some(partition),
+                key: Some(&key),
+                value: Some(&forwarded.value),
+                headers: None,
+                timestamp: forwarded.create_time,
+            })
+        })
     }
 
     fn ended(&mut self, ending: &Ending) -> Result<(), E> {
@@ -163,6 +225,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
             key: Some(key.as_bytes()),
             value: Some(self.buffer),
             headers: Some(headers),
+            timestamp: None,
         })
     }
 
@@ -206,6 +269,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
             key: Some(self.key),
             value,
             headers,
+            timestamp: None,
         })
     }
 
@@ -234,6 +298,7 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
             key: rejected.key.as_deref().filter(|_| fits),
             value: rejected.value.as_deref().filter(|_| fits),
             headers: Some(dead_letter::headers(headers, &rejected.cause, origin)),
+            timestamp: None,
         })
     }
 }

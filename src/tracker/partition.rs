@@ -1,31 +1,35 @@
 //! One live partition: its sessions, its position, and what the next transaction writes for
 //! it.
 
+mod apply;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::forwarding::{ForwardCounts, ForwardedRecord, MisroutedRecord};
 use super::offset_metadata::OffsetMetadata;
 use super::rejected_record::RejectedRecord;
 use crate::session::{
-    Applied, Counters, CutOffScope, Effect, LiveSession, LoggedEvent, Lookup, Policy, PolicySet,
-    SessionId, SessionTable, Subject, Timestamp, UserId,
+    Counters, CutOffScope, Effect, LiveSession, Lookup, Policy, PolicySet, SessionId, SessionTable,
+    Span, Timestamp, UserId,
 };
-use crate::wire::dead_letter::Cause;
-use crate::wire::event::{DecodeLimits, Decoded, DroppedAttributes, decode};
-use crate::wire::partitioner::murmur2_partition;
-use crate::wire::record::{SourceRecord, TimestampKind};
+use crate::wire::event::DroppedAttributes;
+use crate::wire::routing::Routing;
 
 /// The dead-letter reason of events that would start a session beyond `--max-sessions`.
 pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
 /// Records that are decoded before the first of them is applied: few enough to stay in the
 /// processor's nearest caches until then.
 const GROUP: usize = 64;
+/// Bounds the upstream watermarks that wait for the position to reach an end offset.
+const MAX_PENDING_UPSTREAM: usize = 64;
 
 /// A partition that has been restored and is being read.
 #[derive(Debug)]
 pub struct Partition {
     number: i32,
-    /// The number of partitions of the source topic.
-    partition_count: i32,
+    /// How events are distributed over the partitions of the source topic.
+    routing: Routing,
     table: SessionTable,
     /// One past the last offset read.
     position: i64,
@@ -33,13 +37,21 @@ pub struct Partition {
     flushed: i64,
     /// The latest broker timestamp read, on a topic with LogAppendTime.
     append_time: Option<Timestamp>,
-    /// A time up to which everything appended has been read, as proven by the end offsets since
-    /// the restore.
-    proven: Option<Timestamp>,
+    /// A time up to which everything appended to this partition has been read, as proven by the
+    /// end offsets since the restore.
+    own: Option<Timestamp>,
+    /// A time up to which everything that other partitions and sources forward to this one has
+    /// been read.
+    upstream: Option<Timestamp>,
+    /// Later such times, each with the end offset that the position has to reach first.
+    pending_upstream: VecDeque<(i64, Timestamp)>,
     effects: Vec<Effect>,
     dead_letters: Vec<RejectedRecord>,
-    dead_letter_bytes: usize,
-    misrouted: u64,
+    forwarded: Vec<ForwardedRecord>,
+    /// Bytes of dead letters and forwarded events.
+    output_bytes: usize,
+    forward_counts: ForwardCounts,
+    misrouted: Option<MisroutedRecord>,
     events: u64,
     dropped_attributes: DroppedAttributes,
     /// The latest end offset.
@@ -55,6 +67,8 @@ pub struct PartitionBatch {
     pub effects: Vec<Effect>,
     /// Its records that go to the dead-letter topic.
     pub dead_letters: Vec<RejectedRecord>,
+    /// Its events that belong on other partitions.
+    pub forwarded: Vec<ForwardedRecord>,
     /// The offset to commit: one past the last one read.
     pub position: i64,
     /// The metadata to commit with the offset.
@@ -66,8 +80,10 @@ pub struct PartitionBatch {
 pub struct PartitionCounters {
     /// Records read.
     pub events: u64,
-    /// Records without a key, or whose key belongs to another partition.
-    pub misrouted: u64,
+    /// Events that belong on other partitions.
+    pub forwarded: ForwardCounts,
+    /// The last of them whose producer should be corrected.
+    pub misrouted: Option<MisroutedRecord>,
     /// Attributes that were dropped from events.
     pub dropped_attributes: DroppedAttributes,
     /// The counters of its session table.
@@ -77,127 +93,28 @@ pub struct PartitionCounters {
 impl Partition {
     /// Creates a partition whose `table` holds the state at `position`.
     #[must_use]
-    pub fn new(number: i32, partition_count: i32, table: SessionTable, position: i64) -> Self {
+    pub fn new(number: i32, routing: Routing, mut table: SessionTable, position: i64) -> Self {
+        table.set_upstream(table.watermark());
         Self {
             number,
-            partition_count,
+            routing,
             table,
             position,
             flushed: position,
             append_time: None,
-            proven: None,
+            own: None,
+            upstream: None,
+            pending_upstream: VecDeque::new(),
             effects: Vec::new(),
             dead_letters: Vec::new(),
-            dead_letter_bytes: 0,
-            misrouted: 0,
+            forwarded: Vec::new(),
+            output_bytes: 0,
+            forward_counts: ForwardCounts::default(),
+            misrouted: None,
             events: 0,
             dropped_attributes: DroppedAttributes::default(),
             end: position,
         }
-    }
-
-    /// Applies records, in the order of their offsets. `now_upper` is the latest that the time
-    /// can be ([`Clocks::upper`](super::clocks::Clocks::upper)).
-    ///
-    /// Returns the offset of a misrouted record, if any.
-    pub fn apply<R: SourceRecord>(
-        &mut self,
-        records: &[R],
-        now_upper: Timestamp,
-        limits: &DecodeLimits,
-    ) -> Option<i64> {
-        let mut misrouted = None;
-        for group in records.chunks(GROUP) {
-            misrouted = self.apply_group(group, now_upper, limits).or(misrouted);
-        }
-        misrouted
-    }
-
-    fn apply_group<R: SourceRecord>(
-        &mut self,
-        records: &[R],
-        now_upper: Timestamp,
-        limits: &DecodeLimits,
-    ) -> Option<i64> {
-        let mut accepted = Vec::with_capacity(records.len());
-        for record in records {
-            if let Some(decoded) = self.read(record, now_upper, limits) {
-                accepted.push((record, decoded));
-            }
-        }
-        let events: Vec<LoggedEvent<'_>> = accepted
-            .iter()
-            .map(|(record, decoded)| LoggedEvent {
-                event: decoded.event(),
-                offset: record.offset(),
-                record_timestamp: record.time(now_upper).unwrap_or(now_upper),
-            })
-            .collect();
-        let mut refused = Vec::new();
-        let outcome = |place, applied| {
-            if applied == Applied::Refused {
-                refused.push(place);
-            }
-        };
-        self.table.apply_all(&events, &mut self.effects, outcome);
-        for place in refused {
-            let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
-            self.reject(accepted[place].0, TOO_MANY_SESSIONS, error);
-        }
-        let mut misrouted = None;
-        for ((record, _), LoggedEvent { event, offset, .. }) in accepted.iter().zip(&events) {
-            if matches!(event.subject, Subject::Session { .. })
-                && murmur2_partition(record.key(), self.partition_count) != Some(self.number)
-            {
-                self.misrouted += 1;
-                misrouted = Some(*offset);
-            }
-        }
-        misrouted
-    }
-
-    /// Decodes the next record; `None` if it has been applied before, or is rejected.
-    fn read<'a>(
-        &mut self,
-        record: &'a impl SourceRecord,
-        now_upper: Timestamp,
-        limits: &DecodeLimits,
-    ) -> Option<Decoded<'a>> {
-        let offset = record.offset();
-        if offset < self.position {
-            // Fetched before a seek.
-            return None;
-        }
-        self.position = offset + 1;
-        self.events += 1;
-        let (timestamp, kind) = record.timestamp();
-        if kind == TimestampKind::LogAppendTime {
-            self.append_time = self.append_time.max(Some(timestamp));
-        }
-        let decoded = decode(record.value(), record.time(now_upper), limits)
-            .inspect_err(|error| self.reject(record, error.code(), error.to_string()))
-            .ok()?;
-        self.note_dropped_attributes(offset, decoded.dropped_attributes());
-        Some(decoded)
-    }
-
-    /// Counts dropped attributes; logs the first after each [`Partition::take_counters`], of which
-    /// there is one per process report.
-    fn note_dropped_attributes(&mut self, offset: i64, dropped: DroppedAttributes) {
-        if !dropped.any() {
-            return;
-        }
-        if !self.dropped_attributes.any() {
-            tracing::warn!(
-                partition = self.number,
-                offset,
-                unusable = dropped.unusable,
-                too_large = dropped.too_large,
-                "attributes dropped from an event: values must be strings, numbers or booleans, \
-                 and all names and values together at most --max-attributes bytes"
-            );
-        }
-        self.dropped_attributes += dropped;
     }
 
     /// Advances to the consumer's position, which may be past control records; all records before
@@ -208,18 +125,49 @@ impl Partition {
 
     /// Records an end offset that the brokers were asked for after `asked_at`. If everything up
     /// to it has been read, nothing that was appended before `asked_at` is unread. While the
-    /// partition is behind, only the brokers' timestamps prove how far the log has been read;
-    /// producers' timestamps do not.
+    /// partition is behind, only the brokers' timestamps prove how far the log has been read, give
+    /// or take `skew`, by which their clocks may differ; producers' timestamps do not.
     ///
     /// Ends no session; [`advance`](Partition::advance) does.
-    pub fn on_end_offset(&mut self, end: i64, asked_at: Timestamp) {
+    pub fn on_end_offset(&mut self, end: i64, asked_at: Timestamp, skew: Span) {
         self.set_end(end);
         let read_until = if self.backlog() == 0 {
             Some(asked_at)
         } else {
-            self.append_time.map(|at| at.min(asked_at))
+            self.append_time.map(|at| (at - skew).min(asked_at))
         };
-        self.proven = self.proven.max(read_until);
+        self.own = self.own.max(read_until);
+    }
+
+    /// Records what others had forwarded before this end offset was asked for: everything up to
+    /// the time `upstream`. That counts once the position has reached `end`.
+    pub fn on_upstream(&mut self, end: i64, upstream: Timestamp) {
+        if self.upstream == Some(Timestamp::MAX) {
+            // Until now, nothing could be forwarded.
+            self.upstream = None;
+        }
+        if self.pending_upstream.len() >= MAX_PENDING_UPSTREAM {
+            // The newest replaces the one before: the oldest are reached first.
+            self.pending_upstream.pop_back();
+        }
+        self.pending_upstream.push_back((end, upstream));
+        while let Some(&(end, reached)) = self.pending_upstream.front()
+            && end <= self.position
+        {
+            self.upstream = self.upstream.max(Some(reached));
+            self.pending_upstream.pop_front();
+        }
+        // Everything up to the watermark has been applied, whatever it came by.
+        let watermark = self.table.watermark();
+        self.table
+            .set_upstream(self.upstream.map_or(watermark, |at| at.max(watermark)));
+    }
+
+    /// Records that nothing can be forwarded to this partition.
+    pub fn on_no_upstream(&mut self) {
+        self.upstream = Some(Timestamp::MAX);
+        self.table.set_upstream(Timestamp::MAX);
+        self.pending_upstream.clear();
     }
 
     /// Records an end offset without a conclusion for the sessions.
@@ -228,12 +176,14 @@ impl Partition {
     }
 
     /// Ends sessions, and warns of endings, up to the time that
-    /// [`on_end_offset`](Partition::on_end_offset) has proven, while there is `room`, in outputs,
+    /// [`on_end_offset`](Partition::on_end_offset) and [`on_upstream`](Partition::on_upstream) have
+    /// proven, while there is `room`, in outputs,
     /// from which it subtracts. Endings and warnings without room stay due.
     pub fn advance(&mut self, room: &mut usize) {
-        if let Some(watermark) = self.proven
+        if let (Some(own), Some(upstream)) = (self.own, self.upstream)
             && *room > 0
         {
+            let watermark = own.min(upstream);
             let before = self.effects.len();
             self.table.advance(watermark, *room, &mut self.effects);
             *room = room.saturating_sub(self.effects.len() - before);
@@ -245,10 +195,23 @@ impl Partition {
         self.table.set_policies(policies);
     }
 
-    /// Returns the number of effects and dead letters for the next transaction.
+    /// Returns a time up to which everything appended to this partition has been read, since the
+    /// restore.
+    #[must_use]
+    pub fn own_watermark(&self) -> Option<Timestamp> {
+        self.own
+    }
+
+    /// Returns whether events wait to be forwarded.
+    #[must_use]
+    pub fn has_forwards(&self) -> bool {
+        !self.forwarded.is_empty()
+    }
+
+    /// Returns the number of effects, dead letters and forwarded events for the next transaction.
     #[must_use]
     pub fn outputs(&self) -> usize {
-        self.effects.len() + self.dead_letters.len()
+        self.effects.len() + self.dead_letters.len() + self.forwarded.len()
     }
 
     /// Returns the most checkpoint records of new and changed sessions that the next transaction
@@ -258,10 +221,10 @@ impl Partition {
         self.table.pending_stores()
     }
 
-    /// Returns the bytes of dead letters for the next transaction.
+    /// Returns the bytes of dead letters and forwarded events for the next transaction.
     #[must_use]
-    pub fn dead_letter_bytes(&self) -> usize {
-        self.dead_letter_bytes
+    pub fn output_bytes(&self) -> usize {
+        self.output_bytes
     }
 
     /// Takes everything that has to be written and committed; `None` if there is nothing. Dirty
@@ -277,11 +240,12 @@ impl Partition {
             return None;
         }
         self.flushed = self.position;
-        self.dead_letter_bytes = 0;
+        self.output_bytes = 0;
         Some(PartitionBatch {
             partition: self.number,
             effects: std::mem::take(&mut self.effects),
             dead_letters: std::mem::take(&mut self.dead_letters),
+            forwarded: std::mem::take(&mut self.forwarded),
             position: self.position,
             metadata: OffsetMetadata {
                 watermark: Some(self.table.watermark()).filter(|at| *at > Timestamp::MIN),
@@ -354,20 +318,10 @@ impl Partition {
     pub fn take_counters(&mut self) -> PartitionCounters {
         PartitionCounters {
             events: std::mem::take(&mut self.events),
-            misrouted: std::mem::take(&mut self.misrouted),
+            forwarded: std::mem::take(&mut self.forward_counts),
+            misrouted: self.misrouted.take(),
             dropped_attributes: std::mem::take(&mut self.dropped_attributes),
             table: self.table.take_counters(),
         }
-    }
-
-    fn reject(&mut self, record: &impl SourceRecord, reason: &'static str, error: String) {
-        let cause = Cause {
-            reason,
-            error,
-            attempts: 1,
-        };
-        let rejected = RejectedRecord::new(record, cause);
-        self.dead_letter_bytes += rejected.bytes();
-        self.dead_letters.push(rejected);
     }
 }

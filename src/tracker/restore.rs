@@ -19,7 +19,9 @@ use crate::kafka::topic_reader::CommittedOffset;
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
 use crate::wire::event::decode::{DecodeLimits, decode};
+use crate::wire::forwarded::Forwarded;
 use crate::wire::record::SourceRecord;
+use crate::wire::routing::{Route, Routing};
 use rebuild::Rebuild;
 
 pub use rebuild::CheckpointRecord;
@@ -92,8 +94,8 @@ pub trait RestoreLog {
 #[derive(Clone, Debug)]
 pub struct RestoreSettings {
     pub partition: i32,
-    /// The number of partitions of the source topic.
-    pub partition_count: i32,
+    /// How events are distributed over the partitions of the source topic.
+    pub routing: Routing,
     pub table: TableConfig,
     /// The active policies.
     pub policies: Arc<PolicySet>,
@@ -159,7 +161,7 @@ pub fn restore<L: RestoreLog>(
     let watermark = metadata.and_then(|metadata| metadata.watermark);
     let RestoreSettings {
         partition,
-        partition_count,
+        routing,
         table,
         policies,
         decode_limits,
@@ -186,7 +188,8 @@ pub fn restore<L: RestoreLog>(
         (Some(committed), Some(metadata)) if metadata.replay_from >= start => {
             log.read_source(metadata.replay_from, committed.offset, |record| {
                 replayed += 1;
-                replay_record(&mut table, record, now, &decode_limits);
+                let place = (partition, routing);
+                replay_record(&mut table, record, place, now, &decode_limits);
             })?;
             None
         }
@@ -209,7 +212,7 @@ pub fn restore<L: RestoreLog>(
     // Without sessions, no session can end at the wrong time.
     let degraded = degraded.filter(|_| !table.is_empty());
     Ok(Restored {
-        partition: Partition::new(partition, partition_count, table, position),
+        partition: Partition::new(partition, routing, table, position),
         records,
         replayed,
         degraded,
@@ -219,13 +222,20 @@ pub fn restore<L: RestoreLog>(
 fn replay_record(
     table: &mut SessionTable,
     record: &impl SourceRecord,
+    (partition, routing): (i32, Routing),
     now: Timestamp,
     limits: &DecodeLimits,
 ) {
-    let time = record.time(now);
+    let mark = Forwarded::decode(record.key());
+    let time = Forwarded::time(mark, record, now);
     // Records that cannot be decoded were dead-lettered when they were first read.
-    if let Ok(decoded) = decode(record.value(), time, limits) {
-        table.replay(&decoded.event(), record.offset(), time.unwrap_or(now));
+    let Ok(decoded) = decode(record.value(), time, limits) else {
+        return;
+    };
+    let event = decoded.event();
+    // Others were forwarded.
+    if routing.route(event.subject) == Route::Partition(partition) {
+        table.replay(&event, record.offset(), time.unwrap_or(now));
     }
 }
 

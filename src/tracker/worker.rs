@@ -1,6 +1,7 @@
 //! The tracker's loop: polls, applies, commits. A single thread owns the engine and the
 //! consumer.
 
+mod misrouting;
 pub mod report;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::queries::Executor;
 use crate::health::Heartbeat;
 use crate::kafka::group::{Member, Rebalance};
 use crate::session::Timestamp;
+use misrouting::MisroutingLog;
 
 /// How long a poll waits for the first record of a burst.
 const IDLE_POLL: Duration = Duration::from_millis(10);
@@ -34,22 +36,22 @@ pub(crate) struct TrackerWorker {
     member: Member,
     executor: Executor,
     heartbeat: Heartbeat,
-    misrouted_logged: bool,
+    misrouting_log: MisroutingLog,
 }
 
 impl TrackerWorker {
     /// Creates a loop around `engine` that answers queries with `executor`. It sets the
-    /// conditions `group`, `policies`, `restore` and `clock`.
+    /// conditions `group`, `policies`, `restore`, `clock` and `routing`.
     #[must_use]
     pub(crate) fn new(engine: Engine, member: Member, io: KafkaIo, executor: Executor) -> Self {
         let heartbeat = io.health.heartbeat("tracker", MAX_STALL);
-        let (partitions, table) = (io.settings.partitions, io.settings.table.clone());
+        let table = io.settings.table.clone();
         Self {
-            partition_manager: PartitionManager::new(engine, io, partitions, table),
+            partition_manager: PartitionManager::new(engine, io, table),
             member,
             executor,
             heartbeat,
-            misrouted_logged: false,
+            misrouting_log: MisroutingLog::default(),
         }
     }
 
@@ -96,11 +98,7 @@ impl TrackerWorker {
         for run in records.chunk_by(|a, b| a.partition() == b.partition()) {
             let partition = run[0].partition();
             let engine = self.partition_manager.engine_mut();
-            if let Some(offset) = engine.apply(partition, run, now_upper)
-                && !std::mem::replace(&mut self.misrouted_logged, true)
-            {
-                log_misrouted(partition, offset);
-            }
+            engine.apply(partition, run, now_upper);
         }
         Ok(())
     }
@@ -126,16 +124,6 @@ impl TrackerWorker {
         drop(self.member);
         tracing::info!("stopped");
     }
-}
-
-fn log_misrouted(partition: i32, offset: i64) {
-    tracing::warn!(
-        partition,
-        offset,
-        "the record's key belongs to another partition, or the record has no key: sessions whose \
-         events are spread over partitions end early; write with the murmur2 partitioner and the \
-         session id as key. Further misrouted records are counted, not logged"
-    );
 }
 
 /// Whether retention has deleted the position from which a partition would be read next.

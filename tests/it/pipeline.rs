@@ -17,6 +17,7 @@ mod many_sessions;
 mod pauses;
 mod restarts;
 mod retention;
+mod routing;
 mod startup;
 mod steady;
 mod upstream;

@@ -63,6 +63,7 @@ fn what_is_planned_is_created_once_and_can_be_used() {
         ("sundown.checkpoint", 3),
         ("sundown.policies", 1),
         ("sundown.processes", 1),
+        ("sundown.watermarks", 1),
     ];
     let described = json(kafka, &prefix, &["describe"]);
     let partitions: Vec<_> = described
@@ -92,6 +93,7 @@ fn what_is_planned_is_created_once_and_can_be_used() {
         ("sundown.processes", "cleanup.policy", "compact,delete"),
         ("sundown.checkpoint", "cleanup.policy", "compact"),
         ("sundown.policies", "cleanup.policy", "compact"),
+        ("sundown.watermarks", "cleanup.policy", "compact"),
         ("expired_sessions", "retention.ms", "604800000"),
     ] {
         assert_eq!(config(topic, key).as_deref(), Some(value), "{topic} {key}");

@@ -4,6 +4,8 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::session::EventKind;
+use sundown::wire::forwarded::Forwarded;
+use sundown::wire::partitioner::murmur2_partition;
 
 use crate::cluster::{Cluster, Place};
 use crate::facts::{Fact, counts_from_to};
@@ -62,7 +64,11 @@ impl Applications {
                 let number = rng.random_range(0..self.settings.ids);
                 let event = match &mut self.orderly {
                     Some(orderly) => orderly.event(cluster.now, rng, partition, number),
-                    None => self.event(cluster.now, rng, session(partition, number)),
+                    None => self.event(
+                        cluster.now,
+                        rng,
+                        session(partition, number, self.settings.partitions),
+                    ),
                 };
                 self.write(cluster, rng, txn, partition, &event)
             })
@@ -74,7 +80,7 @@ impl Applications {
         let partition = rng.random_range(0..self.settings.partitions);
         let number = rng.random_range(0..self.settings.ids);
         let event = Event {
-            session: Some(session(partition, number)),
+            session: Some(session(partition, number, self.settings.partitions)),
             user: rng.random_range(0..3),
             kind: EventKind::Activity,
             at: cluster.now - rng.random_range(0..200),
@@ -204,8 +210,11 @@ impl Applications {
         } else {
             created
         };
-        let key = event.session.as_ref().map(|id| id.clone().into_bytes());
-        let pair = (key, Some(event.json()));
+        let key = match &event.session {
+            Some(id) => id.clone().into_bytes(),
+            None => Forwarded::copies(self.settings.partitions).encode(),
+        };
+        let pair = (Some(key), Some(event.json()));
         // Refused if the transaction is over already.
         let offset = cluster
             .append(Place::Source(partition), txn, pair, Some(created))
@@ -250,6 +259,11 @@ impl Event {
     }
 }
 
-pub(crate) fn session(partition: i32, number: u32) -> String {
-    format!("s{partition}-{number}")
+/// The id of one of the sessions that belong on a partition of `partitions`.
+pub(crate) fn session(partition: i32, number: u32, partitions: i32) -> String {
+    let ids = (0..).map(|salt: u32| format!("s{partition}-{number}-{salt}"));
+    let is_there =
+        |id: &String| murmur2_partition(Some(id.as_bytes()), partitions) == Some(partition);
+    let mut there = ids.filter(is_there);
+    there.next().expect("there are ids for every partition")
 }

@@ -20,6 +20,7 @@ pub(crate) enum Place {
     Ended,
     Expiring,
     Dead,
+    Watermarks,
     Offsets,
 }
 
@@ -61,6 +62,7 @@ pub(crate) struct Cluster {
     pub(crate) ended: Log,
     pub(crate) expiring: Log,
     pub(crate) dead: Log,
+    pub(crate) watermarks: Log,
     pub(crate) group: Group,
     offsets: Vec<Option<CommittedOffset>>,
     pending: BTreeMap<Txn, Vec<(i32, CommittedOffset)>>,
@@ -83,6 +85,7 @@ impl Cluster {
             ended: Log::default(),
             expiring: Log::default(),
             dead: Log::default(),
+            watermarks: Log::default(),
             group: Group::new(partitions),
             offsets: vec![None; partitions],
             pending: BTreeMap::new(),
@@ -98,6 +101,7 @@ impl Cluster {
             Place::Checkpoint(partition) => &self.checkpoint[index(partition)],
             Place::Expiring => &self.expiring,
             Place::Dead => &self.dead,
+            Place::Watermarks => &self.watermarks,
             Place::Ended | Place::Offsets => &self.ended,
         }
     }
@@ -108,6 +112,7 @@ impl Cluster {
             Place::Checkpoint(partition) => &mut self.checkpoint[index(partition)],
             Place::Expiring => &mut self.expiring,
             Place::Dead => &mut self.dead,
+            Place::Watermarks => &mut self.watermarks,
             Place::Ended | Place::Offsets => &mut self.ended,
         }
     }

@@ -14,6 +14,8 @@ use sundown::session::{PolicySet, Timestamp};
 use sundown::tracker::assignment::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 use sundown::tracker::engine::{Batch, RestoreId};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
+use sundown::wire::routing::{Routing, RoutingKey};
+use sundown::wire::watermark::{Upstream, WatermarkStore};
 
 use crate::cluster::{Cluster, Place};
 use crate::consumer::{Consumer, Polled};
@@ -40,6 +42,8 @@ pub(crate) struct Simulated {
     started: i64,
     pub(crate) id: u64,
     consumer: Consumer,
+    /// What the topic of watermarks has said, and how far it has been read.
+    watermarks: (WatermarkStore, i64),
     pub(crate) policies: VecDeque<Arc<PolicySet>>,
     /// What is paused, each time that it has changed.
     pub(crate) pauses: VecDeque<BTreeSet<i32>>,
@@ -76,6 +80,7 @@ impl Simulated {
             brokers_stamp_reports: true,
             id,
             consumer: Consumer::default(),
+            watermarks: (WatermarkStore::default(), 0),
             policies: VecDeque::new(),
             pauses: VecDeque::new(),
             samples: VecDeque::new(),
@@ -87,7 +92,7 @@ impl Simulated {
             restores: Vec::new(),
             restored: VecDeque::new(),
             taken: (0, 0),
-            producer: Producer::default(),
+            producer: Producer::new(seed),
             degraded: Vec::new(),
         }
     }
@@ -142,8 +147,28 @@ impl Simulated {
         }
     }
 
-    /// End offsets: the time is noted, the brokers answer, the answer arrives.
+    /// What others had forwarded by now.
+    fn upstream(&mut self) -> Upstream {
+        let cluster = self.cluster.borrow();
+        let (store, position) = &mut self.watermarks;
+        while let Some(record) = cluster.watermarks.next(*position) {
+            *position = record.offset + 1;
+            store.apply(
+                record.key.as_deref().unwrap_or_default(),
+                record.value.as_deref(),
+            );
+        }
+        let routing = Routing {
+            partitions: i32::try_from(cluster.source.len()).unwrap_or_default(),
+            key: RoutingKey::SessionId,
+        };
+        store.upstream("session_logs", routing, self.producer.process())
+    }
+
+    /// End offsets: the watermarks of others are read, then the time is noted, the brokers
+    /// answer, the answer arrives.
     pub(crate) fn step_ends(&mut self) {
+        let upstream = self.upstream();
         let elapsed = self.elapsed();
         let requested_at = self.reading();
         let cluster = self.cluster.borrow();
@@ -152,7 +177,13 @@ impl Simulated {
                 self.asked = elapsed;
                 let partitions = self.consumer.held().into_iter();
                 let ends = partitions.map(|partition| (partition, 0)).collect();
-                self.question = Some((EndOffsets { requested_at, ends }, false));
+                let question = EndOffsets {
+                    requested_at,
+                    ends,
+                    partition_count: Some(i32::try_from(cluster.source.len()).unwrap_or(-1)),
+                    upstream,
+                };
+                self.question = Some((question, false));
             }
             Some((mut question, false)) if cluster.up => {
                 for (partition, end) in &mut question.ends {

@@ -17,6 +17,7 @@ const USERS: u32 = 3;
 /// Draws the events of applications.
 #[derive(Debug)]
 pub(crate) struct Orderly {
+    partitions: i32,
     lateness: i64,
     /// The time of the latest event that ends a session.
     ends: BTreeMap<String, i64>,
@@ -29,6 +30,7 @@ pub(crate) struct Orderly {
 impl Orderly {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
+            partitions: settings.partitions,
             lateness: settings.allowed_lateness,
             ends: BTreeMap::new(),
             user_ends: BTreeMap::new(),
@@ -58,7 +60,7 @@ impl Orderly {
             self.recent.push((partition, number, kind, at));
         }
         let event = Event {
-            session: Some(session(partition, number)),
+            session: Some(session(partition, number, self.partitions)),
             user: 0,
             kind,
             at,
@@ -73,7 +75,7 @@ impl Orderly {
             0..11 => EventKind::Activity,
             11..14 => EventKind::Login,
             drawn => {
-                let id = session(partition, number);
+                let id = session(partition, number, self.partitions);
                 let user = number % USERS;
                 let latest = self.ends.get(&id).max(self.user_ends.get(&user));
                 if latest.is_some_and(|latest| !self.are_apart(*latest, at)) {

@@ -26,6 +26,8 @@ const REQUEST_TIMEOUT: i64 = 8_000;
 /// The producer of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Producer {
+    /// The key of its process's watermark record.
+    process: Vec<u8>,
     /// Its last transaction.
     txn: Option<Txn>,
     under_way: Option<UnderWay>,
@@ -47,8 +49,25 @@ struct UnderWay {
 }
 
 impl Producer {
+    pub(crate) fn new(process: u64) -> Self {
+        Self {
+            process: process.to_string().into_bytes(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn process(&self) -> &[u8] {
+        &self.process
+    }
+
     pub(crate) fn busy(&self) -> bool {
         self.under_way.is_some() || self.done.is_some()
+    }
+
+    /// Whether it is writing more than watermarks.
+    pub(crate) fn writes_outputs(&self) -> bool {
+        let work = self.under_way.as_ref();
+        work.is_some_and(|work| !work.batch.partitions.is_empty())
     }
 
     pub(crate) fn submit(&mut self, batch: Batch, group: GroupMetadata, now: i64) {
@@ -85,7 +104,7 @@ impl Producer {
                 return true;
             }
             Some(Stage::Begin) => self.begin(cluster),
-            Some(Stage::Write) => self.write(cluster),
+            Some(stage @ (Stage::Write | Stage::WriteWatermarks)) => self.write(cluster, stage),
             Some(Stage::AddOffsets) => self.add_offsets(cluster, rng),
             Some(Stage::Commit) => self.commit(cluster, rng),
             Some(Stage::CommitOffsets) => self.commit_offsets(cluster),
@@ -116,19 +135,24 @@ impl Producer {
         }
     }
 
-    fn write(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
+    fn write(&mut self, cluster: &mut Cluster, stage: Stage) -> Result<(), &'static str> {
         let txn = self.txn;
         let Some(work) = &mut self.under_way else {
             return Ok(());
         };
-        if work.records.is_none() {
+        if work.records.is_none() && stage == Stage::Write {
             let (records, counts) = encode(&work.batch);
             work.records = Some(records);
             work.counts = counts;
+        } else if work.records.is_none() {
+            work.records = Some(encode_watermarks(&work.batch, &self.process));
         }
         let records = work.records.get_or_insert_default();
         match records.pop_front() {
-            None => self.next_stage(),
+            None => {
+                work.records = None;
+                self.next_stage();
+            }
             Some((place, pair)) => {
                 let appended = cluster.append(place, txn, pair, None);
                 appended.map_err(|error| error.0)?;
@@ -218,6 +242,20 @@ fn offsets(batch: &Batch) -> Vec<(i32, CommittedOffset)> {
         .collect()
 }
 
+fn encode_watermarks(batch: &Batch, process: &[u8]) -> VecDeque<(Place, Pair)> {
+    let mut records = VecDeque::new();
+    let written = outbox::write_watermarks(batch, &topics(), process, |record| {
+        let pair = (
+            record.key.map(<[u8]>::to_vec),
+            record.value.map(<[u8]>::to_vec),
+        );
+        records.push_back((Place::Watermarks, pair));
+        Ok::<(), ()>(())
+    });
+    written.expect("writing to memory does not fail");
+    records
+}
+
 /// Encodes the batch's records, and counts them.
 fn encode(batch: &Batch) -> (VecDeque<(Place, Pair)>, OutputCounts) {
     let topics = topics();
@@ -229,6 +267,7 @@ fn encode(batch: &Batch) -> (VecDeque<(Place, Pair)>, OutputCounts) {
     let counts = outbox::write(batch, &topics, options, |record: ProducerRecord<'_>| {
         let place = match (record.topic, record.partition) {
             (topic, Some(partition)) if topic == topics.checkpoint => Place::Checkpoint(partition),
+            (topic, Some(partition)) if topic == topics.session_logs => Place::Source(partition),
             (topic, None) if topic == topics.expired_sessions => Place::Ended,
             (topic, None) if topic == topics.expiring_sessions => Place::Expiring,
             (topic, None) if topic == topics.session_logs_dlq => Place::Dead,
@@ -268,5 +307,6 @@ pub(crate) fn topics() -> Topics {
         checkpoint: name("sundown.checkpoint"),
         policies: name("sundown.policies"),
         processes: name("sundown.processes"),
+        watermarks: name("sundown.watermarks"),
     }
 }

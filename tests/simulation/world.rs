@@ -13,7 +13,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{Span, TableConfig};
 use sundown::tracker::engine::{Engine, TransactionLimits};
+use sundown::tracker::routing::RoutingMode;
 use sundown::wire::record::TimestampKind;
+use sundown::wire::routing::{Routing, RoutingKey};
 
 use crate::applications::Applications;
 use crate::cluster::Cluster;
@@ -30,6 +32,7 @@ const MAX_CLOCK_SKEW: i64 = 5_000;
 /// Everything there is.
 pub(crate) struct World {
     settings: Settings,
+    mode: RoutingMode,
     cluster: Rc<RefCell<Cluster>>,
     trackers: Vec<Option<Tracker>>,
     applications: Applications,
@@ -81,8 +84,10 @@ impl World {
             ..TableConfig::default()
         };
         let cluster = Cluster::new(BEGINNING, partitions, kind);
+        let modes = [RoutingMode::Any, RoutingMode::Keyed];
         let mut world = Self {
             settings,
+            mode: modes[usize::from(plan.seed.is_multiple_of(2))],
             cluster: Rc::new(RefCell::new(cluster)),
             trackers: (0..settings.trackers).map(|_| None).collect(),
             applications: Applications::new(settings),
@@ -237,14 +242,19 @@ impl World {
         self.processes += 1;
         let interval = Duration::from_millis(self.settings.commit_interval);
         let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
-        let engine = Engine::new(interval, max_skew).with_limits(TransactionLimits {
+        let routing = Routing {
+            partitions: self.settings.partitions,
+            key: RoutingKey::SessionId,
+        };
+        let engine = Engine::new(interval, max_skew, self.mode, routing);
+        let engine = engine.with_limits(TransactionLimits {
             outputs: self.settings.transaction,
             stores: self.settings.transaction,
         });
         let mut tracker = Tracker::new(
             &self.cluster,
             engine,
-            (self.settings.partitions, self.table.clone()),
+            self.table.clone(),
             (ahead, self.processes),
         );
         tracker.policies(&self.rules.active);

@@ -7,6 +7,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use sundown::clock::Clock;
+use sundown::wire::forwarded::Forwarded;
 
 use super::model::Limits;
 use super::topic::NewRecord;
@@ -161,10 +162,10 @@ impl Population {
     /// A user's logout from everything, to all partitions.
     fn everywhere(&self, user: &Value, at: i64) -> impl Iterator<Item = NewRecord> + use<> {
         let event = json!({"user_id": user, "activity_timestamp": at, "event": "logout"});
-        let key = user.to_string();
+        let key = Forwarded::copies(self.partitions).encode();
         (0..self.partitions).map(move |partition| NewRecord {
             partition: Some(partition),
-            ..NewRecord::new(key.as_str(), event.to_string())
+            ..NewRecord::new(key.as_slice(), event.to_string())
         })
     }
 }

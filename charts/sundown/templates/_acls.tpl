@@ -8,13 +8,14 @@ operations; removing any single one makes the role fail.
 {{- $console := ternary (list "Read" "Write") (list "Read") (not (empty .root.Values.console.authTokenSecret)) -}}
 {{- $topics := dict
   "tracker" (list
-    (dict "name" "session_logs" "operations" (list "Read" "DescribeConfigs"))
+    (dict "name" "session_logs" "operations" (list "Read" "Write" "DescribeConfigs"))
     (dict "name" "session_logs.dlq" "operations" (list "Write"))
     (dict "name" "expired_sessions" "operations" (list "Write"))
     (dict "name" "expiring_sessions" "operations" (list "Write"))
     (dict "name" "sundown.checkpoint" "operations" (list "Read" "Write" "DescribeConfigs"))
     (dict "name" "sundown.policies" "operations" (list "Read" "DescribeConfigs"))
     (dict "name" "sundown.processes" "operations" (list "Write" "DescribeConfigs"))
+    (dict "name" "sundown.watermarks" "operations" (list "Read" "Write" "DescribeConfigs"))
   )
   "handler" (list
     (dict "name" "expired_sessions" "operations" (list "Read"))
@@ -38,6 +39,7 @@ operations; removing any single one makes the role fail.
     (dict "name" "sundown.checkpoint" "operations" (list "Read"))
     (dict "name" "sundown.policies" "operations" $console)
     (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
+    (dict "name" "sundown.watermarks" "operations" (list "Read"))
   )
   "check" (list
     (dict "name" "session_logs" "operations" (list "Write"))

@@ -158,6 +158,8 @@ pub struct SessionTable {
     index: HashTable<SlotId>,
     wheel: Wheel,
     watermark: Timestamp,
+    /// See [`SessionTable::set_upstream`].
+    upstream: Timestamp,
     /// Due sessions beyond the limit of an advance, in order. Those that have ended or moved on since
     /// are no longer held in the wheel.
     overdue: VecDeque<Due>,
@@ -197,6 +199,7 @@ impl SessionTable {
             index: HashTable::new(),
             wheel: Wheel::new(watermark),
             watermark,
+            upstream: Timestamp::MAX,
             overdue: VecDeque::new(),
             dirty: List::default(),
             marks: VecDeque::new(),
@@ -231,6 +234,15 @@ impl SessionTable {
     #[must_use]
     pub fn watermark(&self) -> Timestamp {
         self.watermark
+    }
+
+    /// Sets the time up to which everything that comes to the log by way of others has been applied;
+    /// [`Timestamp::MAX`], the default, if nothing does.
+    ///
+    /// An event that was appended later does not prove that its session was idle before: earlier events
+    /// may still be on their way.
+    pub fn set_upstream(&mut self, until: Timestamp) {
+        self.upstream = until;
     }
 
     /// Iterates over the active policies in order of precedence, each with its number of live

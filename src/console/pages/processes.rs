@@ -50,6 +50,8 @@ pub struct ProcessRow {
     commits: Option<u64>,
     aborts: Option<u64>,
     rebalances: Option<u64>,
+    /// Events that producers had written to the wrong partition.
+    forwarded: Option<u64>,
     /// Highest active generation of each policy, by name.
     policies: BTreeMap<String, u64>,
 }
@@ -135,6 +137,7 @@ fn row(process: &Process, now: Timestamp) -> ProcessRow {
         commits: totals.map(|totals| totals.commits),
         aborts: totals.map(|totals| totals.aborts),
         rebalances: totals.map(|totals| totals.rebalances),
+        forwarded: totals.map(|totals| totals.misrouted),
         policies: report
             .policies
             .into_iter()

@@ -109,6 +109,7 @@ pub fn catalogue(topics: &Topics, layout: Layout) -> Vec<TopicSpec> {
         // One partition: policies are few, and readers need all of them in one order.
         topic(&topics.policies, 1, vec![COMPACTED]),
         topic(&topics.processes, 1, processes()),
+        topic(&topics.watermarks, 1, watermarks()),
     ]
 }
 
@@ -151,6 +152,18 @@ fn processes() -> Vec<ConfigSpec> {
         default("min.compaction.lag.ms", "3600000"),
         // Acknowledgements carry the brokers' time, which processes compare with their clock.
         LOG_APPEND_TIME,
+    ]
+}
+
+fn watermarks() -> Vec<ConfigSpec> {
+    vec![
+        COMPACTED,
+        // Every tracker writes a record with each commit, and reads the topic from its first record
+        // when it starts.
+        default("segment.bytes", "16777216"),
+        default("segment.ms", "600000"),
+        default("min.cleanable.dirty.ratio", "0.1"),
+        default("delete.retention.ms", "600000"),
     ]
 }
 

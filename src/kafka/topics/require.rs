@@ -62,7 +62,8 @@ pub async fn require_for_role(
     names: &[&str],
 ) -> Result<ExistingTopics, TopicError> {
     let existing = require(admin, names).await?;
-    warn_of_unknown_settings(&existing, &[&topics.checkpoint, &topics.policies]);
+    let checked = [&topics.checkpoint, &topics.policies, &topics.watermarks];
+    warn_of_unknown_settings(&existing, &checked);
     check_compaction(&existing, topics)?;
     Ok(existing)
 }
@@ -115,7 +116,7 @@ pub async fn require_for_tracker(
     topics: &Topics,
     clock_source: ClockSource,
 ) -> Result<SourceTopic, TopicError> {
-    let names: [&str; 7] = [
+    let names: [&str; 8] = [
         &topics.session_logs,
         &topics.session_logs_dlq,
         &topics.expired_sessions,
@@ -123,6 +124,7 @@ pub async fn require_for_tracker(
         &topics.checkpoint,
         &topics.processes,
         &topics.policies,
+        &topics.watermarks,
     ];
     let existing = require_for_role(admin, topics, &names).await?;
     if clock_source == ClockSource::Brokers {
@@ -153,8 +155,8 @@ pub async fn require_for_tracker(
     })
 }
 
-fn warn_of_unknown_settings(existing: &ExistingTopics, checked: &[&str]) {
-    let unknown = checked.iter().copied().filter(|name| {
+fn warn_of_unknown_settings(existing: &ExistingTopics, checked: &[&String]) {
+    let unknown = checked.iter().copied().map(String::as_str).filter(|name| {
         let state = existing.get(*name);
         state.is_some_and(|state| state.configs.is_none())
     });
@@ -176,6 +178,10 @@ fn check_compaction(existing: &ExistingTopics, topics: &Topics) -> Result<(), To
             "otherwise the state of idle sessions is deleted",
         ),
         (&topics.policies, "otherwise old policies are deleted"),
+        (
+            &topics.watermarks,
+            "otherwise the watermarks of idle processes are deleted",
+        ),
     ];
     for (name, reason) in checks {
         check(existing, name, "cleanup.policy", "compact", reason, "")?;

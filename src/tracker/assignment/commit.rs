@@ -42,7 +42,10 @@ impl<I: Io> PartitionManager<I> {
         };
         self.committing.clear();
         match outcome {
-            Ok(counts) => self.io.handle(ManagerEvent::Committed(&counts, took)),
+            Ok(counts) => {
+                self.engine.committed(self.io.reading().elapsed);
+                self.io.handle(ManagerEvent::Committed(&counts, took));
+            }
             Err(error) => {
                 self.io.handle(ManagerEvent::Aborted(took));
                 tracing::warn!(%error, "transaction aborted; restoring all partitions");

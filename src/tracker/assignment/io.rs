@@ -11,6 +11,7 @@ use crate::tracker::clocks::ClockHold;
 use crate::tracker::engine::{Batch, RestoreId};
 use crate::tracker::outbox::OutputCounts;
 use crate::tracker::restore::{RestoreSettings, Restored};
+use crate::tracker::routing::RoutingHold;
 
 /// A member of the consumer group, a producer, restores that run beside it, and clocks. Calls do
 /// not block unless their documentation states it.
@@ -113,6 +114,9 @@ pub enum ManagerEvent<'a> {
     ClockUnchecked,
     /// The clocks were compared; holds the reason for which no session may end, if any.
     ClocksCompared(Option<ClockHold>),
+    /// The number of partitions and the watermarks of others were checked; holds the reason for
+    /// which no session may end, if any.
+    RoutingChecked(Option<&'a RoutingHold>),
     /// A batch was committed in this time.
     Committed(&'a OutputCounts, Duration),
     /// A batch was aborted after this time.

@@ -70,7 +70,7 @@ impl<I: Io> PartitionManager<I> {
     fn start_restore(&mut self, partition: i32, restore_id: RestoreId, policies: Arc<PolicySet>) {
         let settings = RestoreSettings {
             partition,
-            partition_count: self.partition_count,
+            routing: self.engine.routing(),
             table: self.table.clone(),
             policies,
             decode_limits: *self.engine.decode_limits(),
@@ -130,8 +130,9 @@ impl<I: Io> PartitionManager<I> {
             "restored"
         );
         self.io.handle(ManagerEvent::Restored(&restored));
-        self.engine
-            .restored(restore_id, partition, Box::new(restored.partition));
+        let now = self.io.reading().elapsed;
+        let live = Box::new(restored.partition);
+        self.engine.restored(restore_id, partition, live, now);
         self.count_restoring();
     }
 }

@@ -33,6 +33,8 @@ pub struct Committer {
     config: ClientConfig,
     delivery: Delivery,
     topics: Topics,
+    /// The key of this process's watermark record.
+    process: Vec<u8>,
     consumer: Arc<GroupConsumer>,
     /// `None` after it was fenced or timed out; the next batch creates a new one.
     producer: Option<BatchProducer>,
@@ -49,6 +51,7 @@ impl Committer {
         delivery: Delivery,
         transactional_id: &str,
         topics: Topics,
+        process: &str,
         consumer: Arc<GroupConsumer>,
     ) -> Result<Self, CommitError> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
@@ -79,6 +82,7 @@ impl Committer {
             config,
             delivery,
             topics,
+            process: process.as_bytes().to_vec(),
             consumer,
             producer: None,
         };
@@ -121,7 +125,7 @@ impl Committer {
             delivery: self.delivery,
             max_dead_letter,
         };
-        let consumer = Arc::clone(&self.consumer);
+        let (consumer, process) = (Arc::clone(&self.consumer), self.process.clone());
         let producer = self.producer()?;
         let mut counts = OutputCounts::default();
         let mut stages = options.delivery.stages().iter();
@@ -132,6 +136,13 @@ impl Committer {
                 counts = outbox::write(batch, &topics, options, send)?;
                 drain(producer)
             }
+            Stage::WriteWatermarks => {
+                let send = |record: ProducerRecord<'_>| send(producer, record);
+                outbox::write_watermarks(batch, &topics, &process, send)?;
+                drain(producer)
+            }
+            // A batch of watermarks alone has no offsets.
+            Stage::AddOffsets | Stage::CommitOffsets if offsets.count() == 0 => Ok(()),
             Stage::AddOffsets => retry("add offsets to the transaction", || {
                 producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
             }),

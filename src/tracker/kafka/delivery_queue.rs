@@ -10,6 +10,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::commit_error::CommitError;
+use crate::session::Timestamp;
 use crate::tracker::outbox::ProducerRecord;
 
 /// How long the brokers wait for a silent producer before they abort its transaction. Until then
@@ -87,6 +88,7 @@ pub(super) fn send(
     unsent.payload = record.value;
     unsent.partition = record.partition;
     unsent.headers = record.headers;
+    unsent.timestamp = record.timestamp.map(Timestamp::as_millis);
     // The message timeout bounds the loop: it empties the queue if the brokers do not.
     loop {
         match producer.send(unsent) {

@@ -22,6 +22,8 @@ use crate::tracker::kafka::commit_thread::CommitThread;
 use crate::tracker::kafka::restore_pool::RestorePool;
 use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::RestoreSettings;
+use crate::tracker::routing::{RoutingHold, RoutingMode};
+use crate::wire::routing::Routing;
 
 /// The Kafka clients of a tracker, its clock, health and metrics.
 pub(crate) struct KafkaIo {
@@ -33,6 +35,8 @@ pub(crate) struct KafkaIo {
     /// The latest end offset of each partition, for reports.
     pub(crate) last_ends: Vec<(i32, i64)>,
     last_report: Option<Duration>,
+    /// The reason of the last [`RoutingHold`].
+    routing_hold: Option<&'static str>,
 }
 
 /// The clients of a [`KafkaIo`].
@@ -52,8 +56,9 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct IoSettings {
     pub(crate) topics: Topics,
-    /// The number of partitions of the source topic.
-    pub(crate) partitions: i32,
+    /// How events are distributed over the partitions of the source topic.
+    pub(crate) routing: Routing,
+    pub(crate) mode: RoutingMode,
     pub(crate) table: TableConfig,
     pub(crate) identity: Identity,
 }
@@ -66,7 +71,7 @@ impl KafkaIo {
         health: Health,
         metrics: TrackerMetrics,
     ) -> Self {
-        metrics.set_limits(settings.partitions, settings.table.max_sessions);
+        metrics.set_limits(settings.routing.partitions, settings.table.max_sessions);
         Self {
             parts,
             settings,
@@ -75,6 +80,7 @@ impl KafkaIo {
             metrics,
             last_ends: Vec::new(),
             last_report: None,
+            routing_hold: None,
         }
     }
 
@@ -97,6 +103,26 @@ impl KafkaIo {
             self.last_report = Some(now);
         }
         due
+    }
+
+    /// Shows why no session may end, apart from the clocks.
+    fn routing_checked(&mut self, hold: Option<&RoutingHold>) {
+        self.metrics.routing(hold);
+        if hold.map(RoutingHold::reason) != self.routing_hold {
+            self.routing_hold = hold.map(RoutingHold::reason);
+            match hold {
+                None => tracing::info!("the watermarks of all partitions are known"),
+                Some(hold) if hold.needs_operator() => {
+                    tracing::error!(%hold, "no session ends");
+                }
+                Some(hold) => tracing::info!(%hold, "no session ends"),
+            }
+        }
+        // A tracker that waits for others is ready: they may wait for it to be.
+        match hold.filter(|hold| hold.needs_operator()) {
+            None => self.health.set_ready("routing"),
+            Some(hold) => self.health.set_not_ready("routing", hold.to_string()),
+        }
     }
 
     /// Ends the commit thread. The consumer leaves the group with its last owner.
@@ -207,6 +233,7 @@ impl Io for KafkaIo {
                 }
                 self.metrics.clocks(hold.as_ref());
             }
+            ManagerEvent::RoutingChecked(hold) => self.routing_checked(hold),
             ManagerEvent::Committed(counts, took) => {
                 let lateness = self.settings.table.allowed_lateness;
                 let now = self.clock.wall();

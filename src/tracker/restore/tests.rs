@@ -8,6 +8,7 @@ use rdkafka::message::OwnedHeaders;
 use super::*;
 use crate::session::{Checkpoint, Effect, Packed, Policy, Record, SessionRecord, Span, UserId};
 use crate::wire::record::TimestampKind;
+use crate::wire::routing::RoutingKey;
 
 const IDLE: Span = Span::from_secs(60);
 const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -130,14 +131,18 @@ fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
     let policies = PolicySet::new(Vec::new(), Policy::built_in(IDLE, None)).unwrap();
     let settings = RestoreSettings {
         partition: 0,
-        partition_count: 1,
+        routing: Routing {
+            partitions: 1,
+            key: RoutingKey::SessionId,
+        },
         table: TableConfig::default(),
         policies: Arc::new(policies),
         decode_limits: DecodeLimits::default(),
         clocks: Clocks::new(Span::ZERO),
     };
     let mut partition = restore(&mut Deleted { now }, settings).unwrap().partition;
-    partition.on_end_offset(9, now + IDLE + Span::from_secs(600));
+    partition.on_end_offset(9, now + IDLE + Span::from_secs(600), Span::ZERO);
+    partition.on_no_upstream();
     partition.advance(&mut 10);
     let batch = partition.flush(now, &mut 10).unwrap();
     let ended_at = batch.effects.iter().find_map(|effect| match effect {

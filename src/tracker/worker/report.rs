@@ -43,7 +43,12 @@ impl TrackerWorker {
         let metrics = &io.metrics;
         for counters in &counters {
             metrics.add_counters(counters);
+            self.misrouting_log.add(counters);
         }
+        let session_logs = &io.settings.topics.session_logs;
+        let now = io.clock.elapsed();
+        self.misrouting_log
+            .write(session_logs, io.settings.mode, now);
         let engine = self.partition_manager.engine();
         metrics.assignment(
             engine

@@ -40,7 +40,7 @@ fn ended(installation: &Installation<'_>, session: &str) -> bool {
 #[test]
 fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_due() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    let tracker = installation.tracker(&[]);
+    let tracker = installation.tracker(&["--routing", "keyed"]);
     tracker.await_ready();
     let before = installation.key_on(PAUSED);
     let logs = installation.session_logs();
@@ -70,7 +70,7 @@ fn nothing_ends_on_a_paused_partition_until_it_is_resumed_and_then_everything_du
 
     // On another tracker it is paused all the same.
     tracker.stop();
-    let tracker = installation.tracker(&[]);
+    let tracker = installation.tracker(&["--routing", "keyed"]);
     tracker.await_ready();
     note(&tracker);
     let during = installation.key_on(PAUSED);

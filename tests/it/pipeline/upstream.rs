@@ -21,6 +21,9 @@ const LIMITS: Limits = Limits {
     lateness: 1_000,
 };
 
+/// A partition whose records cannot be read yet holds up no other.
+const KEYED: [&str; 2] = ["--routing", "keyed"];
+
 /// A session on partition 0, and one on another partition that advances the time.
 struct Sessions<'a> {
     installation: &'a Installation<'a>,
@@ -81,7 +84,7 @@ fn activity(session: &str) -> NewRecord {
 #[test]
 fn activity_in_an_open_transaction_holds_endings_back_until_it_counts() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    let tracker = installation.tracker(&[]);
+    let tracker = installation.tracker(&KEYED);
     tracker.await_ready();
     let sessions = Sessions::started(&installation);
     let transaction = sessions.open_transaction();
@@ -94,7 +97,7 @@ fn activity_in_an_open_transaction_holds_endings_back_until_it_counts() {
 #[test]
 fn an_aborted_transaction_at_the_end_of_a_silent_topic_holds_nothing_back() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    let tracker = installation.tracker(&[]);
+    let tracker = installation.tracker(&KEYED);
     tracker.await_ready();
     let sessions = Sessions::started(&installation);
     let transaction = sessions.open_transaction();
@@ -115,7 +118,7 @@ fn an_aborted_transaction_at_the_end_of_a_silent_topic_holds_nothing_back() {
 #[test]
 fn an_abandoned_transaction_holds_endings_back_until_the_broker_aborts_it() {
     let installation = Installation::new(Kafka::shared(), LIMITS);
-    let tracker = installation.tracker(&[]);
+    let tracker = installation.tracker(&KEYED);
     tracker.await_ready();
     let sessions = Sessions::started(&installation);
     drop(sessions.open_transaction());

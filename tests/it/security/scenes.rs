@@ -12,7 +12,7 @@ use super::broker::{Authentication, SecureKafka, user};
 use super::operator::{Operator, TOKEN};
 use crate::controller::cluster::TestNamespace;
 use crate::receiver::{Receiver, Response};
-use crate::support::installation::{Installation, SHORT};
+use crate::support::installation::{Installation, PARTITIONS, SHORT};
 use crate::support::process::{Launch, Stream};
 use crate::support::role::RoleProcess;
 use crate::support::topic::NewRecord;
@@ -220,15 +220,19 @@ impl<'a> Scene<'a> {
             NewRecord::new(session, event.to_string())
         };
         let (short, quiet) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
+        // On every partition, so that the tracker has to forward some.
+        let logins = (0..PARTITIONS).map(|partition| NewRecord {
+            partition: Some(partition),
+            ..event(&short, "login")
+        });
         let events = [
-            event(&short, "login"),
             event(&quiet, "login"),
             event(&short, "logout"),
             NewRecord::new("none", "no event"),
         ];
         self.secure
             .kafka
-            .produce(&self.installation.session_logs(), events);
+            .produce(&self.installation.session_logs(), logins.chain(events));
     }
 
     /// Edits a policy, and leaves records unread.

@@ -32,12 +32,12 @@ impl Tracker {
     pub(super) fn new(
         cluster: &Rc<RefCell<Cluster>>,
         engine: Engine,
-        (partitions, table): (i32, TableConfig),
+        table: TableConfig,
         (ahead, seed): (i64, u64),
     ) -> Self {
         let io = Simulated::new(cluster, ahead, seed);
         Self {
-            partition_manager: PartitionManager::new(engine, io, partitions, table),
+            partition_manager: PartitionManager::new(engine, io, table),
             stalled: false,
             pace: 5,
         }
@@ -136,7 +136,7 @@ impl Tracker {
     }
 
     pub(super) fn committing(&self) -> bool {
-        self.partition_manager.io().producer.busy()
+        self.partition_manager.io().producer.writes_outputs()
     }
 
     pub(super) fn describe(&self) -> String {
@@ -170,10 +170,8 @@ impl Tracker {
             }
         }
         for (partition, run) in runs {
-            let _misrouted = self
-                .partition_manager
-                .engine_mut()
-                .apply(partition, &run, now_upper);
+            let engine = self.partition_manager.engine_mut();
+            engine.apply(partition, &run, now_upper);
         }
         loop {
             let simulated = self.simulated();

@@ -96,7 +96,7 @@ impl SessionTable {
                     // A clamped time is an upper bound. While the tracker is behind, it may be long
                     // after the event, so it does not prove that the session was idle until then.
                     exact: at == event.at,
-                    proof: at.min(logged.record_timestamp),
+                    proof: at.min(logged.record_timestamp).min(self.upstream),
                     waited: false,
                     kind: event.kind,
                     attributes: event.attributes,

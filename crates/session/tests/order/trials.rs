@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sundown_session::Timestamp;
+
 use crate::model::{Ending, Event, Kind, Reason, Target, Timeouts};
 use crate::subject::Tracker;
 
@@ -20,6 +22,24 @@ fn an_event_out_of_order_within_the_lateness_splits_no_session() {
     assert_eq!(tracker.ended, []);
     tracker.advance(T + 60 * SECOND);
     assert_eq!(endings(&tracker), [ending("s", Reason::Idle, 47)]);
+}
+
+#[test]
+fn an_event_proves_nothing_while_earlier_ones_may_come_by_way_of_others() {
+    let mut tracker = tracker(10 * SECOND, SECOND);
+    tracker.table.set_upstream(at(5));
+    tracker.apply(&event("s", Activity, 0), T);
+    tracker.apply(&event("s", Activity, 15), T + 15 * SECOND);
+    // It was on another partition.
+    tracker.apply(&event("s", Activity, 8), T + 8 * SECOND);
+    assert_eq!(tracker.ended, []);
+    tracker.table.set_upstream(at(15));
+    tracker.advance(T + 15 * SECOND);
+    assert_eq!(tracker.ended, []);
+    tracker.apply(&event("s", Activity, 40), T + 40 * SECOND);
+    assert_eq!(tracker.ended, [], "there may be others up to then");
+    tracker.advance(T + 40 * SECOND);
+    assert_eq!(endings(&tracker), [ending("s", Reason::Idle, 25)]);
 }
 
 #[test]
@@ -92,6 +112,10 @@ fn outcome(records: &[(&str, Kind, i64)]) -> Vec<Ending> {
         );
     }
     endings(&tracker)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_millis(T + second * SECOND)
 }
 
 fn tracker(idle: i64, lateness: i64) -> Tracker {

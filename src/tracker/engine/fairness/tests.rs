@@ -10,7 +10,11 @@ use super::*;
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::{Effect, Policy, PolicySet, SessionTable, Span, TableConfig};
+use crate::tracker::routing::RoutingMode;
+use crate::wire::partitioner::murmur2_partition;
 use crate::wire::record::{SourceRecord, TimestampKind};
+use crate::wire::routing::{Routing, RoutingKey};
+use crate::wire::watermark::Upstream;
 
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 const PARTITIONS: i32 = 5;
@@ -26,13 +30,22 @@ struct Event {
 }
 
 impl Event {
-    fn new(session: i64, pass: i64) -> Self {
+    fn new(partition: i32, session: i64, pass: i64) -> Self {
         let at = START.as_millis() + pass;
+        let id = id_on(partition, session);
         Self {
             offset: pass * SESSIONS + session,
-            value: format!(r#"{{"session_id":"{session}","user_id":1,"activity_timestamp":{at}}}"#),
+            value: format!(r#"{{"session_id":"{id}","user_id":1,"activity_timestamp":{at}}}"#),
         }
     }
+}
+
+/// Returns the session id with this number among those that belong on the partition.
+fn id_on(partition: i32, number: i64) -> String {
+    let is_there =
+        |id: &String| murmur2_partition(Some(id.as_bytes()), PARTITIONS) == Some(partition);
+    let mut ids = (0..).map(|id: u32| id.to_string()).filter(is_there);
+    ids.nth(usize::try_from(number).unwrap()).unwrap()
 }
 
 impl SourceRecord for Event {
@@ -63,7 +76,13 @@ fn engine() -> Engine {
         outputs: ROOM,
         stores: ROOM,
     };
-    let mut engine = Engine::new(Duration::from_secs(1), Span::from_secs(10)).with_limits(limits);
+    let routing = Routing {
+        partitions: PARTITIONS,
+        key: RoutingKey::SessionId,
+    };
+    let (interval, skew) = (Duration::from_secs(1), Span::from_secs(10));
+    let engine = Engine::new(interval, skew, RoutingMode::Any, routing);
+    let mut engine = engine.with_limits(limits);
     engine.add_broker_sample(BrokerSample {
         append_time: None,
         sent: Duration::ZERO,
@@ -78,18 +97,18 @@ fn engine() -> Engine {
     for number in 0..PARTITIONS {
         let restore_id = engine.assign(number);
         let table = SessionTable::new(config.clone(), Arc::clone(&policies), START);
-        let partition = Partition::new(number, PARTITIONS, table, 0);
-        assert!(engine.restored(restore_id, number, Box::new(partition)));
+        let partition = Box::new(Partition::new(number, routing, table, 0));
+        assert!(engine.restored(restore_id, number, partition, Duration::ZERO));
     }
     apply_activity(&mut engine, 0);
     engine
 }
 
 fn apply_activity(engine: &mut Engine, pass: i64) {
-    let events: Vec<_> = (0..SESSIONS)
-        .map(|session| Event::new(session, pass))
-        .collect();
     for number in 0..PARTITIONS {
+        let events: Vec<_> = (0..SESSIONS)
+            .map(|session| Event::new(number, session, pass))
+            .collect();
         engine.apply(number, &events, START);
     }
 }
@@ -145,6 +164,8 @@ fn partitions_share_the_endings_of_a_transaction() {
             elapsed: Duration::from_secs(10),
         },
         ends: (0..PARTITIONS).map(|number| (number, SESSIONS)).collect(),
+        partition_count: Some(PARTITIONS),
+        upstream: Upstream::default(),
     };
     let due = |engine: &mut Engine| {
         // Further end offsets make no more room.

@@ -1,0 +1,145 @@
+//! Reads `sundown.watermarks`.
+
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{ClientConfig, Offset};
+
+use super::topic_reader::{Polled, ReaderOptions, TopicReader};
+use crate::clock::Clock;
+use crate::wire::routing::Routing;
+use crate::wire::watermark::{Upstream, WatermarkStore};
+
+/// The topic's only partition.
+pub const PARTITION: i32 = 0;
+/// Bounds one request to the brokers, and reading to the end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one poll waits for records.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Reads the topic of watermarks, to its end each time.
+pub struct UpstreamReader {
+    config: ClientConfig,
+    reader: TopicReader,
+    settings: UpstreamSettings,
+    clock: Clock,
+    store: WatermarkStore,
+    /// The next offset to be read; `None` before the partition is assigned.
+    position: Option<i64>,
+}
+
+/// What to read, and for whom.
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    /// The topic of watermarks.
+    pub topic: String,
+    /// The topic of session events.
+    pub session_logs: String,
+    /// The routing of this process.
+    pub routing: Routing,
+    /// The key of this process's own record.
+    pub own_key: Vec<u8>,
+}
+
+impl UpstreamReader {
+    /// Creates a reader, which connects when it is first used.
+    ///
+    /// # Errors
+    /// If librdkafka rejects the configuration.
+    pub fn new(
+        config: &ClientConfig,
+        settings: UpstreamSettings,
+        clock: Clock,
+    ) -> KafkaResult<Self> {
+        Ok(Self {
+            reader: reader(config)?,
+            config: config.clone(),
+            settings,
+            clock,
+            store: WatermarkStore::default(),
+            position: None,
+        })
+    }
+
+    /// Replaces the client, which then reads the topic from its beginning.
+    ///
+    /// # Errors
+    /// If librdkafka rejects the configuration.
+    pub(super) fn recreate(&mut self) -> KafkaResult<()> {
+        self.reader = reader(&self.config)?;
+        self.position = None;
+        self.store = WatermarkStore::default();
+        Ok(())
+    }
+
+    /// Reads everything that was committed before the call, and returns what it comes to.
+    ///
+    /// # Errors
+    /// If the end cannot be listed or reached.
+    pub(super) fn read_to_end(&mut self) -> KafkaResult<Upstream> {
+        let topic = self.settings.topic.clone();
+        let ends = self.reader.end_offsets(&topic, &[PARTITION])?;
+        let end = ends.get(&PARTITION).copied().unwrap_or_default();
+        if self.position > Some(end) {
+            // The topic was deleted and created again.
+            self.position = None;
+            self.store = WatermarkStore::default();
+        }
+        if self.position.is_none() {
+            self.reader
+                .assign([(topic.as_str(), PARTITION, Offset::Beginning)])?;
+            self.position = Some(0);
+        }
+        let start = self.clock.elapsed();
+        while self.position < Some(end) {
+            if self.clock.elapsed().saturating_sub(start) > REQUEST_TIMEOUT {
+                let timed_out = RDKafkaErrorCode::OperationTimedOut;
+                return Err(KafkaError::MessageConsumption(timed_out));
+            }
+            self.poll(&topic, end)?;
+        }
+        let UpstreamSettings {
+            session_logs,
+            routing,
+            own_key,
+            ..
+        } = &self.settings;
+        Ok(self.store.upstream(session_logs, *routing, own_key))
+    }
+
+    fn poll(&mut self, topic: &str, end: i64) -> KafkaResult<()> {
+        let at_end = match self.reader.poll(POLL_INTERVAL) {
+            Ok(Some(Polled::Record(record))) => {
+                if let Some(key) = record.key() {
+                    self.store.apply(key, record.payload());
+                }
+                self.position = Some(record.offset() + 1);
+                return Ok(());
+            }
+            Ok(Some(Polled::EndOfPartition(_))) => true,
+            // The reader logs errors, and librdkafka retries.
+            Ok(None) | Err(_) => false,
+        };
+        // Past transaction markers and aborted records, which are not returned.
+        let positions = self.reader.positions(topic)?;
+        let mut positions = positions.iter();
+        let known = positions.find(|(partition, _)| *partition == PARTITION);
+        match known {
+            Some(&(_, position)) => self.position = self.position.max(Some(position)),
+            // There are no other records before the end.
+            None if at_end => self.position = self.position.max(Some(end)),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+fn reader(config: &ClientConfig) -> KafkaResult<TopicReader> {
+    let options = ReaderOptions {
+        name: "sundown-watermarks",
+        request_timeout: REQUEST_TIMEOUT,
+        properties: &[("auto.offset.reset", "earliest")],
+    };
+    TopicReader::new(config, &options)
+}
