@@ -41,9 +41,11 @@ pub struct Ending {
 #[derive(Debug, Default)]
 pub struct Expected {
     pub endings: Vec<Ending>,
-    /// Sessions whose events reached the log so late that it depends on the moment whether they
-    /// still counted. The log does not determine it, so the model cannot.
+    /// Sessions whose endings the log does not determine: they depend on the moment, or on the order in
+    /// which events were read.
     pub doubtful: BTreeSet<String>,
+    /// Those whose events reached the log so late that it depends on the moment whether they still counted.
+    pub late: BTreeSet<String>,
     /// The log, for messages: partition, offset, timestamp, value.
     pub log: Vec<String>,
 }
@@ -63,12 +65,7 @@ pub struct Log {
 pub fn expected(log: &Log, limits: Limits) -> Expected {
     let mut events: Vec<Event> = Vec::new();
     for (place, record) in log.records.iter().enumerate() {
-        let event = Event::new(place, record, log.append_time);
-        // Events of users are written to each partition.
-        let same = |other: &Event| other.session.is_none() && other.json == event.json;
-        if event.session.is_some() || !events.iter().any(same) {
-            events.push(event);
-        }
+        events.push(Event::new(place, record, log.append_time));
     }
     events.sort_by_key(|event| (event.at, event.reason.is_some()));
     let sessions: BTreeSet<&str> = events
@@ -80,7 +77,8 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         ..Expected::default()
     };
     for session in sessions {
-        if depends_on_order(&events, session, limits.lateness) {
+        let events = concerning(&events, session);
+        if depends_on_order(&events, limits) {
             expected.doubtful.insert(session.to_owned());
         }
         let mut fold = Fold {
@@ -90,13 +88,10 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
             ended: None,
             expected: &mut expected,
         };
-        let concerns = |event: &&Event| event.session.as_deref().is_none_or(|id| id == session);
-        events
-            .iter()
-            .filter(concerns)
-            .for_each(|event| fold.read(event));
+        events.iter().for_each(|event| fold.read(event));
         fold.time_out(i64::MAX);
     }
+    expected.doubtful.extend(expected.late.iter().cloned());
     expected.endings.sort();
     expected
 }
@@ -146,40 +141,61 @@ pub fn millis(text: &str) -> i64 {
         .timestamp_millis()
 }
 
-/// Whether attributes or start of the session depend on the order in which its events were read.
+/// The events of a session, and those of users: of their copies on all partitions, the one that lies beside
+/// the session's.
+fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Event> {
+    let is_own = |event: &&Event| event.session.as_deref() == Some(session);
+    let partition = events.iter().find(is_own).map(|event| event.partition);
+    let mut concerning = Vec::<&Event>::new();
+    for event in events {
+        let copy = concerning
+            .iter_mut()
+            .find(|other| other.session.is_none() && other.json == event.json);
+        match (&event.session, copy) {
+            (None, Some(copy)) if Some(event.partition) == partition => *copy = event,
+            (None, None) => concerning.push(event),
+            (Some(id), _) if id == session => concerning.push(event),
+            _ => {}
+        }
+    }
+    concerning
+}
+
+/// Whether attributes or start of a session depend on the order in which its events were read.
 ///
 /// Attributes that are read last count. Of what was read before an earlier logout, only the latest login
-/// and the latest attributes are known, and neither may be of the session that goes on.
-fn depends_on_order(events: &[Event], session: &str, lateness: i64) -> bool {
-    let is_own = |event: &&Event| event.session.as_deref() == Some(session);
-    let own: Vec<_> = events.iter().filter(is_own).collect();
-    let given: BTreeSet<_> = own
-        .iter()
+/// and the latest attributes are known, and neither may be of the session that goes on. An event from
+/// before the session's start that is read after its logout does not count.
+fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
+    let own = || events.iter().filter(|event| event.session.is_some());
+    let active = || own().filter(|event| event.reason.is_none());
+    let given: BTreeSet<_> = own()
         .filter(|event| event.json["attributes"].is_object())
         .map(|event| event.json["attributes"].to_string())
         .collect();
-    let varied = given.len() > 1 && !own.is_sorted_by_key(|event| event.place);
+    let varied = given.len() > 1 && !own().is_sorted_by_key(|event| event.place);
     let is_split = |end: &Event| {
-        // Events of users have several places.
-        let may_be_read_before = |event: &Event| match &end.session {
-            Some(_) => event.place < end.place,
-            None => event.json["user_id"] == end.json["user_id"],
+        let after = end.at..=end.at + limits.lateness;
+        let later = || active().filter(|one| one.place < end.place && after.contains(&one.at));
+        let logins = later().filter(|event| event.json["event"] == "login");
+        logins.count() > 1 || (later().count() > 0 && !given.is_empty())
+    };
+    let has_early = |end: &Event| {
+        let before = || active().filter(|event| event.at <= end.at);
+        let is_known = |late: &Event| {
+            let since = late.at - limits.idle..=late.at;
+            before().any(|one| one.place < end.place && since.contains(&one.at))
         };
-        let after = end.at..=end.at + lateness;
-        let later = own
-            .iter()
-            .filter(|event| event.reason.is_none() && after.contains(&event.at))
-            .filter(|event| may_be_read_before(event));
-        let logins = later.clone().filter(|event| event.json["event"] == "login");
-        logins.count() > 1 || (later.count() > 0 && !given.is_empty())
+        before().any(|late| late.place > end.place && !is_known(late))
     };
     let mut ends = events.iter().filter(|event| event.reason.is_some());
-    varied || ends.any(|end| end.session.as_deref().is_none_or(|id| id == session) && is_split(end))
+    varied || ends.any(|end| is_split(end) || has_early(end))
 }
 
 /// A record that has been read.
 struct Event {
-    /// Its place in the log.
+    partition: i32,
+    /// Its place in the log; within a partition, in the order of reading.
     place: usize,
     /// `None` if it concerns all sessions of the user.
     session: Option<String>,
@@ -195,6 +211,7 @@ impl Event {
     fn new(place: usize, record: &Record, append_time: bool) -> Self {
         let json = record.json();
         Self {
+            partition: record.partition,
             place,
             session: json["session_id"].as_str().map(str::to_owned),
             at: time_of(&json),
@@ -310,7 +327,7 @@ impl Fold<'_> {
         };
         let too_late = |appended| appended + ROUNDING >= deadline + self.limits.lateness;
         if event.appended.is_some_and(too_late) {
-            self.expected.doubtful.insert(self.session.to_owned());
+            self.expected.late.insert(self.session.to_owned());
         }
     }
 

@@ -25,16 +25,21 @@ impl Deadline {
 ///
 /// # Panics
 /// When there is none within `timeout`; `what` completes "waited in vain for …".
-pub fn eventually<T>(timeout: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(timeout: Duration, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    let Some(answer) = within(timeout, ask) else {
+        panic!("waited in vain for {what} ({timeout:?})");
+    };
+    answer
+}
+
+/// Asks until there is an answer; `None` if there is none within `timeout`.
+pub fn within<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Deadline::after(timeout);
     loop {
-        if let Some(answer) = ask() {
+        let answer = ask();
+        if answer.is_some() || deadline.left().is_none() {
             return answer;
         }
-        assert!(
-            deadline.left().is_some(),
-            "waited in vain for {what} ({timeout:?})"
-        );
         thread::sleep(INTERVAL);
     }
 }
