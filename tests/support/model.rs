@@ -1,6 +1,8 @@
 //! The reference model: a slow and obvious computation of the expected endings from the log,
 //! independent of the tracker's code.
 
+mod ordering;
+
 use std::collections::BTreeSet;
 
 use chrono::DateTime;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
 use super::topic::Record;
+use ordering::{concerning, depends_on_order};
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.
 const EVENT_IDS: Uuid = uuid!("8f4e6f0c-7d0b-4b5e-9a57-3c2a61d8e4b2");
@@ -139,57 +142,6 @@ pub fn millis(text: &str) -> i64 {
     DateTime::parse_from_rfc3339(text)
         .unwrap_or_else(|error| panic!("'{text}': {error}"))
         .timestamp_millis()
-}
-
-/// The events of a session, and those of users: of their copies on all partitions, the one that lies beside
-/// the session's.
-fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Event> {
-    let is_own = |event: &&Event| event.session.as_deref() == Some(session);
-    let partition = events.iter().find(is_own).map(|event| event.partition);
-    let mut concerning = Vec::<&Event>::new();
-    for event in events {
-        let copy = concerning
-            .iter_mut()
-            .find(|other| other.session.is_none() && other.json == event.json);
-        match (&event.session, copy) {
-            (None, Some(copy)) if Some(event.partition) == partition => *copy = event,
-            (None, None) => concerning.push(event),
-            (Some(id), _) if id == session => concerning.push(event),
-            _ => {}
-        }
-    }
-    concerning
-}
-
-/// Whether attributes or start of a session depend on the order in which its events were read.
-///
-/// Attributes that are read last count. Of what was read before an earlier logout, only the latest login
-/// and the latest attributes are known, and neither may be of the session that goes on. An event from
-/// before the session's start that is read after its logout does not count.
-fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
-    let own = || events.iter().filter(|event| event.session.is_some());
-    let active = || own().filter(|event| event.reason.is_none());
-    let given: BTreeSet<_> = own()
-        .filter(|event| event.json["attributes"].is_object())
-        .map(|event| event.json["attributes"].to_string())
-        .collect();
-    let varied = given.len() > 1 && !own().is_sorted_by_key(|event| event.place);
-    let is_split = |end: &Event| {
-        let after = end.at..=end.at + limits.lateness;
-        let later = || active().filter(|one| one.place < end.place && after.contains(&one.at));
-        let logins = later().filter(|event| event.json["event"] == "login");
-        logins.count() > 1 || (later().count() > 0 && !given.is_empty())
-    };
-    let has_early = |end: &Event| {
-        let before = || active().filter(|event| event.at <= end.at);
-        let is_known = |late: &Event| {
-            let since = late.at - limits.idle..=late.at;
-            before().any(|one| one.place < end.place && since.contains(&one.at))
-        };
-        before().any(|late| late.place > end.place && !is_known(late))
-    };
-    let mut ends = events.iter().filter(|event| event.reason.is_some());
-    varied || ends.any(|end| is_split(end) || has_early(end))
 }
 
 /// A record that has been read.
