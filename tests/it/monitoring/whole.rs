@@ -20,6 +20,8 @@ use crate::support::wait::eventually;
 
 const NAMESPACE: &str = "whole";
 const HOUR: i64 = 3_600_000;
+/// Activity that soon after a revocation was under way.
+const SHORT_GRACE: &[&str] = &["--end-grace", "1s"];
 const OTHER_POLICY: &str = "
 apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
@@ -65,7 +67,10 @@ impl<'a> Whole<'a> {
         let handler = installation.sundown(&["handler"]).arg("--actions");
         let handler = handler.arg(actions).env("SECRET", "of the receiver");
         let whole = Self {
-            trackers: vec![installation.tracker(&[]), installation.tracker(&[])],
+            trackers: vec![
+                installation.tracker(SHORT_GRACE),
+                installation.tracker(SHORT_GRACE),
+            ],
             handler: Some(RoleProcess::start(handler)),
             controller: RoleProcess::start(controller),
             console: Some(console(&installation)),
@@ -152,6 +157,7 @@ fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
     let alerts = [
         "SundownEventsMisrouted",
         "SundownEventsLate",
+        "SundownSessionsRevived",
         "SundownSessionEventsDeadLettered",
     ];
     scene.provoke(alerts, |_| {
@@ -164,7 +170,20 @@ fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
         let an_hour_old =
             json!({"user_id": 1, "session_id": "late", "activity_timestamp": now() - HOUR});
         let late = NewRecord::new("late", an_hour_old.to_string());
+        let step = |kind: &str, ago: i64| {
+            let event = json!({
+                "user_id": 1, "session_id": "revived", "event": kind,
+                "activity_timestamp": now() - ago,
+            });
+            NewRecord::new("revived", event.to_string())
+        };
+        let revived = [
+            step("login", 2_500),
+            step("revoke", 2_000),
+            step("activity", 0),
+        ];
         whole.write("session_logs", [elsewhere, useless, late]);
+        whole.write("session_logs", revived);
     });
 }
 
