@@ -15,6 +15,7 @@ use crate::commands::produce::ProduceArgs;
 use crate::commands::schema::SchemaFormat;
 use crate::commands::sessions::SessionsCommand;
 use crate::commands::source::SourceCommand;
+use crate::commands::state::StateCommand;
 use crate::commands::topics::TopicsCommand;
 use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
@@ -73,6 +74,9 @@ pub enum Command {
     /// Create, reset, plan or describe the topics.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Describe or reset the state of partitions that trackers hold.
+    #[command(subcommand)]
+    State(StateCommand),
     /// Show live sessions with their deadlines.
     #[command(subcommand)]
     Sessions(SessionsCommand),
@@ -133,6 +137,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Controller(args) => serve(&cli.global, async |stop| {
             controller::run(&cli.global, args, stop).await
         }),
+        Command::State(command) => crate::commands::state::run(command, &cli.global),
         Command::Topics(command) => crate::commands::topics::run(command, &cli.global),
         Command::Partitions(command) => crate::commands::partitions::run(command, &cli.global),
         Command::Policy(command) => crate::commands::policy::run(command, &cli.global),

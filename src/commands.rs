@@ -9,4 +9,5 @@ pub mod produce;
 pub mod schema;
 pub mod sessions;
 pub mod source;
+pub mod state;
 pub mod topics;

@@ -16,6 +16,7 @@ pub mod reader_config;
 mod record;
 pub mod recreating_producer;
 pub mod topic_feed;
+pub mod topic_ids;
 pub mod topic_names;
 pub mod topic_reader;
 pub mod topics;

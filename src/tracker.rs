@@ -33,7 +33,7 @@
 //! | part | file |
 //! |---|---|
 //! | rebalances, and restores from assignment to the first record | `assignment/rebalance.rs`, `assignment/restore.rs` |
-//! | the restore of a partition's state | `restore.rs`, `offset_metadata.rs`, `tracker/kafka/restore_log.rs` |
+//! | the restore of a partition's state | `restore.rs`, `offset_metadata.rs`, `state_hold.rs`, `tracker/kafka/restore_log.rs` |
 //! | the seam between this code and Kafka, which the simulation replaces | `assignment/io.rs`, `tracker/kafka/io.rs` |
 //! | queries about live sessions | `queries.rs` |
 
@@ -53,6 +53,7 @@ pub mod queries;
 pub mod rejected_record;
 pub mod restore;
 pub mod routing;
+pub mod state_hold;
 pub mod worker;
 
 use std::sync::Arc;

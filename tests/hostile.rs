@@ -9,12 +9,19 @@ use std::fs;
 
 use proptest::prelude::*;
 use sundown::handler::actions_file::Actions;
+use sundown::handler::event::Trigger;
+use sundown::kafka::topic_feed::TopicRecord;
 use sundown::policy::file::PolicyFile;
+use sundown::policy::store::PolicyStore;
+use sundown::processes::ProcessReport;
 use sundown::session::{
     Attributes, Checkpoint, Packed, Policy, Record, RecordKey, SessionRecord, Span, Timestamp,
     UserId,
 };
+use sundown::tracker::offset_metadata::OffsetMetadata;
 use sundown::wire::event::{DecodeError, DecodeLimits, Decoded};
+use sundown::wire::partitioner::murmur2_partition;
+use sundown::wire::record::TimestampKind;
 
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
@@ -51,6 +58,79 @@ proptest! {
         value[at] = byte;
         let _read_or_refused = Record::decode(key(), &value);
     }
+
+    #[test]
+    fn an_arbitrary_record_is_read_or_refused_by_every_reader(
+        key in prop::option::of(keys()),
+        value in prop::option::of(values()),
+        partition in 0..9_i32,
+    ) {
+        let text = String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned();
+        let _read_or_refused = decode(&text);
+        let _read_or_refused = OffsetMetadata::decode(&text);
+        let _known = murmur2_partition(key.as_deref(), partition + 1);
+        let bytes = value.as_deref().unwrap_or_default();
+        if let Ok(record_key) = RecordKey::decode(key.as_deref().unwrap_or_default()) {
+            let _read_or_refused = Record::decode(record_key, bytes);
+        }
+        let _read_or_refused = serde_json::from_slice::<ProcessReport>(bytes);
+        let _read_or_refused = Trigger::Ending.decode(bytes);
+        let _read_or_refused = Trigger::Warning.decode(bytes);
+        let _applied_or_refused = PolicyStore::default().apply(&TopicRecord {
+            partition,
+            offset: 0,
+            timestamp: Timestamp::MAX,
+            timestamp_kind: TimestampKind::CreateTime,
+            key,
+            value,
+        });
+    }
+}
+
+/// Keys of control records among others.
+fn keys() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        any::<Vec<u8>>(),
+        "(pause|source|policy)?[:/]?[a-z]{0,8}[/:]?[0-9]{0,12}".prop_map(String::into_bytes),
+    ]
+}
+
+/// Bytes, and JSON with the field names of several formats.
+fn values() -> impl Strategy<Value = Vec<u8>> {
+    let field = prop::sample::select(vec![
+        "v",
+        "id",
+        "session_id",
+        "user_id",
+        "event_id",
+        "reason",
+        "policy",
+        "attributes",
+        "spec",
+        "metadata",
+        "replay_from",
+        "topic_id",
+        "sessions",
+        "watermark",
+        "policies",
+        "at",
+        "by",
+    ]);
+    let value = prop_oneof![
+        Just("null".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:e}")),
+        any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
+        Just("[[]]".to_owned()),
+        Just(r#"{"name":{},"generation":-1}"#.to_owned()),
+    ];
+    let fields = prop::collection::vec((field, value), 0..6).prop_map(|fields| {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"));
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(",")).into_bytes()
+    });
+    prop_oneof![any::<Vec<u8>>(), fields]
 }
 
 #[test]

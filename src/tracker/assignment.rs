@@ -2,17 +2,21 @@
 //! restored, read, committed, and dropped. Everything that this needs of Kafka and of clocks
 //! is behind [`Io`], so that a simulation runs the same code.
 
+mod attempts;
 mod commit;
 mod io;
 mod rebalance;
 mod restore;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::clocks::ClockHold;
 use super::engine::{Engine, RestoreId};
+use super::state_hold::StateHold;
 use crate::session::{TableConfig, Timestamp};
+
+use attempts::RestoreAttempts;
 
 pub use io::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 
@@ -26,6 +30,10 @@ pub struct PartitionManager<I> {
     pending_restores: Vec<(i32, RestoreId)>,
     /// The partitions of the commit in progress.
     committing: BTreeSet<i32>,
+    /// When failed restores are retried.
+    attempts: RestoreAttempts,
+    /// The partitions whose state is not used.
+    held: BTreeMap<i32, StateHold>,
     /// Whether retention has deleted records that were not yet read.
     log_truncated: bool,
 }
@@ -40,6 +48,8 @@ impl<I: Io> PartitionManager<I> {
             table,
             pending_restores: Vec::new(),
             committing: BTreeSet::new(),
+            attempts: RestoreAttempts::default(),
+            held: BTreeMap::new(),
             log_truncated: false,
         }
     }
@@ -97,7 +107,7 @@ impl<I: Io> PartitionManager<I> {
         self.apply_policies();
         self.apply_pauses();
         self.start_restores();
-        self.finish_restores()?;
+        self.finish_restores();
         self.apply_broker_samples();
         self.apply_end_offsets();
         self.finish_commit(Duration::ZERO);

@@ -18,6 +18,7 @@ use crate::tracker::forwarding::{FORWARDING_LOOP, ForwardCause};
 use crate::tracker::outbox::{CHECKPOINT_KINDS, OutputCounts};
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
 use crate::tracker::routing::RoutingHold;
+use crate::tracker::state_hold::StateHold;
 use crate::wire::event::DecodeError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
@@ -65,6 +66,7 @@ pub struct TrackerMetrics {
     restore_seconds: Histogram,
     failed_restores: IntCounter,
     degraded_restores: IntCounter,
+    held_partitions: IntGaugeVec,
     max_sessions: IntGauge,
     partitions: PartitionMetrics,
     clocks: ClockMetrics,
@@ -105,6 +107,7 @@ impl TrackerMetrics {
             restore_seconds: register.histogram("sundown_tracker_restore_duration_seconds", "Duration of the restore of a partition.", &RESTORE_BUCKETS)?,
             failed_restores: register.counter("sundown_tracker_failed_restores_total", "Restores that failed and were retried.")?,
             degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that treated every session as active because source records were gone.")?,
+            held_partitions: register.gauges("sundown_tracker_held_partitions", "Assigned partitions whose sessions do not end because log, checkpoint and committed offset do not belong together.", "reason")?,
             max_sessions: register.gauge("sundown_tracker_max_sessions", "Bound on the sessions of one partition (--max-sessions).")?,
             partitions: PartitionMetrics::new(&register)?,
             clocks: ClockMetrics::new(&register)?,
@@ -113,6 +116,7 @@ impl TrackerMetrics {
             policy_generations: register.gauges("sundown_tracker_policy_generation", "Generation of the active policy; 0 for the built-in one.", "policy")?,
             policies_shown: SeriesSet::default(),
         };
+        metrics.held([].into_iter());
         for reason in EndReason::ALL {
             metrics.endings.with_label_values(&[reason.as_str()]);
         }
@@ -225,6 +229,17 @@ impl TrackerMetrics {
         self.restored_records.inc_by(records);
         self.replayed_records.inc_by(replayed);
         self.degraded_restores.inc_by(u64::from(degraded));
+    }
+
+    /// Shows the held partitions.
+    pub fn held<'a>(&self, holds: impl Iterator<Item = &'a StateHold>) {
+        for reason in StateHold::REASONS {
+            self.held_partitions.with_label_values(&[reason]).set(0);
+        }
+        for hold in holds {
+            let gauge = self.held_partitions.with_label_values(&[hold.reason()]);
+            gauge.inc();
+        }
     }
 
     /// Counts a fenced transaction.

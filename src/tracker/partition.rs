@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::forwarding::{ForwardCounts, ForwardedRecord, MisroutedRecord};
-use super::offset_metadata::OffsetMetadata;
+use super::offset_metadata::{LogIdentity, OffsetMetadata};
 use super::rejected_record::RejectedRecord;
 use crate::session::{
     Counters, CutOffScope, Effect, LiveSession, Lookup, Policy, PolicySet, SessionId, SessionTable,
@@ -31,6 +31,8 @@ pub struct Partition {
     /// How events are distributed over the partitions of the source topic.
     routing: Routing,
     table: SessionTable,
+    /// The topics that the state belongs to.
+    identity: LogIdentity,
     /// One past the last offset read.
     position: i64,
     /// The position at the last flush.
@@ -99,6 +101,7 @@ impl Partition {
             number,
             routing,
             table,
+            identity: LogIdentity::default(),
             position,
             flushed: position,
             append_time: None,
@@ -115,6 +118,12 @@ impl Partition {
             dropped_attributes: DroppedAttributes::default(),
             end: position,
         }
+    }
+
+    /// Returns the partition as state of these topics.
+    #[must_use]
+    pub fn with_identity(self, identity: LogIdentity) -> Self {
+        Self { identity, ..self }
     }
 
     /// Advances to the consumer's position, which may be past control records; all records before
@@ -250,6 +259,11 @@ impl Partition {
             metadata: OffsetMetadata {
                 watermark: Some(self.table.watermark()).filter(|at| *at > Timestamp::MIN),
                 replay_from: self.table.replay_from(self.position),
+                identity: LogIdentity {
+                    partitions: Some(self.routing.partitions),
+                    sessions: Some(self.table.len() as u64),
+                    ..self.identity
+                },
             },
         })
     }

@@ -12,8 +12,9 @@ mod rebuild;
 use std::sync::Arc;
 
 use super::clocks::Clocks;
-use super::offset_metadata::OffsetMetadata;
+use super::offset_metadata::{LogIdentity, OffsetMetadata};
 use super::partition::Partition;
+use super::state_hold::StateHold;
 use crate::clock::Reading;
 use crate::kafka::topic_reader::CommittedOffset;
 use crate::session::checkpoint::CheckpointError;
@@ -28,8 +29,8 @@ pub use rebuild::CheckpointRecord;
 
 /// The log that a partition is restored from: Kafka, or a simulation.
 pub trait RestoreLog {
-    /// Why the log cannot be read.
-    type Error;
+    /// Why the log cannot be read, or its state is not used.
+    type Error: From<StateHold>;
     /// A record of the source topic.
     type Record<'a>: SourceRecord;
 
@@ -40,8 +41,14 @@ pub trait RestoreLog {
     /// transactions that are pending on it.
     ///
     /// # Errors
-    /// If the brokers do not answer.
+    /// If the brokers do not answer, or the offset is not of this log.
     fn committed(&mut self) -> Result<Option<CommittedOffset>, Self::Error>;
+
+    /// Returns the topics, as compared with the committed offset. Call it after
+    /// [`RestoreLog::committed`].
+    fn identity(&self) -> LogIdentity {
+        LogIdentity::default()
+    }
 
     /// Fetches the first offset that retention has left in the source partition.
     ///
@@ -130,26 +137,19 @@ pub enum Degraded {
         /// The first offset left.
         start: i64,
     },
-    /// The metadata of the committed offset is not the tracker's.
-    #[error(
-        "the metadata of the committed offset is not the tracker's: was the group's offset set by hand?"
-    )]
-    NoMetadata,
-    /// There are checkpoint records but no committed offset.
-    #[error(
-        "there are checkpoint records but no committed offset: was the group deleted, or its offset expired?"
-    )]
-    NoOffset,
+    /// An operator has set the offset.
+    #[error("an operator has reset the state and kept the sessions")]
+    Reset,
 }
 
 /// The `replay_from` of sessions whose activity is in no record: below every offset, so that the
 /// next restore is degraded too.
-const NOWHERE: i64 = -1;
+pub const NOWHERE: i64 = -1;
 
 /// Restores a partition.
 ///
 /// # Errors
-/// The error of `log`.
+/// The error of `log`, or a [`StateHold`].
 pub fn restore<L: RestoreLog>(
     log: &mut L,
     settings: RestoreSettings,
@@ -182,6 +182,7 @@ pub fn restore<L: RestoreLog>(
         log.pause()?;
     }
     log.read_checkpoint(|record| rebuild.read(record))?;
+    rebuild.check(committed.is_some(), metadata.as_ref())?;
     let (mut table, records) = rebuild.finish();
     let mut replayed = 0;
     let degraded = match (&committed, metadata) {
@@ -193,6 +194,10 @@ pub fn restore<L: RestoreLog>(
             })?;
             None
         }
+        (Some(_), Some(metadata)) if metadata.replay_from == NOWHERE => {
+            table.assume_active(now, NOWHERE);
+            Some(Degraded::Reset)
+        }
         (Some(_), Some(metadata)) => {
             // Not the watermark: activity that had been read when it was committed may have
             // happened after it.
@@ -200,19 +205,17 @@ pub fn restore<L: RestoreLog>(
             let replay_from = metadata.replay_from;
             Some(Degraded::ReplayDeleted { replay_from, start })
         }
-        (Some(_), None) => {
+        // Nothing counts: there are no sessions, or only records ahead of their offset.
+        (Some(_), None) | (None, _) => {
             table.assume_active(now, NOWHERE);
-            Some(Degraded::NoMetadata)
-        }
-        (None, _) => {
-            table.assume_active(now, NOWHERE);
-            Some(Degraded::NoOffset)
+            None
         }
     };
     // Without sessions, no session can end at the wrong time.
     let degraded = degraded.filter(|_| !table.is_empty());
     Ok(Restored {
-        partition: Partition::new(partition, routing, table, position),
+        partition: Partition::new(partition, routing, table, position)
+            .with_identity(log.identity()),
         records,
         replayed,
         degraded,

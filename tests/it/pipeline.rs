@@ -12,6 +12,7 @@ mod bad_input;
 mod check;
 mod crashes;
 mod field_inputs;
+mod identity;
 mod ledger;
 mod many_sessions;
 mod pauses;

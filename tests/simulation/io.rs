@@ -215,7 +215,7 @@ impl Simulated {
         let outcome = match restore(&mut log, job.settings.clone()) {
             Err(Halt::NotYet) => return,
             Err(Halt::Failed(why)) => RestoreOutcome::Failed(anyhow::anyhow!(why)),
-            Err(Halt::Checkpoint(error)) => RestoreOutcome::Impossible(error.into()),
+            Err(Halt::Held(hold)) => RestoreOutcome::Held(hold),
             Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
         };
         let job = self.restores.remove(which);

@@ -11,6 +11,7 @@ use sundown::clock::Reading;
 use sundown::kafka::topic_reader::CommittedOffset;
 use sundown::session::checkpoint::CheckpointError;
 use sundown::tracker::restore::{CheckpointRecord, RestoreLog};
+use sundown::tracker::state_hold::StateHold;
 
 use crate::cluster::{Cluster, Place};
 use crate::log::Record;
@@ -25,13 +26,19 @@ pub(crate) enum Halt {
     NotYet,
     /// Kafka responded with an error.
     Failed(&'static str),
-    /// A record cannot be read.
-    Checkpoint(CheckpointError),
+    /// The state is not used.
+    Held(StateHold),
 }
 
 impl From<CheckpointError> for Halt {
     fn from(error: CheckpointError) -> Self {
-        Self::Checkpoint(error)
+        Self::Held(StateHold::CheckpointUnreadable(error.to_string()))
+    }
+}
+
+impl From<StateHold> for Halt {
+    fn from(hold: StateHold) -> Self {
+        Self::Held(hold)
     }
 }
 

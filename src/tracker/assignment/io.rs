@@ -1,6 +1,6 @@
 //! The seam of [`PartitionManager`](super::PartitionManager): Kafka and clocks, or a simulation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::tracker::engine::{Batch, RestoreId};
 use crate::tracker::outbox::OutputCounts;
 use crate::tracker::restore::{RestoreSettings, Restored};
 use crate::tracker::routing::RoutingHold;
+use crate::tracker::state_hold::StateHold;
 
 /// A member of the consumer group, a producer, restores that run beside it, and clocks. Calls do
 /// not block unless their documentation states it.
@@ -97,8 +98,8 @@ pub enum RestoreOutcome {
     Restored(Box<Restored>),
     /// A retry may help.
     Failed(anyhow::Error),
-    /// A retry will not help.
-    Impossible(anyhow::Error),
+    /// The state is not used until the logs belong together again.
+    Held(StateHold),
     /// The process is stopping.
     Stopped,
 }
@@ -125,4 +126,6 @@ pub enum ManagerEvent<'a> {
     Restored(&'a Restored),
     /// This many partitions wait for their restore.
     Restoring(usize),
+    /// The held partitions have changed.
+    Held(&'a BTreeMap<i32, StateHold>),
 }

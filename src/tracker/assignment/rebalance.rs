@@ -43,6 +43,7 @@ impl<I: Io> PartitionManager<I> {
     fn drop_partitions(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             self.engine.revoke(partition);
+            self.forget_failures(partition);
             self.pending_restores
                 .retain(|(pending, _)| *pending != partition);
         }

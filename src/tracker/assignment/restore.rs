@@ -6,6 +6,7 @@ use super::{Io, ManagerEvent, PartitionManager, RestoreOutcome, RestoreResult};
 use crate::session::PolicySet;
 use crate::tracker::engine::RestoreId;
 use crate::tracker::restore::{RestoreSettings, Restored};
+use crate::tracker::state_hold::StateHold;
 
 impl<I: Io> PartitionManager<I> {
     /// Starts pending restores once policies, pauses and clocks are known: without them,
@@ -20,22 +21,22 @@ impl<I: Io> PartitionManager<I> {
             && self.engine.pauses_known()
             && let Some(policies) = self.engine.policies().cloned()
         {
+            let now = self.io.reading().elapsed;
             for (partition, restore_id) in std::mem::take(&mut self.pending_restores) {
-                if self.committing.contains(&partition) {
-                    self.pending_restores.push((partition, restore_id));
-                } else {
+                if self.attempts.is_due(partition, now) && !self.committing.contains(&partition) {
                     self.start_restore(partition, restore_id, Arc::clone(&policies));
+                } else {
+                    self.pending_restores.push((partition, restore_id));
                 }
             }
         }
     }
 
     /// Takes over the partitions that have been restored.
-    pub(super) fn finish_restores(&mut self) -> anyhow::Result<()> {
+    pub(super) fn finish_restores(&mut self) {
         while let Some(result) = self.io.take_restore_result() {
-            self.finish_restore(result)?;
+            self.finish_restore(result);
         }
-        Ok(())
     }
 
     /// Restores partitions after retention deleted their next records. Not while a commit is in
@@ -79,25 +80,46 @@ impl<I: Io> PartitionManager<I> {
         self.io.start_restore(restore_id, settings);
     }
 
-    fn finish_restore(&mut self, result: RestoreResult) -> anyhow::Result<()> {
+    fn finish_restore(&mut self, result: RestoreResult) {
         let RestoreResult {
             restore_id,
             partition,
             outcome,
         } = result;
         if self.engine.restoring(partition) != Some(restore_id) {
-            return Ok(());
+            return;
         }
         match outcome {
             RestoreOutcome::Restored(restored) => self.go_live(restore_id, partition, *restored),
             RestoreOutcome::Failed(error) => {
-                tracing::warn!(partition, %error, "restore failed; retrying");
+                let now = self.io.reading().elapsed;
+                let retry_in = self.attempts.failed(partition, now);
+                tracing::warn!(partition, %error, ?retry_in, "restore failed; retrying");
                 self.pending_restores.push((partition, restore_id));
             }
-            RestoreOutcome::Impossible(error) => return Err(error),
+            RestoreOutcome::Held(hold) => {
+                self.attempts.held(partition, self.io.reading().elapsed);
+                self.pending_restores.push((partition, restore_id));
+                self.hold(partition, hold);
+            }
             RestoreOutcome::Stopped => {}
         }
-        Ok(())
+    }
+
+    fn hold(&mut self, partition: i32, hold: StateHold) {
+        if self.held.get(&partition) != Some(&hold) {
+            tracing::error!(partition, reason = %hold, "partition held: its sessions do not end; see `sundown state describe`, resolve with `sundown state reset`");
+            self.held.insert(partition, hold);
+            self.io.handle(ManagerEvent::Held(&self.held));
+        }
+    }
+
+    /// Forgets the failures of a partition that is restored or no longer assigned.
+    pub(super) fn forget_failures(&mut self, partition: i32) {
+        self.attempts.forget(partition);
+        if self.held.remove(&partition).is_some() {
+            self.io.handle(ManagerEvent::Held(&self.held));
+        }
     }
 
     /// Reads a partition from `position` on, or restores it if the consumer refuses. Returns
@@ -129,6 +151,7 @@ impl<I: Io> PartitionManager<I> {
             replayed = restored.replayed,
             "restored"
         );
+        self.forget_failures(partition);
         self.io.handle(ManagerEvent::Restored(&restored));
         let now = self.io.reading().elapsed;
         let live = Box::new(restored.partition);

@@ -1,6 +1,6 @@
 //! Why a batch was not committed.
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer;
@@ -42,6 +42,24 @@ impl CommitError {
     #[must_use]
     pub const fn is_fenced(&self) -> bool {
         matches!(self, Self::Fenced(_))
+    }
+
+    /// Returns whether the group may have given the partitions to another member.
+    pub(super) fn concerns_membership(&self) -> bool {
+        let Self::Kafka { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::RebalanceInProgress
+                    | RDKafkaErrorCode::FencedInstanceId
+                    | RDKafkaErrorCode::FencedMemberEpoch
+                    | RDKafkaErrorCode::StaleMemberEpoch
+            )
+        )
     }
 
     /// Returns whether records timed out, after which the producer may never write to their

@@ -12,6 +12,14 @@ use crate::clock::Clock;
 use crate::tracker::assignment::CommitResult;
 use crate::tracker::engine::Batch;
 use crate::tracker::metrics::TrackerMetrics;
+use crate::tracker::outbox::OutputCounts;
+
+/// How often a batch is tried again after the brokers have acknowledged that it was aborted.
+const MAX_RETRIES: u32 = 4;
+/// The time in which a batch is tried again: a rebalance waits for it.
+const RETRY_WINDOW: Duration = Duration::from_secs(20);
+/// The longest wait before the first retry, in milliseconds; doubles with each further one.
+const MAX_BACKOFF_MS: u64 = 200;
 
 /// A thread that commits one batch at a time.
 #[derive(Debug)]
@@ -36,9 +44,7 @@ impl CommitThread {
         let (sender, results) = sync_channel(1);
         let work = move || {
             for (batch, group) in queue {
-                let start = clock.elapsed();
-                let outcome = committer.commit(&batch, &group);
-                let took = clock.elapsed().saturating_sub(start);
+                let (outcome, took) = commit(&mut committer, &batch, &group, clock, &metrics);
                 if outcome.as_ref().is_err_and(CommitError::is_fenced) {
                     metrics.fenced();
                 }
@@ -100,4 +106,39 @@ impl CommitThread {
             tracing::error!("the commit thread panicked");
         }
     }
+}
+
+/// Commits a batch, and tries it again while the brokers acknowledge that it was aborted: then the
+/// state in memory, which is that after the batch, needs no restore. Returns the duration of the
+/// last attempt too.
+fn commit(
+    committer: &mut Committer,
+    batch: &Batch,
+    group: &ConsumerGroupMetadata,
+    clock: Clock,
+    metrics: &TrackerMetrics,
+) -> (Result<OutputCounts, CommitError>, Duration) {
+    let first = clock.elapsed();
+    let mut retries = 0;
+    loop {
+        let start = clock.elapsed();
+        let outcome = committer.commit(batch, group);
+        let took = clock.elapsed().saturating_sub(start);
+        let in_time = clock.elapsed().saturating_sub(first) < RETRY_WINDOW;
+        match outcome {
+            Err(error) if retries < MAX_RETRIES && in_time && committer.may_retry(&error) => {
+                metrics.aborted(took);
+                tracing::warn!(%error, retries, "transaction aborted; retrying the same batch");
+                thread::sleep(backoff(retries));
+                retries += 1;
+            }
+            outcome => return (outcome, took),
+        }
+    }
+}
+
+/// Jittered, so that trackers that the same fault has hit do not retry at once.
+fn backoff(retries: u32) -> Duration {
+    let longest = MAX_BACKOFF_MS << retries;
+    Duration::from_millis(rand::random_range(longest / 2..=longest))
 }

@@ -38,6 +38,8 @@ pub struct Committer {
     consumer: Arc<GroupConsumer>,
     /// `None` after it was fenced or timed out; the next batch creates a new one.
     producer: Option<BatchProducer>,
+    /// Whether the brokers have acknowledged that the last transaction was aborted.
+    abort_acknowledged: bool,
 }
 
 impl Committer {
@@ -85,6 +87,7 @@ impl Committer {
             process: process.as_bytes().to_vec(),
             consumer,
             producer: None,
+            abort_acknowledged: false,
         };
         committer.producer()?;
         Ok(committer)
@@ -112,6 +115,13 @@ impl Committer {
         self.attempt(batch, group, SMALL_DEAD_LETTER)
     }
 
+    /// Returns whether the same batch may be committed again after `error` of the last commit:
+    /// nothing of it counts, and this process is still a member of the group.
+    #[must_use]
+    pub fn may_retry(&self, error: &CommitError) -> bool {
+        self.abort_acknowledged && !error.concerns_membership()
+    }
+
     /// Dead letters of more than `max_dead_letter` bytes are written without their contents.
     fn attempt(
         &mut self,
@@ -119,6 +129,7 @@ impl Committer {
         group: &ConsumerGroupMetadata,
         max_dead_letter: usize,
     ) -> Result<OutputCounts, CommitError> {
+        self.abort_acknowledged = false;
         let offsets = self.offsets(batch)?;
         let topics = self.topics.clone();
         let options = EncodeOptions {
@@ -155,15 +166,18 @@ impl Committer {
             }
         });
         let outcome = outcome.map_err(|error| fenced_or(error, producer));
+        let mut abort_acknowledged = false;
         if let Err(error) = &outcome {
             let transactional = options.delivery == Delivery::ExactlyOnce;
             // Fenced, or in doubt. The next producer takes over the transactional id, which ends
             // the open transaction; the next restore reads whether it was committed.
             let lost = requires_new_producer(error) || transactional && abort(producer).is_err();
+            abort_acknowledged = transactional && !lost;
             if lost || error.has_timed_out() {
                 self.producer = None;
             }
         }
+        self.abort_acknowledged = abort_acknowledged;
         outcome.map(|()| counts)
     }
 

@@ -1,6 +1,6 @@
 //! The tracker's [`Io`] on Kafka.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::tracker::kafka::restore_pool::RestorePool;
 use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::RestoreSettings;
 use crate::tracker::routing::{RoutingHold, RoutingMode};
+use crate::tracker::state_hold::StateHold;
 use crate::wire::routing::Routing;
 
 /// The Kafka clients of a tracker, its clock, health and metrics.
@@ -245,10 +246,35 @@ impl Io for KafkaIo {
                 restored.replayed,
                 restored.degraded.is_some(),
             ),
+            ManagerEvent::Held(held) => {
+                if held.is_empty() {
+                    self.health.set_ready("state");
+                } else {
+                    self.health.set_not_ready("state", held_reason(held));
+                }
+                self.metrics.held(held.values());
+            }
             ManagerEvent::Restoring(0) => self.health.set_ready("restore"),
             ManagerEvent::Restoring(count) => self
                 .health
                 .set_not_ready("restore", format!("{count} partitions are being restored")),
         }
     }
+}
+
+/// The reasons of held partitions, each followed by its partitions.
+fn held_reason(held: &BTreeMap<i32, StateHold>) -> String {
+    let mut partitions = BTreeMap::<String, Vec<String>>::new();
+    for (partition, hold) in held {
+        let numbers = partitions.entry(hold.to_string()).or_default();
+        numbers.push(partition.to_string());
+    }
+    let reasons = partitions.into_iter();
+    let reasons: Vec<_> = reasons
+        .map(|(reason, numbers)| format!("partitions {}: {reason}", numbers.join(", ")))
+        .collect();
+    format!(
+        "held: {}; `sundown state describe` shows both sides, `sundown state reset` resolves it",
+        reasons.join("; ")
+    )
 }

@@ -12,11 +12,14 @@ use crate::clock::{Clock, Reading};
 use crate::kafka::Topics;
 use crate::kafka::errors::WithHint;
 use crate::kafka::headers;
+use crate::kafka::topic_ids::TopicIds;
 use crate::kafka::topic_reader::{CommittedOffset, Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::OffsetRange;
 use crate::session::checkpoint::CheckpointError;
+use crate::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
 use crate::tracker::outbox::POSITION;
 use crate::tracker::restore::{CheckpointRecord, RestoreLog};
+use crate::tracker::state_hold::StateHold;
 
 /// Bounds one request to the brokers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +29,8 @@ const STABLE_END_INTERVAL: Duration = Duration::from_millis(50);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Bounds the time without a record or the end of the partition.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long topic ids are used again: for the other partitions of an assignment.
+const IDENTITY_LIFETIME: Duration = Duration::from_secs(1);
 /// Bounds a broker's wait for records before it returns an empty response, in milliseconds.
 /// Only an empty response shows the end of a partition; the default is half a second.
 const FETCH_WAIT_MAX_MS: &str = "10";
@@ -36,6 +41,9 @@ pub(crate) struct KafkaLog {
     reader: TopicReader,
     /// Lists high watermarks, which may be above the last stable offsets.
     uncommitted: TopicReader,
+    topic_ids: TopicIds,
+    /// The topics, and when they were looked up.
+    identity: Option<(LogIdentity, Duration)>,
     topics: Topics,
     pub(crate) partition: i32,
     clock: Clock,
@@ -61,6 +69,8 @@ impl KafkaLog {
         Ok(Self {
             reader: TopicReader::new(config, &options)?,
             uncommitted: TopicReader::read_uncommitted(config, &options)?,
+            topic_ids: TopicIds::new(config)?,
+            identity: None,
             topics,
             partition: -1,
             clock,
@@ -94,13 +104,46 @@ impl KafkaLog {
         }
     }
 
-    /// Reads `topic` from the offset `from` until its last stable offset, or until `visit`
-    /// returns that it needs no more records.
+    /// Looks up the topics, unless that was done just before.
+    fn look_up_identity(&mut self) -> Result<LogIdentity, RestoreError> {
+        let now = self.clock.elapsed();
+        if let Some((identity, at)) = self.identity
+            && now.saturating_sub(at) < IDENTITY_LIFETIME
+        {
+            return Ok(identity);
+        }
+        let topics = [&*self.topics.session_logs, &*self.topics.checkpoint];
+        let failed = |step| {
+            move |source| RestoreError::Kafka {
+                topic: topics.join(" and "),
+                step,
+                source,
+            }
+        };
+        let ids = self.topic_ids.fetch(topics, REQUEST_TIMEOUT);
+        let [topic_id, checkpoint_id] = ids.map_err(failed("look up the topic ids"))?;
+        let partitions = self.uncommitted.partitions(topics[0]);
+        let partitions = partitions.map_err(failed("list the partitions"))?;
+        let identity = LogIdentity {
+            topic_id,
+            checkpoint_id,
+            partitions: i32::try_from(partitions.len()).ok(),
+            sessions: None,
+        };
+        self.identity = Some((identity, now));
+        Ok(identity)
+    }
+
+    /// Reads `topic` from the offset `from` up to `to`, exclusive.
+    ///
+    /// The position counts, not the report that the partition has no more records: a new leader
+    /// that lags behind sends it too early.
     fn read(
         &self,
         topic: &str,
         from: i64,
-        mut visit: impl FnMut(&BorrowedMessage<'_>) -> Result<bool, RestoreError>,
+        to: i64,
+        mut visit: impl FnMut(&BorrowedMessage<'_>) -> Result<(), RestoreError>,
     ) -> Result<(), RestoreError> {
         let kafka = |source| RestoreError::Kafka {
             topic: topic.to_owned(),
@@ -123,11 +166,23 @@ impl KafkaLog {
             match polled {
                 // Fetched for the previous assignment.
                 Ok(Some(Polled::Record(message))) if message.topic() != topic => {}
-                Ok(Some(Polled::Record(message))) if visit(&message)? => {}
-                Ok(Some(Polled::Record(_) | Polled::EndOfPartition(_))) => break,
+                Ok(Some(Polled::Record(message))) => {
+                    if message.offset() < to {
+                        visit(&message)?;
+                    }
+                    if message.offset() + 1 >= to {
+                        break;
+                    }
+                }
+                // Transaction markers may follow the last record; only the position shows them.
+                Ok(Some(Polled::EndOfPartition(_)) | None) => {
+                    let positions = self.reader.positions(topic).map_err(kafka)?;
+                    if positions.iter().any(|&(_, position)| position >= to) {
+                        break;
+                    }
+                }
                 Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(kafka(error)),
-                Ok(None) => {}
             }
         }
         self.reader.unassign().map_err(kafka)
@@ -153,17 +208,26 @@ impl RestoreLog for KafkaLog {
             step: "fetch the committed offset",
             source,
         })?;
+        let identity = self.look_up_identity()?;
         let Some(committed) = committed else {
             return Ok(None);
         };
+        if let Some(metadata) = OffsetMetadata::decode(&committed.metadata) {
+            metadata.identity.check(&identity)?;
+        }
         let end = self.source_offsets()?.end;
         if committed.offset > end {
-            return Err(RestoreError::Truncated {
+            return Err(RestoreError::Held(StateHold::LogTruncated {
                 committed: committed.offset,
                 end,
-            });
+            }));
         }
         Ok(Some(committed))
+    }
+
+    fn identity(&self) -> LogIdentity {
+        let looked_up = self.identity.map(|(identity, _)| identity);
+        looked_up.unwrap_or_default()
     }
 
     fn source_start(&mut self) -> Result<i64, RestoreError> {
@@ -193,15 +257,15 @@ impl RestoreLog for KafkaLog {
         if first == end {
             return Ok(());
         }
-        self.read(&self.topics.checkpoint, first, |message| {
+        self.read(&self.topics.checkpoint, first, end, |message| {
             if let Some(key) = message.key() {
                 visit(CheckpointRecord {
                     key,
                     value: message.payload(),
-                    position: position(message)?,
+                    position: position(message),
                 })?;
             }
-            Ok(true)
+            Ok(())
         })
     }
 
@@ -214,26 +278,17 @@ impl RestoreLog for KafkaLog {
         if from >= to {
             return Ok(());
         }
-        self.read(&self.topics.session_logs, from, |message| {
-            if message.offset() < to {
-                visit(message);
-            }
-            Ok(message.offset() + 1 < to)
+        self.read(&self.topics.session_logs, from, to, |message| {
+            visit(message);
+            Ok(())
         })
     }
 }
 
-/// The value of the header [`POSITION`].
-fn position(message: &BorrowedMessage<'_>) -> Result<Option<i64>, CheckpointError> {
-    let Some(value) = headers::find(message.headers(), POSITION) else {
-        return Ok(None);
-    };
-    let text = str::from_utf8(value).ok();
-    let position = text.and_then(|text| text.parse().ok());
-    match position {
-        Some(position) => Ok(Some(position)),
-        None => Err(CheckpointError::Damaged("a position that is not a number")),
-    }
+/// The value of the header [`POSITION`], unless another writer has set it to something else.
+fn position(message: &BorrowedMessage<'_>) -> Option<i64> {
+    let value = headers::find(message.headers(), POSITION)?;
+    str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Whether librdkafka recovers from this error.
@@ -264,19 +319,16 @@ pub enum RestoreError {
         step: &'static str,
         source: KafkaError,
     },
-    /// The partition is shorter than its committed offset. None of its sessions ends until an
-    /// operator decides.
-    #[error(
-        "the group has committed offset {committed}, but the partition ends at {end}: if the topic was deleted and created again, start from an empty state with: sundown topics reset"
-    )]
-    Truncated {
-        committed: i64,
-        /// The partition's high watermark.
-        end: i64,
-    },
-    /// A checkpoint record cannot be decoded; retrying does not help.
+    /// The logs and the committed offset do not belong together. None of the partition's sessions
+    /// ends until an operator decides.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
+    Held(#[from] StateHold),
     #[error("stopped")]
     Stopped,
+}
+
+impl From<CheckpointError> for RestoreError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Held(StateHold::CheckpointUnreadable(error.to_string()))
+    }
 }

@@ -20,8 +20,6 @@ use crate::tracker::restore::{RestoreSettings, Restored, restore};
 
 /// Partitions restored concurrently.
 const WORKERS: usize = 2;
-/// How long a failed restore waits before it returns, to be retried.
-const BACKOFF: Duration = Duration::from_secs(1);
 
 /// Threads that restore partitions.
 #[derive(Debug)]
@@ -56,7 +54,6 @@ impl RestorePool {
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..WORKERS {
             let (config, topics, stop) = (config.clone(), topics.clone(), stop.clone());
-            let checkpoint_topic = topics.checkpoint.clone();
             let open = move || KafkaLog::new(&config, topics.clone(), clock, stop.clone());
             let mut log = open()?;
             let (queue, sender) = (Arc::clone(&queue), sender.clone());
@@ -69,10 +66,11 @@ impl RestorePool {
                     log.partition = partition;
                     let restored = restore(&mut log, job.settings);
                     let took = clock.elapsed().saturating_sub(job.submitted_at);
-                    metrics.restore(took, restored.is_ok());
-                    let outcome = outcome(restored, &checkpoint_topic, partition);
+                    if !matches!(restored, Err(RestoreError::Held(_))) {
+                        metrics.restore(took, restored.is_ok());
+                    }
+                    let outcome = outcome(restored);
                     if matches!(outcome, RestoreOutcome::Failed(_)) {
-                        thread::sleep(BACKOFF);
                         recreate(&mut log, &open);
                     }
                     let _gone = sender.send(RestoreResult {
@@ -110,20 +108,11 @@ impl RestorePool {
     }
 }
 
-fn outcome(
-    restored: Result<Restored, RestoreError>,
-    checkpoint_topic: &str,
-    partition: i32,
-) -> RestoreOutcome {
+fn outcome(restored: Result<Restored, RestoreError>) -> RestoreOutcome {
     match restored {
         Ok(restored) => RestoreOutcome::Restored(Box::new(restored)),
         Err(RestoreError::Stopped) => RestoreOutcome::Stopped,
-        Err(error @ RestoreError::Checkpoint(_)) => {
-            let context = format!("cannot restore from {checkpoint_topic}/{partition}");
-            RestoreOutcome::Impossible(anyhow::Error::new(error).context(context))
-        }
-        Err(error @ (RestoreError::Kafka { .. } | RestoreError::Truncated { .. })) => {
-            RestoreOutcome::Failed(error.into())
-        }
+        Err(RestoreError::Held(hold)) => RestoreOutcome::Held(hold),
+        Err(error @ RestoreError::Kafka { .. }) => RestoreOutcome::Failed(error.into()),
     }
 }

@@ -7,8 +7,12 @@
 //! So those records do not count, except for the state of sessions that have no other, and they are
 //! rewritten.
 
+use std::collections::BTreeMap;
+
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{Record, RecordKey, SessionRecord, SessionTable};
+use crate::tracker::offset_metadata::OffsetMetadata;
+use crate::tracker::state_hold::StateHold;
 
 /// A record of the checkpoint topic.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +25,9 @@ pub struct CheckpointRecord<'a> {
     pub position: Option<i64>,
 }
 
+/// Bounds the keys of unreadable records that are remembered.
+const MAX_UNREADABLE: usize = 1_000;
+
 /// A table that is being rebuilt.
 pub(super) struct Rebuild {
     table: SessionTable,
@@ -28,6 +35,8 @@ pub(super) struct Rebuild {
     position: i64,
     records: u64,
     ahead: Vec<RecordKey>,
+    /// The errors of records that cannot be read and that no later record replaces, by key.
+    unreadable: BTreeMap<Vec<u8>, CheckpointError>,
 }
 
 impl Rebuild {
@@ -37,11 +46,28 @@ impl Rebuild {
             position,
             records: 0,
             ahead: Vec::new(),
+            unreadable: BTreeMap::new(),
         }
     }
 
     pub(super) fn read(&mut self, record: CheckpointRecord<'_>) -> Result<(), CheckpointError> {
         self.records += 1;
+        match self.apply(record) {
+            Err(error) if record.value.is_some() => {
+                if self.unreadable.len() == MAX_UNREADABLE {
+                    return Err(error);
+                }
+                self.unreadable.insert(record.key.to_vec(), error);
+            }
+            // A tombstone of a key that no session has deletes a record of another writer.
+            Ok(()) | Err(_) => {
+                self.unreadable.remove(record.key);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, record: CheckpointRecord<'_>) -> Result<(), CheckpointError> {
         let key = RecordKey::decode(record.key)?;
         let value = record
             .value
@@ -70,6 +96,27 @@ impl Rebuild {
         }
         self.ahead.push(key);
         Ok(())
+    }
+
+    /// Checks that the checkpoint is that of the committed offset. Records ahead of it prove
+    /// nothing: a tracker may have ended before it first committed an offset.
+    pub(super) fn check(
+        &self,
+        is_committed: bool,
+        metadata: Option<&OffsetMetadata>,
+    ) -> Result<(), StateHold> {
+        if let Some(error) = self.unreadable.values().next() {
+            return Err(StateHold::CheckpointUnreadable(error.to_string()));
+        }
+        let counted = self.records - self.ahead.len() as u64;
+        match metadata {
+            Some(metadata) if self.ahead.is_empty() => {
+                metadata.identity.check_sessions(self.table.len())
+            }
+            None if counted > 0 && is_committed => Err(StateHold::OffsetForeign),
+            None if counted > 0 => Err(StateHold::OffsetLost),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the table and the number of records read.

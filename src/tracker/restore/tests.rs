@@ -42,7 +42,7 @@ struct Deleted {
 }
 
 impl RestoreLog for Deleted {
-    type Error = CheckpointError;
+    type Error = anyhow::Error;
     type Record<'a> = Infallible;
 
     fn reading(&self) -> Reading {
@@ -52,10 +52,11 @@ impl RestoreLog for Deleted {
         }
     }
 
-    fn committed(&mut self) -> Result<Option<CommittedOffset>, CheckpointError> {
+    fn committed(&mut self) -> Result<Option<CommittedOffset>, anyhow::Error> {
         let metadata = OffsetMetadata {
             watermark: Some(WATERMARK),
             replay_from: 3,
+            identity: LogIdentity::default(),
         };
         Ok(Some(CommittedOffset {
             offset: 9,
@@ -63,26 +64,26 @@ impl RestoreLog for Deleted {
         }))
     }
 
-    fn source_start(&mut self) -> Result<i64, CheckpointError> {
+    fn source_start(&mut self) -> Result<i64, anyhow::Error> {
         Ok(9)
     }
 
-    fn checkpoint_end(&mut self) -> Result<i64, CheckpointError> {
+    fn checkpoint_end(&mut self) -> Result<i64, anyhow::Error> {
         Ok(1)
     }
 
-    fn checkpoint_stable_end(&mut self) -> Result<i64, CheckpointError> {
+    fn checkpoint_stable_end(&mut self) -> Result<i64, anyhow::Error> {
         Ok(1)
     }
 
-    fn pause(&mut self) -> Result<(), CheckpointError> {
+    fn pause(&mut self) -> Result<(), anyhow::Error> {
         Ok(())
     }
 
     fn read_checkpoint(
         &mut self,
         mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
-    ) -> Result<(), CheckpointError> {
+    ) -> Result<(), anyhow::Error> {
         let started = WATERMARK - Span::from_secs(50);
         let mut value = Vec::new();
         let live = Checkpoint {
@@ -110,7 +111,8 @@ impl RestoreLog for Deleted {
             key: b"s",
             value: Some(&value),
             position: None,
-        })
+        })?;
+        Ok(())
     }
 
     fn read_source(
@@ -118,7 +120,7 @@ impl RestoreLog for Deleted {
         _from: i64,
         _to: i64,
         _visit: impl FnMut(&Infallible),
-    ) -> Result<(), CheckpointError> {
+    ) -> Result<(), anyhow::Error> {
         Ok(())
     }
 }

@@ -42,7 +42,8 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
     of_expiring.provoke(alerts, |scene| {
         scene.scrape(&[("tracker-0", short_lived)]);
     });
-    of_truncated.provoke(["SundownRestoreStuck"], |scene| {
+    let alerts = ["SundownRestoreStuck", "SundownStateHeld"];
+    of_truncated.provoke(alerts, |scene| {
         scene.scrape(&[("tracker-0", stuck)]);
     });
     of_damaged.provoke(["SundownRestoreLostActivity"], |scene| {
@@ -61,7 +62,8 @@ fn ahead_of_its_topic(installation: &Installation<'_>) -> RoleProcess {
     installation.tracker(&[])
 }
 
-/// A tracker with a session whose group has a position set by another client.
+/// A tracker with a session whose group had a position set by another client, until an operator
+/// decided.
 fn without_metadata(installation: &Installation<'_>) -> RoleProcess {
     let flags = ["--idle-timeout", "1h", "--absolute-timeout", "1h"];
     let tracker = installation.tracker(&flags);
@@ -74,6 +76,7 @@ fn without_metadata(installation: &Installation<'_>) -> RoleProcess {
     installation.await_checkpoint(&session);
     tracker.stop();
     installation.kafka.commit(&group, &logs, &[(0, 1)]);
+    installation.run(&["state", "reset", "--to", "now", "--held", "--yes"]);
     installation.tracker(&flags)
 }
 

@@ -1,0 +1,166 @@
+//! Compares both sides of a partition's state, as a restore does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::kafka::Topics;
+use crate::kafka::args::GlobalArgs;
+use crate::kafka::reader_config::with_group_id;
+use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
+use crate::session::{Policy, PolicySet, Span, TableConfig};
+use crate::tracker::clocks::Clocks;
+use crate::tracker::kafka::restore_log::{KafkaLog, RestoreError};
+use crate::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
+use crate::tracker::restore::{RestoreLog, RestoreSettings, restore};
+use crate::wire::event::decode::DecodeLimits;
+use crate::wire::routing::{Routing, RoutingKey};
+
+/// Bounds one request to the brokers.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Inspects partitions without changing anything.
+pub(super) struct Inspector {
+    config: ClientConfig,
+    topics: Topics,
+    group: String,
+    /// Lists high watermarks and committed offsets.
+    reader: TopicReader,
+    log: KafkaLog,
+}
+
+/// Both sides of a partition's state.
+#[derive(Debug, Serialize)]
+pub(super) struct PartitionReport {
+    pub(super) partition: i32,
+    /// The reason for which trackers hold the partition, from a closed set.
+    pub(super) hold: Option<&'static str>,
+    /// The reason, for humans.
+    pub(super) problem: Option<String>,
+    /// The committed offset.
+    pub(super) committed: Option<i64>,
+    /// What was committed with it.
+    pub(super) committed_identity: Option<LogIdentity>,
+    /// The topics as they are.
+    pub(super) actual_identity: LogIdentity,
+    /// The first offset of the source partition.
+    pub(super) start: i64,
+    /// The end offset of the source partition.
+    pub(super) end: i64,
+    /// The live sessions in the checkpoint, if it can be restored.
+    pub(super) sessions: Option<usize>,
+}
+
+impl Inspector {
+    pub(super) fn new(global: &GlobalArgs, group: &str) -> anyhow::Result<Self> {
+        let topics = global.topics.topics();
+        let group = global.topics.prefixed(group);
+        let config = with_group_id(&global.connection.client_config()?, &group);
+        let options = ReaderOptions {
+            name: "sundown-state",
+            request_timeout: REQUEST_TIMEOUT,
+            properties: &[],
+        };
+        let stop = CancellationToken::new();
+        Ok(Self {
+            reader: TopicReader::read_uncommitted(&config, &options)?,
+            log: KafkaLog::new(&config, topics.clone(), Clock::default(), stop)?,
+            config,
+            topics,
+            group,
+        })
+    }
+
+    /// The partitions of the source topic.
+    pub(super) fn partitions(&self) -> anyhow::Result<Vec<i32>> {
+        let topic = &self.topics.session_logs;
+        let partitions = self.reader.partitions(topic);
+        let mut partitions =
+            partitions.with_context(|| format!("cannot list the partitions of {topic}"))?;
+        partitions.sort_unstable();
+        Ok(partitions)
+    }
+
+    /// Whether the group has members.
+    pub(super) fn has_members(&self) -> anyhow::Result<bool> {
+        let client: BaseConsumer = self.config.create()?;
+        let groups = client.fetch_group_list(Some(&self.group), REQUEST_TIMEOUT);
+        let groups = groups.context("cannot list the members of the trackers' group")?;
+        Ok(groups
+            .groups()
+            .iter()
+            .any(|group| !group.members().is_empty()))
+    }
+
+    pub(super) fn inspect(&mut self, partition: i32) -> anyhow::Result<PartitionReport> {
+        let topic = &self.topics.session_logs;
+        let committed = self.reader.committed_offset(topic, partition);
+        let committed = committed.context("cannot fetch the committed offset")?;
+        let offsets = self.reader.partition_offsets(topic, partition);
+        let offsets = offsets.with_context(|| format!("cannot list offsets of {topic}"))?;
+        self.log.partition = partition;
+        let (hold, sessions) = match restore(&mut self.log, settings(partition)?) {
+            Ok(restored) => (None, Some(restored.partition.sessions())),
+            Err(RestoreError::Held(hold)) => (Some(hold), None),
+            Err(error) => return Err(error).context("cannot read the state"),
+        };
+        let metadata = committed.as_ref();
+        let metadata = metadata.and_then(|it| OffsetMetadata::decode(&it.metadata));
+        Ok(PartitionReport {
+            partition,
+            hold: hold.as_ref().map(|hold| hold.reason()),
+            problem: hold.as_ref().map(ToString::to_string),
+            committed: committed.map(|committed| committed.offset),
+            committed_identity: metadata.map(|metadata| metadata.identity),
+            actual_identity: self.log.identity(),
+            start: offsets.first,
+            end: offsets.end,
+            sessions,
+        })
+    }
+}
+
+impl PartitionReport {
+    /// The state, for humans.
+    pub(super) fn state(&self) -> String {
+        match (&self.hold, &self.problem) {
+            (Some(reason), Some(problem)) => format!("held ({reason}): {problem}"),
+            _ => "consistent".to_owned(),
+        }
+    }
+
+    pub(super) fn cells(&self) -> [String; 6] {
+        let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+        [
+            self.partition.to_string(),
+            number(self.committed.map(|offset| offset.to_string())),
+            self.start.to_string(),
+            self.end.to_string(),
+            number(self.sessions.map(|count| count.to_string())),
+            self.state(),
+        ]
+    }
+}
+
+/// Policies, clocks and routing do not matter: the restored sessions are only counted.
+fn settings(partition: i32) -> anyhow::Result<RestoreSettings> {
+    let fallback = Policy::built_in(Span::from_secs(3_600), None);
+    let policies = PolicySet::new(Vec::new(), fallback)?;
+    Ok(RestoreSettings {
+        partition,
+        routing: Routing {
+            partitions: partition + 1,
+            key: RoutingKey::default(),
+        },
+        table: TableConfig::default(),
+        policies: Arc::new(policies),
+        decode_limits: DecodeLimits::default(),
+        clocks: Clocks::new(Span::ZERO),
+    })
+}

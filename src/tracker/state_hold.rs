@@ -1,0 +1,81 @@
+//! Why a partition's state is not used: the log, its checkpoint and the committed offset do not
+//! belong together.
+
+use crate::kafka::topic_ids::TopicId;
+
+/// Why a partition is held: nothing of it is read and no session on it ends until an operator
+/// decides, or the inconsistency is gone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateHold {
+    /// The source topic was deleted and created again.
+    #[error(
+        "the topic of session events was deleted and created again: the committed offset is of topic id {committed}, the topic has {actual}"
+    )]
+    TopicRecreated { committed: TopicId, actual: TopicId },
+    /// The checkpoint topic was deleted and created again.
+    #[error(
+        "the checkpoint topic was deleted and created again: the committed offset is of topic id {committed}, the topic has {actual}"
+    )]
+    CheckpointRecreated { committed: TopicId, actual: TopicId },
+    /// The checkpoint holds other sessions than at the commit.
+    #[error(
+        "the checkpoint has {found} live sessions, and had {committed} when the offset was committed: records were deleted or added"
+    )]
+    CheckpointIncomplete { committed: u64, found: u64 },
+    /// A checkpoint record cannot be decoded.
+    #[error(
+        "the checkpoint has a record that this release cannot read ({0}): it is of a later release or of another writer"
+    )]
+    CheckpointUnreadable(String),
+    /// There are checkpoint records but no committed offset.
+    #[error(
+        "there are checkpoint records but no committed offset: was the group deleted or renamed, or did its offset expire?"
+    )]
+    OffsetLost,
+    /// The committed offset is not the tracker's.
+    #[error(
+        "the metadata of the committed offset is not the tracker's: was the group's offset set by hand?"
+    )]
+    OffsetForeign,
+    /// The partition ends before the committed offset.
+    #[error(
+        "the committed offset is {committed}, but the partition ends at {end}: records were lost"
+    )]
+    LogTruncated {
+        committed: i64,
+        /// The partition's high watermark.
+        end: i64,
+    },
+    /// The source topic has fewer partitions than at the commit.
+    #[error("the topic of session events had {committed} partitions and has {actual}")]
+    PartitionsRemoved { committed: i32, actual: i32 },
+}
+
+impl StateHold {
+    /// Every [`reason`](Self::reason), for metrics.
+    pub const REASONS: [&str; 8] = [
+        "topic_recreated",
+        "checkpoint_recreated",
+        "checkpoint_incomplete",
+        "checkpoint_unreadable",
+        "offset_lost",
+        "offset_foreign",
+        "log_truncated",
+        "partitions_removed",
+    ];
+
+    /// Returns one of [`REASONS`](Self::REASONS).
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::TopicRecreated { .. } => "topic_recreated",
+            Self::CheckpointRecreated { .. } => "checkpoint_recreated",
+            Self::CheckpointIncomplete { .. } => "checkpoint_incomplete",
+            Self::CheckpointUnreadable(_) => "checkpoint_unreadable",
+            Self::OffsetLost => "offset_lost",
+            Self::OffsetForeign => "offset_foreign",
+            Self::LogTruncated { .. } => "log_truncated",
+            Self::PartitionsRemoved { .. } => "partitions_removed",
+        }
+    }
+}

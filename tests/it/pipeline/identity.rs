@@ -1,0 +1,258 @@
+//! The log, its checkpoint and the committed offset belong together, or nothing ends.
+
+use futures_executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use serde_json::{Value, json};
+use sundown::clock::Clock;
+use sundown::kafka::topic_ids::TopicIds;
+
+use crate::support::installation::{Installation, SOON};
+use crate::support::kafka::{Kafka, unique_prefix};
+use crate::support::model::Limits;
+use crate::support::process::Stream;
+use crate::support::topic::{BROKER_TIMEOUT, NewRecord};
+use crate::support::wait::eventually;
+
+/// Sessions that do not end within a test.
+const LONG: Limits = Limits {
+    idle: 3_600_000,
+    absolute: None,
+    lateness: 1_000,
+};
+
+fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
+    kafka.client().create().expect("admin client")
+}
+
+fn delete_topic(kafka: &Kafka, topic: &str) {
+    let deleted = admin(kafka);
+    let deleted = block_on(deleted.delete_topics(&[topic], &AdminOptions::new()));
+    deleted.expect("a response").remove(0).expect("deleted");
+    eventually(SOON, "the end of the topic", || {
+        let metadata = admin(kafka).inner().fetch_metadata(None, BROKER_TIMEOUT);
+        let metadata = metadata.ok()?;
+        let gone = metadata.topics().iter().all(|found| found.name() != topic);
+        gone.then_some(())
+    });
+}
+
+fn delete_group(kafka: &Kafka, group: &str) {
+    eventually(SOON, "a group without members", || {
+        let admin = admin(kafka);
+        let deleted = block_on(admin.delete_groups(&[group], &AdminOptions::new()));
+        deleted.ok()?.remove(0).ok().map(drop)
+    });
+}
+
+fn send(installation: &Installation<'_>, fields: &Value) {
+    let mut event =
+        json!({"user_id": "e", "activity_timestamp": Clock::default().wall().as_millis()});
+    for (name, value) in fields.as_object().expect("fields") {
+        event[name] = value.clone();
+    }
+    let key = fields["session_id"].as_str().unwrap_or("e").to_owned();
+    let record = NewRecord {
+        partition: Some(0),
+        ..NewRecord::new(key, event.to_string())
+    };
+    installation
+        .kafka
+        .produce(&installation.session_logs(), [record]);
+}
+
+fn await_endings(installation: &Installation<'_>, count: usize) {
+    eventually(SOON, &format!("{count} endings"), || {
+        (installation.endings().len() == count).then_some(())
+    });
+}
+
+/// `sundown state describe`, of the only partition.
+fn described(installation: &Installation<'_>) -> Value {
+    let mut describe = installation
+        .sundown(&["state", "describe", "-o", "json"])
+        .start();
+    assert!(
+        describe.wait(SOON).success(),
+        "{}",
+        describe.text(Stream::Stderr)
+    );
+    let reports: Vec<Value> = serde_json::from_str(&describe.text(Stream::Stdout)).expect("JSON");
+    assert_eq!(reports.len(), 1);
+    reports[0].clone()
+}
+
+fn reset(installation: &Installation<'_>, to: &str) {
+    let reset = ["state", "reset", "--to", to, "--held", "--yes"];
+    let mut reset = installation.sundown(&reset).start();
+    assert!(reset.wait(SOON).success(), "{}", reset.text(Stream::Stderr));
+}
+
+/// Starts a session, stops the tracker, breaks something; then a tracker has to hold until the
+/// reset, and end the session by its logout afterwards.
+fn holds(reason: &str, words: &str, to: &str, break_it: impl Fn(&Installation<'_>)) {
+    let installation = Installation::with_partitions(Kafka::shared(), LONG, 1);
+    let tracker = installation.tracker(&[]);
+    tracker.await_ready();
+    send(
+        &installation,
+        &json!({"session_id": "e1", "event": "login"}),
+    );
+    send(&installation, &json!({"event": "revoke"}));
+    await_endings(&installation, 1);
+    send(
+        &installation,
+        &json!({"session_id": "e2", "event": "login"}),
+    );
+    installation.await_checkpoint("e2");
+    tracker.stop();
+    assert_eq!(described(&installation)["hold"], Value::Null);
+    break_it(&installation);
+
+    let tracker = installation.tracker(&[]);
+    tracker.await_unready("state", words);
+    let held = tracker.value("sundown_tracker_held_partitions", reason);
+    assert_eq!(held, Some(1.0), "{reason}");
+    assert_eq!(described(&installation)["hold"], reason);
+    reset(&installation, to);
+    tracker.await_ready();
+    let held = tracker.value("sundown_tracker_held_partitions", reason);
+    assert_eq!(held, Some(0.0), "{reason}");
+    if to == "now" {
+        send(
+            &installation,
+            &json!({"session_id": "e2", "event": "logout"}),
+        );
+        await_endings(&installation, 2);
+        let endings = installation.endings();
+        assert!(
+            endings
+                .iter()
+                .any(|ending| ending.session == "e2" && ending.reason == "logout"),
+            "{endings:?}"
+        );
+    }
+    tracker.stop();
+    assert_eq!(described(&installation)["hold"], Value::Null);
+}
+
+#[test]
+fn a_deleted_group_is_held() {
+    holds(
+        "offset_lost",
+        "no committed offset",
+        "now",
+        |installation| {
+            delete_group(installation.kafka, &installation.group());
+        },
+    );
+}
+
+#[test]
+fn an_offset_set_by_hand_is_held() {
+    holds("offset_foreign", "set by hand", "now", |installation| {
+        let logs = installation.session_logs();
+        installation
+            .kafka
+            .commit(&installation.group(), &logs, &[(0, 1)]);
+    });
+}
+
+#[test]
+fn a_checkpoint_topic_that_was_created_again_is_held() {
+    holds(
+        "checkpoint_recreated",
+        "deleted and created again",
+        "beginning",
+        |installation| {
+            delete_topic(
+                installation.kafka,
+                &installation.topic("sundown.checkpoint"),
+            );
+            installation.create_topics();
+        },
+    );
+}
+
+#[test]
+fn a_source_topic_that_was_created_again_is_held() {
+    // Brokers delete the committed offsets of deleted topics.
+    holds(
+        "offset_lost",
+        "no committed offset",
+        "now",
+        |installation| {
+            delete_topic(installation.kafka, &installation.session_logs());
+            installation.create_topics();
+        },
+    );
+}
+
+#[test]
+fn a_checkpoint_that_lost_a_session_is_held() {
+    holds(
+        "checkpoint_incomplete",
+        "live sessions",
+        "beginning",
+        |installation| {
+            let tombstone = NewRecord {
+                partition: Some(0),
+                value: None,
+                ..NewRecord::new("e2", "")
+            };
+            let checkpoint = installation.topic("sundown.checkpoint");
+            installation.kafka.produce(&checkpoint, [tombstone]);
+        },
+    );
+}
+
+#[test]
+fn a_foreign_record_in_the_checkpoint_is_held() {
+    holds(
+        "checkpoint_unreadable",
+        "cannot read",
+        "beginning",
+        |installation| {
+            let foreign = NewRecord {
+                partition: Some(0),
+                ..NewRecord::new(b"\xff\xfe".to_vec(), b"\xff\x01".to_vec())
+            };
+            let checkpoint = installation.topic("sundown.checkpoint");
+            installation.kafka.produce(&checkpoint, [foreign]);
+        },
+    );
+}
+
+#[test]
+fn a_topic_that_is_created_again_has_another_id() {
+    let kafka = Kafka::shared();
+    let (topic, other) = (unique_prefix("ids") + "a", unique_prefix("ids") + "b");
+    kafka.create_topic(&topic, 1, &[]);
+    kafka.create_topic(&other, 2, &[]);
+    let ids = TopicIds::new(&kafka.client()).expect("a client");
+    let fetch = || {
+        ids.fetch([&topic, &other], BROKER_TIMEOUT)
+            .expect("a response")
+    };
+    let [first, second] = fetch();
+    assert!(
+        first.is_some() && second.is_some() && first != second,
+        "{first:?} {second:?}"
+    );
+    assert_eq!(fetch(), [first, second]);
+    delete_topic(kafka, &topic);
+    kafka.create_topic(&topic, 1, &[]);
+    eventually(SOON, "another id", || {
+        let [renewed, unchanged] = fetch();
+        assert_eq!(unchanged, second);
+        renewed.filter(|_| renewed != first)
+    });
+    // A client that starts afterwards agrees.
+    let later = TopicIds::new(&kafka.client()).expect("a client");
+    assert_eq!(
+        later
+            .fetch([&topic, &other], BROKER_TIMEOUT)
+            .expect("a response"),
+        fetch()
+    );
+}
