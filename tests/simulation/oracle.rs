@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Place, index};
 use crate::facts::Fact;
 use crate::rules::Rules;
 use crate::schedule::Settings;
-pub(crate) use completeness::BOUND;
+pub(crate) use completeness::lateness_bound;
 use ending::Ending;
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.

@@ -4,10 +4,15 @@ use super::{Oracle, Verdict, aborted, timed_out};
 use crate::cluster::Cluster;
 use crate::facts::Fact;
 use crate::rules::Rules;
+use crate::schedule::Settings;
 
 /// How long after its deadline an ending may become readable while all is well: asking
-/// for end offsets, the next commit, its markers.
-pub(crate) const BOUND: i64 = 3_000;
+/// for end offsets, the next commit, its markers. Sessions that are due together take as many commits as
+/// they have outputs, if a transaction takes one.
+pub(crate) fn lateness_bound(settings: &Settings) -> i64 {
+    const ALL_SESSIONS: usize = 10_000;
+    3_000 + i64::try_from(ALL_SESSIONS / settings.transaction).expect("a number that fits")
+}
 
 impl Oracle {
     /// At the end of a simulation: each record had an effect.
@@ -33,7 +38,7 @@ impl Oracle {
     pub(crate) fn nothing_late(&self, since: i64) -> Verdict {
         for ending in &self.endings {
             let due = ending.ended_at + self.settings.allowed_lateness;
-            let noticed = ending.seen_at <= due.max(since) + BOUND;
+            let noticed = ending.seen_at <= due.max(since) + lateness_bound(&self.settings);
             if timed_out(ending.reason) && !noticed {
                 let late = ending.seen_at - due.max(since);
                 return Err(format!("noticed {late} ms too late: {ending:?}"));

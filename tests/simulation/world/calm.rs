@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rand_chacha::ChaCha8Rng;
 
 use super::World;
-use crate::oracle::BOUND;
+use crate::oracle::lateness_bound;
 
 /// How long a moment is while all is well.
 const MOMENT: i64 = 200;
@@ -67,7 +67,7 @@ impl World {
             }
         }
         let rest = cluster.borrow().now;
-        while cluster.borrow().now < rest + BOUND {
+        while cluster.borrow().now < rest + lateness_bound(&self.settings) {
             self.moment()?;
         }
         self.oracle.nothing_late(since)?;
