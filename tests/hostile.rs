@@ -233,6 +233,7 @@ fn checkpoint() -> Vec<u8> {
         warned_of: Some(Timestamp::from_millis(1_764_003_600_000)),
         attributes: None::<Attributes>,
         deferred: Vec::new(),
+        awaits_check: false,
         position: 7,
     };
     let record = Record::Session(SessionRecord {

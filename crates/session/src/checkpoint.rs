@@ -20,7 +20,7 @@
 //!
 //! | field | |
 //! |---|---|
-//! | flags | one byte: 1 = the user id is a number, 2 = a warning has been written, 4 = logged in, 8 = `authenticated_at` differs from `started_at`, 16 = events are deferred |
+//! | flags | one byte: 1 = the user id is a number, 2 = a warning has been written, 4 = logged in, 8 = `authenticated_at` differs from `started_at`, 16 = events are deferred, 32 = the session limit of its user is checked |
 //! | `started_at` | milliseconds since the epoch |
 //! | `position` | offset below which all events are in this state |
 //! | `last_activity` | milliseconds after `started_at` |
@@ -63,6 +63,7 @@ const WARNED: u8 = 2;
 const LOGGED_IN: u8 = 4;
 const REAUTHENTICATED: u8 = 8;
 const DEFERRED: u8 = 16;
+const AWAITS_CHECK: u8 = 32;
 
 /// A record of the checkpoint topic.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +115,8 @@ pub struct Checkpoint {
     pub attributes: Option<Attributes>,
     /// Events at or past the deadline, in the order in which they count.
     pub deferred: Vec<DeferredEvent>,
+    /// Whether the session limit of the user is still to be checked for its start.
+    pub awaits_check: bool,
     /// The offset below which all events of the session are in this state.
     pub position: i64,
 }

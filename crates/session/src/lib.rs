@@ -23,6 +23,7 @@ mod remembered;
 mod slots;
 pub mod table;
 pub mod time;
+mod user_sessions;
 mod wheel;
 
 pub use attributes::Attributes;

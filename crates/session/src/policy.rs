@@ -31,6 +31,8 @@ pub struct Policy {
     pub absolute_timeout: Option<Span>,
     /// How long before the deadline to warn; less than the idle timeout.
     pub warn_before: Option<Span>,
+    /// How many sessions under the policy a user may have; more than zero.
+    pub max_sessions: Option<u32>,
     /// The sessions to which the policy applies.
     pub matcher: Matcher,
     /// Incident switch: while set, sessions under the policy never time out. Logouts and
@@ -49,6 +51,7 @@ impl Policy {
             idle_timeout,
             absolute_timeout,
             warn_before: None,
+            max_sessions: None,
             matcher: Matcher::default(),
             suspend: false,
         }
@@ -79,6 +82,13 @@ impl Policy {
 }
 
 impl Policy {
+    /// Returns how many sessions a user may have, if that ends any.
+    #[must_use]
+    pub fn session_limit(&self) -> Option<usize> {
+        let limit = self.max_sessions.filter(|_| !self.suspend)?;
+        usize::try_from(limit).ok()
+    }
+
     /// Returns how long after its deadline a session waits for events that happened before it:
     /// the allowed lateness, but no longer than a timeout. Otherwise an event could be late and yet
     /// older than the session that it belongs to may become.

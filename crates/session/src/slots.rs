@@ -67,6 +67,8 @@ impl Flags {
     pub(super) const DIRTY: Self = Self(32);
     /// Events wait for the end of the session.
     pub(super) const DEFERRED: Self = Self(64);
+    /// Events from the next check of its user's sessions on wait.
+    pub(super) const AWAITS_CHECK: Self = Self(128);
 
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

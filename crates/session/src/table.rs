@@ -16,6 +16,7 @@
 //! | logouts and revocations | `table/cut.rs` |
 //! | logouts and revocations of many sessions | `table/sweep.rs` |
 //! | logouts and revocations that ended nothing | `table/unmatched.rs` |
+//! | the limit of a user's sessions | `table/limit.rs` |
 //! | endings, and how long they are remembered | `table/end.rs` |
 //! | time | `table/expiry.rs` |
 //! | checkpoint records | `table/flush.rs` |
@@ -30,6 +31,7 @@ mod end;
 mod events;
 mod expiry;
 mod flush;
+mod limit;
 mod lookup;
 mod mark;
 mod restore;
@@ -52,6 +54,7 @@ use super::reason::EndReason;
 use super::remembered::Remembered;
 use super::slots::{DIRTY, Details, Flags, List, Slot, SlotId, Slots};
 use super::time::{Span, Timestamp};
+use super::user_sessions::UserIndex;
 use super::wheel::Wheel;
 use cut_offs::CutOffs;
 use due::Due;
@@ -176,6 +179,7 @@ pub struct SessionTable {
     deferred: BTreeMap<SlotId, Vec<DeferredEvent>>,
     cut_offs: CutOffs,
     unmatched: UnmatchedEnds,
+    users: UserIndex,
     counters: Counters,
 }
 
@@ -208,6 +212,7 @@ impl SessionTable {
             deferred: BTreeMap::new(),
             cut_offs: CutOffs::default(),
             unmatched: UnmatchedEnds::default(),
+            users: UserIndex::default(),
             counters: Counters::default(),
         }
     }
@@ -283,6 +288,8 @@ impl SessionTable {
         if let Ok(entry) = self.index.find_entry(hash, |&found| found == slot) {
             entry.remove();
         }
+        self.leave_user(slot);
+        self.users.remove_check(slot);
         self.wheel.disarm(&mut self.slots, slot);
         self.mark_clean(slot);
         self.counts.leave(self.slots[slot].policy);

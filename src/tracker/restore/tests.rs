@@ -98,6 +98,7 @@ impl RestoreLog for Deleted {
             warned_of: None,
             attributes: None,
             deferred: Vec::new(),
+            awaits_check: false,
             position: 1,
         };
         let record = Record::Session(SessionRecord {

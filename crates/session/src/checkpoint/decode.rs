@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    CUT_OFF, Checkpoint, CheckpointError, CutOffRecord, DEFERRED, ENDED, LIVE, LOGGED_IN, NUMBER,
-    REAUTHENTICATED, Record, RecordKey, RememberedEnding, SessionRecord, UNMATCHED, UnmatchedEnd,
-    VERSION, WARNED,
+    AWAITS_CHECK, CUT_OFF, Checkpoint, CheckpointError, CutOffRecord, DEFERRED, ENDED, LIVE,
+    LOGGED_IN, NUMBER, REAUTHENTICATED, Record, RecordKey, RememberedEnding, SessionRecord,
+    UNMATCHED, UnmatchedEnd, VERSION, WARNED,
 };
 use crate::attributes::Attributes;
 use crate::cut_off::{CutOff, CutOffScope};
@@ -114,6 +114,7 @@ impl<'a> Reader<'a> {
             warned_of,
             attributes,
             deferred,
+            awaits_check: flags & AWAITS_CHECK != 0,
             position,
         })
     }
@@ -139,6 +140,7 @@ impl<'a> Reader<'a> {
             warned_of,
             attributes: self.attributes()?.filter(|all| !all.is_empty()),
             deferred: Vec::new(),
+            awaits_check: false,
             // Events from before its start are those of earlier sessions.
             position: start_offset,
         })

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    CUT_OFF, Checkpoint, DEFERRED, ENDED, LIVE, LOGGED_IN, NUMBER, REAUTHENTICATED, Record,
-    RecordKey, RememberedEnding, UNMATCHED, VERSION, WARNED,
+    AWAITS_CHECK, CUT_OFF, Checkpoint, DEFERRED, ENDED, LIVE, LOGGED_IN, NUMBER, REAUTHENTICATED,
+    Record, RecordKey, RememberedEnding, UNMATCHED, VERSION, WARNED,
 };
 use crate::attributes::Attributes;
 use crate::cut_off::{CutOff, CutOffScope};
@@ -64,7 +64,8 @@ fn put_live(out: &mut Vec<u8>, live: &Checkpoint) {
             | flag(live.warned_of.is_some(), WARNED)
             | flag(live.logged_in, LOGGED_IN)
             | flag(reauthenticated, REAUTHENTICATED)
-            | flag(!live.deferred.is_empty(), DEFERRED),
+            | flag(!live.deferred.is_empty(), DEFERRED)
+            | flag(live.awaits_check, AWAITS_CHECK),
     );
     let start = live.started_at;
     put_integer(out, start.as_millis());

@@ -249,6 +249,7 @@ fn a_typical_session_takes_few_bytes() {
         warned_of: None,
         attributes: None,
         deferred: Vec::new(),
+        awaits_check: false,
         position: 1_000_000,
     };
     let (_, value) = encoded(&record(Some(live), None));

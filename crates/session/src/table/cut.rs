@@ -140,6 +140,7 @@ impl SessionTable {
         details.attributes = rest.attributes;
         self.mark_pending(slot);
         self.resolve_policy(slot);
+        self.check_after_start(slot);
         self.counters.started += 1;
         if reason == EndReason::Revoked && !rest.logged_in {
             self.counters.revived += 1;

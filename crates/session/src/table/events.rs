@@ -149,14 +149,15 @@ impl SessionTable {
                 continue;
             }
             let (deadline, reason) = self.deadline(slot);
-            if event.at < deadline || !event.exact {
+            if event.at < self.horizon(slot) || !event.exact {
                 let applied = self.apply_to_live(slot, event, out);
                 if others_wait && let Some(slot) = self.find(key) {
                     self.apply_released(slot, out);
                 }
                 return applied;
             }
-            if event.proof < deadline + self.lateness(slot) {
+            let awaits_check = self.slots[slot].flags.has(Flags::AWAITS_CHECK);
+            if awaits_check || event.proof < deadline + self.lateness(slot) {
                 self.defer(slot, event.to_deferred(false));
                 return Applied::Accepted;
             }
@@ -216,17 +217,24 @@ impl SessionTable {
         }
     }
 
-    /// Applies a login, which restarts both clocks, or activity with other attributes.
-    pub(super) fn update(&mut self, slot: SlotId, event: EventAt<'_>, out: &mut Vec<Effect>) {
+    /// Applies a login, which restarts both clocks, or activity with other attributes. Returns whether the
+    /// session has ended by what was known before.
+    pub(super) fn update(
+        &mut self,
+        slot: SlotId,
+        event: EventAt<'_>,
+        out: &mut Vec<Effect>,
+    ) -> bool {
         let (before, _) = self.deadline(slot);
         let session = &mut self.slots[slot];
         session.last_activity = session.last_activity.max(event.at);
         self.revise(slot, event, before);
         // The user may be another one now.
-        if event.kind == EventKind::Login && self.slots[slot].authenticated_at == event.at {
-            let key = self.key(self.slots[slot].id.clone());
-            self.end_by_known(slot, &key, event.at..Timestamp::MAX, out);
+        if event.kind != EventKind::Login || self.slots[slot].authenticated_at != event.at {
+            return false;
         }
+        let key = self.key(self.slots[slot].id.clone());
+        self.end_by_known(slot, &key, event.at..Timestamp::MAX, out)
     }
 
     /// Takes over what an event says of its session, whose deadline was at `before`, and stores it.
@@ -248,7 +256,10 @@ impl SessionTable {
             };
             session.flags.set(Flags::LOGGED_IN, true);
             if let Some(user) = event.user.map(UserRef::to_owned) {
-                session.flags.set(Flags::USER_IS_NUMBER, user.number);
+                self.leave_user(slot);
+                self.slots[slot]
+                    .flags
+                    .set(Flags::USER_IS_NUMBER, user.number);
                 self.slots.details_mut(slot).user = user.text;
             }
         }
@@ -280,6 +291,7 @@ impl SessionTable {
             self.slots[slot].authenticated_at = event.at;
         }
         self.revise(slot, event, before);
+        self.check_after_start(slot);
         self.end_by_known(slot, &key, event.at..started_at, out);
         Applied::Accepted
     }

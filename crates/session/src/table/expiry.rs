@@ -27,8 +27,11 @@ impl SessionTable {
         let limit = limit.saturating_sub(out.len() - before).max(1);
         self.watermark = self.watermark.max(watermark);
         self.forget_expired(limit);
-        self.collect_due();
         let started = self.counters.started;
+        if !self.check_limits(before.saturating_add(limit), out) {
+            return true;
+        }
+        self.collect_due();
         let mut batch = Vec::new();
         while batch.len() < limit
             && let Some(due) = self.overdue.pop_front()
@@ -99,6 +102,7 @@ impl SessionTable {
             .live()
             .map(|slot| (slot, self.deadline(slot).0))
             .collect();
+        self.users.clear();
         self.counts = PolicyCounts::new(&policies);
         self.policies = policies;
         for (slot, before) in slots {
@@ -109,6 +113,7 @@ impl SessionTable {
             self.resolve_policy(slot);
             self.withdraw_warning(slot, before);
         }
+        self.resume_checks();
     }
 
     /// Withdraws the session's warning if its deadline has moved on from `before`, so that the new
@@ -130,10 +135,12 @@ impl SessionTable {
         let mut buffer = [0; 36];
         let user = details.user.text(&mut buffer);
         let policy = self.policies.resolve(user, details.attributes.as_deref());
+        self.leave_user(slot);
         let session = &mut self.slots[slot];
         self.counts.leave(session.policy);
         self.counts.enter(policy);
         session.policy = policy;
+        self.enter_user(slot);
         self.arm(slot);
     }
 
@@ -149,7 +156,7 @@ impl SessionTable {
         let (deadline, _) = self.deadline(slot);
         if self
             .first_deferred(slot)
-            .is_some_and(|first| first < deadline)
+            .is_some_and(|first| first < self.horizon(slot))
         {
             return Timestamp::MIN;
         }

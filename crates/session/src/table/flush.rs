@@ -122,6 +122,7 @@ impl SessionTable {
             warned_of: Some(deadline).filter(|_| session.flags.has(Flags::WARNED)),
             attributes: details.attributes.as_deref().cloned(),
             deferred: self.deferred.get(&slot).cloned().unwrap_or_default(),
+            awaits_check: self.users.check(slot).is_some(),
             position,
         };
         out.push(Effect::Store(Box::new(Record::Session(SessionRecord {

@@ -57,6 +57,9 @@ impl SessionTable {
         details.started_at = live.started_at;
         details.attributes = live.attributes.map(Box::new);
         self.resolve_policy(slot);
+        if live.awaits_check {
+            self.restore_check(slot);
+        }
         // Policies may have changed since: a deadline that moved on needs its own warning.
         let (deadline, _) = self.deadline(slot);
         if live.warned_of.is_some_and(|warned| deadline <= warned) {

@@ -52,7 +52,9 @@ impl SessionTable {
             return Some(Applied::AlreadyEnded);
         }
         let timed_out = ended.reason.is_timeout();
-        if event.at < ended.ended_at || (event.at == ended.ended_at && !timed_out) {
+        // A check of the limit precedes the events of its time, as a timeout does.
+        let is_last = !timed_out && ended.reason != EndReason::SessionLimit;
+        if event.at < ended.ended_at || (event.at == ended.ended_at && is_last) {
             self.counters.late += 1;
             return Some(Applied::Late);
         }
@@ -110,6 +112,7 @@ impl SessionTable {
         details.attributes = event.attributes.and_then(boxed);
         self.mark_pending(slot);
         self.resolve_policy(slot);
+        self.check_after_start(slot);
         self.counters.started += 1;
         // With events that have waited come the ends that have.
         if !event.waited {

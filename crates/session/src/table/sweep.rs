@@ -73,27 +73,29 @@ impl SessionTable {
     }
 
     /// Ends the session by the first of the logouts and revocations of this time that were read before
-    /// the session was known, or known to be as old as it is.
+    /// the session was known, or known to be as old as it is. Returns whether it has ended.
     pub(super) fn end_by_known(
         &mut self,
         slot: SlotId,
         key: &Key,
         times: Range<Timestamp>,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         let unmatched = self.unmatched(key);
         let unmatched = unmatched.filter(|end| times.contains(&end.at)).cloned();
         let until = unmatched.as_ref().map_or(times.end, |end| end.at);
         if let Some(cut_off) = self.first_cut_off(slot, times.start..until) {
-            self.end_or_defer(slot, cut_off.as_event_at(), out);
-        } else if let Some(end) = unmatched {
-            self.unmatched.remove(&key.id, key.hash);
-            if end.at < self.deadline(slot).0 {
-                self.cut(slot, end.as_event_at(), end.reason, false, out);
-            } else {
-                self.defer(slot, end.as_event_at().to_deferred(false));
-            }
+            return self.end_or_defer(slot, cut_off.as_event_at(), out);
         }
+        if let Some(end) = unmatched {
+            self.unmatched.remove(&key.id, key.hash);
+            if end.at < self.horizon(slot) {
+                self.cut(slot, end.as_event_at(), end.reason, false, out);
+                return true;
+            }
+            self.defer(slot, end.as_event_at().to_deferred(false));
+        }
+        false
     }
 
     fn first_cut_off(&self, slot: SlotId, times: Range<Timestamp>) -> Option<Arc<CutOff>> {
@@ -143,7 +145,7 @@ impl SessionTable {
         let Some(reason) = event.kind.ends_with().filter(|_| began && !is_stale) else {
             return false;
         };
-        if event.at >= self.deadline(slot).0 {
+        if event.at >= self.horizon(slot) {
             self.defer(slot, event.to_deferred(true));
             return false;
         }

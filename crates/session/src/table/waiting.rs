@@ -40,7 +40,7 @@ impl SessionTable {
     pub(super) fn apply_released(&mut self, slot: SlotId, out: &mut Vec<Effect>) -> bool {
         while self
             .first_deferred(slot)
-            .is_some_and(|first| first < self.deadline(slot).0)
+            .is_some_and(|first| first < self.horizon(slot))
         {
             let Some(waiting) = self.deferred.get_mut(&slot) else {
                 return false;
@@ -65,8 +65,8 @@ impl SessionTable {
             }
             if event.kind == EventKind::Activity && event.attributes.is_none() {
                 self.touch(slot, event.at, event_at.offset);
-            } else {
-                self.update(slot, event_at, out);
+            } else if self.update(slot, event_at, out) {
+                return true;
             }
         }
         false

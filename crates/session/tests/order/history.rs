@@ -16,6 +16,8 @@ pub(crate) struct Features {
     /// Events by attributes or of all users.
     pub(crate) by_match: bool,
     pub(crate) rotations: bool,
+    /// Policies limit the sessions of a user.
+    pub(crate) limits: bool,
 }
 
 /// What happened, and how it arrived.
@@ -42,14 +44,16 @@ pub(crate) enum Step {
     Policies(Timeouts),
 }
 
-const IDS: [&str; 3] = ["a", "b", "c"];
+const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const USERS: [&str; 2] = ["ann", "joe"];
 const TENANTS: [&str; 2] = ["acme", "globex"];
 
 /// A session id belongs to one user and one tenant: attributes that change within the lateness take
 /// effect when they are read.
-fn owner(id: usize) -> (&'static str, &'static str) {
-    (USERS[id % 2], TENANTS[id / 2])
+fn owner(features: Features, id: usize) -> (&'static str, &'static str) {
+    // Under a limit, each user has three sessions of one tenant.
+    let tenant = if features.limits { 0 } else { id / 2 };
+    (USERS[id % 2], TENANTS[tenant])
 }
 
 type RawEvent = (i64, usize, Kind, u8, i64, Option<i64>, u8);
@@ -58,11 +62,9 @@ type RawEvent = (i64, usize, Kind, u8, i64, Option<i64>, u8);
 pub(crate) fn histories(features: Features) -> impl Strategy<Value = History> {
     let timeouts = || {
         let one = || (8..30_i64, prop::option::of(12..60_i64));
-        (one(), one()).prop_map(|(acme, globex)| {
-            Timeouts(BTreeMap::from([
-                ("acme".to_owned(), acme),
-                ("globex".to_owned(), globex),
-            ]))
+        (one(), one(), 1..3_usize).prop_map(move |(acme, globex, limit)| Timeouts {
+            by_tenant: BTreeMap::from([("acme".to_owned(), acme), ("globex".to_owned(), globex)]),
+            max_sessions: features.limits.then_some(limit),
         })
     };
     let kind = prop_oneof![
@@ -74,7 +76,7 @@ pub(crate) fn histories(features: Features) -> impl Strategy<Value = History> {
     ];
     let event = (
         0..12_i64,
-        0..3_usize,
+        if features.limits { 0..6 } else { 0..3_usize },
         kind,
         any::<u8>(),
         0..7_i64,
@@ -148,7 +150,7 @@ fn event(features: Features, at: i64, id: usize, kind: Kind, target: u8) -> Opti
     if kind == Kind::Rotated && !features.rotations {
         return None;
     }
-    let (user, tenant) = owner(id);
+    let (user, tenant) = owner(features, id);
     let broad = ends(kind) && kind != Kind::Rotated;
     let target = match target % 6 {
         0 if broad && features.by_user => Target::User {

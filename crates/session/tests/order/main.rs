@@ -24,6 +24,12 @@ const FEATURES: Features = Features {
     by_user: true,
     by_match: true,
     rotations: true,
+    limits: false,
+};
+
+const LIMITS: Features = Features {
+    limits: true,
+    ..FEATURES
 };
 
 proptest! {
@@ -34,6 +40,24 @@ proptest! {
         found.sort();
         let expected = model::endings(&history.events, &history.edits, history.grace.max(history.lateness), history.lateness);
         prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_limit_of_a_users_sessions_goes_by_the_sorted_events(history in histories(LIMITS)) {
+        let (ended, _) = run(&history, true);
+        let mut found: Vec<model::Ending> = ended.iter().map(|one| one.ending.clone()).collect();
+        found.sort();
+        let expected = model::endings(&history.events, &history.edits, history.grace.max(history.lateness), history.lateness);
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_restore_changes_no_ending_by_limit(history in histories(LIMITS)) {
+        let ((mut restored, left), (mut whole, expected_left)) = (run(&history, true), run(&history, false));
+        restored.sort();
+        whole.sort();
+        prop_assert_eq!(restored, whole);
+        prop_assert_eq!(left, expected_left);
     }
 
     #[test]

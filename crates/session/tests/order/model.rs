@@ -44,11 +44,17 @@ pub(crate) enum Reason {
     Logout,
     Revoked,
     Rotated,
+    SessionLimit,
 }
 
-/// Timeouts by tenant; the sessions of a tenant without an entry never time out.
+/// Limits of sessions.
 #[derive(Clone, Debug)]
-pub(crate) struct Timeouts(pub(crate) BTreeMap<String, (i64, Option<i64>)>);
+pub(crate) struct Timeouts {
+    /// Idle and absolute timeout; the sessions of a tenant without an entry never time out.
+    pub(crate) by_tenant: BTreeMap<String, (i64, Option<i64>)>,
+    /// How many sessions a user may have in a tenant with an entry.
+    pub(crate) max_sessions: Option<usize>,
+}
 
 /// Timeouts that apply from a time on. Events keep a distance of two lateness spans to it.
 #[derive(Clone, Debug)]
@@ -70,6 +76,7 @@ pub(crate) struct Ending {
 struct Session {
     user: String,
     tenant: String,
+    started_at: i64,
     authenticated_at: i64,
     last_activity: i64,
 }
@@ -92,32 +99,100 @@ pub(crate) fn endings(events: &[Event], edits: &[Edit], grace: i64, lateness: i6
     // Stable: ties keep the order of the log.
     sorted.sort_by_key(|event| (event.at, ends(event.kind)));
     let ids: BTreeSet<&str> = events.iter().filter_map(session_id).collect();
-    let mut all = Vec::new();
-    for id in ids {
-        let mut fold = Fold {
-            id,
-            grace,
-            lateness,
-            timeouts: &edits[0].timeouts,
-            live: None,
-            ended: None,
-            endings: Vec::new(),
-        };
-        let mut later_edits = edits[1..].iter().peekable();
-        for event in &sorted {
-            while let Some(edit) = later_edits.next_if(|edit| edit.at <= event.at) {
-                fold.edit(edit);
+    let fold = |id| Fold {
+        id,
+        grace,
+        lateness,
+        timeouts: &edits[0].timeouts,
+        live: None,
+        ended: None,
+        endings: Vec::new(),
+    };
+    let mut all = Folds {
+        folds: ids.into_iter().map(fold).collect(),
+        checks: BTreeSet::new(),
+    };
+    let mut later_edits = edits[1..].iter().peekable();
+    for event in sorted {
+        while let Some(edit) = later_edits.next_if(|edit| edit.at <= event.at) {
+            all.edit(edit);
+        }
+        all.event(event, lateness);
+    }
+    later_edits.for_each(|edit| all.edit(edit));
+    all.check_until(i64::MAX);
+    for fold in &mut all.folds {
+        fold.time_out(i64::MAX);
+    }
+    let endings = all.folds.into_iter().flat_map(|fold| fold.endings);
+    let mut endings: Vec<Ending> = endings.collect();
+    endings.sort();
+    endings
+}
+
+/// All session ids, in order, and the times at which starts are checked against the limit.
+struct Folds<'a> {
+    folds: Vec<Fold<'a>>,
+    checks: BTreeSet<(i64, usize)>,
+}
+
+impl<'a> Folds<'a> {
+    fn edit(&mut self, edit: &'a Edit) {
+        self.check_until(edit.at);
+        for fold in &mut self.folds {
+            fold.edit(edit);
+        }
+    }
+
+    fn event(&mut self, event: &Event, lateness: i64) {
+        self.check_until(event.at);
+        for (number, fold) in self.folds.iter_mut().enumerate() {
+            if session_id(event).is_some_and(|named| named != fold.id) {
+                continue;
             }
-            if session_id(event).is_none_or(|named| named == id) {
-                fold.event(event);
+            fold.event(event);
+            if fold
+                .live
+                .as_ref()
+                .is_some_and(|live| live.started_at == event.at)
+            {
+                self.checks.insert((event.at + lateness, number));
             }
         }
-        later_edits.for_each(|edit| fold.edit(edit));
-        fold.time_out(i64::MAX);
-        all.extend(fold.endings);
     }
-    all.sort();
-    all
+
+    /// A lateness span after a session has started, its user must not have more than the limit: of those
+    /// that started before it, the least recently active end.
+    fn check_until(&mut self, now: i64) {
+        while let Some(&(at, number)) = self.checks.first().filter(|(at, _)| *at <= now) {
+            self.checks.pop_first();
+            for fold in &mut self.folds {
+                fold.time_out(at);
+            }
+            let fold = &self.folds[number];
+            let started = fold.live.as_ref();
+            let Some(started) = started.filter(|live| live.started_at + fold.lateness == at) else {
+                continue;
+            };
+            let Some(limit) = fold.timeouts.max_sessions else {
+                continue;
+            };
+            let mut others = Vec::new();
+            for (other, fold) in self.folds.iter().enumerate() {
+                let live = fold.live.as_ref().filter(|live| {
+                    (&live.user, &live.tenant) == (&started.user, &started.tenant)
+                        && live.started_at <= started.started_at
+                });
+                let live = live.filter(|_| other != number);
+                others.extend(live.map(|live| (live.last_activity, live.started_at, other)));
+            }
+            others.sort_unstable();
+            let excess = (others.len() + 1).saturating_sub(limit).min(others.len());
+            for (_, _, other) in others.drain(..excess) {
+                self.folds[other].end(Reason::SessionLimit, at);
+            }
+        }
+    }
 }
 
 impl<'a> Fold<'a> {
@@ -170,6 +245,7 @@ impl<'a> Fold<'a> {
         self.live = Some(Session {
             user: user.to_owned(),
             tenant: tenant.to_owned(),
+            started_at: event.at,
             authenticated_at: event.at,
             last_activity: event.at,
         });
@@ -190,7 +266,7 @@ impl<'a> Fold<'a> {
     /// Ends the session if its deadline is at or before `now`.
     fn time_out(&mut self, now: i64) {
         let Some(live) = &self.live else { return };
-        let Some((idle, absolute)) = self.timeouts.0.get(&live.tenant) else {
+        let Some((idle, absolute)) = self.timeouts.by_tenant.get(&live.tenant) else {
             return;
         };
         let idle_end = live.last_activity + idle;

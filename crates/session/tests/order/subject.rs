@@ -45,7 +45,10 @@ impl Tracker {
             slack: Span::from_millis(1_000_000),
             ..TableConfig::default()
         };
-        let policies = policy_set(&Timeouts(BTreeMap::new()));
+        let policies = policy_set(&Timeouts {
+            by_tenant: BTreeMap::new(),
+            max_sessions: None,
+        });
         Self {
             table: SessionTable::new(config.clone(), Arc::clone(&policies), Timestamp::MIN),
             ended: Vec::new(),
@@ -145,15 +148,20 @@ fn policy_set(timeouts: &Timeouts) -> Arc<PolicySet> {
         suspend: true,
         ..Policy::built_in(Span::from_millis(1), None)
     };
-    let policies = timeouts.0.iter().map(|(tenant, (idle, absolute))| Policy {
-        name: tenant.clone(),
-        priority: 0,
-        matcher: Matcher {
-            attributes: Attributes::new([("tenant", tenant.as_str())]).unwrap(),
-            user_ids: Vec::new(),
-        },
-        ..Policy::built_in(Span::from_millis(*idle), absolute.map(Span::from_millis))
-    });
+    let max_sessions = timeouts.max_sessions.map(|max| u32::try_from(max).unwrap());
+    let policies = timeouts
+        .by_tenant
+        .iter()
+        .map(|(tenant, (idle, absolute))| Policy {
+            name: tenant.clone(),
+            priority: 0,
+            max_sessions,
+            matcher: Matcher {
+                attributes: Attributes::new([("tenant", tenant.as_str())]).unwrap(),
+                user_ids: Vec::new(),
+            },
+            ..Policy::built_in(Span::from_millis(*idle), absolute.map(Span::from_millis))
+        });
     Arc::new(PolicySet::new(policies.collect(), never).unwrap())
 }
 
@@ -212,6 +220,6 @@ fn reason(reason: EndReason) -> Reason {
         EndReason::Logout => Reason::Logout,
         EndReason::Revoked => Reason::Revoked,
         EndReason::Rotated => Reason::Rotated,
-        EndReason::SessionLimit => panic!("no policy limits sessions"),
+        EndReason::SessionLimit => Reason::SessionLimit,
     }
 }

@@ -120,10 +120,10 @@ fn at(second: i64) -> Timestamp {
 
 fn tracker(idle: i64, lateness: i64) -> Tracker {
     let mut tracker = Tracker::new(lateness, 30 * SECOND);
-    tracker.set_timeouts(&Timeouts(BTreeMap::from([(
-        "acme".to_owned(),
-        (idle, None),
-    )])));
+    tracker.set_timeouts(&Timeouts {
+        by_tenant: BTreeMap::from([("acme".to_owned(), (idle, None))]),
+        max_sessions: None,
+    });
     tracker
 }
 

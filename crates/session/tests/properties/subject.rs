@@ -277,6 +277,7 @@ fn policy(rule: &Rule) -> Policy {
             attributes: attributes(&rule.attributes),
             user_ids: rule.users.iter().map(|glob| Glob::new(glob)).collect(),
         },
+        max_sessions: None,
         suspend: rule.suspend,
     }
 }
