@@ -112,6 +112,7 @@ pub async fn run(
         scope,
         probe: views.probe,
         trackers: views.trackers,
+        routing_key: args.routing_key,
         leads: election.changes(),
         own_id: reports.id().to_owned(),
     };

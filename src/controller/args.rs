@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::admin::AdminArgs;
 use crate::wire::duration;
+use crate::wire::routing::RoutingKey;
 
 /// Accepted lease durations, in milliseconds. Below, a slow response of the API server
 /// costs the leadership; above, failover takes too long.
@@ -39,6 +40,15 @@ pub struct ControllerArgs {
     /// all. Releases with different topic prefixes distinguish their policies with it.
     #[arg(long, env = "SUNDOWN_POLICY_SELECTOR", value_name = "SELECTOR")]
     pub policy_selector: Option<String>,
+
+    /// The `--routing-key` of the trackers: policies with `maxSessions` need `user_id`.
+    #[arg(
+        long,
+        env = "SUNDOWN_ROUTING_KEY",
+        default_value = "session_id",
+        value_name = "ID"
+    )]
+    pub routing_key: RoutingKey,
 
     /// Lease for leader election. All controllers that write to the same topics must use
     /// the same Lease.

@@ -48,6 +48,7 @@ pub fn diff(
 mod tests {
     use super::*;
     use crate::controller::validate::validate;
+    use crate::wire::routing::RoutingKey;
 
     #[test]
     fn missing_and_outdated_records_are_written_and_gone_ones_deleted() {
@@ -59,7 +60,7 @@ mod tests {
         .unwrap();
         let objects = BTreeMap::from([("ns/p".to_owned(), object)]);
         let scope = Scope::Namespaces(vec!["ns".to_owned()]);
-        let validation = validate(&objects, &BTreeMap::new(), 0);
+        let validation = validate(&objects, &BTreeMap::new(), 0, RoutingKey::SessionId);
         let stale = |name: &str| (name.to_owned(), b"{}".to_vec());
         let mut published = BTreeMap::from([
             stale("ns/p"),

@@ -25,6 +25,7 @@ use super::watch::{PolicyCache, Scope, WatchEvent};
 use crate::clock::Clock;
 use crate::health::{Health, Heartbeat};
 use crate::policy::document::SessionPolicyStatus;
+use crate::wire::routing::RoutingKey;
 use crate::wire::time;
 
 /// Interval of reconciliations without an event: reports and backoffs expire silently.
@@ -42,6 +43,8 @@ pub struct ReconcilerInputs {
     pub events: BoxStream<'static, WatchEvent>,
     pub probe: watch::Receiver<EndOffsetProbe>,
     pub trackers: watch::Receiver<TrackerRegistry>,
+    /// The routing key of the trackers.
+    pub routing_key: RoutingKey,
     /// Whether this process is the leader.
     pub leads: watch::Receiver<bool>,
     /// The identity in this process's reports.
@@ -199,7 +202,12 @@ impl Reconciler {
         let published = self.applier.published.borrow();
         let foreign = published.values.keys();
         let foreign = foreign.filter(|name| !known.owns(name)).count();
-        validate(self.policies.objects(), &published.values, foreign)
+        validate(
+            self.policies.objects(),
+            &published.values,
+            foreign,
+            self.inputs.routing_key,
+        )
     }
 
     /// Reconciles the policy topic.

@@ -9,6 +9,7 @@ use super::overlap::Comparison;
 use crate::policy::document::{API_VERSION, KIND, Metadata, SessionPolicy, SessionPolicySpec};
 use crate::policy::record;
 use crate::session::PolicySet;
+use crate::wire::routing::RoutingKey;
 
 /// The validated policies of the API server, by `namespace/name`.
 #[derive(Debug, Default)]
@@ -48,6 +49,7 @@ pub fn validate(
     objects: &BTreeMap<String, DynamicObject>,
     published: &BTreeMap<String, Vec<u8>>,
     foreign: usize,
+    routing_key: RoutingKey,
 ) -> Validation {
     let mut validation = Validation::default();
     let known = objects
@@ -57,7 +59,11 @@ pub fn validate(
         .iter()
         .filter(|(name, _)| !published.contains_key(*name));
     for (name, object) in known.chain(new) {
-        let rejection = match to_document(object) {
+        let document = to_document(object).and_then(|document| {
+            let problem = session_limit_problem(&document.spec, routing_key);
+            problem.map_or(Ok(document), Err)
+        });
+        let rejection = match document {
             Ok(_) if foreign + validation.valid.len() >= PolicySet::MAX => {
                 let limit = PolicySet::MAX;
                 Rejection::TooMany(format!(
@@ -76,6 +82,14 @@ pub fn validate(
         validation.rejected.insert(name.clone(), rejection);
     }
     validation
+}
+
+/// Returns what keeps the trackers from enforcing the session limit of a policy.
+fn session_limit_problem(spec: &SessionPolicySpec, routing_key: RoutingKey) -> Option<String> {
+    let is_unknown = spec.max_sessions.is_some() && routing_key != RoutingKey::UserId;
+    is_unknown.then(|| {
+        "spec.maxSessions: needs all sessions of a user on one partition: start trackers and controller with --routing-key user_id (in the chart, tracker.routingKey: user_id)".to_owned()
+    })
 }
 
 /// Converts an object to a document, and validates it beyond the API server's schema.
@@ -179,7 +193,7 @@ mod tests {
             object("future", &json!({"idleTimeout": "1h", "geofence": "eu"})),
             object("broken", &json!("nonsense")),
         ]);
-        let validation = validate(&objects, &BTreeMap::new(), 0);
+        let validation = validate(&objects, &BTreeMap::new(), 0, RoutingKey::SessionId);
         let good: Value = serde_json::from_str(&validation.valid["ns/good"].value).unwrap();
         let metadata = json!({"name": "good", "namespace": "ns", "generation": 4});
         assert_eq!(good["metadata"], metadata);
@@ -196,13 +210,35 @@ mod tests {
     }
 
     #[test]
+    fn session_limits_need_routing_by_user() {
+        let spec = json!({"idleTimeout": "1h", "maxSessions": 3});
+        let objects = BTreeMap::from([object("limited", &spec)]);
+        let validated = |key| validate(&objects, &BTreeMap::new(), 0, key);
+        assert!(
+            validated(RoutingKey::UserId)
+                .valid
+                .contains_key("ns/limited")
+        );
+        let rejected = validated(RoutingKey::SessionId).rejected;
+        let Rejection::Invalid(problem) = &rejected["ns/limited"] else {
+            panic!("{rejected:?}")
+        };
+        assert!(problem.contains("--routing-key user_id"), "{problem}");
+    }
+
+    #[test]
     fn at_the_bound_published_policies_stay_valid() {
         let objects = BTreeMap::from([
             object("a", &json!({"idleTimeout": "1h"})),
             object("b", &json!({"idleTimeout": "1h"})),
         ]);
         let published = BTreeMap::from([("ns/b".to_owned(), Vec::new())]);
-        let validation = validate(&objects, &published, PolicySet::MAX - 1);
+        let validation = validate(
+            &objects,
+            &published,
+            PolicySet::MAX - 1,
+            RoutingKey::SessionId,
+        );
         assert_eq!(validation.valid.keys().collect::<Vec<_>>(), ["ns/b"]);
         assert!(matches!(validation.rejected["ns/a"], Rejection::TooMany(_)));
     }
@@ -214,7 +250,7 @@ mod tests {
             object("b", &json!({"idleTimeout": "1h"})),
             object("higher", &json!({"idleTimeout": "1h", "priority": 1})),
         ]);
-        let valid = validate(&objects, &BTreeMap::new(), 0).valid;
+        let valid = validate(&objects, &BTreeMap::new(), 0, RoutingKey::SessionId).valid;
         let (_, foreign) = object("default", &json!({"idleTimeout": "1h"}));
         let mut foreign = to_document(&foreign).unwrap();
         foreign.metadata.namespace = None;

@@ -27,6 +27,8 @@ pub const API_VERSION: &str = "sundown.dev/v1alpha1";
 pub const KIND: &str = "SessionPolicy";
 /// The longest `spec.match.attributes`, names and values together, in bytes.
 pub const MAX_MATCH_ATTRIBUTE_BYTES: usize = 1024;
+/// The highest session limit of a user: the sessions of a user are compared one by one.
+pub const MAX_SESSIONS_OF_USER: u32 = 10_000;
 
 /// A session policy.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -129,6 +131,7 @@ impl SessionPolicy {
             );
             return Err(fail("spec.warnBefore", problem));
         }
+        check_session_limit(spec).map_err(|problem| fail("spec.maxSessions", problem))?;
         let matches = spec.matches.clone().unwrap_or_default();
         let attributes = bounded_attributes(matches.attributes)
             .map_err(|problem| fail("spec.match.attributes", problem))?;
@@ -139,16 +142,26 @@ impl SessionPolicy {
             idle_timeout,
             absolute_timeout,
             warn_before,
+            max_sessions: spec.max_sessions,
             matcher: Matcher {
                 attributes,
-                user_ids: matches
-                    .user_ids
-                    .iter()
-                    .map(|glob| Glob::new(glob))
-                    .collect(),
+                user_ids: globs(&matches.user_ids),
             },
             suspend: spec.suspend,
         })
+    }
+}
+
+fn globs(patterns: &[String]) -> Vec<Glob> {
+    patterns.iter().map(|glob| Glob::new(glob)).collect()
+}
+
+fn check_session_limit(spec: &SessionPolicySpec) -> Result<(), String> {
+    match spec.max_sessions {
+        Some(limit) if !(1..=MAX_SESSIONS_OF_USER).contains(&limit) => {
+            Err(format!("must be from 1 to {MAX_SESSIONS_OF_USER}"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::policy::pauses::{PausableRole, Pauses};
 use crate::policy::topic::{PolicyUpdate, watch};
 use crate::session::{Policy, PolicySet};
 use crate::tracker::metrics::TrackerMetrics;
+use crate::wire::routing::RoutingKey;
 
 /// The receivers of policies and pauses.
 pub(super) struct PolicyReceivers {
@@ -26,7 +27,7 @@ pub(super) struct PolicyReceivers {
 }
 
 /// The source of a tracker's policies.
-pub(super) enum PolicySource {
+enum PolicySource {
     /// A file, with the policies that were read from it.
     File {
         path: PathBuf,
@@ -37,22 +38,34 @@ pub(super) enum PolicySource {
     Topic { fallback: Policy },
 }
 
-impl PolicySource {
+/// A source, and the routing key that decides which of its policies can be enforced.
+pub(super) struct PolicyInput {
+    source: PolicySource,
+    routing_key: RoutingKey,
+}
+
+impl PolicyInput {
     /// Opens the source that the flags name.
     ///
     /// # Errors
     /// If the file cannot be read, or a policy in it is invalid.
     pub(super) fn open(args: &TrackerArgs) -> Result<Self, PolicyFileError> {
         let fallback = Policy::built_in(args.idle_timeout, args.absolute_timeout);
-        let Some(path) = &args.policies else {
-            return Ok(Self::Topic { fallback });
+        let source = match &args.policies {
+            None => PolicySource::Topic { fallback },
+            Some(path) => {
+                let (file, policies) = PolicyFile::open(path, fallback)?;
+                let path = path.clone();
+                PolicySource::File {
+                    path,
+                    file,
+                    policies,
+                }
+            }
         };
-        let (file, policies) = PolicyFile::open(path, fallback)?;
-        let path = path.clone();
-        Ok(Self::File {
-            path,
-            file,
-            policies,
+        Ok(Self {
+            source,
+            routing_key: args.routing_key,
         })
     }
 
@@ -71,12 +84,14 @@ impl PolicySource {
         let topic = &topics.policies;
         let (policy_sender, policy_receiver) = channel();
         let (pause_sender, pause_receiver) = channel();
+        let routing_key = self.routing_key;
         // The receivers are gone only while the process stops.
-        let send_policies = move |policies| drop(policy_sender.send(policies));
+        let send_policies =
+            move |policies| drop(policy_sender.send(enforceable(policies, routing_key)));
         let send_pauses =
             move |pauses: &Pauses| drop(pause_sender.send(pauses.of(PausableRole::Tracker)));
-        match self {
-            Self::File {
+        match self.source {
+            PolicySource::File {
                 path,
                 file,
                 policies,
@@ -90,7 +105,7 @@ impl PolicySource {
                     }
                 })?;
             }
-            Self::Topic { fallback } => {
+            PolicySource::Topic { fallback } => {
                 let metrics = metrics.clone();
                 watch(config, topic, stop.clone(), move |update| match update {
                     PolicyUpdate::Policies(store) => {
@@ -107,5 +122,43 @@ impl PolicySource {
             policies: policy_receiver,
             pauses: pause_receiver,
         })
+    }
+}
+
+/// Leaves session limits out unless all sessions of a user are on one partition: a tracker that saw some
+/// of them only would end too few.
+fn enforceable(policies: Arc<PolicySet>, routing_key: RoutingKey) -> Arc<PolicySet> {
+    if routing_key == RoutingKey::UserId {
+        return policies;
+    }
+    let limited: Vec<&str> = policies.session_limits().collect();
+    if limited.is_empty() {
+        return policies;
+    }
+    tracing::warn!(
+        policies = limited.join(", "),
+        "maxSessions of these policies is not in force, because sessions are routed by session id: start all trackers with --routing-key user_id"
+    );
+    Arc::new(policies.without_session_limits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Span;
+
+    #[test]
+    fn session_limits_need_routing_by_user() {
+        let policy = Policy {
+            max_sessions: Some(3),
+            ..Policy::built_in(Span::from_secs(60), None)
+        };
+        let set = Arc::new(PolicySet::new(Vec::new(), policy).unwrap());
+        let limits = |key| {
+            let set = enforceable(Arc::clone(&set), key);
+            set.iter().map(|one| one.max_sessions).collect::<Vec<_>>()
+        };
+        assert_eq!(limits(RoutingKey::UserId), [Some(3)]);
+        assert_eq!(limits(RoutingKey::SessionId), [None]);
     }
 }

@@ -14,6 +14,7 @@ mod crashes;
 mod field_inputs;
 mod identity;
 mod ledger;
+mod limits;
 mod many_sessions;
 mod pauses;
 mod restarts;

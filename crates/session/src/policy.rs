@@ -170,6 +170,22 @@ impl PolicySet {
         PolicyIndex(index as u16)
     }
 
+    /// Returns the names of the policies with a session limit.
+    pub fn session_limits(&self) -> impl Iterator<Item = &str> {
+        let limited = self.0.iter().filter(|policy| policy.max_sessions.is_some());
+        limited.map(|policy| policy.name.as_str())
+    }
+
+    /// Returns the same policies without session limits.
+    #[must_use]
+    pub fn without_session_limits(&self) -> Self {
+        let unlimited = |policy: &Arc<Policy>| Policy {
+            max_sessions: None,
+            ..Policy::clone(policy)
+        };
+        Self(self.0.iter().map(unlimited).map(Arc::new).collect())
+    }
+
     /// Iterates over the policies in order of precedence.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.0.iter()

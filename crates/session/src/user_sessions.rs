@@ -48,11 +48,10 @@ impl UserIndex {
         found.map_or(&[], |entry| &entry.slots)
     }
 
-    pub(super) fn enter(&mut self, key: UserKey, slot: SlotId) {
-        let hash = key.hash;
+    pub(super) fn enter(&mut self, key: &UserKey, slot: SlotId) {
         let entry = self.by_user.entry(
-            hash,
-            |entry| is_same(&entry.key, &key),
+            key.hash,
+            |entry| is_same(&entry.key, key),
             |entry| entry.key.hash,
         );
         let mut entry = entry.or_insert_with(|| UserSessions {

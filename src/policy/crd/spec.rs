@@ -98,6 +98,11 @@ pub struct SessionPolicySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "validation::duration")]
     pub warn_before: Option<String>,
+    /// How many sessions under this policy a user may have; when another one starts, the least
+    /// recently active ones end. Needs trackers with `--routing-key user_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "validation::max_sessions")]
+    pub max_sessions: Option<u32>,
     /// The matching policy with the highest priority applies; ties are broken by name.
     #[serde(default)]
     pub priority: i32,

@@ -21,6 +21,8 @@ const MAX_ATTRIBUTES_CHARS: usize = crate::policy::document::MAX_MATCH_ATTRIBUTE
 /// The most globs of a matcher, and the longest one.
 const MAX_USER_IDS: u32 = 64;
 const MAX_USER_ID_CHARS: u32 = 512;
+/// The highest session limit of a user.
+const MAX_SESSIONS: u32 = crate::policy::document::MAX_SESSIONS_OF_USER;
 /// The most actions of a policy, and the longest name of one.
 const MAX_ACTIONS: u32 = 32;
 const MAX_ACTION_CHARS: u32 = 63;
@@ -39,6 +41,18 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
             rule("self.matches('[1-9]') || !self.matches('[0-9]')", "must be more than zero; to keep sessions from timing out, set suspend: true"),
             rule(&ten_years, "must not be longer than ten years (87600h)"),
         ],
+    })
+}
+
+/// A number of sessions from 1 on.
+pub(super) fn max_sessions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "integer",
+        "format": "int32",
+        "x-kubernetes-validations": [rule(
+            &format!("self >= 1 && self <= {MAX_SESSIONS}"),
+            "must be from 1 to 10000; without maxSessions, a user may have any number of sessions",
+        )],
     })
 }
 

@@ -74,13 +74,13 @@ fn deferred_events() -> impl Strategy<Value = DeferredEvent> {
 
 fn live_sessions() -> impl Strategy<Value = Checkpoint> {
     let parts = (
-        (users(), any::<bool>(), attributes()),
+        (users(), any::<bool>(), any::<bool>(), attributes()),
         (times(), times(), times(), option::of(times()), any::<i64>()),
         proptest::collection::vec(deferred_events(), 0..3),
     );
     parts.prop_map(
         |(
-            (user, logged_in, attributes),
+            (user, logged_in, awaits_check, attributes),
             (started_at, authenticated_at, last_activity, warned_of, position),
             deferred,
         )| Checkpoint {
@@ -92,6 +92,7 @@ fn live_sessions() -> impl Strategy<Value = Checkpoint> {
             warned_of,
             attributes: Some(attributes).filter(|all| !all.is_empty()),
             deferred,
+            awaits_check,
             position,
         },
     )

@@ -59,7 +59,7 @@ impl SessionTable {
             return;
         }
         let key = self.user_key(slot);
-        self.users.enter(key.clone(), slot);
+        self.users.enter(&key, slot);
         if self.users.check(slot).is_some() {
             self.watch(&key);
         } else {

@@ -9,6 +9,7 @@
 )]
 
 mod history;
+mod limits;
 mod model;
 mod subject;
 mod trials;

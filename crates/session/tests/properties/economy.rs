@@ -100,7 +100,6 @@ fn fallback() -> Rule {
         warn_before: None,
         attributes: Attributes::new(),
         users: Vec::new(),
-        max_sessions: None,
         suspend: false,
     }
 }
