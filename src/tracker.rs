@@ -24,7 +24,7 @@
 //! | step | type | file |
 //! |---|---|---|
 //! | read the record and apply it, on one thread | [`TopicFeed`](crate::kafka::topic_feed::TopicFeed), [`PolicyStore`](crate::policy::store::PolicyStore) | `policy/topic.rs` |
-//! | build the policy set and send it to the loop | `PolicyInput` | `policies.rs` |
+//! | build the policy set and send it to the loop | `RoutedPolicySource` | `policies.rs` |
 //! | take it between two bursts | [`PartitionManager`](assignment::PartitionManager) | `assignment.rs` |
 //! | activate it on every partition | [`Engine`](engine::Engine) | `engine.rs` |
 //!
@@ -89,7 +89,7 @@ use crate::wire::routing::Routing;
 use args::TrackerArgs;
 use engine::Engine;
 use kafka::io::{IoSettings, KafkaIo, Parts};
-use policies::PolicyInput;
+use policies::RoutedPolicySource;
 use queries::http::Gate;
 use worker::TrackerWorker;
 
@@ -121,7 +121,7 @@ pub async fn run(
     let producer = global.connection.producer_config()?;
     let topics = global.topics.topics();
     // Opened first, so that an invalid file is reported before the tracker waits for brokers.
-    let policies = PolicyInput::open(args)?;
+    let policies = RoutedPolicySource::open(args)?;
     let clock_source = args.clock_source();
     let Some(source) = source_topic(&config, &topics, clock_source, &health, &stop).await? else {
         return Ok(());

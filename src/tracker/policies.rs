@@ -39,12 +39,12 @@ enum PolicySource {
 }
 
 /// A source, and the routing key that decides which of its policies can be enforced.
-pub(super) struct PolicyInput {
+pub(super) struct RoutedPolicySource {
     source: PolicySource,
     routing_key: RoutingKey,
 }
 
-impl PolicyInput {
+impl RoutedPolicySource {
     /// Opens the source that the flags name.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ fn enforceable(policies: Arc<PolicySet>, routing_key: RoutingKey) -> Arc<PolicyS
     }
     tracing::warn!(
         policies = limited.join(", "),
-        "maxSessions of these policies is not in force, because sessions are routed by session id: start all trackers with --routing-key user_id"
+        "maxSessions of these policies is not active, because sessions are routed by session id: start all trackers with --routing-key user_id"
     );
     Arc::new(policies.without_session_limits())
 }

@@ -122,6 +122,7 @@ impl Rules {
             idle_timeout: Span::from_millis(idle),
             absolute_timeout: rng.random_ratio(1, 3).then(|| Span::from_millis(absolute)),
             warn_before: rng.random_ratio(1, 2).then(|| Span::from_millis(idle / 2)),
+            max_sessions: None,
             matcher: if any {
                 Matcher::default()
             } else {

@@ -23,7 +23,10 @@ impl Oracle {
         }
         let edit = Edit {
             at: i64::MIN,
-            timeouts: Timeouts(rules.timeouts()),
+            timeouts: Timeouts {
+                by_tenant: rules.timeouts(),
+                max_sessions: None,
+            },
         };
         let (grace, lateness) = (self.grace(), self.settings.allowed_lateness);
         for (partition, log) in logs {
@@ -54,7 +57,7 @@ fn as_in_the_model(ending: &super::Ending) -> Ending {
             EndReason::Logout => Reason::Logout,
             EndReason::Revoked => Reason::Revoked,
             EndReason::Rotated => Reason::Rotated,
-            EndReason::SessionLimit => panic!("no policy limits sessions"),
+            EndReason::SessionLimit => Reason::SessionLimit,
         },
         ended_at: ending.ended_at,
     }

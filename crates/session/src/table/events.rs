@@ -149,7 +149,10 @@ impl SessionTable {
                 continue;
             }
             let (deadline, reason) = self.deadline(slot);
-            if event.at < self.horizon(slot) || !event.exact {
+            // A session does not wait for a check from before its start.
+            let waits = event.at >= self.horizon_within(slot, deadline)
+                && event.at >= self.slots.details(slot).started_at;
+            if !waits || !event.exact {
                 let applied = self.apply_to_live(slot, event, out);
                 if others_wait && let Some(slot) = self.find(key) {
                     self.apply_released(slot, out);

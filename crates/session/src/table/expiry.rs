@@ -43,7 +43,9 @@ impl SessionTable {
         }
         self.sort(&mut batch);
         for due in batch {
-            // An earlier one of the batch may have ended the session.
+            // An earlier one of the batch may have started a session that is checked before, or ended
+            // this one.
+            self.check_limits(usize::MAX, out);
             if self.slots[due.slot].flags.has(Flags::LIVE) {
                 self.fire(due.slot, out);
             }
@@ -163,7 +165,7 @@ impl SessionTable {
         if deadline == Timestamp::MAX {
             return deadline;
         }
-        let end = deadline + self.lateness(slot);
+        let end = self.times_out_at(slot, deadline);
         if end <= self.watermark || self.slots[slot].flags.has(Flags::WARNED) {
             return end;
         }
@@ -182,7 +184,7 @@ impl SessionTable {
             return;
         }
         let (deadline, reason) = self.deadline(slot);
-        if deadline + self.lateness(slot) <= self.watermark {
+        if self.times_out_at(slot, deadline) <= self.watermark {
             self.time_out(slot, reason, deadline, out);
             return;
         }

@@ -20,11 +20,30 @@ impl SessionTable {
     /// Returns the time from which events of the session wait: its deadline, or an earlier check of its
     /// user's sessions.
     pub(super) fn horizon(&self, slot: SlotId) -> Timestamp {
-        let (deadline, _) = self.deadline(slot);
+        self.horizon_within(slot, self.deadline(slot).0)
+    }
+
+    /// Returns the same for a session with this deadline.
+    pub(super) fn horizon_within(&self, slot: SlotId, deadline: Timestamp) -> Timestamp {
         if !self.slots[slot].flags.has(Flags::AWAITS_CHECK) {
             return deadline;
         }
         deadline.min(self.next_check(&self.user_key(slot)))
+    }
+
+    /// Returns the watermark at which the session times out: all events from before its deadline have been
+    /// read, and its user's sessions have been checked up to then.
+    pub(super) fn times_out_at(&self, slot: SlotId, deadline: Timestamp) -> Timestamp {
+        let end = deadline + self.lateness(slot);
+        if !self.slots[slot].flags.has(Flags::AWAITS_CHECK) {
+            return end;
+        }
+        let check = self.next_check(&self.user_key(slot));
+        if check < deadline {
+            end.max(check + self.config.allowed_lateness)
+        } else {
+            end
+        }
     }
 
     /// Has the limit checked for a session that has started, or is known to have started earlier.
@@ -43,7 +62,7 @@ impl SessionTable {
         let starts: Vec<SlotId> = sessions.iter().copied().filter(is_not_earlier).collect();
         for start in starts {
             let at = self.slots.details(start).started_at + self.config.allowed_lateness;
-            // The record says whether there is a check.
+            // The record holds whether there is a check.
             if self.users.set_check(start, at) {
                 self.mark_pending(start);
             }
@@ -129,7 +148,7 @@ impl SessionTable {
     /// Checks the start of this session, or makes a step towards that.
     fn check_limit(&mut self, slot: SlotId, at: Timestamp, out: &mut Vec<Effect>) {
         let key = self.user_key(slot);
-        if self.settle(&key, at, out) {
+        if self.catch_up_to(&key, at, out) {
             return;
         }
         self.users.remove_check(slot);
@@ -160,7 +179,7 @@ impl SessionTable {
 
     /// Applies waiting events of the user's sessions up to `at`, or ends the first of them that times out by
     /// then. Returns whether there was one: then a session may have started that is checked before.
-    fn settle(&mut self, key: &UserKey, at: Timestamp, out: &mut Vec<Effect>) -> bool {
+    fn catch_up_to(&mut self, key: &UserKey, at: Timestamp, out: &mut Vec<Effect>) -> bool {
         let slots = self.users.sessions(key).to_vec();
         if slots.iter().any(|slot| self.apply_released(*slot, out)) {
             return true;

@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_of_a_users_sessions_goes_by_the_sorted_events(history in histories(LIMITS)) {
+    fn the_limit_of_a_users_sessions_follows_the_sorted_events(history in histories(LIMITS)) {
         let (ended, _) = run(&history, true);
         let mut found: Vec<model::Ending> = ended.iter().map(|one| one.ending.clone()).collect();
         found.sort();
