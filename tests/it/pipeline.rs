@@ -11,6 +11,7 @@ mod arrival_order;
 mod bad_input;
 mod check;
 mod crashes;
+mod displaced;
 mod field_inputs;
 mod identity;
 mod ledger;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
 use super::topic::Record;
-use ordering::{concerning, depends_on_order};
+use ordering::{concerning, depends_on_order, is_one_of_many};
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.
 const EVENT_IDS: Uuid = uuid!("8f4e6f0c-7d0b-4b5e-9a57-3c2a61d8e4b2");
@@ -149,7 +149,7 @@ struct Event {
     partition: i32,
     /// Its place in the log; within a partition, in the order of reading.
     place: usize,
-    /// `None` if it concerns all sessions of the user.
+    /// `None` if it concerns many sessions.
     session: Option<String>,
     at: i64,
     /// When the brokers appended it, if that is known.
@@ -193,6 +193,7 @@ struct Ended {
     by_timeout: bool,
     at: i64,
     user: Value,
+    attributes: Value,
 }
 
 struct Live {
@@ -212,11 +213,14 @@ impl Fold<'_> {
         let own = &event.json;
         match (&event.session, event.reason) {
             (None, Some(reason)) => {
-                let user = &own["user_id"];
-                if self.live.as_ref().is_some_and(|live| live.user == *user) {
+                let is_meant = |user: &Value, attributes: &Value| {
+                    is_one_of_many(own, self.session, user, attributes)
+                };
+                let (live, ended) = (self.live.as_ref(), self.ended.as_ref());
+                if live.is_some_and(|live| is_meant(&live.user, &live.attributes)) {
                     self.doubt(event);
                     self.end(reason, event.at);
-                } else if self.ended.as_ref().is_some_and(|ended| ended.user == *user) {
+                } else if ended.is_some_and(|ended| is_meant(&ended.user, &ended.attributes)) {
                     self.doubt_first_end(event);
                 }
             }
@@ -309,6 +313,7 @@ impl Fold<'_> {
             by_timeout: is_timeout(reason),
             at: ended_at,
             user: live.user.clone(),
+            attributes: live.attributes.clone(),
         });
         self.expected.endings.push(Ending {
             event_id: event_id(self.session, live.started_at, reason),
@@ -331,6 +336,7 @@ impl Fold<'_> {
             by_timeout: false,
             at: event.at,
             user: event.json["user_id"].clone(),
+            attributes: attributes(&event.json),
         });
         self.expected.endings.push(Ending {
             event_id: event_id(self.session, event.at, reason),

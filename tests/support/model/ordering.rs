@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::{Event, Limits};
 
-/// The events of a session, and those of users: of their copies on all partitions, the one that lies beside
-/// the session's.
+/// The events of a session, and those of many sessions: of their copies on all partitions, the first that
+/// lies beside the session's.
 pub(super) fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Event> {
     let is_own = |event: &&Event| event.session.as_deref() == Some(session);
     let partition = events.iter().find(is_own).map(|event| event.partition);
@@ -15,6 +17,7 @@ pub(super) fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Even
             .iter_mut()
             .find(|other| other.session.is_none() && other.json == event.json);
         match (&event.session, copy) {
+            (None, Some(copy)) if Some(copy.partition) == partition => {}
             (None, Some(copy)) if Some(event.partition) == partition => *copy = event,
             (None, None) => concerning.push(event),
             (Some(id), _) if id == session => concerning.push(event),
@@ -37,11 +40,13 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
         .map(|event| event.json["attributes"].to_string())
         .collect();
     let varied = given.len() > 1 && !own().is_sorted_by_key(|event| event.place);
+    let is_bare = |event: &&Event| !event.json["attributes"].is_object();
+    let may_be_lost = given.len() > 1 || (given.len() == 1 && active().any(is_bare));
     let is_split = |end: &Event| {
         let after = end.at..=end.at + limits.lateness;
         let later = || active().filter(|one| one.place < end.place && after.contains(&one.at));
         let logins = later().filter(|event| event.json["event"] == "login");
-        logins.count() > 1 || (later().count() > 0 && !given.is_empty())
+        logins.count() > 1 || (later().count() > 0 && may_be_lost)
     };
     let has_early = |end: &Event| {
         let before = || active().filter(|event| event.at <= end.at);
@@ -53,4 +58,21 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
     };
     let mut ends = events.iter().filter(|event| event.reason.is_some());
     varied || ends.any(|end| is_split(end) || has_early(end))
+}
+
+/// Whether a logout or revocation of many sessions concerns the session.
+pub(super) fn is_one_of_many(
+    event: &Value,
+    session: &str,
+    user: &Value,
+    attributes: &Value,
+) -> bool {
+    let Some(matched) = event["match"].as_object() else {
+        return event["user_id"] == *user && event["except_session_id"] != session;
+    };
+    let wanted = matched.get("attributes").and_then(Value::as_object);
+    wanted.is_none_or(|wanted| {
+        let mut wanted = wanted.iter();
+        wanted.all(|(name, value)| attributes[name] == *value)
+    })
 }
