@@ -44,6 +44,7 @@ pub mod delivery;
 pub mod engine;
 pub mod forwarding;
 pub mod kafka;
+pub mod layout;
 pub mod metrics;
 pub mod offset_metadata;
 pub mod outbox;
@@ -89,6 +90,7 @@ use crate::wire::routing::Routing;
 use args::TrackerArgs;
 use engine::Engine;
 use kafka::io::{IoSettings, KafkaIo, Parts};
+use layout::read_layout;
 use policies::RoutedPolicySource;
 use queries::http::Gate;
 use worker::TrackerWorker;
@@ -131,9 +133,13 @@ pub async fn run(
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
     let args = args.clone();
-    let routing = args.routing(source.partitions);
     let worker = move || -> anyhow::Result<()> {
         let group_config = group_config(&config, &args, &group);
+        let log = topics.session_logs.clone();
+        let topic = args.routing(source.partitions);
+        let Some(routing) = read_layout(&group_config, &log, topic, &health, &stop)? else {
+            return Ok(());
+        };
         let member = Member::new(group_config.clone(), &topics.session_logs, clock)?;
         let create = || {
             Committer::new(
@@ -148,7 +154,6 @@ pub async fn run(
         let Some(committer) = create_committer(create, &health, &stop)? else {
             return Ok(());
         };
-        let log = topics.session_logs.clone();
         let upstream = upstream_settings(&topics, routing, &identity);
         let upstream = UpstreamReader::new(&group_config, upstream, clock)?;
         let parts = Parts {
@@ -163,7 +168,6 @@ pub async fn run(
         member.consumer().subscribe()?;
         let engine = engine(&args, routing);
         let settings = IoSettings {
-            routing,
             mode: args.routing,
             table: table_config(&args),
             identity,

@@ -1,6 +1,7 @@
 //! `sundown topics`: creates, resets, plans and describes the topics of an installation.
 
 mod describe;
+mod grow;
 mod report;
 
 use std::io::{IsTerminal, stdin};
@@ -14,6 +15,7 @@ use crate::kafka::topics::{
     ExistingTopics, Layout, PlannedTopic, TopicAction, TopicAdmin, TopicState, catalogue, plan,
 };
 use crate::output::{self, OutputArgs, table};
+use grow::GrowArgs;
 use report::PlanState;
 
 /// Subcommands of `sundown topics`.
@@ -29,6 +31,11 @@ pub enum TopicsCommand {
     /// Stop trackers, handlers and applications first: records that they write meanwhile
     /// are lost or rejected.
     Reset(ResetArgs),
+    /// Add partitions to the topics of session events and checkpoints, while everything runs.
+    ///
+    /// Sessions stay on the partitions that they are on. Trackers forward events from the added
+    /// partitions.
+    Grow(GrowArgs),
     /// Show which topics `create` would create and how existing topics differ from the
     /// requirements, without changing anything.
     Plan(LayoutArgs),
@@ -77,6 +84,7 @@ pub fn run(command: &TopicsCommand, global: &GlobalArgs) -> anyhow::Result<()> {
         match command {
             TopicsCommand::Create(args) => create(&admin, &topics, args).await,
             TopicsCommand::Reset(args) => reset(&admin, &topics, args).await,
+            TopicsCommand::Grow(args) => grow::run(&admin, &topics, args).await,
             TopicsCommand::Plan(args) => show_plan(&admin, &topics, args).await,
             TopicsCommand::Describe(output) => describe::run(&admin, &topics, *output).await,
         }

@@ -165,22 +165,36 @@ impl TopicReader {
         topic: &str,
         partition: i32,
     ) -> KafkaResult<Option<CommittedOffset>> {
+        let mut committed = self.committed_offsets(topic, &[partition])?;
+        Ok(committed.remove(&partition))
+    }
+
+    /// The offsets that the configured `group.id` has committed of these partitions, as
+    /// [`committed_offset`](TopicReader::committed_offset).
+    ///
+    /// # Errors
+    /// If the group's coordinator does not respond.
+    pub fn committed_offsets(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> KafkaResult<BTreeMap<i32, CommittedOffset>> {
         let mut request = TopicPartitionList::new();
-        request.add_partition(topic, partition);
+        for &partition in partitions {
+            request.add_partition(topic, partition);
+        }
         let response = self
             .consumer
             .committed_offsets(request, self.request_timeout)?;
-        let Some(element) = response.find_partition(topic, partition) else {
-            return Ok(None);
-        };
-        element.error()?;
-        let Offset::Offset(offset) = element.offset() else {
-            return Ok(None);
-        };
-        Ok(Some(CommittedOffset {
-            offset,
-            metadata: element.metadata().to_owned(),
-        }))
+        let mut committed = BTreeMap::new();
+        for element in response.elements_for_topic(topic) {
+            element.error()?;
+            if let Offset::Offset(offset) = element.offset() {
+                let metadata = element.metadata().to_owned();
+                committed.insert(element.partition(), CommittedOffset { offset, metadata });
+            }
+        }
+        Ok(committed)
     }
 
     /// Reads these partitions from these offsets on, and no others.

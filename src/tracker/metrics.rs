@@ -247,9 +247,13 @@ impl TrackerMetrics {
         self.fenced_producers.inc();
     }
 
-    /// Shows the number of partitions of the source topic and the most sessions of each.
-    pub fn set_limits(&self, topic_partitions: i32, max_sessions: usize) {
-        self.partitions.of_topic(topic_partitions);
+    /// Shows the number of partitions of the source topic.
+    pub fn set_topic_partitions(&self, count: i32) {
+        self.partitions.of_topic(count);
+    }
+
+    /// Shows the most sessions of a partition.
+    pub fn set_max_sessions(&self, max_sessions: usize) {
         let max_sessions = i64::try_from(max_sessions).unwrap_or(i64::MAX);
         self.max_sessions.set(max_sessions);
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::state_hold::StateHold;
 use crate::kafka::topic_ids::TopicId;
 use crate::session::Timestamp;
+use crate::wire::routing::Routing;
 
 /// The metadata of a committed offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct OffsetMetadata {
     pub replay_from: i64,
     /// What the offset belongs to.
     pub identity: LogIdentity,
+    /// How sessions are distributed over the partitions; `None` in what earlier releases wrote.
+    pub routing: Option<Routing>,
 }
 
 /// The topics that a committed offset belongs to. What is unknown is not compared: brokers may
@@ -46,12 +49,14 @@ struct Wire {
     replay_from: i64,
     #[serde(flatten)]
     identity: LogIdentity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    routing: Option<Routing>,
 }
 
 const VERSION: u8 = 1;
 
 impl OffsetMetadata {
-    /// Encodes as `{"v":1,"watermark":…,"replay_from":…,"topic_id":…}`, times in epoch
+    /// Encodes as `{"v":1,"watermark":…,"replay_from":…,"topic_id":…,"routing":…}`, times in epoch
     /// milliseconds.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -60,6 +65,7 @@ impl OffsetMetadata {
             watermark: self.watermark.map(Timestamp::as_millis),
             replay_from: self.replay_from,
             identity: self.identity,
+            routing: self.routing,
         };
         // Numbers and texts always serialize.
         serde_json::to_string(&wire).unwrap_or_default()
@@ -73,6 +79,7 @@ impl OffsetMetadata {
             watermark: wire.watermark.map(Timestamp::from_millis),
             replay_from: wire.replay_from,
             identity: wire.identity,
+            routing: wire.routing,
         })
     }
 }
@@ -120,6 +127,7 @@ fn differ<T: PartialEq>(committed: Option<T>, actual: Option<T>) -> Option<(T, T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::routing::RoutingKey;
 
     fn id(letter: char) -> Option<TopicId> {
         TopicId::try_from(letter.to_string().repeat(22)).ok()
@@ -127,7 +135,14 @@ mod tests {
 
     #[test]
     fn encoded_metadata_is_decoded() {
-        for watermark in [None, Some(Timestamp::from_millis(1_764_000_000_123))] {
+        let routing = Routing {
+            partitions: 3,
+            key: RoutingKey::UserId,
+        };
+        for (watermark, routing) in [
+            (None, Some(routing)),
+            (Some(Timestamp::from_millis(1_764_000_000_123)), None),
+        ] {
             for sessions in [None, Some(7)] {
                 let metadata = OffsetMetadata {
                     watermark,
@@ -137,6 +152,7 @@ mod tests {
                         sessions,
                         ..LogIdentity::default()
                     },
+                    routing,
                 };
                 assert_eq!(OffsetMetadata::decode(&metadata.encode()), Some(metadata));
             }

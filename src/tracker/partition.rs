@@ -264,6 +264,7 @@ impl Partition {
                     sessions: Some(self.table.len() as u64),
                     ..self.identity
                 },
+                routing: Some(self.routing),
             },
         })
     }

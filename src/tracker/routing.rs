@@ -32,11 +32,11 @@ pub enum RoutingMode {
 /// Why no session may end although the clocks agree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoutingHold {
-    /// The number of partitions is no longer the one that events are routed by.
+    /// The topic has fewer partitions than before.
     #[error(
-        "the topic of session events has {now} partitions instead of {before}, so sessions and their new events may be on different partitions: no session ends. A restart does not move sessions and would end active ones; `sundown topics reset` discards all sessions, each of which starts again with its next event"
+        "the topic of session events has {now} partitions instead of {before}, so it was deleted and created again: no session ends; stop all trackers and start from an empty state with: sundown topics reset"
     )]
-    PartitionsChanged { before: i32, now: i32 },
+    PartitionsRemoved { before: i32, now: i32 },
     /// A record of the topic of watermarks cannot be used.
     #[error("the topic of watermarks: {0}")]
     Unusable(String),
@@ -50,13 +50,13 @@ pub enum RoutingHold {
 
 impl RoutingHold {
     /// Every [`reason`](Self::reason), for metrics.
-    pub const REASONS: [&str; 3] = ["partitions_changed", "unusable_record", "waiting"];
+    pub const REASONS: [&str; 3] = ["partitions_removed", "unusable_record", "waiting"];
 
     /// Returns one of [`REASONS`](Self::REASONS).
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::PartitionsChanged { .. } => "partitions_changed",
+            Self::PartitionsRemoved { .. } => "partitions_removed",
             Self::Unusable(_) => "unusable_record",
             Self::Waiting(_) => "waiting",
         }
@@ -66,7 +66,7 @@ impl RoutingHold {
     #[must_use]
     pub const fn needs_operator(&self) -> bool {
         match self {
-            Self::PartitionsChanged { .. } | Self::Unusable(_) => true,
+            Self::PartitionsRemoved { .. } | Self::Unusable(_) => true,
             Self::Waiting(_) => false,
         }
     }
@@ -92,6 +92,8 @@ pub type Statements = BTreeMap<i32, Timestamp>;
 pub(super) struct UpstreamBound {
     mode: RoutingMode,
     routing: Routing,
+    /// The number of partitions of the topic.
+    partition_count: i32,
     /// What commits have proven, each from when it was acknowledged, the oldest first. Only the
     /// first of those that precede a request is kept.
     committed: VecDeque<(Duration, Statements)>,
@@ -109,6 +111,7 @@ impl UpstreamBound {
         Self {
             mode,
             routing,
+            partition_count: routing.partitions,
             committed: VecDeque::new(),
             in_flight: None,
             last_forward: None,
@@ -120,18 +123,30 @@ impl UpstreamBound {
         self.routing
     }
 
-    /// Checks the number of partitions of the topic, as far as it is known.
-    pub(super) fn check(&self, partition_count: Option<i32>) -> Result<(), RoutingHold> {
-        let before = self.routing.partitions;
-        match partition_count {
-            Some(now) if now != before => Err(RoutingHold::PartitionsChanged { before, now }),
-            Some(_) | None => Ok(()),
+    /// Takes over the number of partitions of the topic, as far as it is known.
+    pub(super) fn set_partition_count(&mut self, count: Option<i32>) -> Result<(), RoutingHold> {
+        let before = self.partition_count;
+        match count {
+            Some(now) if now < before => Err(RoutingHold::PartitionsRemoved { before, now }),
+            Some(now) => {
+                if now > before {
+                    tracing::info!(
+                        before,
+                        now,
+                        "partitions were added; events on them are forwarded"
+                    );
+                }
+                self.partition_count = now;
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
     /// Returns whether events of this topic may be forwarded to partitions of it.
     fn bounded_by_partitions(&self) -> bool {
-        self.mode == RoutingMode::Any && self.routing.partitions > 1
+        let has_grown = self.partition_count > self.routing.partitions;
+        has_grown || self.mode == RoutingMode::Any && self.routing.partitions > 1
     }
 
     /// Returns a time up to which everything that belongs on any partition has been written to
@@ -168,7 +183,7 @@ impl UpstreamBound {
         let own = (covered && !in_flight && !forwards).then_some(own);
         let mut least = sources;
         let mut missing = Vec::new();
-        for partition in 0..self.routing.partitions {
+        for partition in 0..self.partition_count {
             let statements = [
                 upstream.partitions.get(&partition),
                 committed.and_then(|(_, statements)| statements.get(&partition)),
@@ -188,7 +203,7 @@ impl UpstreamBound {
 
     /// Returns whether other trackers wait for statements about the partitions in `own`.
     pub(super) fn must_publish(&self, own: &Statements) -> bool {
-        let all = i32::try_from(own.len()).is_ok_and(|own| own >= self.routing.partitions);
+        let all = i32::try_from(own.len()).is_ok_and(|own| own >= self.partition_count);
         self.bounded_by_partitions() && !all && !own.is_empty() && *own != self.published
     }
 

@@ -31,10 +31,22 @@ pub enum RoutingKey {
     UserId,
 }
 
+impl RoutingKey {
+    /// Returns the value of `--routing-key`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionId => "session_id",
+            Self::UserId => "user_id",
+        }
+    }
+}
+
 /// How events are distributed over the partitions of the session event topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Routing {
-    /// The number of partitions.
+    /// The number of partitions that have sessions: the first ones of the topic. Partitions that were
+    /// added later have none; their events are forwarded.
     pub partitions: i32,
     /// The id that names the partition.
     pub key: RoutingKey,

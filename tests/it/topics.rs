@@ -256,6 +256,7 @@ async fn settings_that_break_promises_are_refused_with_the_command_that_changes_
         ("sundown.checkpoint", "cleanup.policy", "delete"),
         ("sundown.checkpoint", "cleanup.policy", "compact,delete"),
         ("sundown.policies", "cleanup.policy", "delete"),
+        ("sundown.watermarks", "cleanup.policy", "delete"),
         ("sundown.processes", "message.timestamp.type", "CreateTime"),
     ];
     for (topic, property, value) in cases {
@@ -265,12 +266,40 @@ async fn settings_that_break_promises_are_refused_with_the_command_that_changes_
         let require = |clock| require_for_tracker(&admin, &names, clock);
         require(ClockSource::Brokers).await.expect("fits");
         kafka.alter_topic(&format!("{prefix}{topic}"), property, value);
-        let error = require(ClockSource::Brokers).await.expect_err("refused");
-        let error = error.to_string();
+        // The broker applies the change some time after it has accepted it.
+        let refusal = async {
+            loop {
+                if let Err(error) = require(ClockSource::Brokers).await {
+                    return error.to_string();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let error = tokio::time::timeout(SOON, refusal).await.expect("refused");
         for words in [topic, property, value, "kafka-configs.sh"] {
             assert!(error.contains(words), "'{words}' is not in: {error}");
         }
         let trusting = require(ClockSource::Local).await;
         assert_eq!(trusting.is_ok(), topic == "sundown.processes");
     }
+}
+
+#[test]
+fn topics_grow_and_never_shrink() {
+    let kafka = Kafka::shared();
+    let prefix = unique_prefix("topics");
+    json(kafka, &prefix, &["create", "--partitions", "2"]);
+    let grown = json(kafka, &prefix, &["grow", "--partitions", "4"]);
+    for topic in [&grown[0], &grown[1]] {
+        assert_eq!(
+            (&topic["before"], &topic["partitions"]),
+            (&2.into(), &4.into())
+        );
+    }
+    let flags = ["-b", kafka.bootstrap(), "--topic-prefix", &prefix];
+    let shrink = ["topics", "grow", "--partitions", "3"];
+    let mut refused = Launch::sundown().args(shrink).args(flags).start();
+    assert!(!refused.wait(SOON).success());
+    let error = refused.text(Stream::Stderr);
+    assert!(error.contains("has 4 partitions"), "{error}");
 }

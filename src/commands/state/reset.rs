@@ -88,6 +88,8 @@ impl Resetter {
                 sessions,
                 ..report.actual_identity
             },
+            // The other partitions state it.
+            routing: None,
         };
         let mut offsets = TopicPartitionList::new();
         let mut element = offsets.add_partition(&self.topics.session_logs, report.partition);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    TopicResult,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -152,6 +153,26 @@ impl TopicAdmin {
             self.offsets_within(CHANGE_TIMEOUT, &name, topic.partition_count())
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Adds partitions to a topic, so that it has `count`, and waits until they are ready.
+    ///
+    /// # Errors
+    /// [`TopicError::Refused`], [`TopicError::TimedOut`] or [`TopicError::Unreachable`].
+    pub async fn grow(&self, name: &str, count: i32) -> Result<(), TopicError> {
+        let partitions = NewPartitions::new(name, usize::try_from(count).unwrap_or_default());
+        let response = self
+            .client
+            .create_partitions(&[partitions], &options())
+            .await;
+        self.check_results(response, "extended", RDKafkaErrorCode::NoError)
+            .await?;
+        self.wait_until_changed(&[name], "extended", |topic| {
+            topic.is_some_and(|topic| topic.partition_count() >= count && topic.is_ready())
+        })
+        .await?;
+        self.offsets_within(CHANGE_TIMEOUT, name, count).await?;
         Ok(())
     }
 

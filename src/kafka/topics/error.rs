@@ -29,7 +29,8 @@ pub enum TopicError {
     Missing { names: Vec<String> },
     /// The numbers of partitions differ.
     #[error(
-        "{checkpoint} has {checkpoint_partitions} partitions and {source_topic} has {source_partitions}, but a session's checkpoint must be on the partition of its events; add partitions to the smaller one, or delete and recreate all topics with: sundown topics reset"
+        "{checkpoint} has {checkpoint_partitions} partitions and {source_topic} has {source_partitions}, but a session's checkpoint must be on the partition of its events; add partitions to the smaller one with: sundown topics grow --partitions {}",
+        checkpoint_partitions.max(source_partitions)
     )]
     PartitionMismatch {
         checkpoint: String,
@@ -55,7 +56,7 @@ pub enum TopicError {
     #[error("{topic} cannot be {change}: {code}{}", hint(*code))]
     Refused {
         topic: String,
-        /// `created` or `deleted`.
+        /// `created`, `extended` or `deleted`.
         change: &'static str,
         code: RDKafkaErrorCode,
     },
@@ -64,7 +65,7 @@ pub enum TopicError {
     TimedOut {
         /// The topics that are not changed yet.
         names: Vec<String>,
-        /// `created` or `deleted`.
+        /// `created`, `extended` or `deleted`.
         change: &'static str,
         seconds: u64,
     },

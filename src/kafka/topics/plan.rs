@@ -20,8 +20,7 @@ pub enum TopicAction {
     Create,
     /// Keep the topic, which matches its specification.
     Keep,
-    /// Leave the topic to its owner: Kafka cannot remove partitions, and adding some moves
-    /// keys to other partitions.
+    /// Leave the topic to its owner.
     Differs(Vec<TopicDifference>),
 }
 

@@ -18,7 +18,10 @@ impl Engine {
         end_offsets: &EndOffsets,
     ) -> Result<Option<RoutingHold>, ClockHold> {
         let asked_at = self.clocks.lower(end_offsets.requested_at)?;
-        if let Err(hold) = self.upstream.check(end_offsets.partition_count) {
+        if let Err(hold) = self
+            .upstream
+            .set_partition_count(end_offsets.partition_count)
+        {
             return Ok(Some(hold));
         }
         for &(number, end) in &end_offsets.ends {

@@ -24,7 +24,6 @@ use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::RestoreSettings;
 use crate::tracker::routing::{RoutingHold, RoutingMode};
 use crate::tracker::state_hold::StateHold;
-use crate::wire::routing::Routing;
 
 /// The Kafka clients of a tracker, its clock, health and metrics.
 pub(crate) struct KafkaIo {
@@ -57,8 +56,6 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct IoSettings {
     pub(crate) topics: Topics,
-    /// How events are distributed over the partitions of the source topic.
-    pub(crate) routing: Routing,
     pub(crate) mode: RoutingMode,
     pub(crate) table: TableConfig,
     pub(crate) identity: Identity,
@@ -72,7 +69,7 @@ impl KafkaIo {
         health: Health,
         metrics: TrackerMetrics,
     ) -> Self {
-        metrics.set_limits(settings.routing.partitions, settings.table.max_sessions);
+        metrics.set_max_sessions(settings.table.max_sessions);
         Self {
             parts,
             settings,
@@ -157,6 +154,9 @@ impl Io for KafkaIo {
     fn take_end_offsets(&mut self) -> Option<EndOffsets> {
         let end_offsets = self.parts.end_offsets.poll()?;
         self.last_ends.clone_from(&end_offsets.ends);
+        if let Some(count) = end_offsets.partition_count {
+            self.metrics.set_topic_partitions(count);
+        }
         Some(end_offsets)
     }
 

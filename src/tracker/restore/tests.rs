@@ -57,6 +57,7 @@ impl RestoreLog for Deleted {
             watermark: Some(WATERMARK),
             replay_from: 3,
             identity: LogIdentity::default(),
+            routing: None,
         };
         Ok(Some(CommittedOffset {
             offset: 9,

@@ -132,13 +132,36 @@ fn a_restore_may_follow_commits_of_another_tracker() {
 }
 
 #[test]
-fn a_changed_number_of_partitions_holds() {
-    let bound = bound(RoutingMode::Keyed, 1);
-    assert_eq!(bound.check(None), Ok(()));
-    assert_eq!(bound.check(Some(1)), Ok(()));
-    let (before, now) = (1, 4);
-    let changed = RoutingHold::PartitionsChanged { before, now };
-    assert_eq!(bound.check(Some(4)), Err(changed));
+fn partitions_that_were_added_bound_the_watermarks_of_all() {
+    for mode in [RoutingMode::Keyed, RoutingMode::Any] {
+        let mut bound = bound(mode, 1);
+        let own = statements(&[(0, 50)]);
+        assert_eq!(bound.set_partition_count(None), Ok(()));
+        assert_eq!(bound.set_partition_count(Some(1)), Ok(()));
+        let least = |bound: &mut UpstreamBound, known: &Upstream| {
+            bound.least(known, after(10), &own, false)
+        };
+        assert_eq!(least(&mut bound, &upstream(&[], None)), Ok(Timestamp::MAX));
+        assert_eq!(bound.set_partition_count(Some(3)), Ok(()));
+        let waiting = Err(RoutingHold::Waiting(vec![1, 2]));
+        assert_eq!(least(&mut bound, &upstream(&[], None)), waiting);
+        let known = upstream(&[(1, 20), (2, 30)], None);
+        assert_eq!(least(&mut bound, &known), Ok(at(20)));
+        assert_eq!(
+            bound.routing().partitions,
+            1,
+            "sessions stay where they are"
+        );
+    }
+}
+
+#[test]
+fn partitions_that_were_removed_hold() {
+    let mut bound = bound(RoutingMode::Keyed, 4);
+    let (before, now) = (4, 1);
+    let removed = RoutingHold::PartitionsRemoved { before, now };
+    assert!(removed.needs_operator());
+    assert_eq!(bound.set_partition_count(Some(1)), Err(removed));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sundown::clock::Clock;
+use sundown::wire::partitioner::murmur2_partition;
 
 use crate::support::installation::{Installation, PARTITIONS, SOON};
 use crate::support::kafka::Kafka;
@@ -159,6 +160,54 @@ fn sessions_are_routed_by_user_where_that_is_asked_for() {
             .iter()
             .all(|record| record.partition == partition)
     );
+    trackers.into_iter().for_each(RoleProcess::stop);
+}
+
+#[test]
+fn partitions_can_be_added_while_sessions_live() {
+    // Longer than a tracker takes to start, during which nothing is written.
+    let idle = 20_000;
+    let installation = Installation::new(Kafka::shared(), Limits { idle, ..LIMITS });
+    let mut trackers = started(&installation, 2, &[]);
+    let sessions: Vec<String> = (0..12)
+        .map(|one| installation.key_on(one % PARTITIONS))
+        .collect();
+    let logs = installation.session_logs();
+    let grown = 2 * PARTITIONS;
+    for turn in 0..30 {
+        if turn == 3 {
+            installation.run(&["topics", "grow", "--partitions", &grown.to_string()]);
+        }
+        if turn == 15 {
+            // A tracker that starts now continues with the distribution of the others.
+            trackers.remove(0).kill();
+            trackers.extend(started(&installation, 1, &[]));
+        }
+        let partitions = if turn > 3 { grown } else { PARTITIONS };
+        let records = sessions.iter().map(|session| NewRecord {
+            value: Some(event(session, "ann", "activity")),
+            // As a producer that has found the new partitions chooses it.
+            partition: murmur2_partition(Some(session.as_bytes()), partitions),
+            ..NewRecord::new(session.as_str(), "")
+        });
+        installation.kafka.produce(&logs, records);
+        assert_eq!(installation.endings(), [], "every session is active");
+        thread::sleep(Duration::from_secs(1));
+    }
+    let endings = eventually(SOON, "the sessions' ends", || {
+        let endings = installation.endings();
+        (endings.len() >= sessions.len()).then_some(endings)
+    });
+    installation.await_nothing_left();
+    assert_eq!(
+        installation.endings().len(),
+        sessions.len(),
+        "each ended once"
+    );
+    let lifetimes = endings
+        .iter()
+        .map(|ending| ending.last_activity.unwrap() - ending.started_at.unwrap());
+    assert!(lifetimes.min().unwrap() >= 29_000, "{endings:?}");
     trackers.into_iter().for_each(RoleProcess::stop);
 }
 

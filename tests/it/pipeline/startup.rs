@@ -56,7 +56,7 @@ fn a_checkpoint_topic_of_another_size_is_refused() {
         .args(flags)
         .start();
     assert!(create.wait(SOON).success());
-    let words = [&checkpoint, "4 partitions", "3", "sundown topics reset"];
+    let words = [&checkpoint, "4 partitions", "3", "grow --partitions 4"];
     assert_refusal(Launch::sundown().arg("tracker").args(flags), 1, &words);
 }
 

@@ -1,0 +1,151 @@
+//! How the sessions of the group are distributed over partitions, as the committed offsets state.
+//!
+//! Sessions stay where they are when partitions are added: the number of partitions by which they were
+//! distributed first is committed with every offset and goes on to count.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaResult;
+use tokio_util::sync::CancellationToken;
+
+use super::offset_metadata::OffsetMetadata;
+use crate::health::Health;
+use crate::kafka::errors::WithHint;
+use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
+use crate::wire::routing::{Routing, RoutingKey};
+
+/// Bounds the request for the committed offsets.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval between requests while the brokers do not answer.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why the sessions of the group cannot be continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// The routing key has changed.
+    #[error(
+        "sessions are distributed by {}, not by {}: start all trackers with --routing-key {}; to change it, stop all trackers and discard all sessions with: sundown topics reset", before.as_str(), now.as_str(), before.as_str()
+    )]
+    Key { before: RoutingKey, now: RoutingKey },
+    /// The topic has fewer partitions than before.
+    #[error(
+        "sessions are distributed over {before} partitions and the topic of session events has {now}, so it was deleted and created again; stop all trackers and start from an empty state with: sundown topics reset"
+    )]
+    Partitions { before: i32, now: i32 },
+    /// Partitions disagree.
+    #[error(
+        "sessions are distributed over {one} partitions on some partitions and over {other} on others, so active sessions might end; stop all trackers and discard all sessions with: sundown topics reset"
+    )]
+    Mixed { one: i32, other: i32 },
+}
+
+/// Returns the routing of the sessions that were distributed by `stated`, which is `topic` if there are
+/// none.
+fn layout(
+    stated: impl IntoIterator<Item = Routing>,
+    topic: Routing,
+) -> Result<Routing, LayoutError> {
+    let mut stated = stated.into_iter();
+    let Some(first) = stated.next() else {
+        return Ok(topic);
+    };
+    if first.key != topic.key {
+        let (before, now) = (first.key, topic.key);
+        return Err(LayoutError::Key { before, now });
+    }
+    if first.partitions > topic.partitions {
+        let (before, now) = (first.partitions, topic.partitions);
+        return Err(LayoutError::Partitions { before, now });
+    }
+    match stated.find(|other| *other != first) {
+        Some(other) => Err(LayoutError::Mixed {
+            one: first.partitions,
+            other: other.partitions,
+        }),
+        None => Ok(first),
+    }
+}
+
+/// Reads from the offsets that the group has committed how its sessions are distributed over the
+/// partitions of `log`, which is `topic` if it has committed none. `config` has the `group.id`. Returns
+/// `None` if `stop` is cancelled before the brokers answer.
+///
+/// # Errors
+/// [`LayoutError`], and if librdkafka rejects the configuration.
+pub(super) fn read_layout(
+    config: &ClientConfig,
+    log: &str,
+    topic: Routing,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Routing>> {
+    let options = ReaderOptions {
+        name: "sundown-layout",
+        request_timeout: REQUEST_TIMEOUT,
+        properties: &[],
+    };
+    // Offsets that a transaction is about to commit state nothing new.
+    let reader = TopicReader::read_uncommitted(config, &options)?;
+    while !stop.is_cancelled() {
+        match stated(&reader, log, topic.partitions) {
+            Ok(stated) => {
+                health.set_ready("kafka");
+                let layout = layout(stated, topic).context("cannot continue the sessions")?;
+                return Ok(Some(layout));
+            }
+            Err(error) => {
+                let error = WithHint(&error).to_string();
+                tracing::warn!(error, "cannot fetch the committed offsets; retrying");
+                health.set_not_ready("kafka", format!("fetching the committed offsets: {error}"));
+                std::thread::sleep(RETRY_INTERVAL);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn stated(reader: &TopicReader, log: &str, partitions: i32) -> KafkaResult<Vec<Routing>> {
+    let partitions: Vec<i32> = (0..partitions).collect();
+    let committed = reader.committed_offsets(log, &partitions)?;
+    let stated = committed
+        .values()
+        .filter_map(|committed| OffsetMetadata::decode(&committed.metadata)?.routing);
+    Ok(stated.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routing(partitions: i32) -> Routing {
+        let key = RoutingKey::SessionId;
+        Routing { partitions, key }
+    }
+
+    #[test]
+    fn sessions_stay_distributed_as_they_were() {
+        assert_eq!(layout([], routing(3)), Ok(routing(3)));
+        let stated = [routing(3), routing(3)];
+        for count in [3, 6, 12] {
+            assert_eq!(layout(stated, routing(count)), Ok(routing(3)));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_a_remedy() {
+        let by_user = Routing {
+            key: RoutingKey::UserId,
+            ..routing(3)
+        };
+        for (stated, topic, words) in [
+            (vec![by_user], routing(3), "--routing-key user_id"),
+            (vec![routing(3)], routing(2), "created again"),
+            (vec![routing(3), routing(6)], routing(6), "topics reset"),
+        ] {
+            let error = layout(stated, topic).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
