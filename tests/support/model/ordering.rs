@@ -56,8 +56,13 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
         };
         before().any(|late| late.place > end.place && !is_known(late))
     };
-    let mut ends = events.iter().filter(|event| event.reason.is_some());
-    varied || ends.any(|end| is_split(end) || has_early(end))
+    let ends = || events.iter().filter(|event| event.reason.is_some());
+    // Of two logouts, the first that is read counts.
+    let is_overtaken = |end: &Event| {
+        let after = end.at + 1..=end.at + limits.lateness;
+        ends().any(|other| other.place < end.place && after.contains(&other.at))
+    };
+    varied || ends().any(|end| is_split(end) || has_early(end) || is_overtaken(end))
 }
 
 /// Whether a logout or revocation of many sessions concerns the session.
