@@ -185,7 +185,8 @@ impl TopicReader {
         }
         let response = self
             .consumer
-            .committed_offsets(request, self.request_timeout)?;
+            .committed_offsets(request, self.request_timeout)
+            .map_err(|error| self.group_error().unwrap_or(error))?;
         let mut committed = BTreeMap::new();
         for element in response.elements_for_topic(topic) {
             element.error()?;
@@ -283,6 +284,20 @@ impl TopicReader {
         };
         self.consumer.context().clear_errors();
         Ok(Some(polled))
+    }
+
+    /// Returns why the group's coordinator did not respond, if librdkafka has reported that the client may
+    /// not read the group: the request itself only times out.
+    fn group_error(&self) -> Option<KafkaError> {
+        let is_assigned = self.consumer.assignment().is_ok_and(|all| all.count() > 0);
+        // A poll would drop a record.
+        if is_assigned {
+            return None;
+        }
+        let polled = self.consumer.poll(Duration::ZERO)?;
+        let code = RDKafkaErrorCode::GroupAuthorizationFailed;
+        let error = polled.err();
+        error.filter(|error| error.rdkafka_error_code() == Some(code))
     }
 
     fn list_offsets(

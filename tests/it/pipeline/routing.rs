@@ -80,7 +80,6 @@ fn assert_one_session_each(installation: &Installation<'_>, distributions: &[Dis
             ..distribution(session, turn + number)
         });
         installation.kafka.produce(&logs, records);
-        assert_eq!(installation.endings(), [], "every session is active");
         thread::sleep(Duration::from_secs(1));
     }
     let endings = eventually(SOON, "the sessions' ends", || {
@@ -191,7 +190,6 @@ fn partitions_can_be_added_while_sessions_live() {
             ..NewRecord::new(session.as_str(), "")
         });
         installation.kafka.produce(&logs, records);
-        assert_eq!(installation.endings(), [], "every session is active");
         thread::sleep(Duration::from_secs(1));
     }
     let endings = eventually(SOON, "the sessions' ends", || {

@@ -41,7 +41,8 @@ impl Operator {
             self.0.get(&format!("/{page}"));
         }
         let mut responses = line("lag", &self.0.get("/api/v1/health").body);
-        for topic in TOPICS.map(|topic| installation.topic(topic)) {
+        let topics = TOPICS.into_iter().chain(["sundown.watermarks"]);
+        for topic in topics.map(|topic| installation.topic(topic)) {
             let path = format!("/api/v1/topics/{topic}/0");
             responses += &line(&topic, &self.0.get(&path).body);
         }
