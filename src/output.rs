@@ -4,8 +4,10 @@
 use std::io::Write;
 
 pub mod progress;
+mod prompt;
 mod table;
 
+pub use prompt::confirm;
 pub use table::{Format, OutputArgs, table};
 
 /// Prints a line of the result to stdout.

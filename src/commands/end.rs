@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stdin};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{ArgGroup, Args};
 
 use super::sessions::locate_trackers;
@@ -153,15 +153,10 @@ fn confirm(count: &SessionCount) -> anyhow::Result<()> {
     if !stdin().is_terminal() {
         bail!("{sessions}; there is no terminal to ask on: pass --yes to confirm");
     }
-    output::note(format_args!("{sessions}. Continue? [y/N]"));
-    let mut answer = String::new();
-    stdin()
-        .read_line(&mut answer)
-        .context("cannot read the answer; pass --yes instead")?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("not confirmed; no session was ended"),
-    }
+    output::confirm(
+        format_args!("{sessions}. Continue?"),
+        "no session was ended",
+    )
 }
 
 fn attribute(text: &str) -> Result<(String, String), String> {

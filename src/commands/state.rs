@@ -5,7 +5,7 @@ mod reset;
 
 use std::io::{IsTerminal, stdin};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use crate::kafka::args::GlobalArgs;
@@ -164,16 +164,9 @@ fn confirm(to: ResetTarget, selected: &[PartitionReport]) -> anyhow::Result<()> 
             report.state()
         ));
     }
-    output::note(match to {
-        ResetTarget::Now => "Keep their sessions as active now, and skip unread events? [y/N]",
-        ResetTarget::Beginning => "Forget their sessions, and read all events again? [y/N]",
-    });
-    let mut answer = String::new();
-    stdin()
-        .read_line(&mut answer)
-        .context("cannot read the answer; pass --yes instead")?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("not confirmed; nothing was changed"),
-    }
+    let question = match to {
+        ResetTarget::Now => "Keep their sessions as active now, and skip unread events?",
+        ResetTarget::Beginning => "Forget their sessions, and read all events again?",
+    };
+    output::confirm(question, "nothing was changed")
 }

@@ -6,7 +6,7 @@ mod report;
 
 use std::io::{IsTerminal, stdin};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use crate::kafka::Topics;
@@ -153,13 +153,5 @@ fn confirm(existing: &ExistingTopics) -> anyhow::Result<()> {
         |(name, topic): (&String, &TopicState)| [name.clone(), topic.partition_count().to_string()];
     let rows: Vec<_> = existing.iter().map(row).collect();
     output::note(table(["TOPIC", "PARTITIONS"], &rows));
-    output::note("Delete and recreate them? [y/N]");
-    let mut answer = String::new();
-    stdin()
-        .read_line(&mut answer)
-        .context("cannot read the answer; pass --yes instead")?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => bail!("not confirmed; no topic was changed"),
-    }
+    output::confirm("Delete and recreate them?", "no topic was changed")
 }
