@@ -107,9 +107,11 @@ fn take_ending_of_start(endings: &mut BTreeMap<Uuid, Ending>, record: &Record) -
         .find_map(|reason| endings.remove(&event_id(session, time_of(&event), reason)))
 }
 
-/// Whether an ending is of all of these records.
+/// Whether an ending is of all of these records, but for logouts that came when it was over.
 fn fits(ending: &Ending, events: &[Value]) {
-    let times: Vec<_> = events.iter().map(time_of).collect();
+    let had_an_effect =
+        |event: &&Value| event["event"] != "logout" || time_of(event) <= ending.ended_at;
+    let times: Vec<_> = events.iter().filter(had_an_effect).map(time_of).collect();
     if let "logout" | "revoked" = ending.reason.as_str() {
         assert_eq!(
             times.last(),
