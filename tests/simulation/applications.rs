@@ -4,7 +4,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::session::EventKind;
-use sundown::wire::forwarded::Forwarded;
+use sundown::wire::forwarded::{Forwarded, SourceOffset};
 use sundown::wire::partitioner::murmur2_partition;
 
 use crate::cluster::{Cluster, Place};
@@ -117,9 +117,26 @@ impl Applications {
             },
             None => event,
         };
-        (0..self.settings.partitions)
-            .filter_map(|partition| self.write(cluster, rng, None, partition, &event))
-            .collect()
+        let partitions = 0..self.settings.partitions;
+        if self.settings.misrouted && rng.random_ratio(1, 2) {
+            // To one partition, from which it is forwarded to all others.
+            let partition = rng.random_range(partitions.clone());
+            let written = self.append(cluster, rng, None, (partition, None), &event);
+            let fact = |home| {
+                Some(Fact {
+                    partition: home,
+                    offset: (home == partition).then_some(written.as_ref()?.origin.offset),
+                    ..written.clone()?
+                })
+            };
+            return partitions.filter_map(fact).collect();
+        }
+        let key = Forwarded::copies(self.settings.partitions).encode();
+        let mut copy = |partition| {
+            let place = (partition, Some(key.clone()));
+            self.append(cluster, rng, None, place, &event)
+        };
+        partitions.filter_map(&mut copy).collect()
     }
 
     pub(crate) fn garbage(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> Vec<Fact> {
@@ -129,7 +146,8 @@ impl Applications {
         let offset = appended.expect("no transaction, no refusal");
         vec![Fact {
             partition,
-            offset,
+            origin: SourceOffset { partition, offset },
+            offset: Some(offset),
             appended: cluster.now,
             session: None,
             kind: EventKind::Activity,
@@ -192,12 +210,43 @@ impl Applications {
         }
     }
 
+    /// Writes an event that belongs on `partition`, there or elsewhere.
     fn write(
         &self,
         cluster: &mut Cluster,
         rng: &mut ChaCha8Rng,
         txn: Option<Txn>,
         partition: i32,
+        event: &Event,
+    ) -> Option<Fact> {
+        let id = event.session.as_deref().unwrap_or_default();
+        let mut place = (partition, Some(id.as_bytes().to_vec()));
+        if self.settings.misrouted {
+            if rng.random_ratio(1, 3) {
+                place.0 = rng.random_range(0..self.settings.partitions);
+            }
+            place.1 = match rng.random_range(0..4) {
+                0 => None,
+                1 => Some(format!("\"{id}\"").into_bytes()),
+                2 => Some(event.user.to_string().into_bytes()),
+                _ => place.1,
+            };
+        }
+        let written = self.append(cluster, rng, txn, place, event)?;
+        Some(Fact {
+            partition,
+            offset: (written.origin.partition == partition).then_some(written.origin.offset),
+            ..written
+        })
+    }
+
+    /// Appends an event to a partition, under a key.
+    fn append(
+        &self,
+        cluster: &mut Cluster,
+        rng: &mut ChaCha8Rng,
+        txn: Option<Txn>,
+        (partition, key): (i32, Option<Vec<u8>>),
         event: &Event,
     ) -> Option<Fact> {
         let created = match rng.random_range(0..20) {
@@ -210,11 +259,7 @@ impl Applications {
         } else {
             created
         };
-        let key = match &event.session {
-            Some(id) => id.clone().into_bytes(),
-            None => Forwarded::copies(self.settings.partitions).encode(),
-        };
-        let pair = (Some(key), Some(event.json()));
+        let pair = (key, Some(event.json()));
         // Refused if the transaction is over already.
         let offset = cluster
             .append(Place::Source(partition), txn, pair, Some(created))
@@ -224,7 +269,8 @@ impl Applications {
         let (earliest, latest) = counts_from_to(event.at, cluster.now, created, skew);
         Some(Fact {
             partition,
-            offset,
+            origin: SourceOffset { partition, offset },
+            offset: Some(offset),
             appended: cluster.now,
             session: event.session.clone(),
             kind: event.kind,

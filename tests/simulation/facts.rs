@@ -1,6 +1,7 @@
 //! The records of the log, kept by their writer: the oracle's ground truth.
 
 use sundown::session::EventKind;
+use sundown::wire::forwarded::SourceOffset;
 
 use crate::log::Txn;
 use crate::model::Event;
@@ -8,8 +9,12 @@ use crate::model::Event;
 /// A record of the source topic, as it was meant.
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
+    /// The partition that it belongs on.
     pub(crate) partition: i32,
-    pub(crate) offset: i64,
+    /// Where it was written.
+    pub(crate) origin: SourceOffset,
+    /// Its offset on the partition that it belongs on, once it can be read there.
+    pub(crate) offset: Option<i64>,
     /// By the brokers' clock.
     pub(crate) appended: i64,
     /// `None` where it is about every session of the user.
@@ -37,6 +42,11 @@ impl Fact {
     pub(crate) fn is_activity(&self) -> bool {
         let active = matches!(self.kind, EventKind::Activity | EventKind::Login);
         active && !self.garbage && self.session.is_some()
+    }
+
+    /// Whether it was written to another partition than the one it belongs on.
+    pub(crate) fn is_misrouted(&self) -> bool {
+        self.origin.partition != self.partition
     }
 
     /// Whether it ends sessions.

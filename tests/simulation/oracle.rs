@@ -8,6 +8,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sundown::session::EndReason;
+use sundown::wire::forwarded::Forwarded;
 use sundown::wire::terminal::{SessionEnded, SessionExpiring};
 use uuid::{Uuid, uuid};
 
@@ -33,6 +34,11 @@ pub(crate) struct Oracle {
     dead: BTreeMap<String, usize>,
     /// How far each of the tracker's topics has been read.
     read: [i64; 3],
+    /// How far each source partition has been read.
+    read_source: Vec<i64>,
+    /// The facts that have not been forwarded: by where they are written, and the partition that they
+    /// belong on.
+    misrouted: BTreeMap<(i32, i64, i32), usize>,
     /// When the sessions of a partition were last taken as active.
     assumed: Vec<i64>,
     /// Partitions of which records have been deleted.
@@ -51,6 +57,8 @@ impl Oracle {
             warnings: BTreeSet::new(),
             dead: BTreeMap::new(),
             read: [0; 3],
+            read_source: vec![0; partitions],
+            misrouted: BTreeMap::new(),
             assumed: vec![i64::MIN; partitions],
             deleted: vec![false; partitions],
         }
@@ -58,7 +66,13 @@ impl Oracle {
 
     /// Something has been written to the source topic.
     pub(crate) fn learn(&mut self, facts: Vec<Fact>) {
-        self.facts.extend(facts);
+        for fact in facts {
+            if fact.is_misrouted() {
+                let place = (fact.origin.partition, fact.origin.offset, fact.partition);
+                self.misrouted.insert(place, self.facts.len());
+            }
+            self.facts.push(fact);
+        }
     }
 
     /// Retention is about to delete what lies before `start`.
@@ -66,9 +80,12 @@ impl Oracle {
         let committed = cluster.last_offset(partition);
         self.deleted[index(partition)] = true;
         for fact in &mut self.facts {
-            let gone = fact.partition == partition && fact.offset < start;
+            let here = fact.offset.filter(|_| fact.partition == partition);
+            let gone = here.is_some_and(|offset| offset < start);
             fact.deleted |= gone;
-            fact.lost |= gone && fact.offset >= committed;
+            fact.lost |= gone && here >= Some(committed);
+            let unread = (committed..start).contains(&fact.origin.offset);
+            fact.lost |= fact.is_misrouted() && fact.origin.partition == partition && unread;
         }
     }
 
@@ -89,6 +106,7 @@ impl Oracle {
         if let Some(violation) = cluster.violation.take() {
             return Err(violation);
         }
+        self.observe_forwards(cluster)?;
         while let Some(record) = cluster.ended.next(self.read[0]) {
             self.read[0] = record.offset + 1;
             let event = record.value.as_deref().unwrap_or_default();
@@ -118,6 +136,43 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// Checks that each misrouted event is forwarded once, to where it belongs.
+    fn observe_forwards(&mut self, cluster: &Cluster) -> Verdict {
+        for (partition, read) in (0_i32..).zip(&mut self.read_source) {
+            while let Some(record) = cluster.log(Place::Source(partition)).next(*read) {
+                *read = record.offset + 1;
+                let mark = Forwarded::decode(record.key.as_deref());
+                let Some(origin) = mark.and_then(|mark| mark.origin) else {
+                    continue;
+                };
+                let place = (origin.partition, origin.offset, partition);
+                let Some(number) = self.misrouted.remove(&place) else {
+                    return Err(format!("forwarded twice, or needlessly: {record:?}"));
+                };
+                self.facts[number].offset = Some(record.offset);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a misrouted event may count as late (`docs/decisions/forwarding.md`): it was forwarded after
+    /// an event of its session that is an idle timeout behind it, or after a later logout.
+    fn is_forwarded_late(&self, fact: &Fact, rules: &Rules) -> bool {
+        if !fact.is_misrouted() || self.settings.keyed {
+            return fact.is_misrouted();
+        }
+        let lateness = self.settings.allowed_lateness;
+        let precludes = |other: &Fact| {
+            let read_before = fact.offset.is_none_or(|offset| other.offset < Some(offset));
+            let behind = other.latest - fact.earliest;
+            let ends = fact.is_end() || other.is_end();
+            let is_late = behind >= rules.shortest() || ends && behind > lateness;
+            other.offset.is_some() && read_before && is_late
+        };
+        let session = fact.session.as_deref().unwrap_or_default();
+        self.concerning(fact.partition, session).any(precludes)
     }
 
     /// Finds out which session an event is about.
@@ -153,8 +208,8 @@ impl Oracle {
         self.facts.iter().filter(here).filter(about)
     }
 
-    /// Facts that end a session: those of the session, and those of its user.
-    fn enders<'a>(
+    /// The facts about a session, and those about all sessions of a user.
+    fn concerning<'a>(
         &'a self,
         partition: i32,
         session: &'a str,
@@ -169,7 +224,7 @@ impl Oracle {
 }
 
 fn aborted(cluster: &Cluster, fact: &Fact) -> bool {
-    let log = cluster.log(Place::Source(fact.partition));
+    let log = cluster.log(Place::Source(fact.origin.partition));
     fact.txn.is_some_and(|txn| log.aborted(txn))
 }
 

@@ -7,6 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::Topics;
 use sundown::kafka::topic_reader::CommittedOffset;
+use sundown::session::Timestamp;
 use sundown::tracker::assignment::CommitResult;
 use sundown::tracker::delivery::{Delivery, Stage};
 use sundown::tracker::engine::Batch;
@@ -16,7 +17,15 @@ use crate::cluster::{Cluster, Place, State};
 use crate::group::GroupMetadata;
 use crate::log::Txn;
 
-type Pair = (Option<Vec<u8>>, Option<Vec<u8>>);
+/// A record to write.
+#[derive(Debug)]
+struct Output {
+    place: Place,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    /// The timestamp to keep.
+    created: Option<i64>,
+}
 
 /// How likely the brokers' answer to a request is lost, in a thousand.
 const LOST: u32 = 8;
@@ -44,7 +53,7 @@ struct UnderWay {
     group: GroupMetadata,
     began: i64,
     stages: VecDeque<Stage>,
-    records: Option<VecDeque<(Place, Pair)>>,
+    records: Option<VecDeque<Output>>,
     counts: OutputCounts,
 }
 
@@ -153,8 +162,9 @@ impl Producer {
                 work.records = None;
                 self.next_stage();
             }
-            Some((place, pair)) => {
-                let appended = cluster.append(place, txn, pair, None);
+            Some(output) => {
+                let pair = (output.key, output.value);
+                let appended = cluster.append(output.place, txn, pair, output.created);
                 appended.map_err(|error| error.0)?;
             }
         }
@@ -242,14 +252,15 @@ fn offsets(batch: &Batch) -> Vec<(i32, CommittedOffset)> {
         .collect()
 }
 
-fn encode_watermarks(batch: &Batch, process: &[u8]) -> VecDeque<(Place, Pair)> {
+fn encode_watermarks(batch: &Batch, process: &[u8]) -> VecDeque<Output> {
     let mut records = VecDeque::new();
     let written = outbox::write_watermarks(batch, &topics(), process, |record| {
-        let pair = (
-            record.key.map(<[u8]>::to_vec),
-            record.value.map(<[u8]>::to_vec),
-        );
-        records.push_back((Place::Watermarks, pair));
+        records.push_back(Output {
+            place: Place::Watermarks,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            created: None,
+        });
         Ok::<(), ()>(())
     });
     written.expect("writing to memory does not fail");
@@ -257,7 +268,7 @@ fn encode_watermarks(batch: &Batch, process: &[u8]) -> VecDeque<(Place, Pair)> {
 }
 
 /// Encodes the batch's records, and counts them.
-fn encode(batch: &Batch) -> (VecDeque<(Place, Pair)>, OutputCounts) {
+fn encode(batch: &Batch) -> (VecDeque<Output>, OutputCounts) {
     let topics = topics();
     let options = EncodeOptions {
         delivery: Delivery::ExactlyOnce,
@@ -278,7 +289,12 @@ fn encode(batch: &Batch) -> (VecDeque<(Place, Pair)>, OutputCounts) {
         } else {
             record.key.map(<[u8]>::to_vec)
         };
-        records.push_back((place, (key, record.value.map(<[u8]>::to_vec))));
+        records.push_back(Output {
+            place,
+            key,
+            value: record.value.map(<[u8]>::to_vec),
+            created: record.timestamp.map(Timestamp::as_millis),
+        });
         Ok::<(), ()>(())
     });
     (records, counts.expect("writing to memory does not fail"))

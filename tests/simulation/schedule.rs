@@ -28,6 +28,10 @@ pub(crate) struct Settings {
     /// Whether no event is out of order by more than the allowed lateness, and neither policies nor
     /// what they depend on changes: then the reference model determines the endings.
     pub(crate) orderly: bool,
+    /// Whether trackers trust the keys of all producers.
+    pub(crate) keyed: bool,
+    /// Whether applications write under any key to any partition.
+    pub(crate) misrouted: bool,
     pub(crate) end_grace: i64,
     pub(crate) max_future_skew: i64,
     pub(crate) slack: i64,
@@ -128,6 +132,8 @@ impl Plan {
             clocks_checked: rng.random_ratio(7, 8),
             allowed_lateness: *[0, 500, 2_000].choose(&mut rng).expect("some"),
             orderly: false,
+            keyed: seed.is_multiple_of(2),
+            misrouted: false,
             end_grace: 30_000,
             max_future_skew: rng.random_range(8_000..12_000),
             slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),
@@ -147,6 +153,7 @@ impl Plan {
         if seed % 3 == 1 {
             keep_order(&mut settings, &mut steps);
         }
+        route_anywhere(&mut settings, seed);
         Self {
             seed,
             settings,
@@ -161,6 +168,15 @@ fn pause_now_and_then(steps: &mut [Step]) {
     for step in waits.filter(|step| step.salt % 2 == 0) {
         step.what = What::Pause;
     }
+}
+
+/// With a generator of its own, for the same reason. If the keys of all producers are trusted although
+/// they should not be, sessions may end before their events have been forwarded: the reference model does
+/// not determine the endings.
+fn route_anywhere(settings: &mut Settings, seed: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+    let is_determined = !(settings.orderly && settings.keyed);
+    settings.misrouted = is_determined && settings.partitions > 1 && rng.random_ratio(1, 2);
 }
 
 /// Without drawing anything, for the same reason.

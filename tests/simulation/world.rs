@@ -32,7 +32,6 @@ const MAX_CLOCK_SKEW: i64 = 5_000;
 /// Everything there is.
 pub(crate) struct World {
     settings: Settings,
-    mode: RoutingMode,
     cluster: Rc<RefCell<Cluster>>,
     trackers: Vec<Option<Tracker>>,
     applications: Applications,
@@ -84,10 +83,8 @@ impl World {
             ..TableConfig::default()
         };
         let cluster = Cluster::new(BEGINNING, partitions, kind);
-        let modes = [RoutingMode::Any, RoutingMode::Keyed];
         let mut world = Self {
             settings,
-            mode: modes[usize::from(plan.seed.is_multiple_of(2))],
             cluster: Rc::new(RefCell::new(cluster)),
             trackers: (0..settings.trackers).map(|_| None).collect(),
             applications: Applications::new(settings),
@@ -246,7 +243,12 @@ impl World {
             partitions: self.settings.partitions,
             key: RoutingKey::SessionId,
         };
-        let engine = Engine::new(interval, max_skew, self.mode, routing);
+        let mode = if self.settings.keyed {
+            RoutingMode::Keyed
+        } else {
+            RoutingMode::Any
+        };
+        let engine = Engine::new(interval, max_skew, mode, routing);
         let engine = engine.with_limits(TransactionLimits {
             outputs: self.settings.transaction,
             stores: self.settings.transaction,

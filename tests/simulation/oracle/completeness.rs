@@ -19,6 +19,9 @@ impl Oracle {
     pub(crate) fn nothing_lost(&self, cluster: &Cluster, rules: &Rules) -> Verdict {
         for fact in &self.facts {
             let excused = fact.lost || aborted(cluster, fact);
+            if !excused && fact.offset.is_none() {
+                return Err(format!("not forwarded: {fact:?}"));
+            }
             if !excused && !self.had_an_effect(fact, rules) {
                 return Err(format!("had no effect: {fact:?}"));
             }
@@ -57,7 +60,7 @@ impl Oracle {
         };
         // Its session would have been over when it was read.
         let over = fact.earliest + rules.shortest() + self.settings.allowed_lateness;
-        if over <= fact.appended {
+        if over <= fact.appended || self.is_forwarded_late(fact, rules) {
             return true;
         }
         let mut endings = self
@@ -81,5 +84,5 @@ impl Oracle {
 }
 
 fn origin_of(fact: &Fact) -> String {
-    format!("{}/{}", fact.partition, fact.offset)
+    format!("{}/{}", fact.origin.partition, fact.origin.offset)
 }

@@ -117,13 +117,15 @@ impl Oracle {
                 && (last + 1..ending.ended_at).contains(&fact.earliest)
                 && !unknowable
                 && !fact.lost
+                && !(self.settings.keyed && fact.is_misrouted())
                 && !aborted(cluster, fact);
             // Unless a record before it had proved that the session was over.
             let proved = || {
                 let mut others = self.about(ending.partition, &ending.session);
-                others.any(|other| other.offset < fact.offset && other.latest >= in_time)
+                let before = |other: &Fact| other.offset.is_some() && other.offset < fact.offset;
+                others.any(|other| before(other) && other.latest >= in_time)
             };
-            if ignored && !proved() {
+            if ignored && (fact.is_misrouted() || !proved()) {
                 return Err(format!(
                     "ended an active session: {ending:?} in spite of {fact:?}"
                 ));
@@ -148,7 +150,7 @@ impl Oracle {
 
     /// A logout or a revocation precedes the ending.
     fn check_asked_for(&self, ending: &Ending, cluster: &Cluster) -> Verdict {
-        let mut enders = self.enders(ending.partition, &ending.session);
+        let mut enders = self.concerning(ending.partition, &ending.session);
         let asked = enders.any(|fact| {
             fact.is_end()
                 && (fact.earliest..=fact.latest).contains(&ending.ended_at)

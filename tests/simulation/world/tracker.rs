@@ -12,6 +12,7 @@ use sundown::kafka::group::Rebalance;
 use sundown::session::{PolicySet, TableConfig};
 use sundown::tracker::assignment::PartitionManager;
 use sundown::tracker::engine::Engine;
+use sundown::tracker::partition::Partition;
 use sundown::tracker::restore::Degraded;
 
 use crate::cluster::Cluster;
@@ -116,9 +117,11 @@ impl Tracker {
         std::mem::take(&mut self.simulated().degraded)
     }
 
-    /// Whether all it has is read to the end and restored.
+    /// Whether all it has is read to the end and restored, and nothing waits to be forwarded.
     pub(super) fn caught_up(&self) -> bool {
-        let restored = |(_, partition): (i32, Option<_>)| partition.is_some();
+        let restored = |(_, partition): (i32, Option<&Partition>)| {
+            partition.is_some_and(|live| !live.has_forwards())
+        };
         self.partition_manager.engine().assigned().all(restored)
             && self.partition_manager.io().caught_up()
     }
