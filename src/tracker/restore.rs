@@ -7,95 +7,28 @@
 //! partition's last stable offset has reached the high watermark. An earlier last stable offset
 //! would hide records that the committed offset already covers.
 
+mod log;
+mod read;
 mod rebuild;
 
 use std::sync::Arc;
 
 use super::clocks::Clocks;
-use super::offset_metadata::{LogIdentity, OffsetMetadata};
+use super::offset_metadata::OffsetMetadata;
 use super::partition::Partition;
 use super::state_hold::StateHold;
-use crate::clock::Reading;
 use crate::kafka::topic_reader::CommittedOffset;
+use crate::kafka::topics::OffsetRange;
 use crate::session::checkpoint::CheckpointError;
 use crate::session::{PolicySet, SessionTable, TableConfig, Timestamp};
 use crate::wire::event::decode::{DecodeLimits, decode};
 use crate::wire::forwarded::Forwarded;
 use crate::wire::record::SourceRecord;
 use crate::wire::routing::{Route, Routing};
-use rebuild::Rebuild;
+use read::read_to;
+use rebuild::{CheckpointRecord, Rebuild};
 
-pub use rebuild::CheckpointRecord;
-
-/// The log that a partition is restored from: Kafka, or a simulation.
-pub trait RestoreLog {
-    /// Why the log cannot be read, or its state is not used.
-    type Error: From<StateHold>;
-    /// A record of the source topic.
-    type Record<'a>: SourceRecord;
-
-    /// Reads this machine's clocks.
-    fn reading(&self) -> Reading;
-
-    /// Fetches the group's committed offset of the source partition, after waiting for
-    /// transactions that are pending on it.
-    ///
-    /// # Errors
-    /// If the brokers do not answer, or the offset is not of this log.
-    fn committed(&mut self) -> Result<Option<CommittedOffset>, Self::Error>;
-
-    /// Returns the topics, as compared with the committed offset. Call it after
-    /// [`RestoreLog::committed`].
-    fn identity(&self) -> LogIdentity {
-        LogIdentity::default()
-    }
-
-    /// Fetches the first offset that retention has left in the source partition.
-    ///
-    /// # Errors
-    /// If the brokers do not answer.
-    fn source_start(&mut self) -> Result<i64, Self::Error>;
-
-    /// Fetches the high watermark of the checkpoint partition: the end of its records, those of
-    /// open transactions included.
-    ///
-    /// # Errors
-    /// If the brokers do not answer.
-    fn checkpoint_end(&mut self) -> Result<i64, Self::Error>;
-
-    /// Fetches the last stable offset of the checkpoint partition: the end of the records that
-    /// [`RestoreLog::read_checkpoint`] can see.
-    ///
-    /// # Errors
-    /// If the brokers do not answer.
-    fn checkpoint_stable_end(&mut self) -> Result<i64, Self::Error>;
-
-    /// Waits before the next request.
-    ///
-    /// # Errors
-    /// If the process is stopping.
-    fn pause(&mut self) -> Result<(), Self::Error>;
-
-    /// Reads the committed records of the checkpoint partition up to its last stable offset.
-    ///
-    /// # Errors
-    /// If that offset cannot be reached, or `visit` fails.
-    fn read_checkpoint(
-        &mut self,
-        visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
-    ) -> Result<(), Self::Error>;
-
-    /// Reads the source partition from the offset `from` up to `to`, exclusive.
-    ///
-    /// # Errors
-    /// If `to` cannot be reached.
-    fn read_source(
-        &mut self,
-        from: i64,
-        to: i64,
-        visit: impl FnMut(&Self::Record<'_>),
-    ) -> Result<(), Self::Error>;
-}
+pub use log::{ReadProgress, RestoreLog, RestoreTopic};
 
 /// The input of a restore.
 #[derive(Clone, Debug)]
@@ -158,6 +91,18 @@ pub fn restore<L: RestoreLog>(
     let metadata = committed
         .as_ref()
         .and_then(|committed| OffsetMetadata::decode(&committed.metadata));
+    // Looked up after the offset: topics that are created later are empty.
+    let identity = log.identity()?;
+    if let Some(metadata) = &metadata {
+        metadata.identity.check(&identity)?;
+    }
+    let OffsetRange { first: start, end } = log.source_offsets()?;
+    if let Some(CommittedOffset { offset, .. }) = committed
+        && offset > end
+    {
+        let committed = offset;
+        return Err(StateHold::LogTruncated { committed, end }.into());
+    }
     let watermark = metadata.and_then(|metadata| metadata.watermark);
     let RestoreSettings {
         partition,
@@ -167,7 +112,6 @@ pub fn restore<L: RestoreLog>(
         decode_limits,
         clocks,
     } = settings;
-    let start = log.source_start()?;
     // Now, not when the restore was requested: it may have waited for long, and records that
     // were written and deleted meanwhile are gone too.
     let now = clocks.upper(log.reading());
@@ -177,20 +121,18 @@ pub fn restore<L: RestoreLog>(
         .max(start);
     let table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
     let mut rebuild = Rebuild::new(table, position);
-    let end = log.checkpoint_end()?;
-    while log.checkpoint_stable_end()? < end {
-        log.pause()?;
-    }
-    log.read_checkpoint(|record| rebuild.read(record))?;
+    read_checkpoint(log, &mut rebuild)?;
     rebuild.check(committed.is_some(), metadata.as_ref())?;
     let (mut table, records) = rebuild.finish();
     let mut replayed = 0;
     let degraded = match (&committed, metadata) {
         (Some(committed), Some(metadata)) if metadata.replay_from >= start => {
-            log.read_source(metadata.replay_from, committed.offset, |record| {
+            let range = (metadata.replay_from, committed.offset);
+            read_to(log, RestoreTopic::Source, range, |record| {
                 replayed += 1;
                 let place = (partition, routing);
                 replay_record(&mut table, record, place, now, &decode_limits);
+                Ok(())
             })?;
             None
         }
@@ -214,11 +156,36 @@ pub fn restore<L: RestoreLog>(
     // Without sessions, no session can end at the wrong time.
     let degraded = degraded.filter(|_| !table.is_empty());
     Ok(Restored {
-        partition: Partition::new(partition, routing, table, position)
-            .with_identity(log.identity()),
+        partition: Partition::new(partition, routing, table, position).with_identity(identity),
         records,
         replayed,
         degraded,
+    })
+}
+
+/// Reads the checkpoint partition up to its high watermark.
+fn read_checkpoint<L: RestoreLog>(log: &mut L, rebuild: &mut Rebuild) -> Result<(), L::Error> {
+    let end = log.checkpoint_end()?;
+    let first = loop {
+        let stable = log.checkpoint_stable_offsets()?;
+        if stable.end >= end {
+            break stable.first;
+        }
+        log.pause()?;
+    };
+    read_to(log, RestoreTopic::Checkpoint, (first, end), |record| {
+        let Some(key) = record.key() else {
+            return Ok(());
+        };
+        let record = CheckpointRecord {
+            key,
+            value: record.value(),
+            position: L::covered_position(record),
+        };
+        let read = rebuild.read(record);
+        let unreadable =
+            |error: CheckpointError| StateHold::CheckpointUnreadable(error.to_string());
+        Ok(read.map_err(unreadable)?)
     })
 }
 

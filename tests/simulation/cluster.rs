@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sundown::kafka::topic_ids::TopicId;
 use sundown::kafka::topic_reader::CommittedOffset;
-use sundown::tracker::offset_metadata::OffsetMetadata;
+use sundown::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
 use sundown::wire::record::TimestampKind;
 
 use crate::group::{Group, GroupMetadata};
@@ -64,6 +65,8 @@ pub(crate) struct Cluster {
     pub(crate) dead: Log,
     pub(crate) watermarks: Log,
     pub(crate) group: Group,
+    /// How often the source topic and the checkpoint topic have been created again.
+    recreated: (u32, u32),
     offsets: Vec<Option<CommittedOffset>>,
     pending: BTreeMap<Txn, Vec<(i32, CommittedOffset)>>,
     transactions: BTreeMap<Txn, Transaction>,
@@ -87,6 +90,7 @@ impl Cluster {
             dead: Log::default(),
             watermarks: Log::default(),
             group: Group::new(partitions),
+            recreated: (0, 0),
             offsets: vec![None; partitions],
             pending: BTreeMap::new(),
             transactions: BTreeMap::new(),
@@ -170,6 +174,16 @@ impl Cluster {
         self.group.check(group)?;
         self.pending.insert(txn, offsets);
         Ok(())
+    }
+
+    /// The topics, as a metadata request shows them.
+    pub(crate) fn identity(&self) -> LogIdentity {
+        LogIdentity {
+            topic_id: topic_id('s', self.recreated.0),
+            checkpoint_id: topic_id('c', self.recreated.1),
+            partitions: i32::try_from(self.source.len()).ok(),
+            sessions: None,
+        }
     }
 
     /// Commits offsets without a transaction.
@@ -310,6 +324,10 @@ impl Cluster {
         }
         *slot = Some(new);
     }
+}
+
+fn topic_id(topic: char, recreated: u32) -> Option<TopicId> {
+    TopicId::try_from(format!("{topic}{recreated:0>21}")).ok()
 }
 
 pub(crate) fn index(partition: i32) -> usize {

@@ -211,7 +211,8 @@ impl Simulated {
         let reading = self.reading();
         let job = &mut self.restores[which];
         let partition = job.settings.partition;
-        let mut log = SimulatedLog::new(&self.cluster, (partition, reading), &mut job.responses);
+        let place = (partition, reading);
+        let mut log = SimulatedLog::new(&self.cluster, place, &mut job.responses, &mut self.rng);
         let outcome = match restore(&mut log, job.settings.clone()) {
             Err(Halt::NotYet) => return,
             Err(Halt::Failed(why)) => RestoreOutcome::Failed(anyhow::anyhow!(why)),

@@ -5,12 +5,16 @@
 //! Anything that can happen between two requests therefore happens in some simulation.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use sundown::clock::Reading;
 use sundown::kafka::topic_reader::CommittedOffset;
-use sundown::session::checkpoint::CheckpointError;
-use sundown::tracker::restore::{CheckpointRecord, RestoreLog};
+use sundown::kafka::topics::OffsetRange;
+use sundown::tracker::offset_metadata::LogIdentity;
+use sundown::tracker::restore::{ReadProgress, RestoreLog, RestoreTopic};
 use sundown::tracker::state_hold::StateHold;
 
 use crate::cluster::{Cluster, Place};
@@ -18,6 +22,8 @@ use crate::log::Record;
 
 /// Records of one response.
 const CHUNK: usize = 8;
+/// How often a new leader that lags behind reports the end of the partition too early, in a thousand.
+const EARLY_END: u32 = 20;
 
 /// Why a restore stopped.
 #[derive(Debug)]
@@ -30,12 +36,6 @@ pub(crate) enum Halt {
     Held(StateHold),
 }
 
-impl From<CheckpointError> for Halt {
-    fn from(error: CheckpointError) -> Self {
-        Self::Held(StateHold::CheckpointUnreadable(error.to_string()))
-    }
-}
-
 impl From<StateHold> for Halt {
     fn from(hold: StateHold) -> Self {
         Self::Held(hold)
@@ -46,13 +46,14 @@ impl From<StateHold> for Halt {
 #[derive(Clone, Debug)]
 enum Response {
     Committed(Option<CommittedOffset>),
-    Offset(i64),
+    Identity(LogIdentity),
+    Offsets(OffsetRange),
     Waited,
-    /// Records, and the next offset; `None` at the end.
-    Records(Vec<Record>, Option<i64>),
+    /// Records, and the next offset.
+    Records(Vec<Record>, i64),
 }
 
-/// All responses so far, and the clocks at the response with the start of the source.
+/// All responses so far, and the clocks at the response with the offsets of the source.
 #[derive(Debug, Default)]
 pub(crate) struct Responses(Vec<Response>, Option<Reading>);
 
@@ -62,9 +63,14 @@ pub(crate) struct SimulatedLog<'a> {
     pub(crate) partition: i32,
     reading: Reading,
     responses: &'a mut Responses,
+    rng: &'a mut ChaCha8Rng,
     next: usize,
     /// Whether this run may add a response.
     more: bool,
+    /// What is read, the records that have been fetched of it, and the offset behind them.
+    place: Place,
+    fetched: VecDeque<Record>,
+    fetch_position: i64,
 }
 
 impl<'a> SimulatedLog<'a> {
@@ -72,14 +78,19 @@ impl<'a> SimulatedLog<'a> {
         cluster: &'a Rc<RefCell<Cluster>>,
         (partition, reading): (i32, Reading),
         responses: &'a mut Responses,
+        rng: &'a mut ChaCha8Rng,
     ) -> Self {
         Self {
             cluster,
             partition,
             reading,
             responses,
+            rng,
             next: 0,
             more: true,
+            place: Place::Source(partition),
+            fetched: VecDeque::new(),
+            fetch_position: 0,
         }
     }
 
@@ -101,53 +112,33 @@ impl<'a> SimulatedLog<'a> {
         Ok(response)
     }
 
-    fn ask_offset(&mut self, offset: impl FnOnce(&Cluster) -> i64) -> Result<i64, Halt> {
-        match self.ask(|cluster| Ok(Response::Offset(offset(cluster))))? {
-            Response::Offset(offset) => Ok(offset),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Reads from `from` up to `to`, or to the present end if that comes first.
-    fn read(
+    fn ask_offsets(
         &mut self,
-        place: Place,
-        mut from: i64,
-        to: Option<i64>,
-        mut visit: impl FnMut(&Record) -> Result<(), Halt>,
-    ) -> Result<(), Halt> {
-        loop {
-            let response = self.ask(|cluster| {
-                let log = cluster.log(place);
-                if matches!(place, Place::Source(_)) && from < log.start {
-                    return Err(Halt::Failed("offset out of range"));
-                }
-                Ok(chunk(cluster, place, from, to))
-            })?;
-            let Response::Records(records, next) = response else {
-                panic!("{response:?}");
-            };
-            records.iter().try_for_each(&mut visit)?;
-            match next {
-                Some(next) => from = next,
-                None => return Ok(()),
-            }
+        offsets: impl FnOnce(&Cluster) -> OffsetRange,
+    ) -> Result<OffsetRange, Halt> {
+        match self.ask(|cluster| Ok(Response::Offsets(offsets(cluster))))? {
+            Response::Offsets(offsets) => Ok(offsets),
+            other => panic!("{other:?}"),
         }
     }
 }
 
-fn chunk(cluster: &Cluster, place: Place, mut from: i64, to: Option<i64>) -> Response {
+/// Some committed records from `from` on.
+fn fetch(cluster: &Cluster, place: Place, from: i64) -> Result<Response, Halt> {
     let log = cluster.log(place);
-    let to = to.unwrap_or(i64::MAX);
+    if matches!(place, Place::Source(_)) && from < log.start {
+        return Err(Halt::Failed("offset out of range"));
+    }
     let mut records = Vec::new();
-    while let Some(record) = log.next(from).filter(|record| record.offset < to) {
-        if records.len() == CHUNK {
-            return Response::Records(records, Some(from));
-        }
-        from = record.offset + 1;
+    let mut position = from;
+    while records.len() < CHUNK
+        && let Some(record) = log.next(position)
+    {
+        position = record.offset + 1;
         records.push(record.clone());
     }
-    Response::Records(records, None)
+    // Past transaction markers.
+    Ok(Response::Records(records, log.position(position)))
 }
 
 impl RestoreLog for SimulatedLog<'_> {
@@ -171,55 +162,94 @@ impl RestoreLog for SimulatedLog<'_> {
         }
     }
 
-    fn source_start(&mut self) -> Result<i64, Halt> {
-        let partition = self.partition;
-        let start = self.ask_offset(|cluster| cluster.log(Place::Source(partition)).start)?;
+    fn identity(&mut self) -> Result<LogIdentity, Halt> {
+        match self.ask(|cluster| Ok(Response::Identity(cluster.identity())))? {
+            Response::Identity(identity) => Ok(identity),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn source_offsets(&mut self) -> Result<OffsetRange, Halt> {
+        let place = Place::Source(self.partition);
+        let offsets = self.ask_offsets(|cluster| {
+            let log = cluster.log(place);
+            OffsetRange {
+                first: log.start,
+                end: log.end,
+            }
+        })?;
         let reading = self.reading;
         self.responses.1.get_or_insert(reading);
-        Ok(start)
+        Ok(offsets)
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, Halt> {
-        let partition = self.partition;
-        self.ask_offset(|cluster| cluster.log(Place::Checkpoint(partition)).end)
+        let place = Place::Checkpoint(self.partition);
+        let offsets = self.ask_offsets(|cluster| OffsetRange {
+            first: 0,
+            end: cluster.log(place).end,
+        });
+        Ok(offsets?.end)
     }
 
-    fn checkpoint_stable_end(&mut self) -> Result<i64, Halt> {
-        let partition = self.partition;
-        self.ask_offset(|cluster| cluster.log(Place::Checkpoint(partition)).stable_end())
+    fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, Halt> {
+        let place = Place::Checkpoint(self.partition);
+        self.ask_offsets(|cluster| OffsetRange {
+            first: 0,
+            end: cluster.log(place).stable_end(),
+        })
     }
 
     fn pause(&mut self) -> Result<(), Halt> {
         self.ask(|_| Ok(Response::Waited)).map(drop)
     }
 
-    fn read_checkpoint(
-        &mut self,
-        mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
-    ) -> Result<(), Halt> {
-        self.read(Place::Checkpoint(self.partition), 0, None, |record| {
-            let key = record.key.as_deref().expect("checkpoint records have keys");
-            visit(CheckpointRecord {
-                key,
-                value: record.value.as_deref(),
-                position: None,
-            })?;
-            Ok(())
-        })
+    fn start_reading(&mut self, topic: RestoreTopic, from: i64) -> Result<(), Halt> {
+        self.place = match topic {
+            RestoreTopic::Source => Place::Source(self.partition),
+            RestoreTopic::Checkpoint => Place::Checkpoint(self.partition),
+        };
+        self.fetch_position = from;
+        Ok(())
     }
 
-    fn read_source(
+    fn poll(
         &mut self,
-        from: i64,
-        to: i64,
-        mut visit: impl FnMut(&Record),
-    ) -> Result<(), Halt> {
-        if from >= to {
-            return Ok(());
+        visit: &mut impl FnMut(&Record) -> Result<(), Halt>,
+    ) -> Result<ReadProgress, Halt> {
+        if self.fetched.is_empty() {
+            let (place, from) = (self.place, self.fetch_position);
+            let is_early = self.rng.random_ratio(EARLY_END, 1_000);
+            let response = self.ask(|cluster| {
+                if is_early {
+                    return Ok(Response::Records(Vec::new(), from));
+                }
+                fetch(cluster, place, from)
+            })?;
+            let Response::Records(records, position) = response else {
+                panic!("{response:?}");
+            };
+            self.fetched.extend(records);
+            self.fetch_position = position;
         }
-        self.read(Place::Source(self.partition), from, Some(to), |record| {
-            visit(record);
-            Ok(())
-        })
+        let Some(record) = self.fetched.pop_front() else {
+            return Ok(ReadProgress::EndOfPartition);
+        };
+        visit(&record)?;
+        let next = record.offset + 1;
+        Ok(ReadProgress::Record { next })
+    }
+
+    fn position(&mut self) -> Result<i64, Halt> {
+        Ok(self.fetch_position)
+    }
+
+    fn stop_reading(&mut self) -> Result<(), Halt> {
+        self.fetched.clear();
+        Ok(())
+    }
+
+    fn covered_position(_record: &Record) -> Option<i64> {
+        None
     }
 }

@@ -112,13 +112,15 @@ impl Inspector {
         };
         let metadata = committed.as_ref();
         let metadata = metadata.and_then(|it| OffsetMetadata::decode(&it.metadata));
+        let actual_identity = self.log.identity();
+        let actual_identity = actual_identity.context("cannot look up the topics")?;
         Ok(PartitionReport {
             partition,
             hold: hold.as_ref().map(|hold| hold.reason()),
             problem: hold.as_ref().map(ToString::to_string),
             committed: committed.map(|committed| committed.offset),
             committed_identity: metadata.map(|metadata| metadata.identity),
-            actual_identity: self.log.identity(),
+            actual_identity,
             start: offsets.first,
             end: offsets.end,
             sessions,

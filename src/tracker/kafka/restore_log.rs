@@ -15,10 +15,9 @@ use crate::kafka::headers;
 use crate::kafka::topic_ids::TopicIds;
 use crate::kafka::topic_reader::{CommittedOffset, Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::OffsetRange;
-use crate::session::checkpoint::CheckpointError;
-use crate::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
+use crate::tracker::offset_metadata::LogIdentity;
 use crate::tracker::outbox::POSITION;
-use crate::tracker::restore::{CheckpointRecord, RestoreLog};
+use crate::tracker::restore::{ReadProgress, RestoreLog, RestoreTopic};
 use crate::tracker::state_hold::StateHold;
 
 /// Bounds one request to the brokers.
@@ -46,6 +45,9 @@ pub(crate) struct KafkaLog {
     identity: Option<(LogIdentity, Duration)>,
     topics: Topics,
     pub(crate) partition: i32,
+    /// The topic that is read, and since when it has returned no record.
+    current: RestoreTopic,
+    idle_since: Duration,
     clock: Clock,
     stop: CancellationToken,
 }
@@ -73,13 +75,11 @@ impl KafkaLog {
             identity: None,
             topics,
             partition: -1,
+            current: RestoreTopic::Source,
+            idle_since: Duration::ZERO,
             clock,
             stop,
         })
-    }
-
-    fn source_offsets(&self) -> Result<OffsetRange, RestoreError> {
-        self.offsets(&self.uncommitted, &self.topics.session_logs)
     }
 
     /// The checkpoint partition's offsets at the isolation level of `reader`.
@@ -104,8 +104,47 @@ impl KafkaLog {
         }
     }
 
-    /// Looks up the topics, unless that was done just before.
-    fn look_up_identity(&mut self) -> Result<LogIdentity, RestoreError> {
+    /// The name of a topic.
+    fn name(&self, topic: RestoreTopic) -> &str {
+        match topic {
+            RestoreTopic::Source => &self.topics.session_logs,
+            RestoreTopic::Checkpoint => &self.topics.checkpoint,
+        }
+    }
+
+    /// The error of reading the records of the current topic.
+    fn reading_failed(&self, source: KafkaError) -> RestoreError {
+        RestoreError::Kafka {
+            topic: self.name(self.current).to_owned(),
+            step: "read the records",
+            source,
+        }
+    }
+}
+
+impl RestoreLog for KafkaLog {
+    type Error = RestoreError;
+    type Record<'a> = BorrowedMessage<'a>;
+
+    fn reading(&self) -> Reading {
+        Reading {
+            wall: self.clock.wall(),
+            elapsed: self.clock.elapsed(),
+        }
+    }
+
+    fn committed(&mut self) -> Result<Option<CommittedOffset>, RestoreError> {
+        let topic = &self.topics.session_logs;
+        let committed = self.reader.committed_offset(topic, self.partition);
+        committed.map_err(|source| RestoreError::Kafka {
+            topic: topic.clone(),
+            step: "fetch the committed offset",
+            source,
+        })
+    }
+
+    /// Uses the last response for a moment: for the other partitions of an assignment.
+    fn identity(&mut self) -> Result<LogIdentity, RestoreError> {
         let now = self.clock.elapsed();
         if let Some((identity, at)) = self.identity
             && now.saturating_sub(at) < IDENTITY_LIFETIME
@@ -134,113 +173,17 @@ impl KafkaLog {
         Ok(identity)
     }
 
-    /// Reads `topic` from the offset `from` up to `to`, exclusive.
-    ///
-    /// The position counts, not the report that the partition has no more records: a new leader
-    /// that lags behind sends it too early.
-    fn read(
-        &self,
-        topic: &str,
-        from: i64,
-        to: i64,
-        mut visit: impl FnMut(&BorrowedMessage<'_>) -> Result<(), RestoreError>,
-    ) -> Result<(), RestoreError> {
-        let kafka = |source| RestoreError::Kafka {
-            topic: topic.to_owned(),
-            step: "read the records",
-            source,
-        };
-        let position = (topic, self.partition, Offset::Offset(from));
-        self.reader.assign([position]).map_err(kafka)?;
-        let mut idle_since = self.clock.elapsed();
-        loop {
-            self.check_stop()?;
-            let polled = self.reader.poll(POLL_INTERVAL);
-            let now = self.clock.elapsed();
-            if matches!(polled, Ok(Some(Polled::Record(_)))) {
-                idle_since = now;
-            } else if now.saturating_sub(idle_since) > IDLE_TIMEOUT {
-                let timed_out = RDKafkaErrorCode::OperationTimedOut;
-                return Err(kafka(KafkaError::MessageConsumption(timed_out)));
-            }
-            match polled {
-                // Fetched for the previous assignment.
-                Ok(Some(Polled::Record(message))) if message.topic() != topic => {}
-                Ok(Some(Polled::Record(message))) => {
-                    if message.offset() < to {
-                        visit(&message)?;
-                    }
-                    if message.offset() + 1 >= to {
-                        break;
-                    }
-                }
-                // Transaction markers may follow the last record; only the position shows them.
-                Ok(Some(Polled::EndOfPartition(_)) | None) => {
-                    let positions = self.reader.positions(topic).map_err(kafka)?;
-                    if positions.iter().any(|&(_, position)| position >= to) {
-                        break;
-                    }
-                }
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Err(kafka(error)),
-            }
-        }
-        self.reader.unassign().map_err(kafka)
-    }
-}
-
-impl RestoreLog for KafkaLog {
-    type Error = RestoreError;
-    type Record<'a> = BorrowedMessage<'a>;
-
-    fn reading(&self) -> Reading {
-        Reading {
-            wall: self.clock.wall(),
-            elapsed: self.clock.elapsed(),
-        }
-    }
-
-    fn committed(&mut self) -> Result<Option<CommittedOffset>, RestoreError> {
-        let topic = &self.topics.session_logs;
-        let committed = self.reader.committed_offset(topic, self.partition);
-        let committed = committed.map_err(|source| RestoreError::Kafka {
-            topic: topic.clone(),
-            step: "fetch the committed offset",
-            source,
-        })?;
-        let identity = self.look_up_identity()?;
-        let Some(committed) = committed else {
-            return Ok(None);
-        };
-        if let Some(metadata) = OffsetMetadata::decode(&committed.metadata) {
-            metadata.identity.check(&identity)?;
-        }
-        let end = self.source_offsets()?.end;
-        if committed.offset > end {
-            return Err(RestoreError::Held(StateHold::LogTruncated {
-                committed: committed.offset,
-                end,
-            }));
-        }
-        Ok(Some(committed))
-    }
-
-    fn identity(&self) -> LogIdentity {
-        let looked_up = self.identity.map(|(identity, _)| identity);
-        looked_up.unwrap_or_default()
-    }
-
-    fn source_start(&mut self) -> Result<i64, RestoreError> {
-        Ok(self.source_offsets()?.first)
+    fn source_offsets(&mut self) -> Result<OffsetRange, RestoreError> {
+        self.offsets(&self.uncommitted, &self.topics.session_logs)
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, RestoreError> {
         Ok(self.checkpoint_offsets(&self.uncommitted)?.end)
     }
 
-    fn checkpoint_stable_end(&mut self) -> Result<i64, RestoreError> {
+    fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, RestoreError> {
         // The end offset of a reader of committed records is the last stable offset.
-        Ok(self.checkpoint_offsets(&self.reader)?.end)
+        self.checkpoint_offsets(&self.reader)
     }
 
     fn pause(&mut self) -> Result<(), RestoreError> {
@@ -249,39 +192,58 @@ impl RestoreLog for KafkaLog {
         Ok(())
     }
 
-    fn read_checkpoint(
-        &mut self,
-        mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
-    ) -> Result<(), RestoreError> {
-        let OffsetRange { first, end } = self.checkpoint_offsets(&self.reader)?;
-        if first == end {
-            return Ok(());
-        }
-        self.read(&self.topics.checkpoint, first, end, |message| {
-            if let Some(key) = message.key() {
-                visit(CheckpointRecord {
-                    key,
-                    value: message.payload(),
-                    position: position(message),
-                })?;
-            }
-            Ok(())
-        })
+    fn start_reading(&mut self, topic: RestoreTopic, from: i64) -> Result<(), RestoreError> {
+        self.current = topic;
+        self.idle_since = self.clock.elapsed();
+        let position = (self.name(topic), self.partition, Offset::Offset(from));
+        let assigned = self.reader.assign([position]);
+        assigned.map_err(|error| self.reading_failed(error))
     }
 
-    fn read_source(
+    fn poll(
         &mut self,
-        from: i64,
-        to: i64,
-        mut visit: impl FnMut(&BorrowedMessage<'_>),
-    ) -> Result<(), RestoreError> {
-        if from >= to {
-            return Ok(());
+        visit: &mut impl FnMut(&BorrowedMessage<'_>) -> Result<(), RestoreError>,
+    ) -> Result<ReadProgress, RestoreError> {
+        self.check_stop()?;
+        let polled = self.reader.poll(POLL_INTERVAL);
+        let now = self.clock.elapsed();
+        if matches!(polled, Ok(Some(Polled::Record(_)))) {
+            self.idle_since = now;
+        } else if now.saturating_sub(self.idle_since) > IDLE_TIMEOUT {
+            let timed_out = RDKafkaErrorCode::OperationTimedOut;
+            return Err(self.reading_failed(KafkaError::MessageConsumption(timed_out)));
         }
-        self.read(&self.topics.session_logs, from, to, |message| {
-            visit(message);
-            Ok(())
-        })
+        match polled {
+            // Fetched for the previous assignment.
+            Ok(Some(Polled::Record(message))) if message.topic() != self.name(self.current) => {
+                Ok(ReadProgress::Idle)
+            }
+            Ok(Some(Polled::Record(message))) => {
+                visit(&message)?;
+                let next = message.offset() + 1;
+                Ok(ReadProgress::Record { next })
+            }
+            Ok(Some(Polled::EndOfPartition(_))) => Ok(ReadProgress::EndOfPartition),
+            Ok(None) => Ok(ReadProgress::Idle),
+            Err(error) if is_transient(&error) => Ok(ReadProgress::Idle),
+            Err(error) => Err(self.reading_failed(error)),
+        }
+    }
+
+    fn position(&mut self) -> Result<i64, RestoreError> {
+        let positions = self.reader.positions(self.name(self.current));
+        let positions = positions.map_err(|error| self.reading_failed(error))?;
+        let positions = positions.iter().map(|&(_, position)| position);
+        Ok(positions.max().unwrap_or(-1))
+    }
+
+    fn stop_reading(&mut self) -> Result<(), RestoreError> {
+        let unassigned = self.reader.unassign();
+        unassigned.map_err(|error| self.reading_failed(error))
+    }
+
+    fn covered_position(record: &BorrowedMessage<'_>) -> Option<i64> {
+        position(record)
     }
 }
 
@@ -325,10 +287,4 @@ pub enum RestoreError {
     Held(#[from] StateHold),
     #[error("stopped")]
     Stopped,
-}
-
-impl From<CheckpointError> for RestoreError {
-    fn from(error: CheckpointError) -> Self {
-        Self::Held(StateHold::CheckpointUnreadable(error.to_string()))
-    }
 }

@@ -16,13 +16,13 @@ use crate::tracker::state_hold::StateHold;
 
 /// A record of the checkpoint topic.
 #[derive(Clone, Copy, Debug)]
-pub struct CheckpointRecord<'a> {
+pub(super) struct CheckpointRecord<'a> {
     /// The key, see [`RecordKey`].
-    pub key: &'a [u8],
+    pub(super) key: &'a [u8],
     /// The state; `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
     /// With at-least-once delivery, the source offset to be committed after it.
-    pub position: Option<i64>,
+    pub(super) position: Option<i64>,
 }
 
 /// Bounds the keys of unreadable records that are remembered.

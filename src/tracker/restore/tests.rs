@@ -1,38 +1,43 @@
 //! A restore whose source records have been deleted.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use rdkafka::message::OwnedHeaders;
 
 use super::*;
+use crate::clock::Reading;
 use crate::session::{Checkpoint, Effect, Packed, Policy, Record, SessionRecord, Span, UserId};
+use crate::tracker::offset_metadata::LogIdentity;
 use crate::wire::record::TimestampKind;
 use crate::wire::routing::RoutingKey;
 
 const IDLE: Span = Span::from_secs(60);
 const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
-/// The type of no record.
-impl SourceRecord for Infallible {
+/// A checkpoint record.
+struct Written {
+    value: Vec<u8>,
+}
+
+impl SourceRecord for Written {
     fn offset(&self) -> i64 {
-        match *self {}
+        0
     }
 
     fn timestamp(&self) -> (Timestamp, TimestampKind) {
-        match *self {}
+        (WATERMARK, TimestampKind::CreateTime)
     }
 
     fn key(&self) -> Option<&[u8]> {
-        match *self {}
+        Some(b"s")
     }
 
     fn value(&self) -> Option<&[u8]> {
-        match *self {}
+        Some(&self.value)
     }
 
     fn headers(&self) -> Option<OwnedHeaders> {
-        match *self {}
+        None
     }
 }
 
@@ -43,7 +48,7 @@ struct Deleted {
 
 impl RestoreLog for Deleted {
     type Error = anyhow::Error;
-    type Record<'a> = Infallible;
+    type Record<'a> = Written;
 
     fn reading(&self) -> Reading {
         Reading {
@@ -65,26 +70,35 @@ impl RestoreLog for Deleted {
         }))
     }
 
-    fn source_start(&mut self) -> Result<i64, anyhow::Error> {
-        Ok(9)
+    fn identity(&mut self) -> Result<LogIdentity, anyhow::Error> {
+        Ok(LogIdentity::default())
+    }
+
+    fn source_offsets(&mut self) -> Result<OffsetRange, anyhow::Error> {
+        Ok(OffsetRange { first: 9, end: 9 })
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, anyhow::Error> {
         Ok(1)
     }
 
-    fn checkpoint_stable_end(&mut self) -> Result<i64, anyhow::Error> {
-        Ok(1)
+    fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, anyhow::Error> {
+        Ok(OffsetRange { first: 0, end: 1 })
     }
 
     fn pause(&mut self) -> Result<(), anyhow::Error> {
         Ok(())
     }
 
-    fn read_checkpoint(
+    fn start_reading(&mut self, topic: RestoreTopic, from: i64) -> Result<(), anyhow::Error> {
+        assert_eq!((topic, from), (RestoreTopic::Checkpoint, 0));
+        Ok(())
+    }
+
+    fn poll(
         &mut self,
-        mut visit: impl FnMut(CheckpointRecord<'_>) -> Result<(), CheckpointError>,
-    ) -> Result<(), anyhow::Error> {
+        visit: &mut impl FnMut(&Written) -> Result<(), anyhow::Error>,
+    ) -> Result<ReadProgress, anyhow::Error> {
         let started = WATERMARK - Span::from_secs(50);
         let mut value = Vec::new();
         let live = Checkpoint {
@@ -109,21 +123,20 @@ impl RestoreLog for Deleted {
             unmatched: None,
         });
         record.encode(&mut value);
-        visit(CheckpointRecord {
-            key: b"s",
-            value: Some(&value),
-            position: None,
-        })?;
+        visit(&Written { value })?;
+        Ok(ReadProgress::Record { next: 1 })
+    }
+
+    fn position(&mut self) -> Result<i64, anyhow::Error> {
+        Ok(1)
+    }
+
+    fn stop_reading(&mut self) -> Result<(), anyhow::Error> {
         Ok(())
     }
 
-    fn read_source(
-        &mut self,
-        _from: i64,
-        _to: i64,
-        _visit: impl FnMut(&Infallible),
-    ) -> Result<(), anyhow::Error> {
-        Ok(())
+    fn covered_position(_record: &Written) -> Option<i64> {
+        None
     }
 }
 
