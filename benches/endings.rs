@@ -2,6 +2,8 @@
 //!
 //!     cargo bench --bench endings                       100,000 endings, 64 at once
 //!     cargo bench --bench endings -- --endings 20000 --concurrency 16
+//!     cargo bench --bench endings -- --dead             alone, then beside an action whose target is down
+//!     cargo bench --bench endings -- --kill-seconds 5   the handler is killed as often
 //!
 //! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP. The
 //! receiver answers at once, on the same machine.
@@ -15,13 +17,11 @@
 )]
 #![allow(missing_docs, dead_code, unreachable_pub, reason = "not a library")]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::post;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -31,79 +31,157 @@ mod support;
 
 mod measure;
 
-use measure::flags::flag;
+use measure::flags::{flag, has_flag};
+use measure::sink::Sink;
 use measure::usage::memory_mib;
 use support::installation::Installation;
 use support::kafka::Kafka;
+use support::process::Process;
 
 const PARTITIONS: u64 = 3;
 /// Without progress for so long, the handler has stopped.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Short, so that a group evicts a killed member long before the next kill.
+const SESSION_TIMEOUT: &str = "session.timeout.ms=2000";
 
-fn main() {
-    let (endings, concurrency) = (flag("--endings", 100_000), flag("--concurrency", 64));
-    let kafka = Kafka::shared();
-    let installation = Installation::without_topics(kafka, "endings", PARTITIONS);
-    fill(&installation, endings);
-
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let calls = Arc::new(AtomicU64::new(0));
-    let address = runtime.block_on(sink(Arc::clone(&calls)));
-    let folder = TempDir::new().unwrap();
-    let actions = folder.path().join("actions.yaml");
-    let text = format!(
-        "actions:\n- {{name: notify, type: webhook, url: 'http://{address}/hook', \
-         secret: {{valueFrom: {{env: PATH}}}}}}\n"
-    );
-    std::fs::write(&actions, text).unwrap();
-    let concurrency_text = concurrency.to_string();
-    let launch = installation.sundown(&["handler", "--concurrency", &concurrency_text]);
-    let handler = launch.arg("--actions").arg(&actions).start();
-    let id = handler.id();
-    println!(
-        "| endings | concurrent calls | endings/s | peak MiB after a tenth | peak MiB at the end |"
-    );
-    println!("|---|---|---|---|---|");
-    await_calls(&calls, 1);
-    let begun = Instant::now();
-    await_calls(&calls, endings / 10);
-    let early = memory_mib(id, "VmHWM");
-    await_calls(&calls, endings);
-    let rate = endings as f64 / begun.elapsed().as_secs_f64();
-    let peak = memory_mib(id, "VmHWM");
-    println!("| {endings} | {concurrency} | {rate:.0} | {early:.0} | {peak:.0} |");
-    drop(handler);
+/// Handlers of the same endings, each run in a consumer group of its own.
+struct Bench<'a> {
+    installation: Installation<'a>,
+    endings: u64,
+    concurrency: u64,
+    sink: Sink,
+    folder: TempDir,
 }
 
-/// Waits until there have been so many calls.
-fn await_calls(calls: &AtomicU64, count: u64) {
-    let (mut last, mut at) = (0, Instant::now());
-    loop {
-        let now = calls.load(Ordering::Relaxed);
-        if now >= count {
-            return;
-        }
-        if now > last {
-            (last, at) = (now, Instant::now());
-        }
-        assert!(
-            at.elapsed() < PROGRESS_TIMEOUT,
-            "the handler has stopped at {now}"
-        );
-        std::thread::sleep(Duration::from_millis(2));
+fn main() {
+    let kafka = Kafka::shared();
+    let bench = Bench {
+        installation: Installation::without_topics(kafka, "endings", PARTITIONS),
+        endings: flag("--endings", 100_000),
+        concurrency: flag("--concurrency", 64),
+        sink: Sink::start(),
+        folder: TempDir::new().unwrap(),
+    };
+    fill(&bench.installation, bench.endings);
+    let kill = flag("--kill-seconds", 0);
+    if kill > 0 {
+        bench.kill_every(Duration::from_secs(kill));
+        return;
+    }
+    println!(
+        "| action | endings | concurrent calls | endings/s | peak MiB after a tenth | peak MiB at the end |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let alone = bench.measure("alone", &[]);
+    if has_flag("--dead") {
+        let beside = bench.measure("beside a dead one", &[closed_address()]);
+        println!("\n{:.0} % of the rate alone", 100.0 * beside / alone);
     }
 }
 
-async fn sink(calls: Arc<AtomicU64>) -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let receive = move || {
-        calls.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(StatusCode::NO_CONTENT)
-    };
-    let router = Router::new().route("/hook", post(receive));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address
+impl Bench<'_> {
+    /// A handler in a new group that calls the sink and targets that are down.
+    fn launch(&self, group: &str, dead: &[SocketAddr]) -> Process {
+        let mut text = "actions:\n".to_owned();
+        for (name, address) in std::iter::once(("notify", self.sink.address))
+            .chain(dead.iter().map(|address| ("dead", *address)))
+        {
+            writeln!(
+                text,
+                "- {{name: {name}, type: webhook, url: 'http://{address}/hook', \
+                 secret: {{valueFrom: {{env: PATH}}}}}}"
+            )
+            .unwrap();
+        }
+        let actions: PathBuf = self.folder.path().join("actions.yaml");
+        std::fs::write(&actions, text).unwrap();
+        let concurrency = self.concurrency.to_string();
+        let launch = self
+            .installation
+            .sundown(&["handler", "--concurrency", &concurrency]);
+        let launch = launch.args(["--group", group, "-X", SESSION_TIMEOUT]);
+        launch.arg("--actions").arg(&actions).start()
+    }
+
+    /// Handles all endings, and returns how many a second.
+    fn measure(&self, name: &str, dead: &[SocketAddr]) -> f64 {
+        self.sink.clear();
+        let handler = self.launch(&name.replace(' ', "-"), dead);
+        let id = handler.id();
+        self.await_calls(1);
+        let begun = Instant::now();
+        self.await_calls(self.endings / 10);
+        let early = memory_mib(id, "VmHWM");
+        self.await_calls(self.endings);
+        let rate = self.endings as f64 / begun.elapsed().as_secs_f64();
+        let peak = memory_mib(id, "VmHWM");
+        let (endings, concurrency) = (self.endings, self.concurrency);
+        println!("| {name} | {endings} | {concurrency} | {rate:.0} | {early:.0} | {peak:.0} |");
+        rate
+    }
+
+    /// Kills the handler with SIGKILL in this interval, and starts it again at once, until every
+    /// ending has been called.
+    fn kill_every(&self, interval: Duration) {
+        let begun = Instant::now();
+        let (mut kills, mut handler) = (0, self.launch("killed", &[]));
+        let mut progress = (0, Instant::now());
+        loop {
+            let started = Instant::now();
+            while started.elapsed() < interval && self.sink.distinct() < self.endings {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let distinct = self.sink.distinct();
+            if distinct >= self.endings {
+                break;
+            }
+            if distinct > progress.0 {
+                progress = (distinct, Instant::now());
+            }
+            assert!(
+                progress.1.elapsed() < PROGRESS_TIMEOUT,
+                "the handler has stopped at {distinct}"
+            );
+            handler.sigkill();
+            kills += 1;
+            handler = self.launch("killed", &[]);
+        }
+        let (endings, repeats) = (self.endings, self.sink.calls() - self.endings);
+        let seconds = begun.elapsed().as_secs();
+        println!("| endings | kills | missing | repeated calls | repeated per kill | seconds |");
+        println!("|---|---|---|---|---|---|");
+        println!(
+            "| {endings} | {kills} | {} | {repeats} | {} | {seconds} |",
+            endings - self.sink.distinct(),
+            repeats / kills.max(1)
+        );
+        drop(handler);
+    }
+
+    /// Waits until there have been so many calls.
+    fn await_calls(&self, count: u64) {
+        let (mut last, mut at) = (0, Instant::now());
+        loop {
+            let now = self.sink.calls();
+            if now >= count {
+                return;
+            }
+            if now > last {
+                (last, at) = (now, Instant::now());
+            }
+            assert!(
+                at.elapsed() < PROGRESS_TIMEOUT,
+                "the handler has stopped at {now}"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// An address at which nothing listens.
+fn closed_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
 }
 
 fn fill(installation: &Installation<'_>, endings: u64) {

@@ -134,7 +134,10 @@ async fn serve(
     let names = names.map(|named| named.name.as_str());
     let metrics = HandlerMetrics::new(registry, names, &FailureReason::ALL)?;
     let _keys = match &settings.jwks_listen {
-        Some(listen) => Some(jwks::start(listen, settings.actions.public_keys()).await?),
+        Some(listen) => {
+            let keys = settings.actions.public_keys();
+            Some(jwks::start(listen, keys, settings.jwks_issuer.as_ref()).await?)
+        }
         None => None,
     };
     let stop = stop.child_token();

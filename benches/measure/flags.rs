@@ -10,3 +10,8 @@ pub fn text_flag(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1)
 }
+
+/// Whether a flag without a value is given.
+pub fn has_flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}

@@ -8,6 +8,7 @@ pub mod load;
 pub mod logouts;
 pub mod mass;
 pub mod plot;
+pub mod sink;
 pub mod tracker_group;
 pub mod usage;
 

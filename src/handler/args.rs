@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 
 use super::actions_file::Actions;
 use super::event::Trigger;
+use super::jwks::Issuer;
 use super::role::ConsumerRole;
 use crate::admin::AdminArgs;
 use crate::kafka::Topics;
@@ -66,6 +67,17 @@ pub struct HandlerArgs {
     #[arg(long, env = "SUNDOWN_JWKS_LISTEN", value_name = "HOST:PORT")]
     pub jwks_listen: Option<String>,
 
+    /// Issuer of which the listener also serves a discovery document, at
+    /// /.well-known/openid-configuration, for receivers that take an issuer instead of keys.
+    #[arg(
+        long,
+        env = "SUNDOWN_JWKS_ISSUER",
+        value_name = "URL",
+        requires = "jwks_listen",
+        value_parser = Issuer::parse
+    )]
+    pub jwks_issuer: Option<Issuer>,
+
     #[command(flatten)]
     pub admin: AdminArgs,
 }
@@ -84,6 +96,8 @@ pub struct Settings {
     pub actions: Actions,
     /// The address that serves public keys.
     pub jwks_listen: Option<String>,
+    /// The issuer whose discovery document that address serves.
+    pub jwks_issuer: Option<Issuer>,
 }
 
 impl Settings {
@@ -101,6 +115,7 @@ impl Settings {
             concurrency: args.concurrency.into(),
             actions: actions.transpose()?.unwrap_or_else(Actions::only_log),
             jwks_listen: args.jwks_listen.clone(),
+            jwks_issuer: args.jwks_issuer.clone(),
         })
     }
 

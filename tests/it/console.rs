@@ -1,6 +1,6 @@
 //! `sundown console` with a real tracker and a real Kafka, used by browsers and scripts.
 
-mod browser;
+pub mod browser;
 mod changes;
 pub mod client;
 mod pages;

@@ -10,6 +10,7 @@ mod faults;
 mod group;
 mod mails;
 mod pauses;
+mod recipes;
 mod signing;
 mod stores;
 mod warnings;
@@ -52,6 +53,11 @@ struct Ending {
 
 impl Ending {
     fn of(user: &str) -> Self {
+        Self::with(user, r#"{"tenant":"ümlaut"}"#)
+    }
+
+    /// With these attributes, a JSON object.
+    fn with(user: &str, attributes: &str) -> Self {
         let id = Uuid::new_v4().to_string();
         let session = format!("session of {user} {}", &id[..8]);
         // No serializer writes it like this: what arrives must be these very bytes.
@@ -60,13 +66,21 @@ impl Ending {
   "reason":"idle_timeout", "policy":{{"name":"default","generation":1}},
   "started_at":"2025-02-07T11:00:00.000Z", "last_activity":"2025-02-07T12:00:00.000Z",
   "ended_at":"2025-02-07T13:00:00.000Z", "detected_at":"2025-02-07T13:00:05.000Z",
-  "attributes":{{"tenant":"ümlaut"}}, "unknown":[1.50] }}"#
+  "attributes":{attributes}, "unknown":[1.50] }}"#
         );
         Self {
             id,
             session,
             bytes: bytes.into_bytes(),
         }
+    }
+
+    /// The same event for a session with this id.
+    fn of_session(mut self, session: &str) -> Self {
+        let text = String::from_utf8(self.bytes).unwrap();
+        self.bytes = text.replace(&self.session, session).into_bytes();
+        session.clone_into(&mut self.session);
+        self
     }
 
     fn record(&self) -> NewRecord {

@@ -20,6 +20,7 @@ mod mail;
 mod raw_records;
 mod receiver;
 mod redis;
+mod third_party;
 mod tls;
 mod topic_feed;
 

@@ -210,7 +210,7 @@ impl Sentinel {
 }
 
 /// If another process takes it before it is used, the test fails.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // Redis keeps a port 10,000 above for its cluster.
     let port = listener.local_addr().unwrap().port();

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::Url;
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::Jwk;
 use super::error::{ActionError, Failure, Fault};
-use super::http_client::{HttpClient, OAuthErrorResponse};
+use super::http_client::{HttpClient, HttpResponse, OAuthErrorResponse};
 use super::oauth_client::{OauthClient, OauthClientConfig};
 use crate::handler::fields::{ActionConfigError, ActionName, Literal, require_encryption, url};
 use crate::handler::secret::SecretRef;
@@ -150,11 +150,33 @@ impl HttpAuth {
         }
     }
 
-    /// Returns the value of the `Authorization` header, and gets a token first if necessary.
+    /// Sends a request with credentials, and once more with a renewed token if the target responds
+    /// 401. Reads up to `limit` bytes of the response's body.
     ///
     /// # Errors
-    /// [`ActionError`] if no token can be had.
-    pub async fn header(&self) -> Result<HeaderValue, ActionError> {
+    /// [`ActionError`] if no token can be had, or no response arrives.
+    pub async fn send(
+        &self,
+        http_client: &HttpClient,
+        request: impl Fn() -> RequestBuilder,
+        limit: usize,
+    ) -> Result<HttpResponse, ActionError> {
+        let authorized = |header: &HeaderValue| {
+            http_client.send_and_read(request().header(AUTHORIZATION, header), limit)
+        };
+        let header = self.header().await?;
+        let response = authorized(&header).await?;
+        if response.status != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        match self.renewed(&header).await? {
+            Some(renewed) => authorized(&renewed).await,
+            None => Ok(response),
+        }
+    }
+
+    /// Returns the value of the `Authorization` header, and gets a token first if necessary.
+    async fn header(&self) -> Result<HeaderValue, ActionError> {
         match self {
             Self::Fixed(header) => Ok(header.clone()),
             Self::ClientCredentials(source) => source.header(None).await,
@@ -162,10 +184,7 @@ impl HttpAuth {
     }
 
     /// Returns another value after the target has refused this one; `None` if there is no other.
-    ///
-    /// # Errors
-    /// [`ActionError`] if no token can be had.
-    pub async fn renewed(&self, refused: &HeaderValue) -> Result<Option<HeaderValue>, ActionError> {
+    async fn renewed(&self, refused: &HeaderValue) -> Result<Option<HeaderValue>, ActionError> {
         match self {
             Self::Fixed(_) => Ok(None),
             Self::ClientCredentials(source) => source.header(Some(refused)).await.map(Some),

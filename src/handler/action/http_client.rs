@@ -18,7 +18,7 @@ use crate::session::Timestamp;
 pub const FORM: &str = "application/x-www-form-urlencoded";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The bytes of a response body that are read. The connection of a longer one is closed.
-const MAX_RESPONSE_BYTES: usize = 4 * 1024;
+pub const MAX_RESPONSE_BYTES: usize = 4 * 1024;
 /// The characters of a target's own error that are quoted.
 const MAX_QUOTE_CHARS: usize = 200;
 
@@ -145,8 +145,7 @@ impl HttpClient {
         if error.is_connect() {
             ActionError::new(Failure::NotConnected, client::describe(error))
         } else if error.is_timeout() {
-            let reason = format!("no response within {:?}", self.timeout);
-            ActionError::new(Failure::TimedOut, reason)
+            timed_out(self.timeout)
         } else if error.is_builder() {
             ActionError::new(Failure::NotEncoded, client::describe(error))
         } else {
@@ -193,6 +192,23 @@ impl HttpResponse {
         }
         Err(ActionError::new(failure, reason).with_retry_after(self.retry_after))
     }
+}
+
+/// Bounds an attempt of several requests.
+///
+/// # Errors
+/// That of the attempt, or [`Failure::TimedOut`].
+pub async fn within<T>(
+    timeout: Duration,
+    attempt: impl Future<Output = Result<T, ActionError>>,
+) -> Result<T, ActionError> {
+    let result = tokio::time::timeout(timeout, attempt).await;
+    result.unwrap_or_else(|_| Err(timed_out(timeout)))
+}
+
+fn timed_out(timeout: Duration) -> ActionError {
+    let reason = format!("no response within {timeout:?}");
+    ActionError::new(Failure::TimedOut, reason)
 }
 
 /// Encodes fields as `application/x-www-form-urlencoded`.

@@ -1,5 +1,7 @@
 //! `oauth-revocation`: revokes a token at an authorization server (RFC 7009).
 
+mod token_lookup;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::error::{ActionError, Failure};
-use super::http_client::{HttpClient, HttpResponse, OAuthErrorResponse, default_timeout, quote};
+use super::http_auth::HttpAuth;
+use super::http_client::{
+    HttpClient, HttpResponse, OAuthErrorResponse, default_timeout, quote, within,
+};
 use super::oauth_client::{OauthClient, OauthClientConfig};
 use super::{Action, ActionInput, Attempt, Jwk};
 use crate::handler::event::Reasons;
@@ -18,6 +23,7 @@ use crate::handler::fields::{
     ActionConfigError, ActionName, Literal, duration, require_encryption, url,
 };
 use crate::handler::template::Template;
+use token_lookup::{TokenLookup, TokenLookupConfig};
 
 /// An `oauth-revocation` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -29,7 +35,9 @@ pub struct OauthRevocationConfig {
     /// The revocation endpoint.
     #[serde(deserialize_with = "url")]
     url: Url,
-    token: Template,
+    token: Option<Template>,
+    /// Where to get the token when the session has ended, instead of `token`.
+    token_from: Option<TokenLookupConfig>,
     /// `access_token` or `refresh_token`, a hint to the server.
     token_type_hint: Option<Literal>,
     /// The client that the token was issued to.
@@ -49,29 +57,65 @@ pub struct OauthRevocationConfig {
 #[derive(Debug)]
 pub struct OauthRevocation {
     http_client: HttpClient,
-    token: Template,
+    token: RevokedToken,
     hint: Option<String>,
     client: OauthClient,
+    timeout: Duration,
+}
+
+/// Where the token is.
+#[derive(Debug)]
+enum RevokedToken {
+    /// In the event.
+    Carried(Template),
+    /// At the application.
+    Referred(Box<TokenLookup>),
 }
 
 impl OauthRevocation {
     /// Reads the secrets and keys and creates the HTTP client.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if one of them cannot be read, or they do not match the method.
+    /// [`ActionConfigError`] if one of them cannot be read, or fields contradict each other.
     pub fn new(config: OauthRevocationConfig) -> Result<Self, ActionConfigError> {
-        let OauthRevocationConfig { name, url, .. } = config;
-        require_encryption(&name, "url", &url, config.insecure)?;
+        let OauthRevocationConfig {
+            name,
+            url,
+            timeout,
+            insecure,
+            ..
+        } = config;
+        let ca_file = config.ca_file.as_ref();
+        require_encryption(&name, "url", &url, insecure)?;
+        let token = match (config.token, config.token_from) {
+            (Some(token), None) => RevokedToken::Carried(token),
+            (None, Some(lookup)) => {
+                let lookup = TokenLookup::read(&name, lookup, timeout, ca_file, insecure)?;
+                RevokedToken::Referred(Box::new(lookup))
+            }
+            _ => {
+                let problem = "needs either token or tokenFrom";
+                return Err(ActionConfigError::field(&name, "token", problem));
+            }
+        };
         Ok(Self {
             client: OauthClient::read(&name, config.client)?,
-            http_client: HttpClient::new(&name, url, config.timeout, config.ca_file.as_ref())?,
-            token: config.token,
+            http_client: HttpClient::new(&name, url, timeout, ca_file)?,
+            token,
             hint: config.token_type_hint.map(Literal::into_string),
+            timeout,
         })
     }
 
     async fn revoke(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
-        let token = self.token.render(&input.template_context())?;
+        let context = input.template_context();
+        let token = match &self.token {
+            RevokedToken::Carried(template) => template.render(&context)?,
+            RevokedToken::Referred(lookup) => match lookup.token(&context).await? {
+                Some(token) => token,
+                None => return Ok(()),
+            },
+        };
         check_client(&token, self.client.id())?;
         let request = self.request(&token)?;
         check(&self.http_client.send(request).await?)
@@ -124,13 +168,19 @@ fn check(response: &HttpResponse) -> Result<(), ActionError> {
 
 impl Action for OauthRevocation {
     fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
-        Box::pin(self.revoke(input))
+        Box::pin(within(self.timeout, self.revoke(input)))
     }
 
     fn public_keys(&self) -> Vec<Jwk> {
-        self.client.public_keys()
+        let mut keys = self.client.public_keys();
+        if let RevokedToken::Referred(lookup) = &self.token {
+            keys.extend(lookup.auth().map(HttpAuth::public_keys).unwrap_or_default());
+        }
+        keys
     }
 }
 
+#[cfg(test)]
+mod lookup_tests;
 #[cfg(test)]
 mod tests;

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Url};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::error::{ActionError, Failure};
+use super::error::ActionError;
 use super::http_auth::{HttpAuth, HttpAuthConfig};
-use super::http_client::{HttpClient, default_timeout};
+use super::http_client::{HttpClient, MAX_RESPONSE_BYTES, default_timeout, within};
 use super::signature::{self, WebhookSecrets};
 use super::success::SuccessStatuses;
 use super::{Action, ActionInput, Attempt, Jwk};
@@ -155,13 +155,7 @@ impl Webhook {
     /// Makes one attempt, which may take several requests if a token has to be renewed.
     async fn call(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
         let request = self.render(input)?;
-        match tokio::time::timeout(self.timeout, self.send(&request)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let reason = format!("no response within {:?}", self.timeout);
-                Err(ActionError::new(Failure::TimedOut, reason))
-            }
-        }
+        within(self.timeout, self.send(&request)).await
     }
 
     fn render(&self, input: ActionInput<'_>) -> Result<RenderedRequest, ActionError> {
@@ -201,23 +195,15 @@ impl Webhook {
     }
 
     async fn send(&self, request: &RenderedRequest) -> Result<(), ActionError> {
-        let Some(auth) = &self.auth else {
-            let response = self.http_client.send(self.request(request)).await;
-            return response?.check_status();
+        let client = &self.http_client;
+        let response = match &self.auth {
+            None => client.send(self.request(request)).await?,
+            Some(auth) => {
+                let request = || self.request(request);
+                auth.send(client, request, MAX_RESPONSE_BYTES).await?
+            }
         };
-        let header = auth.header().await?;
-        let authorized = |header: &HeaderValue| {
-            let request = self.request(request).header(AUTHORIZATION, header);
-            self.http_client.send(request)
-        };
-        let response = authorized(&header).await?;
-        if response.status != StatusCode::UNAUTHORIZED {
-            return response.check_status();
-        }
-        match auth.renewed(&header).await? {
-            Some(renewed) => authorized(&renewed).await?.check_status(),
-            None => response.check_status(),
-        }
+        response.check_status()
     }
 
     fn request(&self, request: &RenderedRequest) -> RequestBuilder {

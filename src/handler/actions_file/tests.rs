@@ -48,10 +48,14 @@ retry: {{attempts: 8, initialBackoff: 200ms, maxBackoff: 30s, total: 5m}}
 
 #[test]
 fn every_example_in_the_documentation_loads() {
-    let page = include_str!("../../../docs/actions.md");
+    let pages = [
+        include_str!("../../../docs/actions.md"),
+        include_str!("../../../docs/how-to/choose-an-action.md"),
+    ];
     let folder = TempDir::new().unwrap();
     let mut documented = BTreeSet::new();
-    for example in page.split("```yaml\n").skip(1) {
+    let examples = pages.map(|page| page.split("```yaml\n").skip(1));
+    for example in examples.into_iter().flatten() {
         let (text, _) = example.split_once("```").unwrap();
         // An environment variable that is always set, and key files that exist.
         let mut text = with_word_after(text, "env: ", "PATH");

@@ -1,7 +1,7 @@
 //! The pages in a real browser.
 
 mod axe;
-mod chromium;
+pub mod chromium;
 mod crowd;
 mod memory;
 

@@ -56,6 +56,7 @@ fn relying_parties_can_check_tokens_with_the_keys_that_are_served() {
     let handler = installation
         .launch(&actions, "")
         .args(["--jwks-listen", "127.0.0.1:0"])
+        .args(["--jwks-issuer", "https://id.example/"])
         .start();
 
     let logout = relying_party.wait_for(SOON, 1).remove(0).body;
@@ -73,6 +74,17 @@ fn relying_parties_can_check_tokens_with_the_keys_that_are_served() {
     });
     assert_ne!(ids[0], ending.id, "a logout token has an id of its own");
     assert_eq!(ids[1], ending.id, "an event keeps its id");
+    let answer = get(&handler, "/.well-known/openid-configuration");
+    let (_, found) = answer.split_once("\r\n\r\n").unwrap();
+    let found: serde_json::Value = serde_json::from_str(found).unwrap();
+    let expected = serde_json::json!({
+        "issuer": "https://id.example/",
+        "jwks_uri": "https://id.example/.well-known/jwks.json",
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    assert_eq!(found, expected);
     assert!(get(&handler, "/metrics").starts_with("HTTP/1.1 404"));
     installation.wait_until_drained();
     stop(handler);

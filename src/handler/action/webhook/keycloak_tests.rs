@@ -1,4 +1,4 @@
-//! The recipes of docs/actions.md on a real Keycloak, which `tests/third-party/keycloak` starts.
+//! The recipes of docs/how-to/choose-an-action.md on a real Keycloak, which `tests/third-party/keycloak` starts.
 
 use std::env;
 

@@ -1,16 +1,14 @@
 //! axe-core, an accessibility checker.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use super::chromium::Chromium;
+use crate::third_party::{REQUIRED, cache};
 
 const VERSION: &str = "4.14.1";
-/// Environment variable that makes a missing npm a failure.
-const REQUIRED: &str = "SUNDOWN_TEST_REQUIRE_AXE";
 
 /// Accessibility violations of the page, one per line; `None` if axe-core is not available.
 pub fn faults(chromium: &mut Chromium) -> Option<Vec<String>> {
@@ -64,11 +62,4 @@ fn fetch(folder: &std::path::Path) -> bool {
     }
     let _ = std::fs::remove_dir_all(unfinished);
     fetched
-}
-
-/// The cache folder, as in `.ci/run` and `tests/kafka/kafka`.
-fn cache() -> PathBuf {
-    let of = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let home = || of("HOME").unwrap_or_default().join(".cache");
-    of("SUNDOWN_CACHE").unwrap_or_else(|| of("XDG_CACHE_HOME").unwrap_or_else(home).join("sundown"))
 }

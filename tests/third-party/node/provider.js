@@ -1,0 +1,82 @@
+// An OpenID provider. It signs with the private key in the file KEY, published under the id KEY_ID.
+//
+// Besides the provider itself: POST /test/tokens/CLIENT issues an access token to a client,
+// GET /test/tokens/TOKEN responds 404 if it has been revoked.
+
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+
+import Provider from 'oidc-provider';
+
+const { KEY, KEY_ID, APPLICATION = 'http://localhost:1', REDIRECT_PATH = '/callback' } = process.env;
+const key = createPrivateKey(readFileSync(KEY));
+const algorithm = key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256';
+const jwk = { ...key.export({ format: 'jwk' }), kid: KEY_ID, alg: algorithm, use: 'sig' };
+const publicJwk = { ...createPublicKey(key).export({ format: 'jwk' }), kid: KEY_ID };
+
+const service = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
+const clients = [
+  {
+    client_id: 'shop',
+    client_secret: 'secret of the shop',
+    redirect_uris: [APPLICATION + REDIRECT_PATH],
+    id_token_signed_response_alg: algorithm,
+    backchannel_logout_uri: APPLICATION + '/backchannel-logout',
+    backchannel_logout_session_required: true,
+  },
+  { ...service, client_id: 'service', client_secret: 'secret of the service' },
+  {
+    ...service,
+    client_id: 'service-with-key',
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: algorithm,
+    jwks: { keys: [publicJwk] },
+  },
+];
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://localhost:${server.address().port}`;
+  const provider = new Provider(issuer, {
+    clients,
+    jwks: { keys: [jwk] },
+    cookies: { keys: ['for tests only'] },
+    enabledJWA: { idTokenSigningAlgValues: [algorithm] },
+    features: {
+      backchannelLogout: { enabled: true },
+      clientCredentials: { enabled: true },
+      revocation: { enabled: true },
+    },
+    pkce: { required: () => false },
+    // Users consent to everything.
+    async loadExistingGrant(context) {
+      const { client, session } = context.oidc;
+      const grant = new context.oidc.provider.Grant({
+        clientId: client.clientId,
+        accountId: session.accountId,
+      });
+      grant.addOIDCScope('openid');
+      await grant.save();
+      return grant;
+    },
+  });
+  const handle = provider.callback();
+  server.on('request', (request, response) => {
+    const token = request.url.match(/^\/test\/tokens\/(.+)$/)?.[1];
+    if (token === undefined) return handle(request, response);
+    const answer = request.method === 'POST' ? issue(provider, token) : find(provider, token);
+    return answer.then(([status, text]) => response.writeHead(status).end(text));
+  });
+  console.log(`listening on ${issuer}`);
+});
+
+async function issue(provider, clientId) {
+  const client = await provider.Client.find(clientId);
+  const token = new provider.ClientCredentials({ client });
+  return [200, await token.save()];
+}
+
+async function find(provider, value) {
+  return [(await provider.ClientCredentials.find(value)) ? 200 : 404, ''];
+}
