@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
+use super::time::Timestamp;
+
 /// The bound on the total size of a session's attribute names and values, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
 
@@ -18,6 +20,14 @@ pub struct Attributes(Box<[(Box<str>, Box<str>)]>);
 pub struct AttributesTooLarge {
     /// Bytes in all names and values together.
     pub bytes: usize,
+}
+
+/// The attributes of a live session.
+#[derive(Debug)]
+pub(super) struct SessionAttributes {
+    pub(super) attributes: Attributes,
+    /// The time of the latest event that had attributes.
+    pub(super) at: Timestamp,
 }
 
 impl Attributes {

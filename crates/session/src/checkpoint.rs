@@ -20,13 +20,14 @@
 //!
 //! | field | |
 //! |---|---|
-//! | flags | one byte: 1 = the user id is a number, 2 = a warning has been written, 4 = logged in, 8 = `authenticated_at` differs from `started_at`, 16 = events are deferred, 32 = the session limit of its user is checked |
+//! | flags | one byte: 1 = the user id is a number, 2 = a warning has been written, 4 = logged in, 8 = `authenticated_at` differs from `started_at`, 16 = events are deferred, 32 = the session limit of its user is checked, 64 = its first event is a login, 128 = `attributes_at` differs from `last_activity` |
 //! | `started_at` | milliseconds since the epoch |
 //! | `position` | offset below which all events are in this state |
 //! | `last_activity` | milliseconds after `started_at` |
 //! | `authenticated_at`, `warned_of` | milliseconds after `started_at`; only if flagged |
 //! | user id | text |
 //! | attributes | count, then name and value of each |
+//! | `attributes_at` | milliseconds after `started_at`; only if flagged |
 //! | deferred events | only if flagged: count, then each event |
 //!
 //! Version 1 held live sessions only, with the offset of their first record and the latest login as
@@ -64,6 +65,8 @@ const LOGGED_IN: u8 = 4;
 const REAUTHENTICATED: u8 = 8;
 const DEFERRED: u8 = 16;
 const AWAITS_CHECK: u8 = 32;
+const BEGAN_WITH_LOGIN: u8 = 64;
+const ATTRIBUTES_AT: u8 = 128;
 
 /// A record of the checkpoint topic.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,12 +110,16 @@ pub struct Checkpoint {
     pub authenticated_at: Timestamp,
     /// Whether there was a login.
     pub logged_in: bool,
+    /// Whether its first event is a login.
+    pub began_with_login: bool,
     /// The latest event time.
     pub last_activity: Timestamp,
     /// The latest deadline for which a warning has been written.
     pub warned_of: Option<Timestamp>,
     /// The attributes of the session.
     pub attributes: Option<Attributes>,
+    /// The time of the latest event that had attributes; `None` if none had.
+    pub attributes_at: Option<Timestamp>,
     /// Events at or past the deadline, in the order in which they count.
     pub deferred: Vec<DeferredEvent>,
     /// Whether the session limit of the user is still to be checked for its start.

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, SessionAttributes};
 use super::id::{Packed, UserId};
 use super::policy::PolicyIndex;
 use super::time::Timestamp;
@@ -42,8 +42,16 @@ pub(super) struct Slot {
 pub(super) struct Details {
     pub(super) user: Packed,
     pub(super) started_at: Timestamp,
-    pub(super) attributes: Option<Box<Attributes>>,
+    /// `None` if no event had any.
+    pub(super) attributes: Option<Box<SessionAttributes>>,
     timer_links: Links,
+}
+
+impl Details {
+    pub(super) fn attributes(&self) -> Option<&Attributes> {
+        let known = self.attributes.as_deref()?;
+        Some(&known.attributes).filter(|all| !all.is_empty())
+    }
 }
 
 /// With the index, no more than 128 bytes a session.
@@ -51,7 +59,7 @@ const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Details>() == 48);
 
 /// Per-session state flags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags(u8);
+pub(super) struct Flags(u16);
 
 impl Flags {
     /// The slot holds a session.
@@ -69,6 +77,8 @@ impl Flags {
     pub(super) const DEFERRED: Self = Self(64);
     /// Events from the next check of its user's sessions on wait.
     pub(super) const AWAITS_CHECK: Self = Self(128);
+    /// The first event of the session is a login.
+    pub(super) const BEGAN_WITH_LOGIN: Self = Self(256);
 
     pub(super) const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -4,9 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    AWAITS_CHECK, CUT_OFF, Checkpoint, CheckpointError, CutOffRecord, DEFERRED, ENDED, LIVE,
-    LOGGED_IN, NUMBER, REAUTHENTICATED, Record, RecordKey, RememberedEnding, SessionRecord,
-    UNMATCHED, UnmatchedEnd, VERSION, WARNED,
+    ATTRIBUTES_AT, AWAITS_CHECK, BEGAN_WITH_LOGIN, CUT_OFF, Checkpoint, CheckpointError,
+    CutOffRecord, DEFERRED, ENDED, LIVE, LOGGED_IN, NUMBER, REAUTHENTICATED, Record, RecordKey,
+    RememberedEnding, SessionRecord, UNMATCHED, UnmatchedEnd, VERSION, WARNED,
 };
 use crate::attributes::Attributes;
 use crate::cut_off::{CutOff, CutOffScope};
@@ -99,6 +99,8 @@ impl<'a> Reader<'a> {
             number: flags & NUMBER != 0,
         };
         let attributes = self.attributes()?.filter(|all| !all.is_empty());
+        let attributes_at =
+            flagged(self, ATTRIBUTES_AT)?.or(attributes.as_ref().map(|_| last_activity));
         let mut deferred = Vec::new();
         if flags & DEFERRED != 0 {
             for _ in 0..self.length()? {
@@ -110,9 +112,11 @@ impl<'a> Reader<'a> {
             started_at,
             authenticated_at,
             logged_in: flags & LOGGED_IN != 0,
+            began_with_login: flags & BEGAN_WITH_LOGIN != 0,
             last_activity,
             warned_of,
             attributes,
+            attributes_at,
             deferred,
             awaits_check: flags & AWAITS_CHECK != 0,
             position,
@@ -130,15 +134,18 @@ impl<'a> Reader<'a> {
             text: Packed::new(self.text()?),
             number: flags & NUMBER != 0,
         };
+        let attributes = self.attributes()?.filter(|all| !all.is_empty());
         Ok(Checkpoint {
             user,
             started_at,
             authenticated_at: started_at,
             // Unknown; a login makes the session outlast logouts from before it.
             logged_in: true,
+            began_with_login: true,
             last_activity,
             warned_of,
-            attributes: self.attributes()?.filter(|all| !all.is_empty()),
+            attributes_at: attributes.as_ref().map(|_| last_activity),
+            attributes,
             deferred: Vec::new(),
             awaits_check: false,
             // Events from before its start are those of earlier sessions.

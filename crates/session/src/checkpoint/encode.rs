@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{
-    AWAITS_CHECK, CUT_OFF, Checkpoint, DEFERRED, ENDED, LIVE, LOGGED_IN, NUMBER, REAUTHENTICATED,
-    Record, RecordKey, RememberedEnding, UNMATCHED, VERSION, WARNED,
+    ATTRIBUTES_AT, AWAITS_CHECK, BEGAN_WITH_LOGIN, CUT_OFF, Checkpoint, DEFERRED, ENDED, LIVE,
+    LOGGED_IN, NUMBER, REAUTHENTICATED, Record, RecordKey, RememberedEnding, UNMATCHED, VERSION,
+    WARNED,
 };
 use crate::attributes::Attributes;
 use crate::cut_off::{CutOff, CutOffScope};
@@ -59,13 +60,17 @@ impl Record {
 
 fn put_live(out: &mut Vec<u8>, live: &Checkpoint) {
     let reauthenticated = live.authenticated_at != live.started_at;
+    let is_implied = |at: &Timestamp| live.attributes.is_some() && *at == live.last_activity;
+    let attributes_at = live.attributes_at.filter(|at| !is_implied(at));
     out.push(
         flag(live.user.number, NUMBER)
             | flag(live.warned_of.is_some(), WARNED)
             | flag(live.logged_in, LOGGED_IN)
             | flag(reauthenticated, REAUTHENTICATED)
             | flag(!live.deferred.is_empty(), DEFERRED)
-            | flag(live.awaits_check, AWAITS_CHECK),
+            | flag(live.awaits_check, AWAITS_CHECK)
+            | flag(live.began_with_login, BEGAN_WITH_LOGIN)
+            | flag(attributes_at.is_some(), ATTRIBUTES_AT),
     );
     let start = live.started_at;
     put_integer(out, start.as_millis());
@@ -79,6 +84,9 @@ fn put_live(out: &mut Vec<u8>, live: &Checkpoint) {
     }
     put_text(out, live.user.text.text(&mut [0; 36]));
     put_attributes(out, live.attributes.as_ref());
+    if let Some(at) = attributes_at {
+        put_time_after(out, start, at);
+    }
     if !live.deferred.is_empty() {
         put_length(out, live.deferred.len());
         for event in &live.deferred {

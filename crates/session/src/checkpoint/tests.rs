@@ -74,22 +74,31 @@ fn deferred_events() -> impl Strategy<Value = DeferredEvent> {
 
 fn live_sessions() -> impl Strategy<Value = Checkpoint> {
     let parts = (
-        (users(), any::<bool>(), any::<bool>(), attributes()),
-        (times(), times(), times(), option::of(times()), any::<i64>()),
+        (users(), any::<[bool; 3]>(), attributes()),
+        (
+            times(),
+            times(),
+            times(),
+            option::of(times()),
+            times(),
+            any::<i64>(),
+        ),
         proptest::collection::vec(deferred_events(), 0..3),
     );
     parts.prop_map(
         |(
-            (user, logged_in, awaits_check, attributes),
-            (started_at, authenticated_at, last_activity, warned_of, position),
+            (user, [logged_in, began_with_login, awaits_check], attributes),
+            (started_at, authenticated_at, last_activity, warned_of, attributes_at, position),
             deferred,
         )| Checkpoint {
             user,
             started_at,
             authenticated_at,
             logged_in,
+            began_with_login,
             last_activity,
             warned_of,
+            attributes_at: (logged_in || !attributes.is_empty()).then_some(attributes_at),
             attributes: Some(attributes).filter(|all| !all.is_empty()),
             deferred,
             awaits_check,
@@ -222,6 +231,7 @@ fn a_record_of_version_1_can_be_read() {
     assert_eq!(live.started_at, Timestamp::from_millis(1_000));
     assert_eq!(live.authenticated_at, live.started_at);
     assert_eq!(live.last_activity, Timestamp::from_millis(1_500));
+    assert_eq!(live.attributes_at, Some(live.last_activity));
     assert_eq!(live.position, 7);
     assert_eq!(live.user.text, Packed::new("ann"));
     assert_eq!(live.attributes.unwrap().get("tenant"), Some("acme"));
@@ -246,9 +256,11 @@ fn a_typical_session_takes_few_bytes() {
         started_at: Timestamp::from_millis(1_764_000_000_000),
         authenticated_at: Timestamp::from_millis(1_764_000_000_000),
         logged_in: true,
+        began_with_login: true,
         last_activity: Timestamp::from_millis(1_764_000_600_000),
         warned_of: None,
         attributes: None,
+        attributes_at: None,
         deferred: Vec::new(),
         awaits_check: false,
         position: 1_000_000,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::events::EventAt;
 use super::{Applied, Key, SessionTable};
-use crate::attributes::Attributes;
+use crate::attributes::SessionAttributes;
 use crate::checkpoint::RememberedEnding;
 use crate::effect::{Effect, Ending};
 use crate::id::UserId;
@@ -17,10 +17,12 @@ use crate::time::Timestamp;
 /// What goes on of a session after its end.
 struct Rest {
     started_at: Timestamp,
+    authenticated_at: Timestamp,
+    began_with_login: bool,
     last_activity: Timestamp,
     logged_in: bool,
     user: UserId,
-    attributes: Option<Box<Attributes>>,
+    attributes: Option<Box<SessionAttributes>>,
 }
 
 impl SessionTable {
@@ -75,7 +77,7 @@ impl SessionTable {
                 started_at: Some(details.started_at),
                 last_activity: Some(session.last_activity.min(at)),
                 ended_at: at,
-                attributes: details.attributes.as_deref().cloned(),
+                attributes: details.attributes().cloned(),
                 initiator: event.initiator.cloned(),
             })));
             self.remember(
@@ -97,9 +99,18 @@ impl SessionTable {
                 self.remembered.replace(&key.id, key.hash, ending);
             }
         }
-        if let Some((started_at, logged_in)) = rest_from {
+        if let Some((started_at, began_with_login)) = rest_from {
+            // Of several logins, the session keeps the latest.
+            let is_whole = started_at == details.started_at;
+            let logged_in = began_with_login || is_whole && session.flags.has(Flags::LOGGED_IN);
             let rest = Rest {
                 started_at,
+                authenticated_at: if is_whole {
+                    session.authenticated_at
+                } else {
+                    started_at
+                },
+                began_with_login,
                 last_activity: session.last_activity,
                 logged_in,
                 user,
@@ -110,31 +121,35 @@ impl SessionTable {
         self.resume(&key, &waiting, out);
     }
 
-    /// Returns where the rest of the session begins after an end at `at`, and whether with a login.
+    /// Returns where the rest of the session begins after an end at `at`, and whether with a login: with
+    /// its first event if nothing of it precedes the end, otherwise with the latest login or activity.
     fn rest_from(
         &self,
         session: &Slot,
         started_at: Timestamp,
         at: Timestamp,
     ) -> Option<(Timestamp, bool)> {
+        let began_with_login = session.flags.has(Flags::BEGAN_WITH_LOGIN);
+        let is_apart = began_with_login || started_at > self.grace_end(at);
+        if started_at > at && is_apart {
+            return Some((started_at, began_with_login));
+        }
         if session.flags.has(Flags::LOGGED_IN) && session.authenticated_at > at {
             return Some((session.authenticated_at, true));
         }
-        let grace_end = self.grace_end(at);
-        if started_at > grace_end {
-            return Some((started_at, false));
-        }
         // Of the activity in between, only the latest is known.
         let latest = session.last_activity;
-        (latest > grace_end).then_some((latest, false))
+        (latest > self.grace_end(at)).then_some((latest, false))
     }
 
     fn go_on(&mut self, key: &Key, rest: Rest, reason: EndReason) {
         let slot = self.occupy(key, rest.user);
         let session = &mut self.slots[slot];
-        session.authenticated_at = rest.started_at;
+        session.authenticated_at = rest.authenticated_at;
         session.last_activity = rest.last_activity;
         session.flags.set(Flags::LOGGED_IN, rest.logged_in);
+        let flags = &mut session.flags;
+        flags.set(Flags::BEGAN_WITH_LOGIN, rest.began_with_login);
         let details = self.slots.details_mut(slot);
         details.started_at = rest.started_at;
         details.attributes = rest.attributes;
@@ -142,7 +157,7 @@ impl SessionTable {
         self.resolve_policy(slot);
         self.check_after_start(slot);
         self.counters.started += 1;
-        if reason == EndReason::Revoked && !rest.logged_in {
+        if reason == EndReason::Revoked && !rest.began_with_login {
             self.counters.revived += 1;
         }
     }

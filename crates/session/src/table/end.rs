@@ -35,7 +35,7 @@ impl SessionTable {
             started_at: Some(details.started_at),
             last_activity: Some(session.last_activity),
             ended_at: deadline,
-            attributes: details.attributes.map(|all| *all),
+            attributes: details.attributes().cloned(),
             initiator: None,
         })));
         self.remember(

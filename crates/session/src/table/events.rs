@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Applied, Key, LoggedEvent, SessionTable};
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, SessionAttributes};
 use crate::cut_off::{CutOff, CutOffScope};
 use crate::effect::Effect;
 use crate::event::{Event, EventKind, Initiator, Subject};
@@ -46,6 +46,14 @@ impl EventAt<'_> {
             initiator: None,
             offset: i64::MAX,
         }
+    }
+
+    pub(super) fn session_attributes(&self) -> Option<Box<SessionAttributes>> {
+        let attributes = self.attributes?.clone();
+        Some(Box::new(SessionAttributes {
+            attributes,
+            at: self.at,
+        }))
     }
 }
 
@@ -183,7 +191,9 @@ impl SessionTable {
         if is_first {
             return self.move_start_back(slot, event, out);
         }
-        if event.kind == EventKind::Activity && self.has_attributes_of(slot, event.attributes) {
+        if event.kind == EventKind::Activity
+            && self.confirm_attributes(slot, event.attributes, event.at, event.offset)
+        {
             self.touch(slot, event.at, event.offset);
         } else {
             self.update(slot, event, out);
@@ -191,12 +201,31 @@ impl SessionTable {
         Applied::Accepted
     }
 
-    /// Returns whether the event leaves the session's attributes as they are.
-    fn has_attributes_of(&self, slot: SlotId, attributes: Option<&Attributes>) -> bool {
-        attributes.is_none_or(|attributes| {
-            let known = self.slots.details(slot).attributes.as_deref();
-            known == Some(attributes).filter(|all| !all.is_empty())
-        })
+    /// Notes that an event of this time has the attributes of the session. Returns whether the event
+    /// leaves them as they are.
+    pub(super) fn confirm_attributes(
+        &mut self,
+        slot: SlotId,
+        attributes: Option<&Attributes>,
+        at: Timestamp,
+        offset: i64,
+    ) -> bool {
+        let Some(attributes) = attributes else {
+            return true;
+        };
+        let known = self.slots.details_mut(slot).attributes.as_deref_mut();
+        let Some(known) = known else { return false };
+        if at < known.at {
+            return true;
+        }
+        if known.attributes != *attributes {
+            return false;
+        }
+        if at > known.at {
+            known.at = at;
+            self.mark_dirty(slot, offset);
+        }
+        true
     }
 
     /// Applies activity, the most frequent event: one write to the slot, and the timer stays
@@ -248,27 +277,29 @@ impl SessionTable {
         self.withdraw_warning(slot, before);
     }
 
-    /// Takes over login, user and attributes of an event. What is read last counts.
+    /// Takes over the user of the latest login, and the latest attributes.
     fn authenticate(&mut self, slot: SlotId, event: EventAt<'_>) {
         let session = &mut self.slots[slot];
-        if event.kind == EventKind::Login {
-            session.authenticated_at = if session.flags.has(Flags::LOGGED_IN) {
-                session.authenticated_at.max(event.at)
-            } else {
-                event.at
-            };
+        let logged_in = session.flags.has(Flags::LOGGED_IN);
+        if event.kind == EventKind::Login && (!logged_in || event.at >= session.authenticated_at) {
+            session.authenticated_at = event.at;
             session.flags.set(Flags::LOGGED_IN, true);
-            if let Some(user) = event.user.map(UserRef::to_owned) {
-                self.leave_user(slot);
-                self.slots[slot]
-                    .flags
-                    .set(Flags::USER_IS_NUMBER, user.number);
-                self.slots.details_mut(slot).user = user.text;
-            }
+            self.set_user(slot, event.user);
         }
-        if let Some(attributes) = event.attributes {
-            self.slots.details_mut(slot).attributes = boxed(attributes);
+        let known = self.slots.details(slot).attributes.as_ref();
+        if event.attributes.is_some() && known.is_none_or(|known| known.at <= event.at) {
+            self.slots.details_mut(slot).attributes = event.session_attributes();
         }
+    }
+
+    fn set_user(&mut self, slot: SlotId, user: Option<UserRef<'_>>) {
+        let Some(user) = user.map(UserRef::to_owned) else {
+            return;
+        };
+        self.leave_user(slot);
+        let flags = &mut self.slots[slot].flags;
+        flags.set(Flags::USER_IS_NUMBER, user.number);
+        self.slots.details_mut(slot).user = user.text;
     }
 
     /// Applies an event from before the start of its session.
@@ -290,16 +321,16 @@ impl SessionTable {
         }
         let (before, _) = self.deadline(slot);
         self.slots.details_mut(slot).started_at = event.at;
+        self.slots[slot]
+            .flags
+            .set(Flags::BEGAN_WITH_LOGIN, event.kind == EventKind::Login);
         if !self.slots[slot].flags.has(Flags::LOGGED_IN) {
             self.slots[slot].authenticated_at = event.at;
+            self.set_user(slot, event.user);
         }
         self.revise(slot, event, before);
         self.check_after_start(slot);
         self.end_by_known(slot, &key, event.at..started_at, out);
         Applied::Accepted
     }
-}
-
-pub(super) fn boxed(attributes: &Attributes) -> Option<Box<Attributes>> {
-    (!attributes.is_empty()).then(|| Box::new(attributes.clone()))
 }

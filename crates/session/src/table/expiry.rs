@@ -136,7 +136,7 @@ impl SessionTable {
         let details = self.slots.details(slot);
         let mut buffer = [0; 36];
         let user = details.user.text(&mut buffer);
-        let policy = self.policies.resolve(user, details.attributes.as_deref());
+        let policy = self.policies.resolve(user, details.attributes());
         self.leave_user(slot);
         let session = &mut self.slots[slot];
         self.counts.leave(session.policy);
@@ -197,7 +197,7 @@ impl SessionTable {
             last_activity: session.last_activity,
             deadline,
             started_at: details.started_at,
-            attributes: details.attributes.as_deref().cloned(),
+            attributes: details.attributes().cloned(),
         })));
         self.slots[slot].flags.set(Flags::WARNED, true);
         // Stored with the warning, so that it is not repeated after a restore.

@@ -122,7 +122,7 @@ impl SessionTable {
             authenticated_at: session.authenticated_at,
             last_activity: session.last_activity,
             end,
-            attributes: self.slots.details(slot).attributes.as_deref().cloned(),
+            attributes: self.slots.details(slot).attributes().cloned(),
         }
     }
 }

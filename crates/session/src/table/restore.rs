@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Key, SessionTable, Timestamp};
+use crate::attributes::SessionAttributes;
 use crate::checkpoint::{Checkpoint, Record, RecordKey};
 use crate::event::{Event, EventKind, Subject};
 use crate::id::SessionId;
@@ -49,13 +50,19 @@ impl SessionTable {
         session.flags.set(Flags::LOGGED_IN, live.logged_in);
         session
             .flags
+            .set(Flags::BEGAN_WITH_LOGIN, live.began_with_login);
+        session
+            .flags
             .set(Flags::DEFERRED, !live.deferred.is_empty());
         if !live.deferred.is_empty() {
             self.deferred.insert(slot, live.deferred);
         }
         let details = self.slots.details_mut(slot);
         details.started_at = live.started_at;
-        details.attributes = live.attributes.map(Box::new);
+        details.attributes = live.attributes_at.map(|at| {
+            let attributes = live.attributes.unwrap_or_default();
+            Box::new(SessionAttributes { attributes, at })
+        });
         self.resolve_policy(slot);
         if live.awaits_check {
             self.restore_check(slot);
@@ -127,6 +134,7 @@ impl SessionTable {
         // Warnings and their withdrawal are stored at once, so they are not replayed.
         if offset >= self.slots[slot].dirty_offset {
             self.raise_activity(slot, at, offset);
+            self.confirm_attributes(slot, event.attributes, at, offset);
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::events::{EventAt, boxed};
+use super::events::EventAt;
 use super::{Applied, Key, SessionTable};
 use crate::checkpoint::RememberedEnding;
 use crate::effect::{Effect, Ending};
@@ -107,9 +107,12 @@ impl SessionTable {
         session
             .flags
             .set(Flags::LOGGED_IN, event.kind == EventKind::Login);
+        session
+            .flags
+            .set(Flags::BEGAN_WITH_LOGIN, event.kind == EventKind::Login);
         let details = self.slots.details_mut(slot);
         details.started_at = event.at;
-        details.attributes = event.attributes.and_then(boxed);
+        details.attributes = event.session_attributes();
         self.mark_pending(slot);
         self.resolve_policy(slot);
         self.check_after_start(slot);

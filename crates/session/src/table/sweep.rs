@@ -73,7 +73,8 @@ impl SessionTable {
     }
 
     /// Ends the session by the first of the logouts and revocations of this time that were read before
-    /// the session was known, or known to be as old as it is. Returns whether it has ended.
+    /// the session was known, or known to be as old as it is. Events that wait and precede it count
+    /// first. Returns whether the session has ended.
     pub(super) fn end_by_known(
         &mut self,
         slot: SlotId,
@@ -84,16 +85,25 @@ impl SessionTable {
         let unmatched = self.unmatched(key);
         let unmatched = unmatched.filter(|end| times.contains(&end.at)).cloned();
         let until = unmatched.as_ref().map_or(times.end, |end| end.at);
+        let first_waiting = self.first_deferred(slot);
+        let others_precede = |at| first_waiting.is_some_and(|first| first <= at);
         if let Some(cut_off) = self.first_cut_off(slot, times.start..until) {
-            return self.end_or_defer(slot, cut_off.as_event_at(), out);
+            let event = cut_off.as_event_at();
+            if !others_precede(event.at) {
+                return self.end_or_defer(slot, event, out);
+            }
+            self.defer(slot, event.to_deferred(true));
+            self.arm(slot);
+            return false;
         }
         if let Some(end) = unmatched {
             self.unmatched.remove(&key.id, key.hash);
-            if end.at < self.horizon(slot) {
+            if end.at < self.horizon(slot) && !others_precede(end.at) {
                 self.cut(slot, end.as_event_at(), end.reason, false, out);
                 return true;
             }
             self.defer(slot, end.as_event_at().to_deferred(false));
+            self.arm(slot);
         }
         false
     }
@@ -123,9 +133,7 @@ impl SessionTable {
             CutOffScope::User(user) => {
                 session.flags.has(Flags::USER_IS_NUMBER) == user.number && details.user == user.text
             }
-            CutOffScope::Matching(attributes) => {
-                attributes.are_subset_of(details.attributes.as_deref())
-            }
+            CutOffScope::Matching(attributes) => attributes.are_subset_of(details.attributes()),
         };
         in_scope && except != Some(&session.id)
     }

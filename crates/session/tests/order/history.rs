@@ -96,6 +96,7 @@ fn build(
 ) -> History {
     let mut now = 1_000;
     let mut last_end = i64::MIN / 2;
+    let mut last_logins = [i64::MIN / 2; IDS.len()];
     let mut history = History {
         lateness,
         grace,
@@ -113,6 +114,16 @@ fn build(
         let mut arrivals = Vec::new();
         for (wait, id, kind, target, delay, repeated, step) in raw {
             now += wait;
+            let is_login = kind == Kind::Login;
+            // After a late end, of several logins only the latest is known, and limits count from there.
+            let kind = if is_login && features.limits && now - last_logins[id] <= 2 * lateness {
+                Kind::Activity
+            } else {
+                kind
+            };
+            if is_login {
+                last_logins[id] = now;
+            }
             let Some(event) = event(features, now, id, kind, target) else {
                 continue;
             };

@@ -109,3 +109,29 @@ fn activity_of_an_ended_session_revives_nothing_and_its_login_starts_another() {
         .collect();
     assert_eq!(ended, ["laptop", "phone"]);
 }
+
+#[test]
+fn a_late_logout_from_before_a_session_leaves_its_start_and_the_check_where_they_are() {
+    let mut tracker = tracker();
+    apply(
+        &mut tracker,
+        &[
+            ("laptop", Kind::Login, 0),
+            ("phone", Kind::Login, 10),
+            ("tablet", Kind::Login, 30),
+            ("tablet", Kind::Login, 32),
+            ("tablet", Kind::Logout, 29),
+        ],
+    );
+    tracker.advance(T + 60 * SECOND);
+    let expected = [
+        ("tablet", Reason::Logout, 29),
+        ("laptop", Reason::SessionLimit, 35),
+    ];
+    let expected = expected.map(|(session, reason, second)| Ending {
+        session: session.to_owned(),
+        reason,
+        ended_at: T + second * SECOND,
+    });
+    assert_eq!(endings(&tracker), expected);
+}

@@ -75,7 +75,7 @@ fn a_warning_is_given_again_if_the_deadline_moved_on_while_the_table_was_lost() 
     }
 }
 
-fn tracker() -> Tracker {
+pub(crate) fn tracker() -> Tracker {
     Tracker::new(&Scenario {
         settings: Settings {
             allowed_lateness: 0,
@@ -104,7 +104,7 @@ fn fallback() -> Rule {
     }
 }
 
-fn activity(session: &str, at: i64, offset: i64) -> Act {
+pub(crate) fn activity(session: &str, at: i64, offset: i64) -> Act {
     Act::Event(Record {
         event: Event {
             session: Some(session.to_owned()),

@@ -12,6 +12,7 @@
 mod bursts;
 mod economy;
 mod generate;
+mod order;
 
 mod subject;
 mod values;
