@@ -13,6 +13,7 @@ use crate::log::Txn;
 use crate::model;
 use crate::orderly::{self, Orderly};
 use crate::schedule::Settings;
+use crate::users::user_on;
 
 /// How long an application's transaction may stay open.
 const UPSTREAM_TIMEOUT: i64 = 30_000;
@@ -88,7 +89,7 @@ impl Applications {
             model: None,
         };
         let event = if self.settings.orderly {
-            orderly::of_owner(event, number)
+            orderly::of_owner(event, self.settings, partition, number)
         } else {
             event
         };
@@ -102,9 +103,16 @@ impl Applications {
         cluster: &mut Cluster,
         rng: &mut ChaCha8Rng,
     ) -> Vec<Fact> {
+        let mut user = rng.random_range(0..3);
+        let mut partitions = 0..self.settings.partitions;
+        if self.settings.user_sessions.is_some() {
+            let partition = rng.random_range(partitions);
+            user = user_on(partition, user, self.settings.partitions);
+            partitions = partition..partition + 1;
+        }
         let event = Event {
             session: None,
-            user: rng.random_range(0..3),
+            user,
             kind: [EventKind::Logout, EventKind::Revoke][rng.random_range(0..2)],
             at: cluster.now - rng.random_range(0..300),
             attributes: "",
@@ -117,7 +125,6 @@ impl Applications {
             },
             None => event,
         };
-        let partitions = 0..self.settings.partitions;
         if self.settings.misrouted && rng.random_ratio(1, 2) {
             // To one partition, from which it is forwarded to all others.
             let partition = rng.random_range(partitions.clone());

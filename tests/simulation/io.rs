@@ -39,6 +39,8 @@ pub(crate) struct Simulated {
     pub(crate) ahead: i64,
     /// Whether the brokers put their time on process reports.
     pub(crate) brokers_stamp_reports: bool,
+    /// The id that names the partition of an event.
+    pub(crate) routing_key: RoutingKey,
     started: i64,
     pub(crate) id: u64,
     consumer: Consumer,
@@ -78,6 +80,7 @@ impl Simulated {
             rng: ChaCha8Rng::seed_from_u64(seed),
             ahead,
             brokers_stamp_reports: true,
+            routing_key: RoutingKey::default(),
             id,
             consumer: Consumer::default(),
             watermarks: (WatermarkStore::default(), 0),
@@ -160,7 +163,7 @@ impl Simulated {
         }
         let routing = Routing {
             partitions: i32::try_from(cluster.source.len()).unwrap_or_default(),
-            key: RoutingKey::SessionId,
+            key: self.routing_key,
         };
         store.upstream("session_logs", routing, self.producer.process())
     }

@@ -24,6 +24,7 @@ mod restore_log;
 mod rules;
 mod schedule;
 mod shrink;
+mod users;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,6 +3,7 @@
 
 mod completeness;
 mod ending;
+mod limit;
 mod order;
 
 use std::collections::{BTreeMap, BTreeSet};

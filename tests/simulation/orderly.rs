@@ -11,18 +11,21 @@ use crate::applications::{Event, session};
 use crate::model::{self, Kind, Target};
 use crate::rules::TENANTS;
 use crate::schedule::Settings;
+use crate::users::user_on;
 
 const USERS: u32 = 3;
 
 /// Draws the events of applications.
 #[derive(Debug)]
 pub(crate) struct Orderly {
-    partitions: i32,
+    settings: Settings,
     lateness: i64,
     /// The time of the latest event that ends a session.
     ends: BTreeMap<String, i64>,
     /// The same of users.
     user_ends: BTreeMap<u32, i64>,
+    /// The time of the latest login of each session.
+    logins: BTreeMap<String, i64>,
     /// Events that may be written again.
     recent: Vec<(i32, u32, EventKind, i64)>,
 }
@@ -30,10 +33,11 @@ pub(crate) struct Orderly {
 impl Orderly {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            partitions: settings.partitions,
+            settings,
             lateness: settings.allowed_lateness,
             ends: BTreeMap::new(),
             user_ends: BTreeMap::new(),
+            logins: BTreeMap::new(),
             recent: Vec::new(),
         }
     }
@@ -60,23 +64,23 @@ impl Orderly {
             self.recent.push((partition, number, kind, at));
         }
         let event = Event {
-            session: Some(session(partition, number, self.partitions)),
+            session: Some(session(partition, number, self.settings.partitions)),
             user: 0,
             kind,
             at,
             attributes: "",
             model: None,
         };
-        of_owner(event, number)
+        of_owner(event, self.settings, partition, number)
     }
 
     fn kind(&mut self, rng: &mut ChaCha8Rng, partition: i32, number: u32, at: i64) -> EventKind {
         match rng.random_range(0..20) {
             0..11 => EventKind::Activity,
-            11..14 => EventKind::Login,
+            11..14 => self.login(partition, number, at),
             drawn => {
-                let id = session(partition, number, self.partitions);
-                let user = number % USERS;
+                let id = session(partition, number, self.settings.partitions);
+                let user = owner(self.settings, partition, number);
                 let latest = self.ends.get(&id).max(self.user_ends.get(&user));
                 if latest.is_some_and(|latest| !self.are_apart(*latest, at)) {
                     return EventKind::Activity;
@@ -111,6 +115,18 @@ impl Orderly {
         Some(Event { model, ..event })
     }
 
+    /// After a late end, of several logins only the latest is known, and limits count from there.
+    fn login(&mut self, partition: i32, number: u32, at: i64) -> EventKind {
+        let id = session(partition, number, self.settings.partitions);
+        let earlier = self.logins.get(&id);
+        let is_near = earlier.is_some_and(|earlier| !self.are_apart(*earlier, at));
+        if is_near && self.settings.user_sessions.is_some() {
+            return EventKind::Activity;
+        }
+        self.logins.insert(id, at);
+        EventKind::Login
+    }
+
     /// Of two different ends within the lateness, the first that is read counts.
     fn are_apart(&self, one: i64, other: i64) -> bool {
         (one - other).abs() > 2 * self.lateness
@@ -118,8 +134,8 @@ impl Orderly {
 }
 
 /// The event with the user and the tenant that the session of this number always has.
-pub(crate) fn of_owner(event: Event, number: u32) -> Event {
-    let user = number % USERS;
+pub(crate) fn of_owner(event: Event, settings: Settings, partition: i32, number: u32) -> Event {
+    let user = owner(settings, partition, number);
     let (tenant, attributes) = if number.is_multiple_of(2) {
         (TENANTS[0], r#","attributes":{"tenant":"acme"}"#)
     } else {
@@ -140,6 +156,13 @@ pub(crate) fn of_owner(event: Event, number: u32) -> Event {
         attributes,
         model,
         ..event
+    }
+}
+
+fn owner(settings: Settings, partition: i32, number: u32) -> u32 {
+    match settings.user_sessions {
+        Some(_) => user_on(partition, number, settings.partitions),
+        None => number % USERS,
     }
 }
 

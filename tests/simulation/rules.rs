@@ -28,11 +28,12 @@ impl Rules {
     }
 
     /// Draws one policy for each tenant, named like it.
-    pub(crate) fn of_tenants(rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn of_tenants(rng: &mut ChaCha8Rng, max_sessions: Option<u32>) -> Self {
         let mut rules = Self::empty();
         let policies = TENANTS.map(|tenant| Policy {
             name: tenant.to_owned(),
             matcher: of_tenant(tenant),
+            max_sessions,
             ..rules.rule(rng, 0)
         });
         let mut fallback = rules.rule(rng, 9);

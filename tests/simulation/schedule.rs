@@ -4,6 +4,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::users::USERS;
+
 /// A simulation from beginning to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) keyed: bool,
     /// Whether applications write under any key to any partition.
     pub(crate) misrouted: bool,
+    /// How many sessions a user may have, if events are routed by user id.
+    pub(crate) user_sessions: Option<u32>,
     pub(crate) end_grace: i64,
     pub(crate) max_future_skew: i64,
     pub(crate) slack: i64,
@@ -134,6 +138,7 @@ impl Plan {
             orderly: false,
             keyed: seed.is_multiple_of(2),
             misrouted: false,
+            user_sessions: None,
             end_grace: 30_000,
             max_future_skew: rng.random_range(8_000..12_000),
             slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),
@@ -154,6 +159,9 @@ impl Plan {
             keep_order(&mut settings, &mut steps);
         }
         route_anywhere(&mut settings, seed);
+        if seed % 21 == 19 {
+            limit_sessions(&mut settings, seed);
+        }
         Self {
             seed,
             settings,
@@ -191,6 +199,14 @@ fn keep_order(settings: &mut Settings, steps: &mut [Step]) {
             other => other,
         };
     }
+}
+
+/// Without drawing anything, for the same reason, and only where events keep their order.
+fn limit_sessions(settings: &mut Settings, seed: u64) {
+    let limits = [1, 2];
+    settings.user_sessions = Some(limits[usize::from(seed / 42 % 2 == 1)]);
+    settings.misrouted = false;
+    settings.ids = 3 * USERS;
 }
 
 fn step(rng: &mut ChaCha8Rng, left_out: &[bool]) -> Step {

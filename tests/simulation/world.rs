@@ -89,7 +89,7 @@ impl World {
             trackers: (0..settings.trackers).map(|_| None).collect(),
             applications: Applications::new(settings),
             rules: if settings.orderly {
-                Rules::of_tenants(&mut rng)
+                Rules::of_tenants(&mut rng, settings.user_sessions)
             } else {
                 Rules::new(&mut rng)
             },
@@ -241,7 +241,10 @@ impl World {
         let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
         let routing = Routing {
             partitions: self.settings.partitions,
-            key: RoutingKey::SessionId,
+            key: match self.settings.user_sessions {
+                Some(_) => RoutingKey::UserId,
+                None => RoutingKey::SessionId,
+            },
         };
         let mode = if self.settings.keyed {
             RoutingMode::Keyed
@@ -262,6 +265,7 @@ impl World {
         tracker.policies(&self.rules.active);
         tracker.pauses(&self.paused);
         tracker.simulated().brokers_stamp_reports = self.settings.clocks_checked;
+        tracker.simulated().routing_key = routing.key;
         self.trackers[number] = Some(tracker);
     }
 

@@ -15,7 +15,7 @@ pub(super) struct Ending {
     pub(super) partition: i32,
     pub(super) session: String,
     pub(super) reason: EndReason,
-    policy: (String, u64),
+    pub(super) policy: (String, u64),
     pub(super) started_at: Option<i64>,
     pub(super) last_activity: Option<i64>,
     pub(super) ended_at: i64,
@@ -61,6 +61,8 @@ impl Oracle {
         if timed_out(ending.reason) {
             self.check_deadline(ending, rules)?;
             self.check_no_activity(ending, cluster, rules)?;
+        } else if ending.reason == EndReason::SessionLimit {
+            self.check_limit(ending, cluster, rules)?;
         } else {
             self.check_asked_for(ending, cluster)?;
         }

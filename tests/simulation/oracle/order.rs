@@ -25,7 +25,7 @@ impl Oracle {
             at: i64::MIN,
             timeouts: Timeouts {
                 by_tenant: rules.timeouts(),
-                max_sessions: None,
+                max_sessions: self.settings.user_sessions.map(|max| max as usize),
             },
         };
         let (grace, lateness) = (self.grace(), self.settings.allowed_lateness);
