@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench endings                       100,000 endings, 64 at once
 //!     cargo bench --bench endings -- --endings 20000 --concurrency 16
-//!     cargo bench --bench endings -- --dead             alone, then beside an action whose target is down
+//!     cargo bench --bench endings -- --dead --rounds 3  alone, then beside an action whose target is down
 //!     cargo bench --bench endings -- --kill-seconds 5   the handler is killed as often
 //!
 //! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP. The
@@ -72,11 +72,22 @@ fn main() {
         "| action | endings | concurrent calls | endings/s | peak MiB after a tenth | peak MiB at the end |"
     );
     println!("|---|---|---|---|---|---|");
-    let alone = bench.measure("alone", &[]);
-    if has_flag("--dead") {
-        let beside = bench.measure("beside a dead one", &[closed_address()]);
-        println!("\n{:.0} % of the rate alone", 100.0 * beside / alone);
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for round in 0..flag("--rounds", 1) {
+        alone.push(bench.measure("alone", round, &[]));
+        if has_flag("--dead") {
+            beside.push(bench.measure("beside a dead one", round, &[closed_address()]));
+        }
     }
+    if !beside.is_empty() {
+        let share = 100.0 * median(beside) / median(alone);
+        println!("\nmedian beside a dead one: {share:.0} % of that alone");
+    }
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
 }
 
 impl Bench<'_> {
@@ -104,9 +115,10 @@ impl Bench<'_> {
     }
 
     /// Handles all endings, and returns how many a second.
-    fn measure(&self, name: &str, dead: &[SocketAddr]) -> f64 {
+    fn measure(&self, name: &str, round: u64, dead: &[SocketAddr]) -> f64 {
         self.sink.clear();
-        let handler = self.launch(&name.replace(' ', "-"), dead);
+        let group = format!("{}-{round}", name.replace(' ', "-"));
+        let handler = self.launch(&group, dead);
         let id = handler.id();
         self.await_calls(1);
         let begun = Instant::now();

@@ -1,7 +1,8 @@
 // An OpenID provider. It signs with the private key in the file KEY, published under the id KEY_ID.
 //
 // Besides the provider itself: POST /test/tokens/CLIENT issues an access token to a client,
-// GET /test/tokens/TOKEN responds 404 if it has been revoked.
+// GET /test/tokens/TOKEN responds 404 if it has been revoked. GET /test/handles/SESSION stands for
+// an application that keeps the token of a session, which POST /test/handles/SESSION issues.
 
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -63,20 +64,30 @@ server.listen(0, '127.0.0.1', () => {
   });
   const handle = provider.callback();
   server.on('request', (request, response) => {
-    const token = request.url.match(/^\/test\/tokens\/(.+)$/)?.[1];
-    if (token === undefined) return handle(request, response);
-    const answer = request.method === 'POST' ? issue(provider, token) : find(provider, token);
+    const [, action, value] = request.url.match(/^\/test\/(tokens|handles)\/(.+)$/) ?? [];
+    if (action === undefined) return handle(request, response);
+    const answer = ACTIONS[`${request.method} ${action}`](provider, value);
     return answer.then(([status, text]) => response.writeHead(status).end(text));
   });
   console.log(`listening on ${issuer}`);
 });
 
+const kept = new Map();
+const ACTIONS = {
+  'POST tokens': async (provider, client) => [200, await issue(provider, client)],
+  'GET tokens': async (provider, value) => [
+    (await provider.ClientCredentials.find(value)) ? 200 : 404,
+    '',
+  ],
+  'POST handles': async (provider, session) => {
+    kept.set(session, await issue(provider, 'service'));
+    return [200, kept.get(session)];
+  },
+  'GET handles': async (provider, session) =>
+    kept.has(session) ? [200, JSON.stringify({ access_token: kept.get(session) })] : [404, ''],
+};
+
 async function issue(provider, clientId) {
   const client = await provider.Client.find(clientId);
-  const token = new provider.ClientCredentials({ client });
-  return [200, await token.save()];
-}
-
-async function find(provider, value) {
-  return [(await provider.ClientCredentials.find(value)) ? 200 : 404, ''];
+  return new provider.ClientCredentials({ client }).save();
 }

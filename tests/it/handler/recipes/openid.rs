@@ -53,17 +53,15 @@ impl Provider {
         Client::new(port.parse().unwrap())
     }
 
-    /// Issues an access token to a client.
-    fn token(&self, client: &str) -> String {
-        let path = format!("/test/tokens/{client}");
+    /// Issues an access token: to a client (`tokens/CLIENT`), or for an application to keep
+    /// (`handles/SESSION`).
+    fn issue(&self, path: &str) -> String {
+        let path = format!("/test/{path}");
         let response = self.client().send("POST", &path, &[], "");
         assert_eq!(response.status, 200, "{}", response.body);
-        response
-            .body
-            .lines()
-            .nth(1)
-            .unwrap_or(&response.body)
-            .to_owned()
+        let mut lines = response.body.lines();
+        // The second one if the body is chunked.
+        lines.nth(1).unwrap_or(&response.body).to_owned()
     }
 
     fn has(&self, token: &str) -> bool {
@@ -79,6 +77,27 @@ impl Provider {
     }
 }
 
+/// Ends a session with an `oauth-revocation` action that has these fields. Returns the errors of
+/// dead letters.
+fn revoke(provider: &Provider, ending: Ending, fields: &str) -> Vec<String> {
+    let installation = Installation::new(1);
+    installation.write(&[ending]);
+    let action = format!(
+        "  - {{name: revoke, type: oauth-revocation, insecure: true, \
+         url: '{}/token/revocation', {fields}}}\n",
+        provider.url()
+    );
+    let launch = installation.launch(&action, "");
+    let handler = launch.env("CLIENT_SECRET", "secret of the service").start();
+    installation.wait_until_drained();
+    stop(handler);
+    let letters = installation.dead_letters();
+    let errors = letters
+        .iter()
+        .filter_map(|letter| letter.header("sundown-dlq-error"));
+    errors.map(str::to_owned).collect()
+}
+
 #[test]
 fn oidc_provider_revokes_tokens_for_their_own_clients() {
     let Some(provider) = Provider::start(1, "/callback") else {
@@ -92,22 +111,33 @@ fn oidc_provider_revokes_tokens_for_their_own_clients() {
         provider.signing_keys()
     );
     for (client, config) in [("service", own), ("service-with-key", &with_key)] {
-        let [revoked, other] = [(); 2].map(|()| provider.token(client));
-        let installation = Installation::new(1);
-        installation.write(&[Ending::with("a", &format!(r#"{{"token":"{revoked}"}}"#))]);
-        let action = format!(
-            "  - {{name: revoke, type: oauth-revocation, insecure: true, \
-             url: '{}/token/revocation', token: '{{{{ attributes.token }}}}', {config}}}\n",
-            provider.url()
-        );
-        let launch = installation.launch(&action, "");
-        let handler = launch.env("CLIENT_SECRET", "secret of the service").start();
-        installation.wait_until_drained();
-        assert_eq!(installation.dead_letters(), []);
+        let path = format!("tokens/{client}");
+        let [revoked, other] = [(); 2].map(|()| provider.issue(&path));
+        let ending = Ending::with("a", &format!(r#"{{"token":"{revoked}"}}"#));
+        let fields = format!("token: '{{{{ attributes.token }}}}', {config}");
+        assert!(revoke(&provider, ending, &fields).is_empty());
         assert!(!provider.has(&revoked), "{client}");
         assert!(provider.has(&other), "{client}");
-        stop(handler);
     }
+    let token = provider.issue("tokens/service-with-key");
+    let ending = Ending::with("a", &format!(r#"{{"token":"{token}"}}"#));
+    let fields = format!("token: '{{{{ attributes.token }}}}', {own}");
+    let errors = revoke(&provider, ending, &fields);
+    assert!(
+        errors.len() == 1 && errors[0].contains("not authorized"),
+        "{errors:?}"
+    );
+    assert!(provider.has(&token), "another client's");
+
+    // The event has the session id alone.
+    let token = provider.issue("handles/7");
+    let fields = format!(
+        "tokenFrom: {{url: '{}/test/handles/{{{{ session_id }}}}', pointer: /access_token}}, {own}",
+        provider.url()
+    );
+    let ending = Ending::of("a").of_session("7");
+    assert!(revoke(&provider, ending, &fields).is_empty());
+    assert!(!provider.has(&token));
 }
 
 /// A browser with a login of the user jane at an application. `None` without a browser.
