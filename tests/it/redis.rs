@@ -1,7 +1,8 @@
 //! The Redis of the system, one server per test.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::Commands;
@@ -46,14 +47,9 @@ impl RedisServer {
             .arg(folder.path())
             .args(extra);
         if let (Some(identity), Some(port)) = (identity, tls_port) {
-            launch = launch
-                .args(["--tls-port", &port.to_string()])
-                .args(["--tls-auth-clients", "no", "--tls-cert-file"])
-                .arg(identity.certificate())
-                .arg("--tls-key-file")
-                .arg(identity.key())
-                .arg("--tls-ca-cert-file")
-                .arg(identity.certificate());
+            for (name, value) in tls_settings(port, identity) {
+                launch = launch.arg(format!("--{name}")).arg(value);
+            }
         }
         let process = launch.start();
         process.wait_for_line(SOON, |line| {
@@ -168,11 +164,26 @@ pub struct Sentinel {
 
 impl Sentinel {
     pub fn start(master: &RedisServer) -> Self {
+        let port = free_port();
+        Self::launch(port, master.port, &format!("port {port}\n"))
+    }
+
+    /// One that uses TLS alone, towards its clients and the master.
+    pub fn start_with(master: &RedisServer, identity: &Identity) -> Self {
+        let port = free_port();
+        let mut listen = "port 0\ntls-replication yes\n".to_owned();
+        for (name, value) in tls_settings(port, identity) {
+            writeln!(listen, "{name} {value}").unwrap();
+        }
+        let watched = master.tls_port.expect("it listens with TLS");
+        Self::launch(port, watched, &listen)
+    }
+
+    fn launch(port: u16, watched: u16, listen: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let (port, file) = (free_port(), folder.path().join("sentinel.conf"));
-        let watched = master.port;
+        let file = folder.path().join("sentinel.conf");
         let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\n\
+            "{listen}bind 127.0.0.1\ndir {}\n\
              sentinel monitor sessions 127.0.0.1 {watched} 1\n\
              sentinel down-after-milliseconds sessions 1000\n\
              sentinel failover-timeout sessions 5000\n",
@@ -207,6 +218,18 @@ impl Sentinel {
             (port == to.port).then_some(())
         });
     }
+}
+
+/// Settings of a server that takes TLS from clients without certificates.
+fn tls_settings(port: u16, identity: &Identity) -> [(&'static str, String); 5] {
+    let path = |path: PathBuf| path.to_str().expect("a path in UTF-8").to_owned();
+    [
+        ("tls-port", port.to_string()),
+        ("tls-auth-clients", "no".to_owned()),
+        ("tls-cert-file", path(identity.certificate())),
+        ("tls-key-file", path(identity.key())),
+        ("tls-ca-cert-file", path(identity.certificate())),
+    ]
 }
 
 /// If another process takes it before it is used, the test fails.

@@ -174,6 +174,27 @@ fn sentinels_name_the_master() {
     stop(handler);
 }
 
+#[test]
+fn sentinels_and_master_may_take_tls_alone() {
+    let installation = Installation::new(1);
+    let identity = Identity::new();
+    let server = RedisServer::start_with(&identity);
+    let sentinel = Sentinel::start_with(&server, &identity);
+    let ending = Ending::of("user");
+    server.set(format!("sess:{}", ending.session));
+    installation.write(std::slice::from_ref(&ending));
+    let more = format!(
+        "sentinel: {{master: sessions}}, keys: ['sess:{{{{ session_id }}}}'], caFile: {}",
+        identity.certificate().display()
+    );
+    let url = format!("rediss://localhost:{}", sentinel.port);
+    let handler = installation.start(&redis(&url, &more), "initialBackoff: 10ms");
+    server.wait_for_keys(&[]);
+    installation.wait_until_drained();
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+}
+
 /// 1800 as Java serializes an `Integer`.
 fn java_integer(value: i32) -> Vec<u8> {
     let mut bytes = b"\xac\xed\x00\x05sr\x00\x11java.lang.Integer\x12\xe2\xa0\xa4\xf7\x81\x87\x38\
