@@ -33,7 +33,7 @@ mod measure;
 
 use measure::flags::{flag, has_flag};
 use measure::sink::Sink;
-use measure::usage::memory_mib;
+use measure::usage::{cpu_seconds, memory_mib};
 use support::installation::Installation;
 use support::kafka::Kafka;
 use support::process::Process;
@@ -69,9 +69,9 @@ fn main() {
         return;
     }
     println!(
-        "| action | endings | concurrent calls | endings/s | peak MiB after a tenth | peak MiB at the end |"
+        "| action | endings | concurrent calls | endings/s | CPU µs per ending | peak MiB after a tenth | peak MiB at the end |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for round in 0..flag("--rounds", 1) {
         alone.push(bench.measure("alone", round, &[]));
@@ -121,14 +121,17 @@ impl Bench<'_> {
         let handler = self.launch(&group, dead);
         let id = handler.id();
         self.await_calls(1);
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), cpu_seconds(id));
         self.await_calls(self.endings / 10);
         let early = memory_mib(id, "VmHWM");
         self.await_calls(self.endings);
         let rate = self.endings as f64 / begun.elapsed().as_secs_f64();
         let peak = memory_mib(id, "VmHWM");
+        let cpu = 1e6 * (cpu_seconds(id) - cpu) / self.endings as f64;
         let (endings, concurrency) = (self.endings, self.concurrency);
-        println!("| {name} | {endings} | {concurrency} | {rate:.0} | {early:.0} | {peak:.0} |");
+        println!(
+            "| {name} | {endings} | {concurrency} | {rate:.0} | {cpu:.0} | {early:.0} | {peak:.0} |"
+        );
         rate
     }
 
