@@ -64,7 +64,12 @@ fn main() {
         |group| group.join(),
     );
     idle(&group);
-    measure::mass::end_all(&installation, sessions, partitions);
+    measure::mass::end_all(
+        &installation,
+        sessions,
+        partitions,
+        measure::mass::Trigger::PolicyEdit,
+    );
     row(
         "peak memory of each",
         &format!("{:.0?} MiB", group.peak_mib()),

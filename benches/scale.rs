@@ -1,8 +1,9 @@
-//! Cost of many live sessions: memory, restart, and a policy edit that ends all of them.
+//! Cost of many live sessions: memory, restart, and a policy edit or a revocation that ends all of them.
 //!
 //!     cargo bench --bench scale                                   1 M sessions
 //!     cargo bench --bench scale -- --sessions 10000000
 //!     cargo bench --bench scale -- --sessions 1000000 --partitions 256
+//!     cargo bench --bench scale -- --revoke               a revocation instead of a policy edit
 //!
 //! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP. 10 M
 //! sessions need about 6 GB of disk for the broker.
@@ -25,7 +26,8 @@ mod support;
 mod measure;
 
 use measure::flags::flag;
-use measure::mass::row;
+use measure::livez::Livez;
+use measure::mass::{Trigger, row};
 use measure::usage::{cpu_seconds, memory_mib};
 use measure::{STEP_TIMEOUT, await_restored, start_tracker, stop};
 use support::installation::Installation;
@@ -44,7 +46,17 @@ fn main() {
     let tracker = fill(&installation, sessions, partitions);
     idle(&tracker);
     let tracker = restart(&installation, tracker, partitions);
-    measure::mass::end_all(&installation, sessions, partitions);
+    let trigger = if std::env::args().any(|argument| argument == "--revoke") {
+        Trigger::Revocation
+    } else {
+        Trigger::PolicyEdit
+    };
+    let livez = Livez::start(&tracker);
+    measure::mass::end_all(&installation, sessions, partitions, trigger);
+    row(
+        "meanwhile, /livez: longest",
+        &format!("{} ms", livez.finish().as_millis()),
+    );
     let id = tracker.id();
     row(
         "peak memory",

@@ -1,4 +1,4 @@
-//! Starts many sessions, and ends all of them at once by a policy edit.
+//! Starts many sessions, and ends all of them at once.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -41,8 +41,32 @@ pub fn start_all(installation: &Installation<'_>, sessions: u64, partitions: u64
     );
 }
 
-/// Shortens the timeout so that all sessions are due, and meanwhile logs others out.
-pub fn end_all(installation: &Installation<'_>, sessions: u64, partitions: u64) {
+/// What ends all sessions at once.
+#[derive(Clone, Copy)]
+pub enum Trigger {
+    /// A timeout after which all of them are due.
+    PolicyEdit,
+    Revocation,
+}
+
+impl Trigger {
+    fn name(self) -> &'static str {
+        match self {
+            Self::PolicyEdit => "policy edit",
+            Self::Revocation => "revocation",
+        }
+    }
+
+    fn pull(self, installation: &Installation<'_>) {
+        match self {
+            Self::PolicyEdit => installation.apply_policy("1s"),
+            Self::Revocation => installation.run(&["revoke", "--all", "--yes"]),
+        }
+    }
+}
+
+/// Ends all sessions, and meanwhile logs others out.
+pub fn end_all(installation: &Installation<'_>, sessions: u64, partitions: u64, trigger: Trigger) {
     let (endings, first) = (Count::default(), Arc::new(Mutex::new(None::<Instant>)));
     let seen = Seen::default();
     let reader = {
@@ -57,7 +81,7 @@ pub fn end_all(installation: &Installation<'_>, sessions: u64, partitions: u64) 
     };
     let logouts = Logouts::start(installation, seen);
     let begun = Instant::now();
-    installation.apply_policy("1s");
+    trigger.pull(installation);
     let applied = Instant::now();
     let ended = endings.await_at_least(sessions, PROGRESS_TIMEOUT);
     let waits = logouts.finish();
@@ -66,11 +90,14 @@ pub fn end_all(installation: &Installation<'_>, sessions: u64, partitions: u64) 
     let command = (applied - begun).as_secs_f64();
     let effect = first.saturating_duration_since(applied).as_secs_f64();
     row(
-        "policy edit: the command itself",
+        &format!("{}: the command itself", trigger.name()),
         &format!("{command:.2} s"),
     );
     row(
-        "policy edit: from there to the first ending readable",
+        &format!(
+            "{}: from there to the first ending readable",
+            trigger.name()
+        ),
         &format!("{effect:.2} s"),
     );
     let rate = sessions as f64 / (ended - first).as_secs_f64();

@@ -4,6 +4,7 @@ pub mod drained;
 pub mod endings;
 pub mod flags;
 
+pub mod livez;
 pub mod load;
 pub mod logouts;
 pub mod mass;

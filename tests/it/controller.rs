@@ -12,6 +12,7 @@ mod deployment;
 mod definition;
 mod lag;
 mod leaders;
+mod limits;
 mod outages;
 mod publishing;
 mod rights;
@@ -55,6 +56,8 @@ cluster_tests! {
     Shared: publishing::a_topic_that_is_made_again_gets_each_policy_once,
     Shared: rights::without_its_lease_a_controller_is_not_ready,
     Shared: rights::a_namespace_that_is_gone_holds_up_no_other,
+    Shared: limits::a_limit_reaches_trackers_that_route_by_user,
+    Shared: limits::a_controller_without_routing_by_user_rejects_a_limit,
     Shared: lag::lag_is_that_of_real_records,
     Shared: rights::the_charts_role_is_enough,
     Shared: rights::each_verb_of_the_role_is_needed,

@@ -15,7 +15,7 @@ mod displaced;
 mod field_inputs;
 mod identity;
 mod ledger;
-mod limits;
+pub mod limits;
 mod many_sessions;
 mod pauses;
 mod restarts;

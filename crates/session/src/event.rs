@@ -16,7 +16,7 @@ pub struct Event<'a> {
     pub at: Timestamp,
     /// The kind of the event.
     pub kind: EventKind,
-    /// The attributes of the session; they replace those of earlier events.
+    /// The attributes of the session; those of the latest event that has any apply.
     pub attributes: Option<&'a Attributes>,
     /// Who ended the session and why; meaningful for events that end sessions.
     pub initiator: Option<&'a Initiator>,

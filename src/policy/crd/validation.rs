@@ -51,7 +51,7 @@ pub(super) fn max_sessions(_: &mut SchemaGenerator) -> Schema {
         "format": "int32",
         "x-kubernetes-validations": [rule(
             &format!("self >= 1 && self <= {MAX_SESSIONS}"),
-            "must be from 1 to 10000; without maxSessions, a user may have any number of sessions",
+            "must be from 1 to 10000, and needs trackers and controller with --routing-key user_id (in the chart, tracker.routingKey); without maxSessions, a user may have any number of sessions",
         )],
     })
 }

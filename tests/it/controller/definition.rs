@@ -16,6 +16,8 @@ pub fn policies_that_keep_the_rules_are_accepted(cluster: &Cluster) {
         json!({"idleTimeout": "1h", "absoluteTimeout": "60m"}),
         json!({"idleTimeout": "1h", "warnBefore": "59m59s"}),
         json!({"idleTimeout": "1h", "match": {}, "actions": []}),
+        json!({"idleTimeout": "1h", "maxSessions": 1}),
+        json!({"idleTimeout": "1h", "maxSessions": 10_000}),
         full,
     ] {
         assert_eq!(namespace.try_apply(&spec), Ok(()), "{spec}");
@@ -37,6 +39,8 @@ pub fn each_rule_refuses_with_a_remedy(cluster: &Cluster) {
     };
     let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
     let large = json!({"a": "x".repeat(600), "b": "y".repeat(600)});
+    let needs_routing =
+        "must be from 1 to 10000, and needs trackers and controller with --routing-key user_id";
     let not_a_duration = "is not a duration: write it like 90s";
     for (spec, words) in [
         (json!({"priority": 1}), "idleTimeout: Required value"),
@@ -73,6 +77,12 @@ pub fn each_rule_refuses_with_a_remedy(cluster: &Cluster) {
         (with("actions", json!(many(33))), "at most 32 items"),
         (with("actions", json!(["log", "log"])), "uplicate"),
         (with("priority", json!(3_000_000_000_i64)), "int32"),
+        (with("maxSessions", json!(0)), needs_routing),
+        (with("maxSessions", json!(10_001)), needs_routing),
+        (
+            with("maxSessions", json!("2")),
+            "maxSessions: expected numeric",
+        ),
     ] {
         let refused = namespace.try_apply(&spec).expect_err(&spec.to_string());
         assert!(refused.contains(words), "{spec}: {refused}");

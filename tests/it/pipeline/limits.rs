@@ -37,8 +37,11 @@ fn login(session: &str, user: &str) -> NewRecord {
     NewRecord::new(session, event.to_string())
 }
 
+/// The sessions of [`log_in`] that two later ones of their user leave no room for.
+pub const FIRST_TWO: [&str; 2] = ["first", "second"];
+
 /// Four logins of one user on all partitions, one after the other, and one of another user.
-fn log_in(installation: &Installation<'_>) {
+pub fn log_in(installation: &Installation<'_>) {
     let logs = installation.session_logs();
     installation.kafka.produce(&logs, [login("other", "joe")]);
     for session in ["first", "second", "third", "fourth"] {
@@ -66,7 +69,7 @@ fn a_user_keeps_the_most_recent_sessions_whatever_the_keys_of_their_events() {
         .map(|one| (one.session.as_str(), one.reason.as_str()))
         .collect();
     ended.sort_unstable();
-    let expected = ["first", "second"].map(|session| (session, "session_limit"));
+    let expected = FIRST_TWO.map(|session| (session, "session_limit"));
     assert_eq!(ended, expected);
 }
 

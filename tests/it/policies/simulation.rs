@@ -36,7 +36,11 @@ fn log() -> String {
 
 /// Tries the policies out on the log, against the built-in hour, without Kafka.
 fn simulate(policies: &str, args: &[&str]) -> Output {
-    let (log, policies) = (file(&log()), file(policies));
+    simulate_on(&log(), policies, args)
+}
+
+fn simulate_on(log: &str, policies: &str, args: &[&str]) -> Output {
+    let (log, policies) = (file(log), file(policies));
     let launch = Launch::sundown().args(["policy", "simulate", "-b", "127.0.0.1:1"]);
     let launch = launch.arg("-f").arg(policies.path());
     let launch = launch.arg("--from").arg(log.path());
@@ -66,6 +70,47 @@ a        2025-02-07T12:15:00.000Z idle_timeout (acme)  still live
 a        2025-02-07T12:35:00.000Z idle_timeout (acme)  part of an earlier session
 c        2025-02-07T12:40:00.000Z idle_timeout (acme)  still live
 "
+    );
+}
+
+#[test]
+fn a_session_limit_ends_the_least_recently_active_sessions() {
+    let event = |session: &str, minute: u32, kind: &str| {
+        json!({
+            "session_id": session,
+            "user_id": 7,
+            "activity_timestamp": format!("2025-02-07T12:{minute:02}:00Z"),
+            "event": kind,
+        })
+        .to_string()
+    };
+    let log = [
+        event("laptop", 0, "login"),
+        event("phone", 10, "login"),
+        event("laptop", 15, "activity"),
+        event("tablet", 20, "login"),
+    ];
+    let output = simulate_on(
+        &log.join("\n"),
+        &policy("two", "{idleTimeout: 1h, maxSessions: 2}"),
+        &["--until", "2025-02-07T12:59:00Z", "-o", "json"],
+    );
+    let report: Value = serde_json::from_str(&output.succeeded()).expect("JSON");
+    assert_eq!(
+        report["simulated"]["ended"],
+        json!([{"reason": "session_limit", "policy": "two", "sessions": 1}])
+    );
+    assert_eq!(
+        report["differences"],
+        json!([{
+            "session_id": "phone",
+            "user_id": 7,
+            "simulated": {
+                "state": "ended", "ended_at": "2025-02-07T12:20:05.000Z",
+                "reason": "session_limit", "policy": "two"
+            },
+            "current": {"state": "live"},
+        }])
     );
 }
 

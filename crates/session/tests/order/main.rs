@@ -8,6 +8,7 @@
     reason = "a test that cannot continue panics with what it found"
 )]
 
+mod earlier_version;
 mod history;
 mod limits;
 mod model;
