@@ -179,6 +179,7 @@ impl World {
                         requested_at,
                         ends,
                         partition_count: Some(PARTITIONS),
+                        topic_id: None,
                         upstream,
                     });
                 }

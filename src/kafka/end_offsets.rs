@@ -1,13 +1,6 @@
 //! Lists end offsets periodically on a thread.
-//!
-//! The time is taken before each request. A consumer that has read up to the listed end has
-//! read everything that was appended before that time, provided that the broker that answered
-//! still led the partition: one that was deposed and does not know it answers with an old end.
-//! Metadata that another broker returns *afterwards* shows that.
-//!
-//! What other processes have forwarded to the topic is read *before* the ends are listed: what a
-//! process had written when it stated its watermark then lies before the listed end.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,12 +12,16 @@ use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
 use super::errors::WithHint;
-use super::leaders::{self, Leaders};
+use super::leaders::{self, LeaderResponse};
 use super::list_offsets::{list_led_ends, list_offsets};
+use super::proven_ends::{EndOffsetClient, ProvenEnds};
+use super::topic_ids::{TopicId, TopicIds};
 use super::upstream::UpstreamReader;
 use crate::clock::Clock;
 use crate::clock::Reading;
 use crate::wire::watermark::Upstream;
+
+pub use super::proven_ends::EndOffsets;
 
 /// Interval between requests; bounds how late the tracker detects that it has caught up.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -57,7 +54,12 @@ impl EndOffsetWatch {
         // Activity in an upstream transaction that is still open has been appended and counts
         // as unread: the last stable offset would hide it.
         config.set("isolation.level", "read_uncommitted");
-        Self::spawn(&config, topic, Some(upstream), INTERVAL, clock, stop)
+        let proof = Proof {
+            ends: ProvenEnds::default(),
+            topic_ids: TopicIds::new(&config)?,
+            upstream,
+        };
+        Self::spawn(&config, topic, Some(proof), INTERVAL, clock, stop)
     }
 
     /// Lists the last stable offsets at this interval, for display only.
@@ -78,7 +80,7 @@ impl EndOffsetWatch {
     fn spawn(
         config: &ClientConfig,
         topic: String,
-        upstream: Option<UpstreamReader>,
+        proof: Option<Proof>,
         interval: Duration,
         clock: Clock,
         stop: CancellationToken,
@@ -100,8 +102,7 @@ impl EndOffsetWatch {
                     clock,
                     partitions: watched,
                     sender,
-                    upstream,
-                    leaders: Leaders::default(),
+                    proof,
                     failing_since: None,
                 }
                 .run(&stop);
@@ -123,6 +124,13 @@ impl EndOffsetWatch {
     }
 }
 
+/// What proves end offsets.
+struct Proof {
+    ends: ProvenEnds,
+    topic_ids: TopicIds,
+    upstream: UpstreamReader,
+}
+
 struct Lister {
     config: ClientConfig,
     client: BaseConsumer,
@@ -132,11 +140,17 @@ struct Lister {
     partitions: Arc<Mutex<Vec<i32>>>,
     sender: SyncSender<EndOffsets>,
     /// `None` where the ends are for display only.
-    upstream: Option<UpstreamReader>,
-    /// The leaders after the last request.
-    leaders: Leaders,
+    proof: Option<Proof>,
     /// When requests of the current client began to fail.
     failing_since: Option<Duration>,
+}
+
+impl Proof {
+    /// Replaces the clients.
+    fn recreate(&mut self, config: &ClientConfig) -> KafkaResult<()> {
+        self.topic_ids = TopicIds::new(config)?;
+        self.upstream.recreate()
+    }
 }
 
 impl Lister {
@@ -178,65 +192,74 @@ impl Lister {
             Ok(client) => self.client = client,
             Err(error) => tracing::error!(%error, "cannot recreate the client"),
         }
-        if let Some(upstream) = &mut self.upstream
-            && let Err(error) = upstream.recreate()
+        if let Some(proof) = &mut self.proof
+            && let Err(error) = proof.recreate(&self.config)
         {
             tracing::error!(%error, "cannot recreate the reader of watermarks");
         }
     }
 
     fn list(&mut self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
-        let upstream = match &mut self.upstream {
-            Some(upstream) => Some(upstream.read_to_end()?),
-            None => None,
-        };
-        let requested_at = Reading {
-            wall: self.clock.wall(),
-            elapsed: self.clock.elapsed(),
-        };
-        let Some(upstream) = upstream else {
+        let Some(proof) = &mut self.proof else {
+            let requested_at = read(self.clock);
             let end = Offset::End;
             let ends = list_offsets(&self.client, &self.topic, partitions, end, REQUEST_TIMEOUT)?;
             return Ok(EndOffsets {
                 requested_at,
                 ends: ends.into_iter().collect(),
                 partition_count: None,
+                topic_id: None,
                 upstream: Upstream::default(),
             });
         };
-        let before = std::mem::take(&mut self.leaders);
-        let led: Vec<i32> = partitions
-            .iter()
-            .copied()
-            .filter(|one| before.has(*one))
-            .collect();
-        let ends = if led.is_empty() {
-            // Before the first metadata, and while no partition has a leader.
-            std::collections::BTreeMap::new()
-        } else {
-            list_led_ends(&self.client, &self.topic, &led, REQUEST_TIMEOUT)?
+        let mut requests = Requests {
+            client: &self.client,
+            topic: &self.topic,
+            topic_ids: &proof.topic_ids,
+            upstream: &mut proof.upstream,
+            clock: self.clock,
         };
-        self.leaders = leaders::fetch(&self.client, &self.topic, partitions, REQUEST_TIMEOUT)?;
-        let is_proven = |&(partition, _): &(i32, i64)| self.leaders.confirms(&before, partition);
-        Ok(EndOffsets {
-            requested_at,
-            ends: ends.into_iter().filter(is_proven).collect(),
-            partition_count: Some(self.leaders.partition_count()),
-            upstream,
-        })
+        proof.ends.list(&mut requests, partitions)
     }
 }
 
-/// The end offsets of partitions at a known time.
-#[derive(Clone, Debug)]
-pub struct EndOffsets {
-    /// Taken before the request was sent.
-    pub requested_at: Reading,
-    /// The end offset of each partition whose leader is still the one that answered.
-    pub ends: Vec<(i32, i64)>,
-    /// The number of partitions of the topic, asked for afterwards; `None` where it does not
-    /// matter.
-    pub partition_count: Option<i32>,
-    /// What others had forwarded before the request was sent.
-    pub upstream: Upstream,
+/// The requests of one listing.
+struct Requests<'a> {
+    client: &'a BaseConsumer,
+    topic: &'a str,
+    topic_ids: &'a TopicIds,
+    upstream: &'a mut UpstreamReader,
+    clock: Clock,
+}
+
+impl EndOffsetClient for Requests<'_> {
+    type Error = KafkaError;
+
+    fn reading(&mut self) -> Reading {
+        read(self.clock)
+    }
+
+    fn upstream(&mut self) -> KafkaResult<Upstream> {
+        self.upstream.read_to_end()
+    }
+
+    fn list_ends(&mut self, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, i64>> {
+        list_led_ends(self.client, self.topic, partitions, REQUEST_TIMEOUT)
+    }
+
+    fn metadata(&mut self) -> KafkaResult<LeaderResponse> {
+        leaders::fetch(self.client, self.topic, REQUEST_TIMEOUT)
+    }
+
+    fn topic_id(&mut self) -> KafkaResult<Option<TopicId>> {
+        let [id] = self.topic_ids.fetch([self.topic], REQUEST_TIMEOUT)?;
+        Ok(id)
+    }
+}
+
+fn read(clock: Clock) -> Reading {
+    Reading {
+        wall: clock.wall(),
+        elapsed: clock.elapsed(),
+    }
 }

@@ -34,7 +34,7 @@ pub struct PartitionManager<I> {
     attempts: RestoreAttempts,
     /// The partitions whose state is not used.
     held: BTreeMap<i32, StateHold>,
-    /// Whether retention has deleted records that were not yet read.
+    /// Whether retention has deleted records that were not yet read, or all of them with their topic.
     log_truncated: bool,
 }
 
@@ -152,6 +152,11 @@ impl<I: Io> PartitionManager<I> {
         let Some(end_offsets) = self.io.take_end_offsets() else {
             return;
         };
+        if self.engine.is_of_other_topic(&end_offsets) {
+            tracing::error!("the topic of session events was deleted and created again");
+            self.log_truncated = true;
+            return;
+        }
         self.advance_positions();
         match self.engine.on_end_offsets(&end_offsets) {
             Ok(hold) => {

@@ -43,7 +43,10 @@ pub enum LayoutError {
 
 /// Returns the routing of the sessions that were distributed by `stated`, which is `topic` if there are
 /// none.
-fn layout(
+///
+/// # Errors
+/// [`LayoutError`].
+pub fn layout(
     stated: impl IntoIterator<Item = Routing>,
     topic: Routing,
 ) -> Result<Routing, LayoutError> {

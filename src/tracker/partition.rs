@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::forwarding::{ForwardCounts, ForwardedRecord, MisroutedRecord};
 use super::offset_metadata::{LogIdentity, OffsetMetadata};
 use super::rejected_record::RejectedRecord;
+use crate::kafka::topic_ids::TopicId;
 use crate::session::{
     Counters, CutOffScope, Effect, LiveSession, Lookup, Policy, PolicySet, SessionId, SessionTable,
     Span, Timestamp, UserId,
@@ -151,10 +152,7 @@ impl Partition {
     /// Records what others had forwarded before this end offset was asked for: everything up to
     /// the time `upstream`. That counts once the position has reached `end`.
     pub fn on_upstream(&mut self, end: i64, upstream: Timestamp) {
-        if self.upstream == Some(Timestamp::MAX) {
-            // Until now, nothing could be forwarded.
-            self.upstream = None;
-        }
+        self.on_unknown_upstream();
         if self.pending_upstream.len() >= MAX_PENDING_UPSTREAM {
             // The newest replaces the one before: the oldest are reached first.
             self.pending_upstream.pop_back();
@@ -172,11 +170,27 @@ impl Partition {
             .set_upstream(self.upstream.map_or(watermark, |at| at.max(watermark)));
     }
 
+    /// Records that events may be forwarded to this partition, also if that was not so until now.
+    pub fn on_unknown_upstream(&mut self) {
+        if self.upstream == Some(Timestamp::MAX) {
+            self.upstream = None;
+            self.table.set_upstream(self.table.watermark());
+        }
+    }
+
     /// Records that nothing can be forwarded to this partition.
     pub fn on_no_upstream(&mut self) {
         self.upstream = Some(Timestamp::MAX);
         self.table.set_upstream(Timestamp::MAX);
         self.pending_upstream.clear();
+    }
+
+    /// Returns whether the records that have been read are not of the topic with this id, as far
+    /// as both ids are known.
+    #[must_use]
+    pub fn is_of_other_topic(&self, id: Option<TopicId>) -> bool {
+        let both = self.identity.topic_id.zip(id);
+        both.is_some_and(|(own, other)| own != other)
     }
 
     /// Records an end offset without a conclusion for the sessions.

@@ -8,7 +8,7 @@ use sundown::wire::forwarded::{Forwarded, SourceOffset};
 use sundown::wire::partitioner::murmur2_partition;
 
 use crate::cluster::{Cluster, Place};
-use crate::facts::{Fact, counts_from_to};
+use crate::facts::{Fact, Stamps, counts_from_to};
 use crate::log::Txn;
 use crate::model;
 use crate::orderly::{self, Orderly};
@@ -125,9 +125,10 @@ impl Applications {
             },
             None => event,
         };
+        let count = self.known_partitions(cluster, rng);
         if self.settings.misrouted && rng.random_ratio(1, 2) {
             // To one partition, from which it is forwarded to all others.
-            let partition = rng.random_range(partitions.clone());
+            let partition = rng.random_range(0..count);
             let written = self.append(cluster, rng, None, (partition, None), &event);
             let fact = |home| {
                 Some(Fact {
@@ -138,12 +139,17 @@ impl Applications {
             };
             return partitions.filter_map(fact).collect();
         }
-        let key = Forwarded::copies(self.settings.partitions).encode();
+        let key = Forwarded::copies(count).encode();
         let mut copy = |partition| {
             let place = (partition, Some(key.clone()));
             self.append(cluster, rng, None, place, &event)
         };
-        partitions.filter_map(&mut copy).collect()
+        let facts: Vec<Fact> = partitions.filter_map(&mut copy).collect();
+        // Added partitions have no sessions.
+        let _no_facts = (self.settings.partitions..count)
+            .filter_map(&mut copy)
+            .count();
+        facts
     }
 
     pub(crate) fn garbage(&mut self, cluster: &mut Cluster, rng: &mut ChaCha8Rng) -> Vec<Fact> {
@@ -228,9 +234,13 @@ impl Applications {
     ) -> Option<Fact> {
         let id = event.session.as_deref().unwrap_or_default();
         let mut place = (partition, Some(id.as_bytes().to_vec()));
+        let count = self.known_partitions(cluster, rng);
+        if count > self.settings.partitions {
+            place.0 = murmur2_partition(Some(id.as_bytes()), count).unwrap_or_default();
+        }
         if self.settings.misrouted {
             if rng.random_ratio(1, 3) {
-                place.0 = rng.random_range(0..self.settings.partitions);
+                place.0 = rng.random_range(0..count);
             }
             place.1 = match rng.random_range(0..4) {
                 0 => None,
@@ -245,6 +255,12 @@ impl Applications {
             offset: (written.origin.partition == partition).then_some(written.origin.offset),
             ..written
         })
+    }
+
+    /// How many partitions a producer knows, whose metadata may be older than the last change.
+    fn known_partitions(&self, cluster: &Cluster, rng: &mut ChaCha8Rng) -> i32 {
+        let count = i32::try_from(cluster.source.len()).expect("a few");
+        rng.random_range(self.settings.partitions..=count)
     }
 
     /// Appends an event to a partition, under a key.
@@ -271,9 +287,13 @@ impl Applications {
         let offset = cluster
             .append(Place::Source(partition), txn, pair, Some(created))
             .ok()?;
-        let created = (!self.settings.append_time).then_some(created);
+        let stamps = if self.settings.append_time {
+            Stamps::ByBrokers(cluster.clocks())
+        } else {
+            Stamps::ByProducer(created)
+        };
         let skew = self.settings.max_future_skew;
-        let (earliest, latest) = counts_from_to(event.at, cluster.now, created, skew);
+        let (earliest, latest) = counts_from_to(event.at, cluster.now, stamps, skew);
         Some(Fact {
             partition,
             origin: SourceOffset { partition, offset },

@@ -6,7 +6,9 @@ use sundown::kafka::topic_ids::TopicId;
 use sundown::kafka::topic_reader::CommittedOffset;
 use sundown::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
 use sundown::wire::record::TimestampKind;
+use sundown::wire::routing::Routing;
 
+use crate::brokers::Brokers;
 use crate::group::{Group, GroupMetadata};
 use crate::log::{Log, Record, Txn};
 
@@ -65,9 +67,12 @@ pub(crate) struct Cluster {
     pub(crate) dead: Log,
     pub(crate) watermarks: Log,
     pub(crate) group: Group,
+    pub(crate) brokers: Brokers,
+    /// How far the clocks that stamp the records of source partitions are ahead.
+    pub(crate) skews: Vec<i64>,
     /// How often the source topic and the checkpoint topic have been created again.
-    recreated: (u32, u32),
-    offsets: Vec<Option<CommittedOffset>>,
+    pub(crate) recreated: (u32, u32),
+    pub(crate) offsets: Vec<Option<CommittedOffset>>,
     pending: BTreeMap<Txn, Vec<(i32, CommittedOffset)>>,
     transactions: BTreeMap<Txn, Transaction>,
     /// Commit requests on their way, and when they arrive.
@@ -90,6 +95,8 @@ impl Cluster {
             dead: Log::default(),
             watermarks: Log::default(),
             group: Group::new(partitions),
+            brokers: Brokers::new(partitions),
+            skews: vec![0; partitions],
             recreated: (0, 0),
             offsets: vec![None; partitions],
             pending: BTreeMap::new(),
@@ -153,7 +160,7 @@ impl Cluster {
         let by_producer = created.filter(|_| self.kind == TimestampKind::CreateTime);
         let record = Record {
             offset: 0,
-            timestamp: by_producer.unwrap_or(self.now),
+            timestamp: by_producer.unwrap_or_else(|| self.clock(place)),
             kind: self.kind,
             key,
             value,
@@ -161,6 +168,24 @@ impl Cluster {
             marker: false,
         };
         Ok(self.log_mut(place).append(record))
+    }
+
+    /// The time by the clock of the broker that leads a partition.
+    pub(crate) fn clock(&self, place: Place) -> i64 {
+        match place {
+            Place::Source(partition) => self.now + self.skews[index(partition)],
+            _ => self.now,
+        }
+    }
+
+    /// The earliest and the latest of the brokers' clocks.
+    pub(crate) fn clocks(&self) -> (i64, i64) {
+        let ahead = || self.skews.iter().copied().chain([0]);
+        let (earliest, latest) = (ahead().min(), ahead().max());
+        (
+            self.now + earliest.unwrap_or_default(),
+            self.now + latest.unwrap_or_default(),
+        )
     }
 
     /// Adds offsets to a transaction, for a member that the group still knows.
@@ -174,6 +199,42 @@ impl Cluster {
         self.group.check(group)?;
         self.pending.insert(txn, offsets);
         Ok(())
+    }
+
+    /// Adds partitions to the source topic.
+    pub(crate) fn grow_source(&mut self, count: usize) {
+        let grown = self.source.len().max(count);
+        self.source.resize_with(grown, Log::default);
+        self.offsets.resize(grown, None);
+        self.skews.resize(grown, 0);
+        self.brokers.grow(grown);
+        self.group.grow(grown);
+    }
+
+    /// Adds partitions to the checkpoint topic.
+    pub(crate) fn grow_checkpoint(&mut self, count: usize) {
+        let grown = self.checkpoint.len().max(count);
+        self.checkpoint.resize_with(grown, Log::default);
+    }
+
+    /// How the committed offsets state that sessions are distributed.
+    pub(crate) fn stated_routings(&self) -> Vec<Routing> {
+        let committed = self.offsets.iter().flatten();
+        let stated = committed.filter_map(|one| OffsetMetadata::decode(&one.metadata)?.routing);
+        stated.collect()
+    }
+
+    /// Cuts the leader of a source partition off from the other brokers.
+    pub(crate) fn isolate_leader(&mut self, partition: i32) {
+        let logs = self.source.iter();
+        let offsets: Vec<_> = logs.map(|log| (log.stable_end(), log.end)).collect();
+        self.brokers.isolate(index(partition), &offsets);
+    }
+
+    /// The end of a source partition as `broker` states it, if it does.
+    pub(crate) fn end_by(&self, partition: i32, broker: i32) -> Option<i64> {
+        let end = self.log(Place::Source(partition)).end;
+        self.brokers.end_by(partition, broker, end)
     }
 
     /// The topics, as a metadata request shows them.

@@ -10,7 +10,11 @@ use crate::log::Record;
 
 /// The partitions that a consumer holds.
 #[derive(Debug, Default)]
-pub(crate) struct Consumer(BTreeMap<i32, Fetch>);
+pub(crate) struct Consumer {
+    fetches: BTreeMap<i32, Fetch>,
+    /// Whether it reads from a leader that has been deposed and does not know it.
+    pub(crate) is_misled: bool,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Fetch {
@@ -50,9 +54,9 @@ impl Consumer {
         if !cluster.up {
             return None;
         }
-        let first = rng.random_range(0..=self.0.len());
+        let first = rng.random_range(0..=self.fetches.len());
         let (before, after): (Vec<_>, Vec<_>) = self
-            .0
+            .fetches
             .iter_mut()
             .enumerate()
             .partition(|(number, _)| *number < first);
@@ -61,11 +65,15 @@ impl Consumer {
                 continue;
             };
             let log = cluster.log(Place::Source(partition));
-            if position < log.start && fetch.under_way.is_none() {
+            let is_outside = position < log.start || position > log.end;
+            if is_outside && fetch.under_way.is_none() {
                 fetch.position = None;
                 return Some(Polled::OutOfRange);
             }
-            if let Some(record) = log.next(position) {
+            let deposed = self.is_misled.then(|| cluster.brokers.deposed(partition));
+            let (stable_end, _) = deposed.flatten().unwrap_or((i64::MAX, i64::MAX));
+            let next = log.next(position);
+            if let Some(record) = next.filter(|record| record.offset < stable_end) {
                 fetch.position = Some(record.offset + 1);
                 return Some(Polled::Record(partition, record.clone()));
             }
@@ -75,12 +83,12 @@ impl Consumer {
 
     /// The partitions that it holds.
     pub(crate) fn held(&self) -> Vec<i32> {
-        self.0.keys().copied().collect()
+        self.fetches.keys().copied().collect()
     }
 
     /// Whether everything has been read of every partition that it holds.
     pub(crate) fn caught_up(&self, cluster: &Cluster) -> bool {
-        self.0.iter().all(|(partition, fetch)| {
+        self.fetches.iter().all(|(partition, fetch)| {
             let log = cluster.log(Place::Source(*partition));
             fetch
                 .position
@@ -90,31 +98,34 @@ impl Consumer {
 
     /// Where it reads next, behind what it would not deliver.
     pub(crate) fn positions(&self, cluster: &Cluster) -> Vec<(i32, i64)> {
-        let positions = self.0.iter().filter_map(|(partition, fetch)| {
+        let positions = self.fetches.iter().filter_map(|(partition, fetch)| {
             let log = cluster.log(Place::Source(*partition));
-            Some((*partition, log.position(fetch.position?)))
+            let position = log.position(fetch.position?);
+            let deposed = self.is_misled.then(|| cluster.brokers.deposed(*partition));
+            let stable_end = deposed.flatten().map_or(i64::MAX, |(stable, _)| stable);
+            Some((*partition, position.min(stable_end).max(fetch.position?)))
         });
         positions.collect()
     }
 
     /// Holds a partition from now on, and does not read it yet.
     pub(crate) fn assign(&mut self, partition: i32) {
-        self.0.insert(partition, Fetch::default());
+        self.fetches.insert(partition, Fetch::default());
     }
 
     pub(crate) fn unassign(&mut self, partition: i32) {
-        self.0.remove(&partition);
+        self.fetches.remove(&partition);
     }
 
     /// Reads no more of it than is under way already.
     pub(crate) fn pause(&mut self, partition: i32, rng: &mut ChaCha8Rng) {
-        let fetch = self.0.entry(partition).or_default();
+        let fetch = self.fetches.entry(partition).or_default();
         fetch.under_way = Some(rng.random_range(0..4));
     }
 
     /// Reads on from an offset; whether it holds the partition.
     pub(crate) fn seek(&mut self, partition: i32, offset: i64) -> bool {
-        let Some(fetch) = self.0.get_mut(&partition) else {
+        let Some(fetch) = self.fetches.get_mut(&partition) else {
             return false;
         };
         *fetch = Fetch {

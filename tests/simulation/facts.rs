@@ -61,21 +61,29 @@ pub(crate) const CLOCK_FUZZ: i64 = 3_000;
 const NEVER: i64 = i64::MAX / 4;
 
 /// When an event counts that says it happened `at`.
+/// The timestamps that a record and its forwarded copy may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stamps {
+    ByProducer(i64),
+    /// The earliest and the latest of the brokers' clocks.
+    ByBrokers((i64, i64)),
+}
+
 pub(crate) fn counts_from_to(
     at: i64,
     appended: i64,
-    created: Option<i64>,
+    stamps: Stamps,
     max_future_skew: i64,
 ) -> (i64, i64) {
-    let stamp = created.unwrap_or(appended);
-    let lowest = stamp.min(appended - CLOCK_FUZZ);
+    let (Stamps::ByProducer(earliest) | Stamps::ByBrokers((earliest, _))) = stamps;
+    let lowest = earliest.min(appended - CLOCK_FUZZ);
     if at <= lowest + max_future_skew {
         return (at, at);
     }
-    match created {
+    match stamps {
+        Stamps::ByProducer(_) => (lowest.min(at), NEVER),
         // Clamped to the brokers' timestamp, or a little less.
-        None if at > appended + max_future_skew => (lowest, appended),
-        None => (lowest, at),
-        Some(_) => (lowest.min(at), NEVER),
+        Stamps::ByBrokers((_, latest)) if at > latest + max_future_skew => (lowest, latest),
+        Stamps::ByBrokers(_) => (lowest, at),
     }
 }

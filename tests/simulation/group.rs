@@ -143,6 +143,12 @@ impl Group {
         }
     }
 
+    /// Partitions are added.
+    pub(crate) fn grow(&mut self, partitions: usize) {
+        self.owners.resize(partitions, None);
+        self.balance();
+    }
+
     /// Moves partitions to other members.
     pub(crate) fn turn(&mut self) {
         self.turn += 1;

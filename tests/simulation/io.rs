@@ -1,7 +1,7 @@
 //! The environment of a simulated tracker.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,22 +9,24 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::clock::{BrokerSample, Reading};
-use sundown::kafka::end_offsets::EndOffsets;
+use sundown::kafka::proven_ends::EndOffsets;
 use sundown::session::{PolicySet, Timestamp};
 use sundown::tracker::assignment::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 use sundown::tracker::engine::{Batch, RestoreId};
 use sundown::tracker::restore::{Degraded, RestoreSettings, restore};
-use sundown::wire::routing::{Routing, RoutingKey};
-use sundown::wire::watermark::{Upstream, WatermarkStore};
+use sundown::wire::routing::Routing;
 
-use crate::cluster::{Cluster, Place};
+use crate::cluster::Cluster;
 use crate::consumer::{Consumer, Polled};
+use crate::end_offsets::EndOffsetLister;
 use crate::group::GroupMetadata;
 use crate::producer::Producer;
 use crate::restore_log::{Halt, Responses, SimulatedLog};
 
 /// How often end offsets are asked for, in milliseconds.
 const ASK_EVERY: u64 = 100;
+/// A listing that takes longer is given up.
+const LISTING_TIMEOUT: u64 = 5_000;
 /// How often a process report is written.
 const REPORT_EVERY: u64 = 3_000;
 /// A report that takes longer is given up.
@@ -39,20 +41,16 @@ pub(crate) struct Simulated {
     pub(crate) ahead: i64,
     /// Whether the brokers put their time on process reports.
     pub(crate) brokers_stamp_reports: bool,
-    /// The id that names the partition of an event.
-    pub(crate) routing_key: RoutingKey,
     started: i64,
     pub(crate) id: u64,
-    consumer: Consumer,
-    /// What the topic of watermarks has said, and how far it has been read.
-    watermarks: (WatermarkStore, i64),
+    pub(crate) consumer: Consumer,
+    lister: EndOffsetLister,
     pub(crate) policies: VecDeque<Arc<PolicySet>>,
     /// What is paused, each time that it has changed.
     pub(crate) pauses: VecDeque<BTreeSet<i32>>,
     samples: VecDeque<BrokerSample>,
     report: Option<BrokerSample>,
     reported: Option<u64>,
-    question: Option<(EndOffsets, bool)>,
     asked: u64,
     answer: Option<EndOffsets>,
     restores: Vec<Restoring>,
@@ -60,6 +58,8 @@ pub(crate) struct Simulated {
     /// The partition of the one taken last, and when it was asked for.
     taken: (i32, i64),
     pub(crate) producer: Producer,
+    /// The held partitions, and why.
+    pub(crate) held: BTreeMap<i32, &'static str>,
     /// Restores that took sessions as active: partition, why, and when.
     pub(crate) degraded: Vec<(i32, Degraded, i64)>,
 }
@@ -72,7 +72,12 @@ struct Restoring {
 }
 
 impl Simulated {
-    pub(crate) fn new(cluster: &Rc<RefCell<Cluster>>, ahead: i64, seed: u64) -> Self {
+    pub(crate) fn new(
+        cluster: &Rc<RefCell<Cluster>>,
+        routing: Routing,
+        (ahead, seed): (i64, u64),
+    ) -> Self {
+        let producer = Producer::new(seed);
         let id = cluster.borrow_mut().group.join();
         Self {
             started: cluster.borrow().now,
@@ -80,22 +85,21 @@ impl Simulated {
             rng: ChaCha8Rng::seed_from_u64(seed),
             ahead,
             brokers_stamp_reports: true,
-            routing_key: RoutingKey::default(),
             id,
             consumer: Consumer::default(),
-            watermarks: (WatermarkStore::default(), 0),
+            lister: EndOffsetLister::new(routing, producer.process().to_vec()),
             policies: VecDeque::new(),
             pauses: VecDeque::new(),
             samples: VecDeque::new(),
             report: None,
             reported: None,
-            question: None,
             asked: 0,
             answer: None,
             restores: Vec::new(),
             restored: VecDeque::new(),
             taken: (0, 0),
-            producer: Producer::new(seed),
+            producer,
+            held: BTreeMap::new(),
             degraded: Vec::new(),
         }
     }
@@ -150,58 +154,21 @@ impl Simulated {
         }
     }
 
-    /// What others had forwarded by now.
-    fn upstream(&mut self) -> Upstream {
-        let cluster = self.cluster.borrow();
-        let (store, position) = &mut self.watermarks;
-        while let Some(record) = cluster.watermarks.next(*position) {
-            *position = record.offset + 1;
-            store.apply(
-                record.key.as_deref().unwrap_or_default(),
-                record.value.as_deref(),
-            );
-        }
-        let routing = Routing {
-            partitions: i32::try_from(cluster.source.len()).unwrap_or_default(),
-            key: self.routing_key,
-        };
-        store.upstream("session_logs", routing, self.producer.process())
-    }
-
-    /// End offsets: the watermarks of others are read, then the time is noted, the brokers
-    /// answer, the answer arrives.
+    /// End offsets: one request after another.
     pub(crate) fn step_ends(&mut self) {
-        let upstream = self.upstream();
         let elapsed = self.elapsed();
-        let requested_at = self.reading();
+        let reading = self.reading();
+        let is_due = elapsed - self.asked >= ASK_EVERY;
+        if self.lister.is_idle() && is_due && !self.consumer.held().is_empty() {
+            self.asked = elapsed;
+            self.lister.start(self.consumer.held());
+        }
+        if elapsed - self.asked > LISTING_TIMEOUT {
+            self.lister.give_up();
+        }
         let cluster = self.cluster.borrow();
-        match self.question.take() {
-            None if elapsed - self.asked >= ASK_EVERY && !self.consumer.held().is_empty() => {
-                self.asked = elapsed;
-                let partitions = self.consumer.held().into_iter();
-                let ends = partitions.map(|partition| (partition, 0)).collect();
-                let question = EndOffsets {
-                    requested_at,
-                    ends,
-                    partition_count: Some(i32::try_from(cluster.source.len()).unwrap_or(-1)),
-                    upstream,
-                };
-                self.question = Some((question, false));
-            }
-            Some((mut question, false)) if cluster.up => {
-                for (partition, end) in &mut question.ends {
-                    *end = cluster.log(Place::Source(*partition)).end;
-                }
-                self.question = Some((question, true));
-            }
-            Some((answer, true)) => {
-                self.answer.get_or_insert(answer);
-            }
-            // Given up in time.
-            Some((question, false)) if elapsed - millis(question.requested_at.elapsed) < 5_000 => {
-                self.question = Some((question, false));
-            }
-            Some(_) | None => {}
+        if let Some(ends) = self.lister.step(&cluster, &mut self.rng, reading) {
+            self.answer.get_or_insert(ends);
         }
     }
 
@@ -361,6 +328,10 @@ impl Io for Simulated {
     }
 
     fn handle(&mut self, event: ManagerEvent<'_>) {
+        if let ManagerEvent::Held(held) = event {
+            let held = held.iter().map(|(number, hold)| (*number, hold.reason()));
+            self.held = held.collect();
+        }
         if let ManagerEvent::Restored(restored) = event
             && let Some(degraded) = restored.degraded
         {

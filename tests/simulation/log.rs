@@ -108,7 +108,7 @@ impl Log {
 
     /// Where such a reader stands who is at `from` and has been given all there is.
     pub(crate) fn position(&self, from: i64) -> i64 {
-        if from < self.start {
+        if from < self.start || from > self.end {
             // What has been deleted is not stepped past.
             return from;
         }
@@ -138,6 +138,13 @@ impl Log {
         self.start = self.start.max(to.min(self.end));
         let start = self.start;
         self.records.retain(|record| record.offset >= start);
+    }
+
+    /// Loses what lies behind `to`.
+    pub(crate) fn truncate(&mut self, to: i64) {
+        self.records.retain(|record| record.offset < to);
+        self.end = self.end.min(to);
+        self.start = self.start.min(to);
     }
 
     fn is_visible(&self, record: &Record) -> bool {

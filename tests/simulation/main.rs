@@ -8,8 +8,10 @@
 )]
 
 mod applications;
+mod brokers;
 mod cluster;
 mod consumer;
+mod end_offsets;
 mod facts;
 mod group;
 mod io;
@@ -24,6 +26,7 @@ mod restore_log;
 mod rules;
 mod schedule;
 mod shrink;
+mod state;
 mod users;
 mod world;
 
@@ -35,7 +38,7 @@ use schedule::Plan;
 use world::{Report, run};
 
 /// How many seeds are tried unless `SUNDOWN_SIM_SEEDS` says otherwise.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 #[test]
 fn under_faults_every_session_ends_once_and_no_active_session_does() {

@@ -1,6 +1,7 @@
 //! The invariants: a slow and obvious comparison of the log with the output of the trackers. It
 //! does not look at the memory of a tracker.
 
+mod accidents;
 mod completeness;
 mod ending;
 mod limit;
@@ -18,6 +19,7 @@ use crate::facts::Fact;
 use crate::rules::Rules;
 use crate::schedule::Settings;
 pub(crate) use completeness::lateness_bound;
+use completeness::origin_of;
 use ending::Ending;
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.
@@ -35,6 +37,14 @@ pub(crate) struct Oracle {
     dead: BTreeMap<String, usize>,
     /// How far each of the tracker's topics has been read.
     read: [i64; 3],
+    /// Whether there has been an accident.
+    is_disturbed: bool,
+    /// The partitions that trackers hold.
+    held: BTreeSet<i32>,
+    /// When partitions were reset last.
+    reset_at: BTreeMap<i32, i64>,
+    /// When partitions were first added.
+    grown_at: Option<i64>,
     /// How far each source partition has been read.
     read_source: Vec<i64>,
     /// The facts that have not been forwarded: by where they are written, and the partition that they
@@ -58,6 +68,10 @@ impl Oracle {
             warnings: BTreeSet::new(),
             dead: BTreeMap::new(),
             read: [0; 3],
+            is_disturbed: false,
+            held: BTreeSet::new(),
+            reset_at: BTreeMap::new(),
+            grown_at: None,
             read_source: vec![0; partitions],
             misrouted: BTreeMap::new(),
             assumed: vec![i64::MIN; partitions],
@@ -76,10 +90,23 @@ impl Oracle {
         }
     }
 
+    /// Partitions have been added to the source topic.
+    pub(crate) fn grown(&mut self, now: i64) {
+        self.grown_at.get_or_insert(now);
+    }
+
+    /// Whether trackers must wait for an event before a watermark passes it.
+    fn is_awaited(&self, fact: &Fact) -> bool {
+        let has_grown = self.grown_at.is_some_and(|at| at <= fact.appended);
+        !fact.is_misrouted() || !self.settings.keyed || has_grown
+    }
+
     /// Retention is about to delete what lies before `start`.
     pub(crate) fn deleting(&mut self, cluster: &Cluster, partition: i32, start: i64) {
         let committed = cluster.last_offset(partition);
-        self.deleted[index(partition)] = true;
+        if let Some(deleted) = self.deleted.get_mut(index(partition)) {
+            *deleted = true;
+        }
         for fact in &mut self.facts {
             let here = fact.offset.filter(|_| fact.partition == partition);
             let gone = here.is_some_and(|offset| offset < start);
@@ -92,7 +119,9 @@ impl Oracle {
 
     /// A restore took the sessions of a partition as active at `now`.
     pub(crate) fn degraded(&mut self, partition: i32, why: &str, now: i64) -> Verdict {
-        let assumed = &mut self.assumed[index(partition)];
+        let Some(assumed) = self.assumed.get_mut(index(partition)) else {
+            return Err(format!("sessions on the added partition {partition}"));
+        };
         *assumed = now.max(*assumed);
         if self.deleted[index(partition)] {
             return Ok(());
@@ -141,6 +170,7 @@ impl Oracle {
 
     /// Checks that each misrouted event is forwarded once, to where it belongs.
     fn observe_forwards(&mut self, cluster: &Cluster) -> Verdict {
+        self.read_source.resize(cluster.source.len(), 0);
         for (partition, read) in (0_i32..).zip(&mut self.read_source) {
             while let Some(record) = cluster.log(Place::Source(partition)).next(*read) {
                 *read = record.offset + 1;
@@ -150,6 +180,10 @@ impl Oracle {
                 };
                 let place = (origin.partition, origin.offset, partition);
                 let Some(number) = self.misrouted.remove(&place) else {
+                    if self.reset_at.contains_key(&origin.partition) {
+                        // It was read again.
+                        continue;
+                    }
                     return Err(format!("forwarded twice, or needlessly: {record:?}"));
                 };
                 self.facts[number].offset = Some(record.offset);
@@ -161,7 +195,7 @@ impl Oracle {
     /// Whether a misrouted event may count as late (`docs/decisions/forwarding.md`): it was forwarded after
     /// an event of its session that is an idle timeout behind it, or after a later logout.
     fn is_forwarded_late(&self, fact: &Fact, rules: &Rules) -> bool {
-        if !fact.is_misrouted() || self.settings.keyed {
+        if !fact.is_misrouted() || !self.is_awaited(fact) {
             return fact.is_misrouted();
         }
         let lateness = self.settings.allowed_lateness;
@@ -195,7 +229,7 @@ impl Oracle {
     fn may_be_warned_again(&self, session: &str) -> bool {
         let about = |fact: &&Fact| fact.session.as_deref() == Some(session);
         let mut facts = self.facts.iter().filter(about);
-        facts.any(|fact| fact.describes)
+        self.is_disturbed || facts.any(|fact| fact.describes)
     }
 
     /// The facts about a session id of a partition, in the order of the log.

@@ -17,8 +17,8 @@ use sundown::tracker::offset_metadata::LogIdentity;
 use sundown::tracker::restore::{ReadProgress, RestoreLog, RestoreTopic};
 use sundown::tracker::state_hold::StateHold;
 
-use crate::cluster::{Cluster, Place};
-use crate::log::Record;
+use crate::cluster::{Cluster, Place, index};
+use crate::log::{Log, Record};
 
 /// Records of one response.
 const CHUNK: usize = 8;
@@ -123,6 +123,13 @@ impl<'a> SimulatedLog<'a> {
     }
 }
 
+fn range(log: &Log) -> OffsetRange {
+    OffsetRange {
+        first: log.start,
+        end: log.end,
+    }
+}
+
 /// Some committed records from `from` on.
 fn fetch(cluster: &Cluster, place: Place, from: i64) -> Result<Response, Halt> {
     let log = cluster.log(place);
@@ -171,32 +178,32 @@ impl RestoreLog for SimulatedLog<'_> {
 
     fn source_offsets(&mut self) -> Result<OffsetRange, Halt> {
         let place = Place::Source(self.partition);
-        let offsets = self.ask_offsets(|cluster| {
-            let log = cluster.log(place);
-            OffsetRange {
-                first: log.start,
-                end: log.end,
-            }
-        })?;
+        let offsets = self.ask_offsets(|cluster| range(cluster.log(place)))?;
         let reading = self.reading;
         self.responses.1.get_or_insert(reading);
         Ok(offsets)
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, Halt> {
-        let place = Place::Checkpoint(self.partition);
-        let offsets = self.ask_offsets(|cluster| OffsetRange {
-            first: 0,
-            end: cluster.log(place).end,
+        let partition = self.partition;
+        let offsets = self.ask(|cluster| {
+            if index(partition) >= cluster.checkpoint.len() {
+                return Err(Halt::Failed("unknown partition"));
+            }
+            let log = cluster.log(Place::Checkpoint(partition));
+            Ok(Response::Offsets(range(log)))
         });
-        Ok(offsets?.end)
+        match offsets? {
+            Response::Offsets(offsets) => Ok(offsets.end),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, Halt> {
         let place = Place::Checkpoint(self.partition);
         self.ask_offsets(|cluster| OffsetRange {
-            first: 0,
             end: cluster.log(place).stable_end(),
+            ..range(cluster.log(place))
         })
     }
 

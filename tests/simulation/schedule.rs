@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) orderly: bool,
     /// Whether trackers trust the keys of all producers.
     pub(crate) keyed: bool,
+    /// Whether the brokers' clocks differ.
+    pub(crate) clocks_differ: bool,
     /// Whether applications write under any key to any partition.
     pub(crate) misrouted: bool,
     /// How many sessions a user may have, if events are routed by user id.
@@ -96,12 +98,22 @@ pub(crate) enum What {
     Compact,
     /// Retention deletes session events.
     Delete,
+    /// Partitions are added to the source topic.
+    GrowSource,
+    /// Partitions are added to the checkpoint topic.
+    GrowCheckpoint,
+    /// A broker is cut off from the others, and does not know that it no longer leads its partitions.
+    Isolate,
+    /// It is back.
+    Heal,
+    /// Log, checkpoint and committed offset do not belong together.
+    Accident,
     /// Everything is in order for a while.
     Calm,
 }
 
 /// How often each of them happens.
-const WEIGHTS: [(What, u32); 20] = [
+const WEIGHTS: [(What, u32); 25] = [
     (What::Wait, 14),
     (What::Events, 34),
     (What::Chat, 10),
@@ -121,6 +133,11 @@ const WEIGHTS: [(What, u32); 20] = [
     (What::SetClock, 2),
     (What::Compact, 6),
     (What::Delete, 2),
+    (What::GrowSource, 1),
+    (What::GrowCheckpoint, 1),
+    (What::Isolate, 2),
+    (What::Heal, 4),
+    (What::Accident, 1),
     (What::Calm, 1),
 ];
 
@@ -137,6 +154,7 @@ impl Plan {
             allowed_lateness: *[0, 500, 2_000].choose(&mut rng).expect("some"),
             orderly: false,
             keyed: seed.is_multiple_of(2),
+            clocks_differ: false,
             misrouted: false,
             user_sessions: None,
             end_grace: 30_000,
@@ -185,6 +203,7 @@ fn route_anywhere(settings: &mut Settings, seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(!seed);
     let is_determined = !(settings.orderly && settings.keyed);
     settings.misrouted = is_determined && settings.partitions > 1 && rng.random_ratio(1, 2);
+    settings.clocks_differ = rng.random_ratio(1, 2);
 }
 
 /// Without drawing anything, for the same reason.
@@ -195,7 +214,7 @@ fn keep_order(settings: &mut Settings, steps: &mut [Step]) {
     for step in steps {
         step.what = match step.what {
             What::Policies => What::LogOutEverywhere,
-            What::Delete => What::Events,
+            What::Delete | What::Accident => What::Events,
             other => other,
         };
     }

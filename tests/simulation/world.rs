@@ -1,5 +1,6 @@
 //! The simulation: trackers, Kafka and applications, in simulated time.
 
+mod accidents;
 mod calm;
 mod faults;
 mod tracker;
@@ -13,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::session::{Span, TableConfig};
 use sundown::tracker::engine::{Engine, TransactionLimits};
+use sundown::tracker::layout::layout;
 use sundown::tracker::routing::RoutingMode;
 use sundown::wire::record::TimestampKind;
 use sundown::wire::routing::{Routing, RoutingKey};
@@ -28,6 +30,9 @@ use tracker::Tracker;
 const BEGINNING: i64 = 1_764_000_000_000;
 /// How far the clocks of trackers and brokers may be apart.
 const MAX_CLOCK_SKEW: i64 = 5_000;
+
+/// How far the clocks of brokers may be off.
+const BROKER_SKEW: i64 = 4_000;
 
 /// Everything there is.
 pub(crate) struct World {
@@ -82,7 +87,11 @@ impl World {
             hash_key: (rng.random(), rng.random()),
             ..TableConfig::default()
         };
-        let cluster = Cluster::new(BEGINNING, partitions, kind);
+        let mut cluster = Cluster::new(BEGINNING, partitions, kind);
+        if settings.clocks_differ {
+            let skews = cluster.skews.iter_mut();
+            skews.for_each(|skew| *skew = rng.random_range(-BROKER_SKEW..BROKER_SKEW));
+        }
         let mut world = Self {
             settings,
             cluster: Rc::new(RefCell::new(cluster)),
@@ -153,6 +162,7 @@ impl World {
                 self.send_pauses();
             }
             What::Calm => self.calm_down(rng)?,
+            What::Accident => self.accident(rng)?,
             fault => self.fault(fault, step.salt, rng),
         }
         Ok(())
@@ -236,16 +246,32 @@ impl World {
     }
 
     fn start(&mut self, number: usize, ahead: i64) {
-        self.processes += 1;
-        let interval = Duration::from_millis(self.settings.commit_interval);
-        let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
-        let routing = Routing {
-            partitions: self.settings.partitions,
+        let (topic, checkpoint, stated) = {
+            let cluster = self.cluster.borrow();
+            let count = cluster.source.len();
+            (count, cluster.checkpoint.len(), cluster.stated_routings())
+        };
+        if topic != checkpoint {
+            // It waits for the topics.
+            return;
+        }
+        let topic = Routing {
+            partitions: i32::try_from(topic).expect("a few"),
             key: match self.settings.user_sessions {
                 Some(_) => RoutingKey::UserId,
                 None => RoutingKey::SessionId,
             },
         };
+        let routing = match layout(stated, topic) {
+            Ok(routing) => routing,
+            Err(error) => {
+                self.cluster.borrow_mut().violation = Some(format!("cannot start: {error}"));
+                return;
+            }
+        };
+        self.processes += 1;
+        let interval = Duration::from_millis(self.settings.commit_interval);
+        let max_skew = Span::from_millis(MAX_CLOCK_SKEW);
         let mode = if self.settings.keyed {
             RoutingMode::Keyed
         } else {
@@ -265,7 +291,6 @@ impl World {
         tracker.policies(&self.rules.active);
         tracker.pauses(&self.paused);
         tracker.simulated().brokers_stamp_reports = self.settings.clocks_checked;
-        tracker.simulated().routing_key = routing.key;
         self.trackers[number] = Some(tracker);
     }
 

@@ -47,6 +47,9 @@ pub(super) struct PartitionReport {
     pub(super) committed: Option<i64>,
     /// What was committed with it.
     pub(super) committed_identity: Option<LogIdentity>,
+    /// How sessions are distributed, as committed.
+    #[serde(skip)]
+    pub(super) routing: Option<Routing>,
     /// The topics as they are.
     pub(super) actual_identity: LogIdentity,
     /// The first offset of the source partition.
@@ -120,6 +123,7 @@ impl Inspector {
             problem: hold.as_ref().map(ToString::to_string),
             committed: committed.map(|committed| committed.offset),
             committed_identity: metadata.map(|metadata| metadata.identity),
+            routing: metadata.and_then(|metadata| metadata.routing),
             actual_identity,
             start: offsets.first,
             end: offsets.end,

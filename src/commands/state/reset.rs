@@ -88,8 +88,8 @@ impl Resetter {
                 sessions,
                 ..report.actual_identity
             },
-            // The other partitions state it.
-            routing: None,
+            // Sessions stay where they are. If nothing was committed, the other partitions state it.
+            routing: report.routing,
         };
         let mut offsets = TopicPartitionList::new();
         let mut element = offsets.add_partition(&self.topics.session_logs, report.partition);

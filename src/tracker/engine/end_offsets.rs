@@ -8,6 +8,14 @@ use crate::tracker::partition::Partition;
 use crate::tracker::routing::{RoutingHold, Statements};
 
 impl Engine {
+    /// Returns whether the end offsets are of a topic that was created in place of the one that has
+    /// been read. The partitions then have to be restored, which compares both.
+    #[must_use]
+    pub fn is_of_other_topic(&self, end_offsets: &EndOffsets) -> bool {
+        let id = end_offsets.topic_id;
+        self.live().any(|partition| partition.is_of_other_topic(id))
+    }
+
     /// Ends the sessions whose end these end offsets prove, as many as the next transaction has
     /// room for. Returns why watermarks do not advance although the clocks agree, if they do not.
     ///
@@ -47,7 +55,12 @@ impl Engine {
         let (own, forwards) = (self.own_watermarks(), self.has_forwards());
         let requested = end_offsets.requested_at.elapsed;
         let upstream = &end_offsets.upstream;
-        let least = self.upstream.least(upstream, requested, &own, forwards)?;
+        let least = self
+            .upstream
+            .least(upstream, requested, &own, forwards)
+            .inspect_err(|_| {
+                self.live_mut().for_each(Partition::on_unknown_upstream);
+            })?;
         for &(number, end) in &end_offsets.ends {
             let Some(partition) = self.active(number) else {
                 continue;

@@ -77,6 +77,7 @@ fn on_end_offset(engine: &mut Engine, end: i64) {
         requested_at: reading(0),
         ends: vec![(0, end)],
         partition_count: Some(1),
+        topic_id: None,
         upstream: Upstream::default(),
     };
     engine.on_end_offsets(&end_offsets).unwrap();
@@ -129,6 +130,7 @@ fn no_session_of_a_paused_partition_ends_until_it_is_resumed() {
         },
         ends: vec![(0, 1)],
         partition_count: Some(1),
+        topic_id: None,
         upstream: Upstream::default(),
     };
     engine.on_end_offsets(&later).unwrap();

@@ -83,6 +83,6 @@ impl Oracle {
     }
 }
 
-fn origin_of(fact: &Fact) -> String {
+pub(super) fn origin_of(fact: &Fact) -> String {
     format!("{}/{}", fact.origin.partition, fact.origin.offset)
 }

@@ -56,6 +56,9 @@ impl Oracle {
         cluster: &Cluster,
         rules: &Rules,
     ) -> Verdict {
+        if self.held.contains(&ending.partition) {
+            return Err(format!("ended on a held partition: {ending:?}"));
+        }
         self.check_alone(ending)?;
         self.check_start(ending, cluster)?;
         if timed_out(ending.reason) {
@@ -74,8 +77,10 @@ impl Oracle {
         if ending.start() > ending.ended_at {
             return Err(format!("ended before it began: {ending:?}"));
         }
+        let reset_at = self.reset_at.get(&ending.partition);
         let overlaps = |other: &&Ending| {
             other.session == ending.session
+                && reset_at.is_none_or(|at| *at <= other.seen_at)
                 && (other.start() == ending.start()
                     || other.start() < ending.ended_at && ending.start() < other.ended_at)
         };
@@ -119,7 +124,7 @@ impl Oracle {
                 && (last + 1..ending.ended_at).contains(&fact.earliest)
                 && !unknowable
                 && !fact.lost
-                && !(self.settings.keyed && fact.is_misrouted())
+                && self.is_awaited(fact)
                 && !aborted(cluster, fact);
             // Unless a record before it had proved that the session was over.
             let proved = || {

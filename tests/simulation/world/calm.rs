@@ -20,6 +20,8 @@ impl World {
     pub(super) fn calm_down(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
         let cluster = Rc::clone(&self.cluster);
         cluster.borrow_mut().up = true;
+        cluster.borrow_mut().brokers.heal();
+        self.grow_both();
         self.paused.clear();
         self.send_pauses();
         self.applications.end_all(&mut cluster.borrow_mut(), rng);
@@ -76,7 +78,7 @@ impl World {
             .order_is_irrelevant(&cluster.borrow(), &self.rules)
     }
 
-    fn moment(&mut self) -> Result<(), String> {
+    pub(super) fn moment(&mut self) -> Result<(), String> {
         {
             let mut cluster = self.cluster.borrow_mut();
             cluster.now += MOMENT;
@@ -99,7 +101,7 @@ impl World {
     fn caught_up(&self) -> bool {
         let trackers = || self.trackers.iter().flatten();
         let held: usize = trackers().map(super::tracker::Tracker::partitions).sum();
-        let partitions = usize::try_from(self.settings.partitions).unwrap_or_default();
+        let partitions = self.cluster.borrow().source.len();
         let stable = self.cluster.borrow().group.is_stable();
         stable && held == partitions && trackers().all(super::tracker::Tracker::caught_up)
     }

@@ -9,11 +9,15 @@ use super::World;
 use crate::cluster::Place;
 use crate::schedule::What;
 
+/// How many partitions the topics may come to have.
+const MAX_PARTITIONS: usize = 5;
+
 impl World {
     pub(super) fn fault(&mut self, what: What, salt: u64, rng: &mut ChaCha8Rng) {
         let number = rng.random_range(0..self.trackers.len());
-        let partition = rng.random_range(0..self.settings.partitions);
         let cluster = Rc::clone(&self.cluster);
+        let partitions = cluster.borrow().source.len();
+        let partition = i32::try_from(rng.random_range(0..partitions)).expect("a few");
         match what {
             What::Crash => self.crash(number),
             What::Start if self.trackers[number].is_none() => {
@@ -48,12 +52,46 @@ impl World {
             }
             What::Compact => {
                 let mut cluster = cluster.borrow_mut();
-                let log = cluster.log_mut(Place::Checkpoint(partition));
+                let partitions = i32::try_from(cluster.checkpoint.len()).expect("a few");
+                let log = cluster.log_mut(Place::Checkpoint(partition % partitions));
                 log.compact(rng.random_range(0..=log.end));
             }
             What::Delete => self.delete(partition, rng),
+            // Before, the number of partitions is not known to be that by which sessions are distributed.
+            What::GrowSource | What::GrowCheckpoint
+                if self.settings.user_sessions.is_some()
+                    || cluster.borrow().stated_routings().is_empty() => {}
+            What::GrowSource => {
+                let count = (partitions + rng.random_range(1..3)).min(MAX_PARTITIONS);
+                let now = cluster.borrow().now;
+                self.oracle.grown(now);
+                cluster.borrow_mut().grow_source(count);
+            }
+            What::GrowCheckpoint => {
+                let mut cluster = cluster.borrow_mut();
+                let count = cluster.checkpoint.len() + rng.random_range(1..3);
+                cluster.grow_checkpoint(count.min(MAX_PARTITIONS));
+            }
+            What::Isolate => {
+                cluster.borrow_mut().isolate_leader(partition);
+                for tracker in self.trackers.iter_mut().flatten() {
+                    tracker.simulated().consumer.is_misled = rng.random_ratio(1, 2);
+                }
+            }
+            What::Heal => cluster.borrow_mut().brokers.heal(),
             _ => {}
         }
+    }
+
+    /// Completes the growth of the topics.
+    pub(super) fn grow_both(&mut self) {
+        let mut cluster = self.cluster.borrow_mut();
+        let count = cluster.source.len().max(cluster.checkpoint.len());
+        if count > cluster.source.len() {
+            self.oracle.grown(cluster.now);
+        }
+        cluster.grow_source(count);
+        cluster.grow_checkpoint(count);
     }
 
     /// A process is gone from one moment to the next.

@@ -34,9 +34,9 @@ impl Tracker {
         cluster: &Rc<RefCell<Cluster>>,
         engine: Engine,
         table: TableConfig,
-        (ahead, seed): (i64, u64),
+        process: (i64, u64),
     ) -> Self {
-        let io = Simulated::new(cluster, ahead, seed);
+        let io = Simulated::new(cluster, engine.routing(), process);
         Self {
             partition_manager: PartitionManager::new(engine, io, table),
             stalled: false,
@@ -60,7 +60,7 @@ impl Tracker {
         }
         let pace = self.pace;
         let mut likely = |times: u32| (0..times).filter(|_| rng.random_ratio(pace, 10)).count();
-        let (reports, ends, restores, commits) = (likely(1), likely(2), likely(3), likely(4));
+        let (reports, ends, restores, commits) = (likely(1), likely(6), likely(3), likely(4));
         for _ in 0..reports {
             self.simulated().step_report();
         }
@@ -85,7 +85,7 @@ impl Tracker {
         self.simulated().producer.calm = true;
         self.simulated().step_report();
         self.simulated().step_report();
-        for _ in 0..3 {
+        for _ in 0..12 {
             self.simulated().step_ends();
         }
         for _ in 0..20 {

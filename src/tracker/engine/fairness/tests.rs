@@ -165,6 +165,7 @@ fn partitions_share_the_endings_of_a_transaction() {
         },
         ends: (0..PARTITIONS).map(|number| (number, SESSIONS)).collect(),
         partition_count: Some(PARTITIONS),
+        topic_id: None,
         upstream: Upstream::default(),
     };
     let due = |engine: &mut Engine| {

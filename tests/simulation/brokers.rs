@@ -1,0 +1,104 @@
+//! The brokers: which of them leads each partition of the source topic, and one that was deposed and does
+//! not know it.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use sundown::kafka::leaders::LeaderResponse;
+
+const BROKERS: i32 = 3;
+
+/// The brokers of the cluster.
+#[derive(Debug)]
+pub(crate) struct Brokers {
+    /// The leader of each partition.
+    pub(crate) leaders: Vec<i32>,
+    isolated: Option<Isolated>,
+}
+
+/// A broker that is cut off from the others, but not from all clients.
+#[derive(Debug)]
+struct Isolated {
+    broker: i32,
+    /// The leaders as it knows them.
+    leaders: Vec<i32>,
+    /// The last stable offset and the end of the partitions that it led.
+    ends: Vec<(i32, (i64, i64))>,
+}
+
+impl Brokers {
+    pub(crate) fn new(partitions: usize) -> Self {
+        let leaders = (0..BROKERS).cycle().take(partitions).collect();
+        Self {
+            leaders,
+            isolated: None,
+        }
+    }
+
+    pub(crate) fn grow(&mut self, partitions: usize) {
+        let added = (0..BROKERS).cycle().skip(self.leaders.len());
+        let missing = partitions.saturating_sub(self.leaders.len());
+        let isolated = self.isolated.as_ref().map(|isolated| isolated.broker);
+        let leaders = added.take(missing).map(|broker| match isolated {
+            Some(isolated) if isolated == broker => (broker + 1) % BROKERS,
+            _ => broker,
+        });
+        self.leaders.extend(leaders.collect::<Vec<_>>());
+    }
+
+    /// Isolates the leader of a partition: others lead its partitions, whose last stable offsets and ends
+    /// are these.
+    pub(crate) fn isolate(&mut self, partition: usize, offsets: &[(i64, i64)]) {
+        if self.isolated.is_some() {
+            return;
+        }
+        let broker = self.leaders[partition];
+        let led = (0_i32..).zip(self.leaders.iter().zip(offsets));
+        let led = led.filter(|(_, (leader, _))| **leader == broker);
+        self.isolated = Some(Isolated {
+            broker,
+            ends: led.map(|(number, (_, ends))| (number, *ends)).collect(),
+            leaders: self.leaders.clone(),
+        });
+        for leader in &mut self.leaders {
+            if *leader == broker {
+                *leader = (broker + 1) % BROKERS;
+            }
+        }
+    }
+
+    /// The isolated broker is back.
+    pub(crate) fn heal(&mut self) {
+        self.isolated = None;
+    }
+
+    /// The last stable offset and the end of a partition as its deposed leader knows them, if there is one.
+    pub(crate) fn deposed(&self, partition: i32) -> Option<(i64, i64)> {
+        let isolated = self.isolated.as_ref()?;
+        let led = isolated.ends.iter().find(|(led, _)| *led == partition);
+        led.map(|(_, ends)| *ends)
+    }
+
+    /// The end of a partition, which is at `end` in truth, as `broker` states it; `None` if it leads the
+    /// partition neither now nor by its own account.
+    pub(crate) fn end_by(&self, partition: i32, broker: i32, end: i64) -> Option<i64> {
+        let isolated = self.isolated.as_ref();
+        if isolated.is_some_and(|isolated| isolated.broker == broker) {
+            return self.deposed(partition).map(|(_, end)| end);
+        }
+        let leader = self.leaders.get(crate::cluster::index(partition));
+        (leader == Some(&broker)).then_some(end)
+    }
+
+    /// The response of some broker.
+    pub(crate) fn metadata(&self, rng: &mut ChaCha8Rng) -> LeaderResponse {
+        let answered_by = rng.random_range(0..BROKERS);
+        let isolated = self.isolated.as_ref();
+        let isolated = isolated.filter(|isolated| isolated.broker == answered_by);
+        let leaders = isolated.map_or(&self.leaders, |isolated| &isolated.leaders);
+        LeaderResponse {
+            answered_by,
+            brokers: usize::try_from(BROKERS).expect("a few"),
+            leaders: (0..).zip(leaders.iter().copied().map(Some)).collect(),
+        }
+    }
+}
