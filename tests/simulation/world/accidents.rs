@@ -97,7 +97,9 @@ impl World {
                 return Ok(());
             }
             if cluster.now - since > HOLD_WITHIN {
-                return Err(format!("holds ({held:?} instead of {expected:?})"));
+                return Err(format!(
+                    "holds other than expected: {held:?}, not {expected:?}"
+                ));
             }
         }
     }
