@@ -3,6 +3,8 @@
 //! All other code takes the time as an argument, so that tests can choose it.
 #![expect(clippy::disallowed_methods, reason = "this module reads clocks")]
 
+pub mod clocks;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::session::Timestamp;

@@ -6,6 +6,7 @@ pub mod kind;
 pub mod letter;
 pub mod process;
 pub mod redrive;
+pub mod rejected_record;
 pub mod scan;
 pub mod selection;
 

@@ -21,6 +21,7 @@ pub mod topic_ids;
 pub mod topic_names;
 pub mod topic_reader;
 pub mod topics;
+pub mod transaction;
 mod trust;
 pub mod upstream;
 

@@ -10,7 +10,7 @@
 //! | start, extend or end the session | [`SessionTable`](crate::session::SessionTable) | the session core |
 //! | list end offsets, ten times a second | [`EndOffsetWatch`](crate::kafka::end_offsets::EndOffsetWatch) | `kafka/end_offsets.rs` |
 //! | take the end offsets, advance past control records | [`PartitionManager`](assignment::PartitionManager) | `assignment.rs` |
-//! | choose the lower of the two clocks, or hold endings | [`Clocks`](clocks::Clocks) | `clocks.rs` |
+//! | choose the lower of the two clocks, or hold endings | [`Clocks`](crate::clock::clocks::Clocks) | `clock/clocks.rs` |
 //! | share the next transaction among partitions | `RoundRobin`, [`TransactionLimits`](engine::TransactionLimits) | `engine/fairness.rs` |
 //! | advance the watermark, which ends sessions | [`Partition`](partition::Partition) | `partition.rs` |
 //! | take a batch once a commit is due | [`PartitionManager`](assignment::PartitionManager) | `assignment/commit.rs` |
@@ -39,8 +39,6 @@
 
 pub mod args;
 pub mod assignment;
-pub mod clocks;
-pub mod delivery;
 pub mod engine;
 pub mod forwarding;
 pub mod kafka;
@@ -51,7 +49,6 @@ pub mod outbox;
 pub mod partition;
 mod policies;
 pub mod queries;
-pub mod rejected_record;
 pub mod restore;
 pub mod routing;
 pub mod state_hold;
@@ -77,11 +74,11 @@ use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topics::{
     ClockSource, SourceTopic, TimestampType, TopicAdmin, require_for_tracker, wait_for_topics,
 };
+use crate::kafka::transaction::commit_error::CommitError;
 use crate::kafka::upstream::{UpstreamReader, UpstreamSettings};
 use crate::metrics::certificates;
 use crate::processes::{Identity, Reporter};
 use crate::session::TableConfig;
-use crate::tracker::kafka::commit_error::CommitError;
 use crate::tracker::kafka::commit_thread::CommitThread;
 use crate::tracker::kafka::committer::Committer;
 use crate::tracker::kafka::restore_pool::RestorePool;

@@ -11,9 +11,9 @@ mod restore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::clocks::ClockHold;
 use super::engine::{Engine, RestoreId};
 use super::state_hold::StateHold;
+use crate::clock::clocks::ClockHold;
 use crate::session::{TableConfig, Timestamp};
 
 use attempts::RestoreAttempts;

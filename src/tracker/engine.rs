@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clocks::Clocks;
 use super::partition::{Partition, PartitionBatch, PartitionCounters};
 use super::routing::{RoutingMode, Statements, UpstreamBound};
+use crate::clock::clocks::Clocks;
 use crate::clock::{BrokerSample, Reading};
 use crate::session::{Policy, PolicySet, Span, Timestamp};
 use crate::wire::event::DecodeLimits;

@@ -9,11 +9,11 @@ use prometheus::core::{Collector, Metric};
 use prometheus::proto::MetricFamily;
 use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+use crate::clock::clocks::ClockHold;
 use crate::metrics::factory::MetricFactory;
 use crate::metrics::series::SeriesSet;
 use crate::processes::{ActivePolicy, LatenessBucket, Totals};
 use crate::session::{EndReason, Span, Timestamp};
-use crate::tracker::clocks::ClockHold;
 use crate::tracker::forwarding::{FORWARDING_LOOP, ForwardCause};
 use crate::tracker::outbox::{CHECKPOINT_KINDS, OutputCounts};
 use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};

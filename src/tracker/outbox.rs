@@ -7,27 +7,14 @@ use rdkafka::message::{Header, OwnedHeaders};
 use super::engine::Batch;
 use super::forwarding::ForwardedRecord;
 use super::partition::PartitionBatch;
-use super::rejected_record::RejectedRecord;
+use crate::dead_letters::rejected_record::RejectedRecord;
+use crate::kafka::transaction::delivery::Delivery;
+use crate::kafka::transaction::record::ProducerRecord;
 use crate::kafka::{Topics, upstream};
 use crate::session::{Effect, EndReason, Ending, Expiring, Record, RecordKey, Timestamp};
-use crate::tracker::delivery::Delivery;
 use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
 use crate::wire::watermark::{Watermark, WatermarkRecord};
-
-/// A record to write.
-#[derive(Debug)]
-pub struct ProducerRecord<'a> {
-    pub topic: &'a str,
-    /// `None` where the key decides.
-    pub partition: Option<i32>,
-    pub key: Option<&'a [u8]>,
-    /// `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-    pub headers: Option<OwnedHeaders>,
-    /// On a topic with CreateTime; `None` is the present.
-    pub timestamp: Option<Timestamp>,
-}
 
 /// How records are encoded.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::forwarding::{ForwardCounts, ForwardedRecord, MisroutedRecord};
 use super::offset_metadata::{LogIdentity, OffsetMetadata};
-use super::rejected_record::RejectedRecord;
+use crate::dead_letters::rejected_record::RejectedRecord;
 use crate::kafka::topic_ids::TopicId;
 use crate::session::{
     Counters, CutOffScope, Effect, LiveSession, Lookup, Policy, PolicySet, SessionId, SessionTable,

@@ -13,10 +13,10 @@ mod rebuild;
 
 use std::sync::Arc;
 
-use super::clocks::Clocks;
 use super::offset_metadata::OffsetMetadata;
 use super::partition::Partition;
 use super::state_hold::StateHold;
+use crate::clock::clocks::Clocks;
 use crate::kafka::topic_reader::CommittedOffset;
 use crate::kafka::topics::OffsetRange;
 use crate::session::checkpoint::CheckpointError;

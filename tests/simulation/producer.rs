@@ -7,11 +7,12 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::Topics;
 use sundown::kafka::topic_reader::CommittedOffset;
+use sundown::kafka::transaction::delivery::{Delivery, Stage};
+use sundown::kafka::transaction::record::ProducerRecord;
 use sundown::session::Timestamp;
 use sundown::tracker::assignment::CommitResult;
-use sundown::tracker::delivery::{Delivery, Stage};
 use sundown::tracker::engine::Batch;
-use sundown::tracker::outbox::{self, EncodeOptions, OutputCounts, ProducerRecord};
+use sundown::tracker::outbox::{self, EncodeOptions, OutputCounts};
 
 use crate::cluster::{Cluster, Place, State};
 use crate::group::GroupMetadata;

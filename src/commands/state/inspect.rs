@@ -10,12 +10,12 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::clock::clocks::Clocks;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
 use crate::session::{Policy, PolicySet, Span, TableConfig};
-use crate::tracker::clocks::Clocks;
 use crate::tracker::kafka::restore_log::{KafkaLog, RestoreError};
 use crate::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
 use crate::tracker::restore::{RestoreLog, RestoreSettings, restore};

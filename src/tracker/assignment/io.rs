@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::clocks::ClockHold;
 use crate::clock::{BrokerSample, Reading};
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::PolicySet;
-use crate::tracker::clocks::ClockHold;
 use crate::tracker::engine::{Batch, RestoreId};
 use crate::tracker::outbox::OutputCounts;
 use crate::tracker::restore::{RestoreSettings, Restored};

@@ -1,9 +1,9 @@
 //! What end offsets prove.
 
 use super::{Assigned, BACKLOG, Engine};
+use crate::clock::clocks::ClockHold;
 use crate::kafka::end_offsets::EndOffsets;
 use crate::session::Timestamp;
-use crate::tracker::clocks::ClockHold;
 use crate::tracker::partition::Partition;
 use crate::tracker::routing::{RoutingHold, Statements};
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rdkafka::consumer::ConsumerGroupMetadata;
 
-use super::commit_error::CommitError;
 use super::committer::Committer;
 use crate::clock::Clock;
+use crate::kafka::transaction::commit_error::CommitError;
 use crate::tracker::assignment::CommitResult;
 use crate::tracker::engine::Batch;
 use crate::tracker::metrics::TrackerMetrics;

@@ -1,45 +1,24 @@
 //! Writes batches and source offsets to Kafka.
-//!
-//! With [`Delivery::ExactlyOnce`] a batch is a Kafka transaction: all of it commits, or none.
-//! With [`Delivery::AtLeastOnce`] the batch is written and flushed before its offsets are
-//! committed: for services without transactions.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rdkafka::consumer::{CommitMode, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::Producer;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::commit_error::{CommitError, at};
-use super::delivery_queue::TRANSACTION_TIMEOUT;
-use super::delivery_queue::{BatchProducer, Failures, drain, send};
 use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
-use crate::tracker::delivery::{Delivery, Stage};
+use crate::kafka::transaction::commit_error::{CommitError, at};
+use crate::kafka::transaction::delivery::Delivery;
+use crate::kafka::transaction::{SMALL_DEAD_LETTER, TransactionalWriter};
 use crate::tracker::engine::Batch;
-use crate::tracker::outbox::{self, EncodeOptions, OutputCounts, ProducerRecord};
-
-/// How long one call may take before it is retried.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many times a call is attempted before the producer is discarded.
-const MAX_ATTEMPTS: u32 = 3;
-/// The largest dead letter, in bytes, that is written in full after larger ones were refused.
-const SMALL_DEAD_LETTER: usize = 64 << 10;
+use crate::tracker::outbox::{self, EncodeOptions, OutputCounts};
 
 /// Writes batches.
 pub struct Committer {
-    config: ClientConfig,
-    delivery: Delivery,
+    writer: TransactionalWriter,
     topics: Topics,
     /// The key of this process's watermark record.
     process: Vec<u8>,
-    consumer: Arc<GroupConsumer>,
-    /// `None` after it was fenced or timed out; the next batch creates a new one.
-    producer: Option<BatchProducer>,
-    /// Whether the brokers have acknowledged that the last transaction was aborted.
-    abort_acknowledged: bool,
 }
 
 impl Committer {
@@ -49,48 +28,18 @@ impl Committer {
     /// # Errors
     /// If the producer cannot be created, or cannot take over its transactional id.
     pub fn new(
-        mut config: ClientConfig,
+        config: ClientConfig,
         delivery: Delivery,
         transactional_id: &str,
         topics: Topics,
         process: &str,
         consumer: Arc<GroupConsumer>,
     ) -> Result<Self, CommitError> {
-        let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
-        let mut defaults = vec![
-            ("compression.type", "lz4"),
-            // Outputs arrive in batches and are flushed at once, so lingering gains nothing.
-            ("linger.ms", "1"),
-            ("message.timeout.ms", &timeout),
-            // Larger than any dead letter: the brokers check its size.
-            ("message.max.bytes", "100000000"),
-            ("queue.buffering.max.messages", "500000"),
-            ("queue.buffering.max.kbytes", "262144"),
-        ];
-        config.set("enable.idempotence", "true");
-        if delivery == Delivery::ExactlyOnce {
-            config
-                .set("transactional.id", transactional_id)
-                .set("delivery.report.only.error", "true");
-            defaults.push(("transaction.timeout.ms", &timeout));
-        }
-        // The user's -X options take precedence.
-        for (key, value) in defaults {
-            if config.get(key).is_none() {
-                config.set(key, value);
-            }
-        }
-        let mut committer = Self {
-            config,
-            delivery,
+        Ok(Self {
+            writer: TransactionalWriter::new(config, delivery, transactional_id, consumer)?,
             topics,
             process: process.as_bytes().to_vec(),
-            consumer,
-            producer: None,
-            abort_acknowledged: false,
-        };
-        committer.producer()?;
-        Ok(committer)
+        })
     }
 
     /// Writes `batch` and commits its source offsets for the member in `group`.
@@ -119,7 +68,7 @@ impl Committer {
     /// nothing of it counts, and this process is still a member of the group.
     #[must_use]
     pub fn may_retry(&self, error: &CommitError) -> bool {
-        self.abort_acknowledged && !error.concerns_membership()
+        self.writer.may_retry(error)
     }
 
     /// Dead letters of more than `max_dead_letter` bytes are written without their contents.
@@ -129,56 +78,24 @@ impl Committer {
         group: &ConsumerGroupMetadata,
         max_dead_letter: usize,
     ) -> Result<OutputCounts, CommitError> {
-        self.abort_acknowledged = false;
         let offsets = self.offsets(batch)?;
         let topics = self.topics.clone();
         let options = EncodeOptions {
-            delivery: self.delivery,
+            delivery: self.writer.delivery(),
             max_dead_letter,
         };
-        let (consumer, process) = (Arc::clone(&self.consumer), self.process.clone());
-        let producer = self.producer()?;
+        let process = &self.process;
         let mut counts = OutputCounts::default();
-        let mut stages = options.delivery.stages().iter();
-        let outcome = stages.try_for_each(|stage| match stage {
-            Stage::Begin => at("begin the transaction", producer.begin_transaction()),
-            Stage::Write => {
-                let send = |record: ProducerRecord<'_>| send(producer, record);
+        self.writer.commit(
+            &offsets,
+            group,
+            |send| {
                 counts = outbox::write(batch, &topics, options, send)?;
-                drain(producer)
-            }
-            Stage::WriteWatermarks => {
-                let send = |record: ProducerRecord<'_>| send(producer, record);
-                outbox::write_watermarks(batch, &topics, &process, send)?;
-                drain(producer)
-            }
-            // A batch of watermarks alone has no offsets.
-            Stage::AddOffsets | Stage::CommitOffsets if offsets.count() == 0 => Ok(()),
-            Stage::AddOffsets => retry("add offsets to the transaction", || {
-                producer.send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
-            }),
-            Stage::Commit => retry("commit the transaction", || {
-                producer.commit_transaction(CALL_TIMEOUT)
-            }),
-            Stage::CommitOffsets => {
-                let committed = consumer.commit(&offsets, CommitMode::Sync);
-                at("commit offsets", committed)
-            }
-        });
-        let outcome = outcome.map_err(|error| fenced_or(error, producer));
-        let mut abort_acknowledged = false;
-        if let Err(error) = &outcome {
-            let transactional = options.delivery == Delivery::ExactlyOnce;
-            // Fenced, or in doubt. The next producer takes over the transactional id, which ends
-            // the open transaction; the next restore reads whether it was committed.
-            let lost = requires_new_producer(error) || transactional && abort(producer).is_err();
-            abort_acknowledged = transactional && !lost;
-            if lost || error.has_timed_out() {
-                self.producer = None;
-            }
-        }
-        self.abort_acknowledged = abort_acknowledged;
-        outcome.map(|()| counts)
+                Ok(())
+            },
+            |send| outbox::write_watermarks(batch, &topics, process, send),
+        )?;
+        Ok(counts)
     }
 
     fn offsets(&self, batch: &Batch) -> Result<TopicPartitionList, CommitError> {
@@ -192,86 +109,5 @@ impl Committer {
             element.set_metadata(part.metadata.encode());
         }
         Ok(offsets)
-    }
-
-    /// Returns the producer, ready for another batch.
-    fn producer(&mut self) -> Result<&BatchProducer, CommitError> {
-        let producer = match self.producer.take() {
-            Some(producer) => producer,
-            None => {
-                let producer: BatchProducer = at(
-                    "create the producer",
-                    self.config.create_with_context(Failures::default()),
-                )?;
-                if self.delivery == Delivery::ExactlyOnce {
-                    retry("take over the transactional id", || {
-                        producer.init_transactions(CALL_TIMEOUT)
-                    })?;
-                }
-                producer
-            }
-        };
-        // Failures of an aborted batch are not this one's.
-        producer.context().forget();
-        Ok(self.producer.insert(producer))
-    }
-}
-
-fn abort(producer: &BatchProducer) -> Result<(), CommitError> {
-    retry("abort the transaction", || {
-        producer.abort_transaction(CALL_TIMEOUT)
-    })
-}
-
-/// Retries a call while Kafka returns retriable errors.
-fn retry(
-    step: &'static str,
-    mut call: impl FnMut() -> Result<(), KafkaError>,
-) -> Result<(), CommitError> {
-    let mut attempt = 1;
-    loop {
-        match call() {
-            Err(KafkaError::Transaction(error))
-                if error.is_retriable() && attempt < MAX_ATTEMPTS =>
-            {
-                attempt += 1;
-            }
-            result => return at(step, result),
-        }
-    }
-}
-
-/// The fatal error of a fenced producer is precise; the errors of its calls need not be.
-fn fenced_or(error: CommitError, producer: &BatchProducer) -> CommitError {
-    let fatal = producer.client().fatal_error().map(|(code, _)| code);
-    let is_fence = |code: RDKafkaErrorCode| {
-        matches!(
-            code,
-            RDKafkaErrorCode::Fenced
-                | RDKafkaErrorCode::ProducerFenced
-                | RDKafkaErrorCode::InvalidProducerEpoch
-        )
-    };
-    if fatal.is_some_and(is_fence) {
-        CommitError::Fenced(Box::new(error))
-    } else {
-        error
-    }
-}
-
-fn requires_new_producer(error: &CommitError) -> bool {
-    match error {
-        CommitError::Kafka {
-            source: KafkaError::Transaction(error),
-            ..
-        } => !error.txn_requires_abort(),
-        CommitError::Kafka {
-            source: KafkaError::MessageProduction(code),
-            ..
-        } => {
-            matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced)
-        }
-        CommitError::Kafka { .. } | CommitError::Unacknowledged(_) | CommitError::Fenced(_) => true,
-        CommitError::Unwritten { .. } | CommitError::TooLarge(_) => false,
     }
 }

@@ -2,8 +2,8 @@
 
 use prometheus::{Error, GaugeVec, IntGauge, IntGaugeVec};
 
+use crate::clock::clocks::ClockHold;
 use crate::metrics::factory::MetricFactory;
-use crate::tracker::clocks::ClockHold;
 
 #[derive(Clone, Debug)]
 pub(super) struct ClockMetrics {

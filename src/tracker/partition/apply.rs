@@ -1,11 +1,11 @@
 //! Applies, forwards and rejects records.
 
 use super::{GROUP, Partition, TOO_MANY_SESSIONS};
+use crate::dead_letters::rejected_record::RejectedRecord;
 use crate::session::{Applied, LoggedEvent, Timestamp};
 use crate::tracker::forwarding::{
     Destination, FORWARDING_LOOP, ForwardCause, ForwardedRecord, MisroutedRecord,
 };
-use crate::tracker::rejected_record::RejectedRecord;
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{DecodeError, DecodeLimits, Decoded, DroppedAttributes, decode};
 use crate::wire::forwarded::Forwarded;
@@ -15,7 +15,7 @@ use crate::wire::routing::Route;
 impl Partition {
     /// Applies records, in the order of their offsets, and forwards those that belong on other
     /// partitions. `now_upper` is the latest that the time can be
-    /// ([`Clocks::upper`](super::clocks::Clocks::upper)).
+    /// ([`Clocks::upper`](crate::clock::clocks::Clocks::upper)).
     pub fn apply<R: SourceRecord>(
         &mut self,
         records: &[R],

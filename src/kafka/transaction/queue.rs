@@ -10,12 +10,12 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use super::commit_error::CommitError;
+use super::record::ProducerRecord;
 use crate::session::Timestamp;
-use crate::tracker::outbox::ProducerRecord;
 
 /// How long the brokers wait for a silent producer before they abort its transaction. Until then
 /// every reader of committed records waits too.
-pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a full or draining queue is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 

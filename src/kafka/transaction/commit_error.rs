@@ -81,6 +81,7 @@ impl CommitError {
     }
 }
 
-pub(super) fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Result<T, CommitError> {
+/// Names the step that failed.
+pub(crate) fn at<T>(step: &'static str, result: Result<T, KafkaError>) -> Result<T, CommitError> {
     result.map_err(|source| CommitError::Kafka { step, source })
 }
