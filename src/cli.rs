@@ -21,10 +21,11 @@ use crate::console::args::ConsoleArgs;
 use crate::controller::args::ControllerArgs;
 use crate::demo::DemoArgs;
 use crate::handler::args::HandlerArgs;
+use crate::ingest::args::IngestArgs;
 use crate::kafka::args::GlobalArgs;
 use crate::session::EventKind;
 use crate::tracker::args::TrackerArgs;
-use crate::{console, controller, demo, handler, shutdown, telemetry, tracker};
+use crate::{console, controller, demo, handler, ingest, shutdown, telemetry, tracker};
 
 /// The longest time that a role may take to shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(4_500);
@@ -64,6 +65,11 @@ pub enum Command {
     Revoke(LogoutArgs),
     /// Run actions on terminal events: webhooks, mails, logs.
     Handler(HandlerArgs),
+    /// Bring the records of existing topics to the session event topic.
+    ///
+    /// Sources name the topics to read and how to map their records; test them with
+    /// `sundown source test`.
+    Ingest(Box<IngestArgs>),
     /// Serve the web console.
     Console(ConsoleArgs),
     /// Check an installation end to end: log a session in and out, and wait for its
@@ -129,6 +135,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Dlq(command) => crate::commands::dlq::run(command, &cli.global),
         Command::Handler(args) => serve(&cli.global, async |stop| {
             handler::run(&cli.global, args, stop).await
+        }),
+        Command::Ingest(args) => serve(&cli.global, async |stop| {
+            ingest::run(&cli.global, args, stop).await
         }),
         Command::Console(args) => serve(&cli.global, async |stop| {
             console::run(&cli.global, args, stop).await

@@ -12,7 +12,7 @@
 //! | Kafka | [`kafka`] | clients, groups, topics, readers and writers |
 //! | serving | [`metrics`], [`http`], [`admin`] | registries, HTTP clients and servers, probes |
 //! | shared | [`policy`], [`processes`], [`dead_letters`], [`session_lookup`], [`source`] | what several roles read or write |
-//! | roles | [`tracker`], [`handler`], [`controller`], [`console`], [`demo`] | the long-running processes |
+//! | roles | [`tracker`], [`handler`], [`ingest`], [`controller`], [`console`], [`demo`] | the long-running processes |
 //! | commands | [`commands`], [`cli`] | the command line |
 
 pub use sundown_session as session;
@@ -45,6 +45,7 @@ pub mod console;
 pub mod controller;
 pub mod demo;
 pub mod handler;
+pub mod ingest;
 pub mod tracker;
 
 pub mod cli;

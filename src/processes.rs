@@ -54,7 +54,7 @@ pub struct ProcessReport {
     pub v: u8,
     /// Unique among all processes, past ones included.
     pub id: String,
-    /// `tracker`, `handler`, `controller` or `console`.
+    /// `tracker`, `handler`, `controller`, `console` or `ingest`.
     pub role: String,
     /// The release.
     pub version: String,

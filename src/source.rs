@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the document, and the resource in Kubernetes | `document.rs`, `spec.rs` |
 //! | streams of YAML documents, files and directories | `yaml.rs`, `file.rs` |
-//! | all sources of an installation | `set.rs` |
+//! | all sources of an installation, in the policy topic | `set.rs`, `topic.rs` |
 //! | formats: from the bytes of a record to `value` | `decode.rs`, `decode/` |
 //! | CEL expressions, checked when they are compiled | `expression.rs`, `check.rs`, `functions.rs` |
 //! | from a record to a session event | `mapping.rs`, `event.rs` |
@@ -20,4 +20,5 @@ pub mod mapping;
 pub mod record;
 pub mod set;
 pub mod spec;
+pub mod topic;
 pub mod yaml;

@@ -12,9 +12,10 @@ use sundown::controller::metrics::{ControllerMetrics, PartitionLag, PolicyGauges
 use sundown::handler::event::Trigger;
 use sundown::handler::metrics::HandlerMetrics;
 use sundown::health::Health;
+use sundown::ingest::metrics::IngestMetrics;
 use sundown::kafka::ConnectionArgs;
 use sundown::metrics::{certificates, registry};
-use sundown::processes::ActivePolicy;
+use sundown::processes::{ActivePolicy, Assignment};
 use sundown::session::{Span, Timestamp};
 use sundown::tracker::metrics::{AssignedPartition, LivePartition, TrackerMetrics};
 use tempfile::NamedTempFile;
@@ -41,7 +42,7 @@ fn the_page_lists_the_metrics_of_every_role() {
         .lines()
         .filter(|line| line.starts_with("| `"))
         .collect();
-    let roles = [tracker(), handler(), controller()];
+    let roles = [tracker(), handler(), controller(), ingest()];
     let roles = roles.map(|registry| registry.gather().iter().map(row).collect::<Vec<_>>());
     let everywhere = |row: &String| roles.iter().all(|rows| rows.contains(row));
     // The page lists metrics of all roles once.
@@ -69,6 +70,7 @@ fn the_page_lists_every_metric_in_the_sources() {
         "src/tracker/metrics",
         "src/handler/metrics",
         "src/controller/metrics",
+        "src/ingest/metrics",
     ];
     for source in modules.into_iter().flat_map(sources) {
         let texts = source.split('"').skip(1).step_by(2);
@@ -184,6 +186,24 @@ fn controller() -> Registry {
         ready: true,
     }]);
     metrics.set_lag(&[lag("sundown-tracker", 0)]);
+    registry
+}
+
+fn ingest() -> Registry {
+    let registry = with_shared_metrics("ingest");
+    let metrics = IngestMetrics::new(&registry).unwrap();
+    metrics.assigned("clicks", 1);
+    let assignment = Assignment {
+        topic: "clicks".to_owned(),
+        partition: 0,
+        restoring: false,
+        position: Some(1),
+        end: Some(2),
+        watermark: Some("2025-02-07T12:00:00Z".to_owned()),
+        sessions: 0,
+        paused: false,
+    };
+    metrics.show("clicks", &[assignment]);
     registry
 }
 

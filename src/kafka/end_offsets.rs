@@ -45,9 +45,32 @@ impl EndOffsetWatch {
     /// # Errors
     /// If the client cannot be created or the thread cannot be started.
     pub fn start(
-        mut config: ClientConfig,
+        config: ClientConfig,
         topic: String,
         upstream: UpstreamReader,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        Self::start_proven(config, topic, Some(upstream), clock, stop)
+    }
+
+    /// Like [`start`](Self::start), for a topic without an upstream.
+    ///
+    /// # Errors
+    /// If the client cannot be created or the thread cannot be started.
+    pub fn start_without_upstream(
+        config: ClientConfig,
+        topic: String,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        Self::start_proven(config, topic, None, clock, stop)
+    }
+
+    fn start_proven(
+        mut config: ClientConfig,
+        topic: String,
+        upstream: Option<UpstreamReader>,
         clock: Clock,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
@@ -128,7 +151,8 @@ impl EndOffsetWatch {
 struct Proof {
     ends: ProvenEnds,
     topic_ids: TopicIds,
-    upstream: UpstreamReader,
+    /// `None` for a topic that no process forwards to.
+    upstream: Option<UpstreamReader>,
 }
 
 struct Lister {
@@ -149,7 +173,9 @@ impl Proof {
     /// Replaces the clients.
     fn recreate(&mut self, config: &ClientConfig) -> KafkaResult<()> {
         self.topic_ids = TopicIds::new(config)?;
-        self.upstream.recreate()
+        self.upstream
+            .as_mut()
+            .map_or(Ok(()), UpstreamReader::recreate)
     }
 }
 
@@ -216,7 +242,7 @@ impl Lister {
             client: &self.client,
             topic: &self.topic,
             topic_ids: &proof.topic_ids,
-            upstream: &mut proof.upstream,
+            upstream: proof.upstream.as_mut(),
             clock: self.clock,
         };
         proof.ends.list(&mut requests, partitions)
@@ -228,7 +254,7 @@ struct Requests<'a> {
     client: &'a BaseConsumer,
     topic: &'a str,
     topic_ids: &'a TopicIds,
-    upstream: &'a mut UpstreamReader,
+    upstream: Option<&'a mut UpstreamReader>,
     clock: Clock,
 }
 
@@ -240,7 +266,11 @@ impl EndOffsetClient for Requests<'_> {
     }
 
     fn upstream(&mut self) -> KafkaResult<Upstream> {
-        self.upstream.read_to_end()
+        let upstream = self.upstream.as_mut();
+        upstream.map_or_else(
+            || Ok(Upstream::default()),
+            |upstream| upstream.read_to_end(),
+        )
     }
 
     fn list_ends(&mut self, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, i64>> {

@@ -15,8 +15,10 @@ use crate::kafka::Topics;
 use crate::session::Timestamp;
 use crate::wire::time;
 
-/// Key prefix of records other than policies. Names of policies have no colon.
+/// Key prefix of control records. Names of policies have no colon.
 const CONTROL_PREFIX: &str = "control:";
+/// Key prefix of session sources.
+pub const SOURCE_PREFIX: &str = "source:";
 /// Key prefix of pauses.
 const PAUSE_PREFIX: &str = "control:pause:";
 
@@ -61,7 +63,12 @@ pub struct Pauses(BTreeMap<RolePartition, Pause>);
 /// Returns whether a record with this key is not a policy's.
 #[must_use]
 pub fn is_control(key: Option<&[u8]>) -> bool {
-    key.is_some_and(|key| key.starts_with(CONTROL_PREFIX.as_bytes()))
+    let prefixes = [CONTROL_PREFIX, SOURCE_PREFIX];
+    key.is_some_and(|key| {
+        prefixes
+            .iter()
+            .any(|prefix| key.starts_with(prefix.as_bytes()))
+    })
 }
 
 impl PausableRole {

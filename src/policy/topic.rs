@@ -46,25 +46,47 @@ impl PolicyTopic {
     /// # Errors
     /// If the topic does not exist or cannot be read.
     pub async fn read(&self, mut on_rejected: impl FnMut(String)) -> anyhow::Result<PolicyStore> {
+        let mut store = PolicyStore::default();
+        self.read_records(|record| {
+            if let Err(rejection) = store.apply(record) {
+                on_rejected(self.rejected(record, &rejection));
+            }
+        })
+        .await?;
+        Ok(store)
+    }
+
+    /// Describes a record that cannot be used.
+    #[must_use]
+    pub fn rejected(&self, record: &TopicRecord, rejection: &dyn std::fmt::Display) -> String {
+        format!(
+            "{}: ignored offset {}: {rejection}",
+            self.topic, record.offset
+        )
+    }
+
+    /// Reads the topic to its end: policies, pauses and sources.
+    ///
+    /// # Errors
+    /// If the topic does not exist or cannot be read.
+    pub async fn read_records(
+        &self,
+        mut on_record: impl FnMut(&TopicRecord),
+    ) -> anyhow::Result<()> {
         let topic = &self.topic;
         require(&TopicAdmin::new(&self.config)?, &[topic]).await?;
         let stop = CancellationToken::new();
         let _stop_on_return = stop.clone().drop_guard();
         let mut feed = TopicFeed::start(&self.config, topic, stop)?;
-        let mut store = PolicyStore::default();
         let read = async {
             while let Some(TopicEvent::Record(record)) = feed.recv().await {
-                if let Err(rejection) = store.apply(&record) {
-                    let offset = record.offset;
-                    on_rejected(format!("{topic}: ignored offset {offset}: {rejection}"));
-                }
+                on_record(&record);
             }
         };
         timeout(READ_TIMEOUT, read).await.with_context(|| {
             let seconds = READ_TIMEOUT.as_secs();
             format!("cannot read {topic} to its end within {seconds} s: check that the brokers are up and that this user is authorized to read the topic")
-        })?;
-        Ok(store)
+        })
     }
 
     /// Writes policies in this order, each under its full name; `None` deletes a policy.
@@ -75,13 +97,26 @@ impl PolicyTopic {
         &self,
         policies: impl IntoIterator<Item = (&str, Option<&SessionPolicy>)>,
     ) -> anyhow::Result<()> {
+        let records = policies.into_iter();
+        self.write_records(records.map(|(name, document)| (name, document.map(encode))))
+            .await
+    }
+
+    /// Writes records in this order; `None` is a tombstone.
+    ///
+    /// # Errors
+    /// If a record is not acknowledged. Those before it have been written.
+    pub async fn write_records(
+        &self,
+        records: impl IntoIterator<Item = (impl AsRef<str>, Option<String>)>,
+    ) -> anyhow::Result<()> {
         let config = self.producer_config.clone();
         let writer = PolicyTopicWriter::for_user(config, &self.topic, DELIVERY_TIMEOUT)?;
-        for (name, document) in policies {
-            let value = document.map(encode);
-            let written = writer.write_policy(name, value.as_deref()).await;
+        for (key, value) in records {
+            let key = key.as_ref();
+            let written = writer.write_policy(key, value.as_deref()).await;
             written.map_err(|error| {
-                anyhow!("policy '{name}' was not written: {error}, then repeat the command")
+                anyhow!("'{key}' was not written: {error}, then repeat the command")
             })?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::wire::time;
 pub struct Identity {
     /// Unique among all processes, past ones included.
     pub id: String,
-    /// `tracker`, `handler`, `controller` or `console`.
+    /// `tracker`, `handler`, `controller`, `console` or `ingest`.
     pub role: &'static str,
     /// The name of its machine or pod.
     pub host: String,

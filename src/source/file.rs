@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, stdin};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bounded::{self, MAX_DOCUMENT_BYTES};
 
-use super::mapping::Mapping;
 use super::set::SourceSet;
 use super::yaml::{ParsedSource, parse};
 
@@ -52,8 +52,10 @@ pub fn load(path: &Path) -> anyhow::Result<SourceSet> {
     if !input.problems.is_empty() {
         anyhow::bail!("{}", input.problems.join("; "));
     }
-    let mappings = input.sources.into_iter().map(|(_, mapping)| mapping);
-    Ok(SourceSet::new(mappings.collect::<Vec<Mapping>>())?)
+    let sources = input.sources.into_iter();
+    Ok(SourceSet::new(
+        sources.map(|(_, mapping)| Arc::new(mapping)),
+    )?)
 }
 
 /// A file or directory that cannot be read.

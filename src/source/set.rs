@@ -27,9 +27,9 @@ impl SourceSet {
     ///
     /// # Errors
     /// [`SharedTopic`] if two of them read the same topic.
-    pub fn new(mappings: impl IntoIterator<Item = Mapping>) -> Result<Self, SharedTopic> {
+    pub fn new(mappings: impl IntoIterator<Item = Arc<Mapping>>) -> Result<Self, SharedTopic> {
         let mut topics: BTreeMap<String, Arc<Mapping>> = BTreeMap::new();
-        for mapping in mappings.into_iter().map(Arc::new) {
+        for mapping in mappings {
             for topic in mapping.topics() {
                 let earlier = topics.insert(topic.clone(), Arc::clone(&mapping));
                 if let Some(earlier) = earlier {

@@ -53,7 +53,7 @@ use crate::policy::crd::status::Condition;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionSourceSpec {
-    /// Topics to read, without --topic-prefix; at least one.
+    /// Topics to read, by their full names; at least one.
     #[schemars(length(min = 1, max = 64))]
     pub topics: Vec<String>,
     /// Format of the records. Values in gzip or zstd are decompressed first.
@@ -118,6 +118,18 @@ pub enum RecordFormat {
     Cloudevents,
     /// A line of text: `value` has the named groups of `pattern`.
     Text,
+}
+
+impl RecordFormat {
+    /// Returns the name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Cloudevents => "cloudevents",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// An envelope around the JSON of a record.

@@ -29,6 +29,7 @@ mod controller;
 mod demo;
 mod handler;
 mod hostile;
+mod ingest;
 mod monitoring;
 mod pipeline;
 mod policies;

@@ -9,6 +9,9 @@ use crate::output;
 use crate::source::file::read;
 use crate::source::yaml::ParsedSource;
 
+/// The qualified resource name, as kubectl prints it.
+pub(super) const RESOURCE_NAME: &str = "sessionsource.sundown.dev";
+
 /// Files of sources.
 #[derive(Args, Clone, Debug)]
 pub struct SourceFileArgs {

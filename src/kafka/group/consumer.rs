@@ -108,6 +108,14 @@ impl GroupConsumer {
         self.consumer.pause(&list)
     }
 
+    /// Takes the partitions of a [`Rebalance::Assigned`], and fetches them from these offsets on.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn assign_from(&self, positions: &[(i32, i64)]) -> KafkaResult<()> {
+        context::assign(&self.consumer, &self.offsets(positions)?)
+    }
+
     /// Gives back the partitions of a [`Rebalance::Revoked`] or [`Rebalance::Lost`].
     ///
     /// # Errors

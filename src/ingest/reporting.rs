@@ -1,0 +1,128 @@
+//! Process reports, and the clock that they give samples of.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::clocks::{ClockHold, Clocks};
+use crate::clock::{Clock, Reading};
+use crate::health::Health;
+use crate::processes::{
+    Assignment, INTERVAL, Identity, LAST_REPORT_TIMEOUT, ProcessReport, ProcessState, Reporter,
+};
+use crate::session::{Span, Timestamp};
+
+/// How often acknowledgements of reports are looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Writes the reports of the process.
+pub struct Reporting {
+    identity: Identity,
+    health: Health,
+    reporter: Reporter,
+    shared: SharedState,
+    clock: Clock,
+}
+
+/// What workers and reports share.
+#[derive(Clone, Debug)]
+pub struct SharedState {
+    inner: Arc<Mutex<ReportState>>,
+}
+
+#[derive(Debug)]
+struct ReportState {
+    clocks: Clocks,
+    assignments: BTreeMap<String, Vec<Assignment>>,
+}
+
+impl SharedState {
+    /// The lower of the machine's and the brokers' clock at `reading`.
+    ///
+    /// # Errors
+    /// [`ClockHold`] while they disagree.
+    pub fn lower(&self, reading: Reading) -> Result<Timestamp, ClockHold> {
+        self.state().clocks.lower(reading)
+    }
+
+    /// Sets the assignments of a topic.
+    pub fn set(&self, topic: &str, assignments: Vec<Assignment>) {
+        self.state()
+            .assignments
+            .insert(topic.to_owned(), assignments);
+    }
+
+    /// Removes the assignments of a topic.
+    pub fn forget(&self, topic: &str) {
+        self.state().assignments.remove(topic);
+    }
+
+    fn state(&self) -> MutexGuard<'_, ReportState> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reporting {
+    /// Creates reports to a topic; the clocks may differ by the given span.
+    ///
+    /// # Errors
+    /// If the producer cannot be created.
+    pub fn new(
+        identity: Identity,
+        health: Health,
+        producer: ClientConfig,
+        (topic, max_clock_skew, clock): (&str, Span, Clock),
+    ) -> anyhow::Result<Self> {
+        let state = ReportState {
+            clocks: Clocks::new(max_clock_skew),
+            assignments: BTreeMap::new(),
+        };
+        Ok(Self {
+            identity,
+            health,
+            reporter: Reporter::new(producer, topic, clock)?,
+            shared: SharedState {
+                inner: Arc::new(Mutex::new(state)),
+            },
+            clock,
+        })
+    }
+
+    /// The state that workers share.
+    #[must_use]
+    pub fn shared(&self) -> SharedState {
+        self.shared.clone()
+    }
+
+    /// Reports every few seconds until `stop`, then a last time.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut report = tokio::time::interval(INTERVAL);
+        let mut samples = tokio::time::interval(SAMPLE_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = report.tick() => self.write(ProcessState::Running),
+                _ = samples.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            while let Some(sample) = self.reporter.take_sample() {
+                self.shared.state().clocks.add_broker_sample(sample);
+            }
+        }
+        self.write(ProcessState::Stopped);
+        // Flushing blocks.
+        let flush = move || self.reporter.flush(LAST_REPORT_TIMEOUT);
+        let _runtime_is_stopping = tokio::task::spawn_blocking(flush).await;
+    }
+
+    fn write(&mut self, state: ProcessState) {
+        let assignments = self.shared.state().assignments.clone();
+        let report = ProcessReport {
+            assignments: assignments.into_values().flatten().collect(),
+            ..self.identity.report(state, &self.health, self.clock.wall())
+        };
+        self.reporter.write(&report);
+    }
+}
