@@ -12,8 +12,8 @@ FROM ${BUILD_IMAGE} AS build
 # The toolchain of the image is the one that builds: rust-toolchain.toml is not copied, for it
 # would have rustup fetch another one, with lints and formatter.
 ARG RUSTUP_TOOLCHAIN=1.95.0
-# `release` is what is shipped; `dev` builds in a fraction of the time, for trying things.
-ARG PROFILE=release
+# `dist` is what is shipped; `dev` builds in a fraction of the time, for trying things.
+ARG PROFILE=dist
 # For builders that have Cargo's folders mounted from elsewhere, as tests/cluster/images has.
 ARG CARGO_HOME
 ARG CARGO_TARGET_DIR=/src/target
