@@ -22,6 +22,7 @@ use sundown::tracker::offset_metadata::OffsetMetadata;
 use sundown::wire::event::{DecodeError, DecodeLimits, Decoded};
 use sundown::wire::partitioner::murmur2_partition;
 use sundown::wire::record::TimestampKind;
+use sundown::wire::watermark::WatermarkStore;
 
 const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
@@ -76,6 +77,11 @@ proptest! {
         let _read_or_refused = serde_json::from_slice::<ProcessReport>(bytes);
         let _read_or_refused = Trigger::Ending.decode(bytes);
         let _read_or_refused = Trigger::Warning.decode(bytes);
+        let mut watermarks = WatermarkStore::default();
+        for kind in [&b""[..], b"tracker-", b"ingest/"] {
+            let key = [kind, key.as_deref().unwrap_or_default()].concat();
+            let _applied_or_refused = watermarks.apply(&key, value.as_deref());
+        }
         let _applied_or_refused = PolicyStore::default().apply(&TopicRecord {
             partition,
             offset: 0,
@@ -109,6 +115,8 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
         "spec",
         "metadata",
         "replay_from",
+        "routing",
+        "watermarks",
         "topic_id",
         "sessions",
         "watermark",

@@ -288,7 +288,7 @@ impl World {
         if let Some((number, watermarks)) = owner.open.take() {
             self.committed.push((tracker, number));
             for (key, value) in watermarks {
-                self.watermarks.apply(&key, value.as_deref());
+                self.watermarks.apply(&key, value.as_deref()).unwrap();
             }
             owner.engine.committed(elapsed);
         }

@@ -9,7 +9,7 @@ use rdkafka::{ClientConfig, Offset};
 use super::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::clock::Clock;
 use crate::wire::routing::Routing;
-use crate::wire::watermark::{Upstream, WatermarkStore};
+use crate::wire::watermark::{Upstream, WatermarkError, WatermarkStore};
 
 /// The topic's only partition.
 pub const PARTITION: i32 = 0;
@@ -25,6 +25,8 @@ pub struct UpstreamReader {
     settings: UpstreamSettings,
     clock: Clock,
     store: WatermarkStore,
+    /// Records that cannot be used, by [`WatermarkError::REASONS`].
+    unusable: [u64; WatermarkError::REASONS.len()],
     /// The next offset to be read; `None` before the partition is assigned.
     position: Option<i64>,
 }
@@ -58,6 +60,7 @@ impl UpstreamReader {
             settings,
             clock,
             store: WatermarkStore::default(),
+            unusable: [0; WatermarkError::REASONS.len()],
             position: None,
         })
     }
@@ -105,16 +108,20 @@ impl UpstreamReader {
             own_key,
             ..
         } = &self.settings;
-        Ok(self.store.upstream(session_logs, *routing, own_key))
+        Ok(Upstream {
+            unusable: self.unusable,
+            ..self.store.upstream(session_logs, *routing, own_key)
+        })
     }
 
     fn poll(&mut self, topic: &str, end: i64) -> KafkaResult<()> {
         let at_end = match self.reader.poll(POLL_INTERVAL) {
             Ok(Some(Polled::Record(record))) => {
-                if let Some(key) = record.key() {
-                    self.store.apply(key, record.payload());
+                let (key, offset) = (record.key().unwrap_or_default(), record.offset());
+                if let Err(error) = self.store.apply(key, record.payload()) {
+                    on_unusable(&mut self.unusable, topic, offset, &error);
                 }
-                self.position = Some(record.offset() + 1);
+                self.position = Some(offset + 1);
                 return Ok(());
             }
             Ok(Some(Polled::EndOfPartition(_))) => true,
@@ -133,6 +140,20 @@ impl UpstreamReader {
         }
         Ok(())
     }
+}
+
+fn on_unusable(counts: &mut [u64], topic: &str, offset: i64, error: &WatermarkError) {
+    let reason = error.reason();
+    let counts = counts.iter_mut().zip(WatermarkError::REASONS);
+    counts
+        .filter(|(_, name)| *name == reason)
+        .for_each(|(count, _)| *count += 1);
+    tracing::warn!(
+        topic,
+        offset,
+        reason,
+        "ignoring a record that states no watermark"
+    );
 }
 
 fn reader(config: &ClientConfig) -> KafkaResult<TopicReader> {

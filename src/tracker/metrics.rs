@@ -20,6 +20,7 @@ use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
 use crate::tracker::routing::RoutingHold;
 use crate::tracker::state_hold::StateHold;
 use crate::wire::event::DecodeError;
+use crate::wire::watermark::WatermarkError;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
 
@@ -71,6 +72,7 @@ pub struct TrackerMetrics {
     partitions: PartitionMetrics,
     clocks: ClockMetrics,
     routing_hold: IntGaugeVec,
+    unusable_watermarks: IntCounterVec,
     rejected_policies: IntCounter,
     policy_generations: IntGaugeVec,
     policies_shown: SeriesSet,
@@ -112,6 +114,7 @@ impl TrackerMetrics {
             partitions: PartitionMetrics::new(&register)?,
             clocks: ClockMetrics::new(&register)?,
             routing_hold: register.gauges("sundown_tracker_routing_hold", "1 for the reason for which no session may end although the clocks agree, if any.", "reason")?,
+            unusable_watermarks: register.counters("sundown_tracker_unusable_watermarks_total", "Records read from the topic of watermarks that state none; see the log for their offsets.", "reason")?,
             rejected_policies: register.counter("sundown_tracker_rejected_policies_total", "Records of the policy topic that were rejected; the policies before them stayed active.")?,
             policy_generations: register.gauges("sundown_tracker_policy_generation", "Generation of the active policy; 0 for the built-in one.", "policy")?,
             policies_shown: SeriesSet::default(),
@@ -128,6 +131,7 @@ impl TrackerMetrics {
             (&metrics.dead_letters, &DecodeError::CODES),
             (&metrics.dead_letters, &[TOO_MANY_SESSIONS, FORWARDING_LOOP]),
             (&metrics.dropped_attributes, &["unusable", "too_large"]),
+            (&metrics.unusable_watermarks, &WatermarkError::REASONS),
             (
                 &metrics.forwarded,
                 &ForwardCause::ALL.map(ForwardCause::as_str),
@@ -323,6 +327,14 @@ impl TrackerMetrics {
         for each in RoutingHold::REASONS {
             let gauge = self.routing_hold.with_label_values(&[each]);
             gauge.set(i64::from(reason == Some(each)));
+        }
+    }
+
+    /// Takes over the counts of records that state no watermark, by [`WatermarkError::REASONS`].
+    pub fn unusable_watermarks(&self, totals: &[u64]) {
+        for (reason, total) in WatermarkError::REASONS.into_iter().zip(totals) {
+            let counter = self.unusable_watermarks.with_label_values(&[reason]);
+            counter.inc_by(total.saturating_sub(counter.get()));
         }
     }
 

@@ -37,7 +37,7 @@ pub enum RoutingHold {
         "the topic of session events has {now} partitions instead of {before}, so it was deleted and created again: no session ends; stop all trackers and start from an empty state with: sundown topics reset"
     )]
     PartitionsRemoved { before: i32, now: i32 },
-    /// A record of the topic of watermarks cannot be used.
+    /// The watermarks of sources are not known.
     #[error("the topic of watermarks: {0}")]
     Unusable(String),
     /// No tracker has stated how far it has read these partitions.

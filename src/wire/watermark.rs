@@ -10,8 +10,10 @@
 //!  "watermarks": [{"topic": "session_logs", "partition": 0, "until": 1764000000123}]}
 //! ```
 //!
-//! Trackers write entries of the session event topic, with the routing that they apply. A process
-//! that brings events from elsewhere writes entries of its source topics, without a routing.
+//! Trackers write entries of the session event topic, with the routing that they apply, under the
+//! key `tracker-HOST-ID`. A process that brings events from elsewhere writes entries of its source
+//! topics, without a routing, under keys that begin with `ingest/`. Records with other keys are
+//! ignored.
 
 use std::collections::BTreeMap;
 
@@ -60,12 +62,51 @@ struct WireRecord {
 /// Why a record of the topic cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WatermarkError {
+    /// The key is not that of a tracker or of a source.
+    #[error("its key is not that of a process that writes watermarks")]
+    UnknownKey,
     /// The value is no watermark record.
     #[error("it is not a watermark record: {0}")]
     Malformed(String),
     /// The record was written by a later release.
     #[error("it has version {0}, and this release reads version {VERSION}: upgrade this process")]
     Version(u32),
+}
+
+impl WatermarkError {
+    /// Every [`reason`](Self::reason), for metrics.
+    pub const REASONS: [&str; 3] = ["unknown_key", "malformed", "later_version"];
+
+    /// Returns one of [`REASONS`](Self::REASONS).
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownKey => "unknown_key",
+            Self::Malformed(_) => "malformed",
+            Self::Version(_) => "later_version",
+        }
+    }
+}
+
+/// What a process that writes watermarks states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Publisher {
+    /// How far it has read partitions of the session event topic.
+    Tracker,
+    /// How far it has forwarded source topics.
+    Ingest,
+}
+
+impl Publisher {
+    fn of(key: &[u8]) -> Option<Self> {
+        if key.starts_with(b"tracker-") {
+            Some(Self::Tracker)
+        } else if key.starts_with(b"ingest/") {
+            Some(Self::Ingest)
+        } else {
+            None
+        }
+    }
 }
 
 impl WatermarkRecord {
@@ -107,22 +148,41 @@ impl WatermarkRecord {
     }
 }
 
-/// The latest record of each process.
+/// The latest usable record of each process.
+///
+/// A tracker's record that cannot be used is ignored: what its last one stated stays true, and a
+/// partition without a statement holds endings until a tracker states one. Without the record of
+/// a source its topics would not be known, so one that cannot be used holds endings until it is
+/// replaced or deleted.
 #[derive(Debug, Default)]
 pub struct WatermarkStore {
-    records: BTreeMap<Vec<u8>, Result<WatermarkRecord, WatermarkError>>,
+    trackers: BTreeMap<Vec<u8>, WatermarkRecord>,
+    sources: BTreeMap<Vec<u8>, Result<WatermarkRecord, WatermarkError>>,
 }
 
 impl WatermarkStore {
     /// Applies a record of the topic; `value` is `None` in a tombstone.
-    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) {
-        match value {
-            None => drop(self.records.remove(key)),
-            Some(value) => {
-                self.records
-                    .insert(key.to_vec(), WatermarkRecord::decode(value));
+    ///
+    /// # Errors
+    /// [`WatermarkError`] if the record cannot be used.
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), WatermarkError> {
+        let publisher = Publisher::of(key).ok_or(WatermarkError::UnknownKey)?;
+        let Some(value) = value else {
+            match publisher {
+                Publisher::Tracker => drop(self.trackers.remove(key)),
+                Publisher::Ingest => drop(self.sources.remove(key)),
+            }
+            return Ok(());
+        };
+        let record = WatermarkRecord::decode(value);
+        match publisher {
+            Publisher::Tracker => drop(self.trackers.insert(key.to_vec(), record?)),
+            Publisher::Ingest => {
+                self.sources.insert(key.to_vec(), record.clone());
+                record?;
             }
         }
+        Ok(())
     }
 
     /// Returns what the records state about `topic`, as far as it was written with `routing`, and
@@ -133,34 +193,35 @@ impl WatermarkStore {
             superseded: self.superseded(own),
             ..Upstream::default()
         };
-        if self.records.len() > MAX_PROCESSES {
+        if self.trackers.len() + self.sources.len() > MAX_PROCESSES {
             upstream.problem = Some(format!(
                 "there are records of more than {MAX_PROCESSES} processes; delete those that no process writes any more"
             ));
         }
+        for record in self.trackers.values() {
+            if record.routing != Some(routing) {
+                continue;
+            }
+            for entry in record.watermarks.iter().filter(|one| one.topic == topic) {
+                raise(&mut upstream.partitions, entry.partition, entry.until);
+            }
+        }
         let mut sources = BTreeMap::new();
-        for (key, record) in &self.records {
+        for (key, record) in &self.sources {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
                     let key = String::from_utf8_lossy(key);
                     let key: String = key.chars().take(64).collect();
                     upstream.problem = Some(format!(
-                        "the record with key {key:?} cannot be used: {error}; correct it, or delete it with a tombstone"
+                        "the record of the source with key {key:?} cannot be used: {error}; start the source again, or delete the record with a tombstone"
                     ));
                     continue;
                 }
             };
-            for entry in &record.watermarks {
-                if entry.topic != topic {
-                    raise(
-                        &mut sources,
-                        (entry.topic.as_str(), entry.partition),
-                        entry.until,
-                    );
-                } else if record.routing == Some(routing) {
-                    raise(&mut upstream.partitions, entry.partition, entry.until);
-                }
+            for entry in record.watermarks.iter().filter(|one| one.topic != topic) {
+                let place = (entry.topic.as_str(), entry.partition);
+                raise(&mut sources, place, entry.until);
             }
         }
         upstream.sources = sources.values().copied().min();
@@ -168,17 +229,10 @@ impl WatermarkStore {
     }
 
     /// Returns the keys of trackers' records other than `own` that state nothing that other
-    /// records do not state as well: those of processes whose partitions others have. Not of other
-    /// processes' records, without which their sources would not be known.
+    /// records do not state as well: those of processes whose partitions others have.
     fn superseded(&self, own: &[u8]) -> Vec<Vec<u8>> {
-        let trackers = || {
-            self.records.iter().filter_map(|(key, record)| {
-                let record = record.as_ref().ok()?;
-                record.routing.is_some().then_some((key, record))
-            })
-        };
         let mut latest = BTreeMap::new();
-        for (key, record) in trackers() {
+        for (key, record) in &self.trackers {
             for entry in &record.watermarks {
                 let place = (record.routing, entry.topic.as_str(), entry.partition);
                 let best = latest.entry(place).or_insert((entry.until, key));
@@ -193,7 +247,7 @@ impl WatermarkStore {
             };
             key.as_slice() != own && record.watermarks.iter().all(stated_by_others)
         };
-        let superseded = trackers().filter(is_superseded);
+        let superseded = self.trackers.iter().filter(is_superseded);
         superseded
             .take(MAX_SUPERSEDED)
             .map(|(key, _)| key.clone())
@@ -218,6 +272,8 @@ pub struct Upstream {
     pub problem: Option<String>,
     /// Keys of records of trackers that have ended, which can be deleted.
     pub superseded: Vec<Vec<u8>>,
+    /// How many records that cannot be used have been read, by [`WatermarkError::REASONS`].
+    pub unusable: [u64; WatermarkError::REASONS.len()],
 }
 
 mod millis {
@@ -265,7 +321,7 @@ mod tests {
     fn store(records: &[(&str, WatermarkRecord)]) -> WatermarkStore {
         let mut store = WatermarkStore::default();
         for (key, record) in records {
-            store.apply(key.as_bytes(), Some(&record.encode()));
+            store.apply(key.as_bytes(), Some(&record.encode())).unwrap();
         }
         store
     }
@@ -278,14 +334,17 @@ mod tests {
     #[test]
     fn the_latest_statement_about_a_partition_counts() {
         let store = store(&[
-            ("a", record(Some(ROUTING), "logs", &[(0, 10), (1, 20)])),
-            ("b", record(Some(ROUTING), "logs", &[(1, 15)])),
+            (
+                "tracker-a",
+                record(Some(ROUTING), "logs", &[(0, 10), (1, 20)]),
+            ),
+            ("tracker-b", record(Some(ROUTING), "logs", &[(1, 15)])),
         ]);
         let upstream = store.upstream("logs", ROUTING, b"own");
         assert_eq!(partitions(&upstream), [(0, 10), (1, 20)]);
         assert_eq!((upstream.sources, upstream.problem), (None, None));
-        assert_eq!(upstream.superseded, [b"b".to_vec()]);
-        assert_eq!(store.superseded(b"b"), [] as [Vec<u8>; 0]);
+        assert_eq!(upstream.superseded, [b"tracker-b".to_vec()]);
+        assert_eq!(store.superseded(b"tracker-b"), [] as [Vec<u8>; 0]);
     }
 
     #[test]
@@ -295,9 +354,9 @@ mod tests {
             ..ROUTING
         };
         let store = store(&[
-            ("a", record(Some(ROUTING), "logs", &[(0, 10)])),
-            ("b", record(Some(grown), "logs", &[(0, 5)])),
-            ("c", record(None, "logs", &[(1, 5)])),
+            ("tracker-a", record(Some(ROUTING), "logs", &[(0, 10)])),
+            ("tracker-b", record(Some(grown), "logs", &[(0, 5)])),
+            ("tracker-c", record(None, "logs", &[(1, 5)])),
         ]);
         assert_eq!(
             partitions(&store.upstream("logs", ROUTING, b"own")),
@@ -318,20 +377,51 @@ mod tests {
             sources.map(Timestamp::as_millis)
         };
         assert_eq!(least(&store), Some(25));
-        store.apply(b"ingest/3", None);
+        store.apply(b"ingest/3", None).unwrap();
         assert_eq!(least(&store), Some(30));
     }
 
+    const UNUSABLE: [&[u8]; 6] = [b"", b"{}", b"[1]", b"\xff", b"{\"v\":2}", b"{\"v\":1}"];
+
     #[test]
-    fn a_record_that_cannot_be_used_is_a_problem_until_it_is_replaced() {
-        let mut store = store(&[("a", record(Some(ROUTING), "logs", &[(0, 10)]))]);
-        for value in [&b""[..], b"{}", b"[1]", b"\xff", b"{\"v\":2}", b"{\"v\":1}"] {
-            store.apply(b"a\xff\n", Some(value));
+    fn a_source_record_that_cannot_be_used_is_a_problem_until_it_is_replaced() {
+        let mut store = store(&[("tracker-a", record(Some(ROUTING), "logs", &[(0, 10)]))]);
+        for value in UNUSABLE {
+            store.apply(b"ingest/a\xff\n", Some(value)).unwrap_err();
             let problem = store.upstream("logs", ROUTING, b"own").problem;
             assert!(problem.is_some_and(|text| text.contains("tombstone")));
         }
-        store.apply(b"a\xff\n", None);
+        store.apply(b"ingest/a\xff\n", None).unwrap();
         assert_eq!(store.upstream("logs", ROUTING, b"own").problem, None);
+    }
+
+    #[test]
+    fn what_a_tracker_stated_last_stays_true_after_a_record_that_cannot_be_used() {
+        let mut store = store(&[("tracker-a", record(Some(ROUTING), "logs", &[(0, 10)]))]);
+        let before = store.upstream("logs", ROUTING, b"own");
+        for value in UNUSABLE {
+            store.apply(b"tracker-a", Some(value)).unwrap_err();
+            store.apply(b"tracker-b", Some(value)).unwrap_err();
+        }
+        assert_eq!(store.upstream("logs", ROUTING, b"own"), before);
+    }
+
+    #[test]
+    fn records_with_unknown_keys_state_nothing() {
+        let mut store = WatermarkStore::default();
+        let tracker = record(Some(ROUTING), "logs", &[(0, i64::MAX)]).encode();
+        let source = record(None, "nginx", &[(0, 0)]).encode();
+        for key in [&b""[..], b"\xff", b"nginx", b"Tracker-a"] {
+            for value in [Some(tracker.as_slice()), Some(&source), Some(b"{}"), None] {
+                let unknown = Err(WatermarkError::UnknownKey);
+                assert_eq!(store.apply(key, value), unknown);
+            }
+        }
+        // Neither does a tracker about sources, nor a source about partitions of the session events.
+        store.apply(b"tracker-a", Some(&source)).unwrap();
+        store.apply(b"ingest/a", Some(&tracker)).unwrap();
+        let upstream = store.upstream("logs", ROUTING, b"tracker-a");
+        assert_eq!(upstream, Upstream::default());
     }
 
     #[test]
@@ -355,8 +445,11 @@ mod tests {
         #[test]
         fn no_bytes_panic(key: Vec<u8>, value: Vec<u8>, text in "[\\[\\]{}:\",0-9a-z]{0,60}") {
             let mut store = WatermarkStore::default();
-            store.apply(&key, Some(&value));
-            store.apply(text.as_bytes(), Some(text.as_bytes()));
+            for prefix in [&b""[..], b"tracker-", b"ingest/"] {
+                let key = [prefix, &key].concat();
+                let _applied_or_refused = store.apply(&key, Some(&value));
+                let _applied_or_refused = store.apply(&key, Some(text.as_bytes()));
+            }
             let _upstream = store.upstream("logs", ROUTING, b"own");
         }
     }

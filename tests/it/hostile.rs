@@ -85,8 +85,9 @@ fn a_dead_letter_keeps_headers_with_any_names_byte_for_byte() {
 fn foreign() -> Vec<RawRecord> {
     let huge = vec![b'x'; 700_000];
     let nested = "[".repeat(100_000);
-    let keys: [&[u8]; 5] = [
+    let keys: [&[u8]; 6] = [
         b"",
+        b"tracker-other",
         b"\xff\xfe",
         b"\x00cutoff/x",
         b"pause/0",
@@ -154,6 +155,13 @@ fn foreign_records_in_every_topic_stop_no_role() {
     }
     // The handler reads behind everything foreign in its topic.
     roles[1].await_metric("sundown_handler_events_total", "done", 1);
+    for reason in ["unknown_key", "malformed"] {
+        roles[0].await_metric("sundown_tracker_unusable_watermarks_total", reason, 1);
+    }
+    let login = json!({"user_id": 1, "session_id": session, "activity_timestamp": now + 2, "event": "login"});
+    let login = NewRecord::new(session.as_str(), login.to_string());
+    kafka.produce(&installation.session_logs(), [login]);
+    roles[0].await_metric("sundown_tracker_endings_total", "idle_timeout", 1);
     assert!(roles[0].metric("sundown_tracker_events_total", "") > before + 10);
     for mut role in roles {
         assert!(role.process.ended().is_none(), "{}", role.log());

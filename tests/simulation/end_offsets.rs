@@ -121,10 +121,9 @@ impl EndOffsetLister {
         let (store, position) = &mut self.watermarks;
         while let Some(record) = cluster.watermarks.next(*position) {
             *position = record.offset + 1;
-            store.apply(
-                record.key.as_deref().unwrap_or_default(),
-                record.value.as_deref(),
-            );
+            let key = record.key.as_deref().unwrap_or_default();
+            let applied = store.apply(key, record.value.as_deref());
+            applied.expect("a tracker's record");
         }
         store.upstream("session_logs", self.routing, &self.process)
     }

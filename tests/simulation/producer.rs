@@ -61,7 +61,7 @@ struct UnderWay {
 impl Producer {
     pub(crate) fn new(process: u64) -> Self {
         Self {
-            process: process.to_string().into_bytes(),
+            process: format!("tracker-{process}").into_bytes(),
             ..Self::default()
         }
     }

@@ -16,7 +16,7 @@ use super::kafka::Kafka;
 use super::wait::{Deadline, eventually};
 
 /// All topics of an installation, without its prefix.
-pub const TOPICS: [&str; 8] = [
+pub const TOPICS: [&str; 9] = [
     "session_logs",
     "session_logs.dlq",
     "expired_sessions",
@@ -25,6 +25,7 @@ pub const TOPICS: [&str; 8] = [
     "sundown.checkpoint",
     "sundown.policies",
     "sundown.processes",
+    "sundown.watermarks",
 ];
 
 /// For anything the broker is asked: it may be restarting, or the machine busy.

@@ -154,6 +154,8 @@ impl Io for KafkaIo {
     fn take_end_offsets(&mut self) -> Option<EndOffsets> {
         let end_offsets = self.parts.end_offsets.poll()?;
         self.last_ends.clone_from(&end_offsets.ends);
+        self.metrics
+            .unusable_watermarks(&end_offsets.upstream.unusable);
         if let Some(count) = end_offsets.partition_count {
             self.metrics.set_topic_partitions(count);
         }

@@ -41,7 +41,7 @@ impl Operator {
             self.0.get(&format!("/{page}"));
         }
         let mut responses = line("lag", &self.0.get("/api/v1/health").body);
-        let topics = TOPICS.into_iter().chain(["sundown.watermarks"]);
+        let topics = TOPICS.into_iter();
         for topic in topics.map(|topic| installation.topic(topic)) {
             let path = format!("/api/v1/topics/{topic}/0");
             responses += &line(&topic, &self.0.get(&path).body);
