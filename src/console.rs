@@ -170,7 +170,7 @@ impl Console {
             health.clone(),
             stop.clone(),
         )?;
-        spawn_readers(&live, global, args, &topics, &stop)?;
+        spawn_readers(&live, global, args, (&health, &topics), &stop)?;
         let admin_address = args.admin.advertised(admin.address());
         let identity = Identity::new("console", admin_address, clock.wall());
         let producer = global.connection.producer_config()?;
@@ -219,26 +219,29 @@ fn spawn_readers(
     live: &Live,
     global: &GlobalArgs,
     args: &ConsoleArgs,
-    topics: &Topics,
+    (health, topics): (&Health, &Topics),
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
     let tracker_group = global.topics.prefixed(&args.tracker_group);
     let handler_group = global.topics.prefixed(&args.handler_group);
     let reader_config = with_group_id(&config, &tracker_group);
-    let reports = TopicFeed::start(&reader_config, &topics.processes, stop.clone())?;
-    let policies = TopicFeed::start(&reader_config, &topics.policies, stop.clone())?;
+    let reports = TopicFeed::start(&reader_config, &topics.processes, health, stop.clone())?;
+    let policies = TopicFeed::start(&reader_config, &topics.policies, health, stop.clone())?;
     let tail_topics = vec![
         topics.expired_sessions.clone(),
         topics.session_logs_dlq.clone(),
         topics.expired_sessions_dlq.clone(),
     ];
-    let records = tail::start(&reader_config, tail_topics, MAX_DEAD_LETTERS, stop.clone())?;
+    let records = {
+        let limit = MAX_DEAD_LETTERS;
+        tail::start(&reader_config, tail_topics, limit, health, stop.clone())?
+    };
     let groups = vec![
         (tracker_group, topics.session_logs.clone()),
         (handler_group, topics.expired_sessions.clone()),
     ];
-    lag::start(&config, groups, live.clone(), stop.clone())?;
+    lag::start(&config, groups, live.clone(), health, stop.clone())?;
     tokio::spawn(live.clone().apply_reports(reports));
     tokio::spawn(live.clone().apply_policies(policies));
     tokio::spawn(live.clone().apply_tail(records, topics.clone()));

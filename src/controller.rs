@@ -103,7 +103,10 @@ pub async fn run(
     let leadership = election.leadership();
 
     let group = global.topics.prefixed(&args.tracker_group);
-    let views = TopicViews::start(&with_group_id(&config, &group), &topics, clock, &stop)?;
+    let views = {
+        let reader = with_group_id(&config, &group);
+        TopicViews::start(&reader, &topics, clock, &health, &stop)?
+    };
     let writer =
         PolicyTopicWriter::for_leader(producer, &topics.policies, leadership.write_timeout())?;
     let groups = measured_groups(global, args, views.trackers.clone());
@@ -125,8 +128,7 @@ pub async fn run(
         metrics.clone(),
     );
     let meter = LagMeter::new(&config, groups, clock, metrics, leadership);
-    let heartbeat = health.heartbeat("lag", HEARTBEAT_TIMEOUT);
-    meter.start(args.lag_interval, stop.clone(), heartbeat)?;
+    meter.start(args.lag_interval, &health, stop.clone())?;
     let reporting = tokio::spawn(reports.run(stop.clone()));
 
     // The lease is released after the last write.
@@ -211,6 +213,7 @@ impl TopicViews {
         config: &ClientConfig,
         topics: &Topics,
         clock: Clock,
+        health: &Health,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let published = channel::Sender::new(PublishedPolicies::default());
@@ -223,14 +226,16 @@ impl TopicViews {
                 topics.policies.clone(),
                 clock,
                 published.clone(),
+                health,
                 stop.clone(),
             )?,
         };
         let (own_config, policies, own_stop) =
             (config.clone(), topics.policies.clone(), stop.clone());
-        let start = move || TopicFeed::start(&own_config, &policies, own_stop.clone());
+        let own_health = health.clone();
+        let start = move || TopicFeed::start(&own_config, &policies, &own_health, own_stop.clone());
         published::update(start, published)?;
-        let processes = TopicFeed::start(config, &topics.processes, stop.clone())?;
+        let processes = TopicFeed::start(config, &topics.processes, health, stop.clone())?;
         tokio::spawn(rollout::update(processes, trackers, clock));
         Ok(views)
     }

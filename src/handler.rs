@@ -107,7 +107,7 @@ pub async fn run(
     }
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("handler", admin_address, Clock::default().wall());
-    let policies = read_policies(&settings, &stop)?;
+    let policies = read_policies(&settings, &health, &stop)?;
     let (active, assignments) = (policies.clone(), Assignments::default());
     let (reported, progress) = (assignments.clone(), assignments.clone());
     let (producer, topic) = (settings.client.clone(), &settings.topics.processes);
@@ -176,11 +176,15 @@ async fn serve(
     Ok(())
 }
 
-fn read_policies(settings: &Settings, stop: &CancellationToken) -> anyhow::Result<PolicyActions> {
+fn read_policies(
+    settings: &Settings,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<PolicyActions> {
     let config = with_group_id(&settings.client, &settings.group);
     let topic = &settings.topics.policies;
     let on_rejected = || tracing::warn!("invalid policy record skipped");
-    PolicyActions::start(&config, topic, stop.clone(), on_rejected)
+    PolicyActions::start(&config, topic, health, stop.clone(), on_rejected)
 }
 
 /// Waits until the policies are loaded. Returns false if `stop` comes first.
@@ -247,8 +251,11 @@ async fn run_on_thread(
     let (ended, end) = oneshot::channel();
     // The receiver is gone if the exit timeout has passed.
     let run = move || drop(ended.send(work()));
-    thread::Builder::new()
-        .name("handler".to_owned())
-        .spawn(run)?;
+    let thread = thread::Builder::new().name("handler".to_owned());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "consumers have heartbeats of their own; the start offsets are a readiness condition"
+    )]
+    thread.spawn(run)?;
     end.await?
 }

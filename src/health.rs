@@ -4,9 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::clock::Clock;
+
+/// How long a helper thread may go without a heartbeat: longer than a few requests to brokers
+/// that do not answer take.
+pub const HELPER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Problems by name, each with a human-readable reason.
 pub type Problems = BTreeMap<Cow<'static, str>, String>;
@@ -39,12 +44,15 @@ struct HealthState {
 struct MonitoredLoop {
     name: Cow<'static, str>,
     timeout: Duration,
-    /// Milliseconds on the clock of [`HealthInner`].
+    /// Milliseconds on the clock of [`HealthInner`]; [`IDLE`] while nothing is expected.
     last_beat: AtomicU64,
 }
 
-/// The heartbeat of a loop. Dropping it ends the monitoring of the loop.
-#[derive(Debug)]
+/// The last beat of a loop that waits for work.
+const IDLE: u64 = u64::MAX;
+
+/// The heartbeat of a loop. Dropping it and its clones ends the monitoring of the loop.
+#[derive(Clone, Debug)]
 pub struct Heartbeat {
     monitored: Arc<MonitoredLoop>,
     clock: Clock,
@@ -108,6 +116,24 @@ impl Health {
         heartbeat
     }
 
+    /// Starts a thread with a [heartbeat](Self::heartbeat) of the same name, which ends with the
+    /// thread. `work` has to beat more often than every `timeout`, or
+    /// [wait](Heartbeat::wait_for_work).
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn spawn(
+        &self,
+        name: &str,
+        timeout: Duration,
+        work: impl FnOnce(Heartbeat) + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let heartbeat = self.heartbeat(name.to_owned(), timeout);
+        let thread = thread::Builder::new().name(name.to_owned());
+        #[expect(clippy::disallowed_methods, reason = "the thread has a heartbeat here")]
+        thread.spawn(move || work(heartbeat))
+    }
+
     /// The unmet conditions; empty if the process is ready.
     #[must_use]
     pub fn not_ready(&self) -> Problems {
@@ -140,10 +166,16 @@ impl Heartbeat {
         let now = millis(self.clock.elapsed());
         self.monitored.last_beat.store(now, Ordering::Relaxed);
     }
+
+    /// Records that the loop waits for work: until the next beat, no beat is expected.
+    pub fn wait_for_work(&self) {
+        self.monitored.last_beat.store(IDLE, Ordering::Relaxed);
+    }
 }
 
 impl MonitoredLoop {
     fn problem(&self, now: Duration) -> Option<(Cow<'static, str>, String)> {
+        // An idle loop has its next beat in the future.
         let last_beat = Duration::from_millis(self.last_beat.load(Ordering::Relaxed));
         let age = now.saturating_sub(last_beat);
         let secs = |duration: Duration| duration.as_secs_f64();
@@ -198,6 +230,33 @@ mod tests {
         assert!(stalled["consumer"].contains("no heartbeat for"));
         drop(heartbeat);
         assert!(health.stalled_at(start + 2 * TIMEOUT).is_empty());
+    }
+
+    #[test]
+    fn a_thread_is_monitored_until_it_ends_except_while_it_waits_for_work() {
+        let health = Health::default();
+        let (work, queue) = std::sync::mpsc::channel::<bool>();
+        let (beaten, beats) = std::sync::mpsc::channel();
+        let thread = health.spawn("commit", TIMEOUT, move |heartbeat| {
+            for busy in queue {
+                if busy {
+                    heartbeat.beat();
+                } else {
+                    heartbeat.wait_for_work();
+                }
+                beaten.send(()).unwrap();
+            }
+        });
+        let later = health.inner.clock.elapsed() + 2 * TIMEOUT;
+        for busy in [false, true, false] {
+            work.send(busy).unwrap();
+            beats.recv().unwrap();
+            assert_eq!(health.stalled_at(later).contains_key("commit"), busy);
+        }
+        work.send(true).unwrap();
+        drop(work);
+        thread.unwrap().join().unwrap();
+        assert!(health.stalled_at(later).is_empty());
     }
 
     #[test]

@@ -69,7 +69,7 @@ use crate::health::Health;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::end_offsets::EndOffsetWatch;
-use crate::kafka::group::{Member, Membership, member_config};
+use crate::kafka::group::{GroupConsumer, Member, Membership, member_config};
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topics::{
     ClockSource, SourceTopic, TimestampType, TopicAdmin, require_for_tracker, wait_for_topics,
@@ -88,7 +88,8 @@ use args::TrackerArgs;
 use engine::Engine;
 use kafka::io::{IoSettings, KafkaIo, Parts};
 use layout::read_layout;
-use policies::RoutedPolicySource;
+use policies::{PolicyReceivers, RoutedPolicySource};
+use queries::Executor;
 use queries::http::Gate;
 use worker::TrackerWorker;
 
@@ -126,54 +127,96 @@ pub async fn run(
         return Ok(());
     };
     let group = global.topics.prefixed(&args.group);
-    let receivers = policies.start(&with_group_id(&config, &group), &topics, &metrics, &stop)?;
+    let reader = with_group_id(&config, &group);
+    let receivers = policies.start(&reader, &topics, (&health, &metrics), &stop)?;
     let admin_address = args.admin.advertised(server.address());
     let identity = Identity::new("tracker", admin_address, clock.wall());
-    let args = args.clone();
-    let worker = move || -> anyhow::Result<()> {
-        let group_config = group_config(&config, &args, &group);
-        let log = topics.session_logs.clone();
-        let topic = args.routing(source.partitions);
-        let Some(routing) = read_layout(&group_config, &log, topic, &health, &stop)? else {
+    let role = Role {
+        args: args.clone(),
+        config,
+        producer,
+        topics,
+        group,
+        identity,
+        clock,
+        health,
+        metrics,
+        stop,
+    };
+    let work = move || role.work(source.partitions, receivers, executor);
+    tokio::task::spawn_blocking(work).await?
+}
+
+/// What the threads of a tracker have in common.
+struct Role {
+    args: TrackerArgs,
+    config: ClientConfig,
+    producer: ClientConfig,
+    topics: Topics,
+    group: String,
+    identity: Identity,
+    clock: Clock,
+    health: Health,
+    metrics: TrackerMetrics,
+    stop: CancellationToken,
+}
+
+impl Role {
+    /// Runs the loop of the tracker on the current thread until it is stopped.
+    fn work(
+        self,
+        partitions: i32,
+        receivers: PolicyReceivers,
+        executor: Executor,
+    ) -> anyhow::Result<()> {
+        let (args, topics, clock, stop) = (&self.args, &self.topics, self.clock, &self.stop);
+        let (health, metrics) = (&self.health, &self.metrics);
+        let config = group_config(&self.config, args, &self.group);
+        let log = &topics.session_logs;
+        let Some(routing) = read_layout(&config, log, args.routing(partitions), health, stop)?
+        else {
             return Ok(());
         };
-        let member = Member::new(group_config.clone(), &topics.session_logs, clock)?;
-        let create = || {
-            Committer::new(
-                producer.clone(),
-                args.delivery,
-                &format!("{group}-{}", identity.id),
-                topics.clone(),
-                &identity.id,
-                Arc::clone(member.consumer()),
-            )
-        };
-        let Some(committer) = create_committer(create, &health, &stop)? else {
+        let member = Member::new(config.clone(), log, clock, health)?;
+        let consumer = Arc::clone(member.consumer());
+        let Some(committer) = create_committer(|| self.committer(&consumer), health, stop)? else {
             return Ok(());
         };
-        let upstream = upstream_settings(&topics, routing, &identity);
-        let upstream = UpstreamReader::new(&group_config, upstream, clock)?;
+        let upstream = upstream_settings(topics, routing, &self.identity);
+        let upstream = UpstreamReader::new(&config, upstream, clock)?;
+        let (client, log) = (self.config.clone(), log.clone());
+        let ends = EndOffsetWatch::start(client, log, upstream, clock, health, stop.clone())?;
         let parts = Parts {
-            commits: CommitThread::start(committer, clock, metrics.clone())?,
-            restores: RestorePool::start(&group_config, &topics, clock, &metrics, &stop)?,
-            end_offsets: EndOffsetWatch::start(config, log, upstream, clock, stop.clone())?,
-            reporter: Reporter::new(producer, &topics.processes, clock)?,
+            commits: CommitThread::start(committer, clock, metrics.clone(), health)?,
+            restores: RestorePool::start(&config, topics, clock, (health, metrics), stop)?,
+            end_offsets: ends,
+            reporter: Reporter::new(self.producer.clone(), &topics.processes, clock)?,
             policies: receivers.policies,
             pauses: receivers.pauses,
-            consumer: Arc::clone(member.consumer()),
+            consumer,
         };
         member.consumer().subscribe()?;
-        let engine = engine(&args, routing);
+        let engine = engine(args, routing);
         let settings = IoSettings {
             mode: args.routing,
-            table: table_config(&args),
-            identity,
-            topics,
+            table: table_config(args),
+            identity: self.identity,
+            topics: self.topics,
         };
-        let io = KafkaIo::new(parts, settings, clock, health, metrics);
-        TrackerWorker::new(engine, member, io, executor).run(&stop)
-    };
-    tokio::task::spawn_blocking(worker).await?
+        let io = KafkaIo::new(parts, settings, clock, self.health, self.metrics);
+        TrackerWorker::new(engine, member, io, executor).run(&self.stop)
+    }
+
+    fn committer(&self, consumer: &Arc<GroupConsumer>) -> Result<Committer, CommitError> {
+        Committer::new(
+            self.producer.clone(),
+            self.args.delivery,
+            &format!("{}-{}", self.group, self.identity.id),
+            self.topics.clone(),
+            &self.identity.id,
+            Arc::clone(consumer),
+        )
+    }
 }
 
 /// Waits for the topics; `None` if stopped before.

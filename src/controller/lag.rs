@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::Leadership;
 use crate::clock::Clock;
 use crate::controller::metrics::{ControllerMetrics, PartitionLag};
-use crate::health::Heartbeat;
+use crate::health::{Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::GroupOffsets;
 use crate::kafka::reader_config::with_group_id;
@@ -93,10 +93,10 @@ impl LagMeter {
     pub fn start(
         mut self,
         interval: Duration,
+        health: &Health,
         stop: CancellationToken,
-        heartbeat: Heartbeat,
     ) -> std::io::Result<()> {
-        let run = move || {
+        let run = move |heartbeat: Heartbeat| {
             let mut next = Duration::ZERO;
             while !stop.is_cancelled() {
                 heartbeat.beat();
@@ -107,7 +107,7 @@ impl LagMeter {
                 thread::sleep(POLL_INTERVAL);
             }
         };
-        thread::Builder::new().name("lag".to_owned()).spawn(run)?;
+        health.spawn("lag", super::HEARTBEAT_TIMEOUT, run)?;
         Ok(())
     }
 

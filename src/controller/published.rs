@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::list_offsets::watermarks;
 use crate::kafka::recreating_producer::{SilenceTimer, recreate};
@@ -149,6 +150,7 @@ pub fn probe(
     topic: String,
     clock: Clock,
     published: watch::Sender<PublishedPolicies>,
+    health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<watch::Receiver<EndOffsetProbe>> {
     let mut client: BaseConsumer = config.create()?;
@@ -160,8 +162,9 @@ pub fn probe(
         unchanged_since: Duration::ZERO,
     };
     let (sender, receiver) = watch::channel(first);
-    let probe = move || {
+    let probe = move |heartbeat: Heartbeat| {
         while !stop.is_cancelled() && !sender.is_closed() {
+            heartbeat.beat();
             let position = published.borrow().position;
             let requested_at = clock.elapsed();
             let response = watermarks(client.client(), &topic, 0, PROBE_TIMEOUT);
@@ -200,8 +203,6 @@ pub fn probe(
             std::thread::sleep(PROBE_INTERVAL);
         }
     };
-    std::thread::Builder::new()
-        .name("policies-end".to_owned())
-        .spawn(probe)?;
+    health.spawn("policies-end", HELPER_TIMEOUT, probe)?;
     Ok(receiver)
 }

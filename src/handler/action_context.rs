@@ -86,6 +86,7 @@ impl ActionContext {
                 settings.topic(trigger).to_owned(),
                 Duration::from_secs(1),
                 Clock::default(),
+                health,
                 stop.clone(),
             )?;
             Ok((trigger, TopicEnds::new(watch)))
@@ -138,7 +139,7 @@ impl ActionContext {
         let group = role.group(&settings.group);
         let consumers = self.roles.len();
         let config = settings.member(&group, consumers);
-        let member = Member::new(config, topic, Clock::default())?;
+        let member = Member::new(config, topic, Clock::default(), &self.health)?;
         member.consumer().subscribe()?;
         let limits = InFlightLimits {
             events: settings.concurrency * IN_FLIGHT_PER_SLOT,

@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::policy::pauses::PausableRole;
 use crate::policy::store::PolicyStore;
 use crate::policy::topic::{PolicyUpdate, watch as watch_policies};
@@ -36,12 +37,13 @@ impl PolicyActions {
     pub fn start(
         config: &ClientConfig,
         topic: &str,
+        health: &Health,
         stop: CancellationToken,
         on_rejected: impl Fn() + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (sender, snapshot) = watch::channel(None);
         let (pause, paused) = watch::channel(BTreeSet::new());
-        watch_policies(config, topic, stop, move |update| match update {
+        watch_policies(config, topic, health, stop, move |update| match update {
             PolicyUpdate::Policies(store) => {
                 let policies = store.policies().len();
                 tracing::info!(policies, "active policies changed");

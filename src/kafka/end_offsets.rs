@@ -19,6 +19,7 @@ use super::topic_ids::{TopicId, TopicIds};
 use super::upstream::UpstreamReader;
 use crate::clock::Clock;
 use crate::clock::Reading;
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::wire::watermark::Upstream;
 
 pub use super::proven_ends::EndOffsets;
@@ -49,6 +50,7 @@ impl EndOffsetWatch {
         topic: String,
         upstream: UpstreamReader,
         clock: Clock,
+        health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         Self::start_proven(config, topic, Some(upstream), clock, stop)
@@ -82,7 +84,8 @@ impl EndOffsetWatch {
             topic_ids: TopicIds::new(&config)?,
             upstream,
         };
-        Self::spawn(&config, topic, Some(proof), INTERVAL, clock, stop)
+        let proof = Some(proof);
+        Self::spawn(&config, topic, proof, INTERVAL, clock, health, stop)
     }
 
     /// Lists the last stable offsets at this interval, for display only.
@@ -94,10 +97,11 @@ impl EndOffsetWatch {
         topic: String,
         interval: Duration,
         clock: Clock,
+        health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         config.set("isolation.level", "read_committed");
-        Self::spawn(&config, topic, None, interval, clock, stop)
+        Self::spawn(&config, topic, None, interval, clock, health, stop)
     }
 
     fn spawn(
@@ -106,6 +110,7 @@ impl EndOffsetWatch {
         proof: Option<Proof>,
         interval: Duration,
         clock: Clock,
+        health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         let client = config.create()?;
@@ -114,22 +119,19 @@ impl EndOffsetWatch {
         // A consumer that is behind needs no more than one response.
         let (sender, latest) = sync_channel(1);
         let watched = Arc::clone(&partitions);
-        thread::Builder::new()
-            .name("end-offsets".to_owned())
-            .spawn(move || {
-                Lister {
-                    config,
-                    client,
-                    topic,
-                    interval,
-                    clock,
-                    partitions: watched,
-                    sender,
-                    proof,
-                    failing_since: None,
-                }
-                .run(&stop);
-            })?;
+        let lister = Lister {
+            config,
+            client,
+            topic,
+            interval,
+            clock,
+            partitions: watched,
+            sender,
+            proof,
+            failing_since: None,
+        };
+        let list = move |heartbeat| lister.run(&heartbeat, &stop);
+        health.spawn("end-offsets", HELPER_TIMEOUT, list)?;
         Ok(Self { partitions, latest })
     }
 
@@ -180,8 +182,9 @@ impl Proof {
 }
 
 impl Lister {
-    fn run(mut self, stop: &CancellationToken) {
+    fn run(mut self, heartbeat: &Heartbeat, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            heartbeat.beat();
             thread::sleep(self.interval);
             let partitions = self
                 .partitions

@@ -19,6 +19,7 @@ use super::recreating_producer::{SilenceTimer, recreate};
 use super::topic_reader::pending_ends::PendingEnds;
 use super::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::clock::Clock;
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::session::Timestamp;
 use crate::wire::record::{SourceRecord, TimestampKind};
 
@@ -142,21 +143,22 @@ impl TopicFeed {
     pub fn start(
         config: &ClientConfig,
         topic: &str,
+        health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Receiver<TopicEvent>> {
         let mut feed = Self::open(config, topic, stop)?;
         let (sender, receiver) = channel(CHANNEL_CAPACITY);
-        let run = move || {
+        let run = move |heartbeat: Heartbeat| {
             let mut events = Vec::new();
             while !sender.is_closed() && feed.read(&mut events) {
+                heartbeat.beat();
                 for event in events.drain(..) {
                     feed.send(&sender, event);
                 }
             }
         };
-        thread::Builder::new()
-            .name("topic-feed".to_owned())
-            .spawn(run)?;
+        let name = format!("reader of {topic}");
+        health.spawn(&name, HELPER_TIMEOUT, run)?;
         Ok(receiver)
     }
 

@@ -9,6 +9,7 @@ use std::{io, thread};
 use tokio_util::sync::CancellationToken;
 
 use crate::bounded::{self, MAX_DOCUMENT_BYTES};
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::policy::yaml::{DocumentError, parse};
 use crate::session::policy::TooManyPolicies;
 use crate::session::{Policy, PolicySet};
@@ -76,11 +77,13 @@ impl PolicyFile {
     /// If the thread cannot be started.
     pub fn watch(
         mut self,
+        health: &Health,
         stop: CancellationToken,
         mut on_change: impl FnMut(Arc<PolicySet>) + Send + 'static,
     ) -> io::Result<()> {
-        let watch = move || {
+        let watch = move |heartbeat: Heartbeat| {
             while !stop.is_cancelled() {
+                heartbeat.beat();
                 thread::sleep(POLL_INTERVAL);
                 match self.refresh() {
                     Ok(Some(policies)) => {
@@ -94,9 +97,7 @@ impl PolicyFile {
                 }
             }
         };
-        thread::Builder::new()
-            .name("policy-file".to_owned())
-            .spawn(watch)?;
+        health.spawn("policy-file", HELPER_TIMEOUT, watch)?;
         Ok(())
     }
 

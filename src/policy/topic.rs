@@ -1,6 +1,5 @@
 //! Reading the policy topic: to its end for commands, continuously for roles.
 
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -8,6 +7,7 @@ use rdkafka::ClientConfig;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use crate::kafka::topics::{TopicAdmin, require};
@@ -77,7 +77,7 @@ impl PolicyTopic {
         require(&TopicAdmin::new(&self.config)?, &[topic]).await?;
         let stop = CancellationToken::new();
         let _stop_on_return = stop.clone().drop_guard();
-        let mut feed = TopicFeed::start(&self.config, topic, stop)?;
+        let mut feed = TopicFeed::start(&self.config, topic, &Health::default(), stop)?;
         let read = async {
             while let Some(TopicEvent::Record(record)) = feed.recv().await {
                 on_record(&record);
@@ -143,20 +143,20 @@ pub enum PolicyUpdate<'a> {
 pub fn watch(
     config: &ClientConfig,
     topic: &str,
+    health: &Health,
     stop: CancellationToken,
     mut on_update: impl FnMut(PolicyUpdate<'_>) + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut feed = TopicFeed::open(config, topic, stop)?;
-    let watch = move || {
+    let watch = move |heartbeat: Heartbeat| {
         let mut watch = PolicyWatch::default();
         let mut events = Vec::new();
         while feed.read(&mut events) {
+            heartbeat.beat();
             watch.apply(events.drain(..), &mut on_update);
         }
     };
-    thread::Builder::new()
-        .name("policy-topic".to_owned())
-        .spawn(watch)?;
+    health.spawn(&format!("reader of {topic}"), HELPER_TIMEOUT, watch)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
 use crate::processes::{ProcessReport, is_live};
 use crate::session::Timestamp;
@@ -26,7 +27,7 @@ pub(crate) async fn trackers(
 ) -> anyhow::Result<Vec<TrackerEndpoint>> {
     let stop = CancellationToken::new();
     let _stopped_at_the_end = stop.clone().drop_guard();
-    let mut feed = TopicFeed::start(config, topic, stop)?;
+    let mut feed = TopicFeed::start(config, topic, &Health::default(), stop)?;
     let mut reports: BTreeMap<String, (ProcessReport, Timestamp)> = BTreeMap::new();
     let read = async {
         while let Some(TopicEvent::Record(record)) = feed.recv().await {

@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::args::TrackerArgs;
+use crate::health::Health;
 use crate::kafka::Topics;
 use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::policy::pauses::{PausableRole, Pauses};
@@ -78,7 +79,7 @@ impl RoutedPolicySource {
         self,
         config: &ClientConfig,
         topics: &Topics,
-        metrics: &TrackerMetrics,
+        (health, metrics): (&Health, &TrackerMetrics),
         stop: &CancellationToken,
     ) -> anyhow::Result<PolicyReceivers> {
         let topic = &topics.policies;
@@ -98,8 +99,8 @@ impl RoutedPolicySource {
             } => {
                 tracing::info!(path = %path.display(), topic, "the policies of the file are active, those of the topic are not");
                 send_policies(policies);
-                file.watch(stop.clone(), send_policies)?;
-                watch(config, topic, stop.clone(), move |update| {
+                file.watch(health, stop.clone(), send_policies)?;
+                watch(config, topic, health, stop.clone(), move |update| {
                     if let PolicyUpdate::Pauses(pauses) = update {
                         send_pauses(pauses);
                     }
@@ -107,15 +108,21 @@ impl RoutedPolicySource {
             }
             PolicySource::Topic { fallback } => {
                 let metrics = metrics.clone();
-                watch(config, topic, stop.clone(), move |update| match update {
-                    PolicyUpdate::Policies(store) => {
-                        let policies = store.policies().len();
-                        tracing::info!(policies, "active policies changed");
-                        send_policies(Arc::new(store.policy_set(&fallback)));
-                    }
-                    PolicyUpdate::Pauses(pauses) => send_pauses(pauses),
-                    PolicyUpdate::Rejected => metrics.policy_rejected(),
-                })?;
+                watch(
+                    config,
+                    topic,
+                    health,
+                    stop.clone(),
+                    move |update| match update {
+                        PolicyUpdate::Policies(store) => {
+                            let policies = store.policies().len();
+                            tracing::info!(policies, "active policies changed");
+                            send_policies(Arc::new(store.policy_set(&fallback)));
+                        }
+                        PolicyUpdate::Pauses(pauses) => send_pauses(pauses),
+                        PolicyUpdate::Rejected => metrics.policy_rejected(),
+                    },
+                )?;
             }
         }
         Ok(PolicyReceivers {

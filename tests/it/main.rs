@@ -30,6 +30,7 @@ mod demo;
 mod handler;
 mod hostile;
 mod ingest;
+mod liveness;
 mod monitoring;
 mod pipeline;
 mod policies;

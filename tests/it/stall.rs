@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::message::Message;
 use sundown::clock::Clock;
+use sundown::health::Health;
 use sundown::kafka::group::{
     GroupProtocol, Member, Membership, Rebalance, StallDetector, member_config,
 };
@@ -36,7 +37,7 @@ fn a_partition_stalls_only_if_committed_records_are_unread() {
         .client()
         .set("isolation.level", "read_committed")
         .to_owned();
-    let mut detector = StallDetector::new(config, topic);
+    let mut detector = StallDetector::new(config, topic, Health::default());
     // The first has been read to the open transaction, the last to its end, by the brokers'
     // answer.
     let positions = [(0, 1), (1, 0), (2, 1)];
@@ -64,7 +65,7 @@ fn a_refetched_partition_continues_from_its_position() {
             offset_reset: "earliest",
         };
         let config = member_config(&kafka.client(), &membership);
-        let mut member = Member::new(config, &topic, Clock::default()).unwrap();
+        let mut member = Member::new(config, &topic, Clock::default(), &Health::default()).unwrap();
         member.consumer().subscribe().unwrap();
         await_records(&mut member, &[(0, 0), (0, 1), (0, 2), (1, 0)]);
         member.consumer().refetch(&[(0, 1)]).unwrap();

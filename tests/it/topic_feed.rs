@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use sundown::health::Health;
 use sundown::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,8 @@ impl Feed {
     fn start(kafka: &Kafka, topic: &str) -> Self {
         let stop = CancellationToken::new();
         Self {
-            events: TopicFeed::start(&kafka.client(), topic, stop.clone()).expect("a feed"),
+            events: TopicFeed::start(&kafka.client(), topic, &Health::default(), stop.clone())
+                .expect("a feed"),
             stop,
         }
     }

@@ -61,9 +61,9 @@ impl LineReader {
             Box::new(File::open(path)?)
         };
         let (sender, lines) = sync_channel(READ_AHEAD);
-        thread::Builder::new()
-            .name("lines".into())
-            .spawn(move || read(BufReader::new(input), &sender))?;
+        let thread = thread::Builder::new().name("lines".into());
+        #[expect(clippy::disallowed_methods, reason = "it may wait for input for ever")]
+        thread.spawn(move || read(BufReader::new(input), &sender))?;
         Ok(Self { lines })
     }
 

@@ -107,7 +107,7 @@ impl Inspector {
         let committed = committed.context("cannot fetch the committed offset")?;
         let offsets = self.reader.partition_offsets(topic, partition);
         let offsets = offsets.with_context(|| format!("cannot list offsets of {topic}"))?;
-        self.log.partition = partition;
+        self.log.begin(partition, None);
         let (hold, sessions) = match restore(&mut self.log, settings(partition)?) {
             Ok(restored) => (None, Some(restored.partition.sessions())),
             Err(RestoreError::Held(hold)) => (Some(hold), None),

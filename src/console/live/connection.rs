@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::health::Health;
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer::{SilenceTimer, recreate};
 
@@ -39,8 +39,10 @@ pub fn start(
     let mut client: BaseConsumer = config.create()?;
     let mut silence = SilenceTimer::start(clock);
     let mut answered_at = clock.elapsed();
-    let run = move || {
+    let watched = health.clone();
+    let run = move |heartbeat: Heartbeat| {
         while !stop.is_cancelled() {
+            heartbeat.beat();
             let answer = client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT);
             if silence.must_recreate(&answer) {
                 recreate(&mut client, || config.create());
@@ -62,7 +64,6 @@ pub fn start(
             }
         }
     };
-    let thread = thread::Builder::new().name("kafka-connection".to_owned());
-    thread.spawn(run)?;
+    watched.spawn("kafka-connection", HELPER_TIMEOUT, run)?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use super::group_lag::GroupLag;
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
 
@@ -24,6 +25,7 @@ pub fn start(
     config: &ClientConfig,
     groups: Vec<(String, String)>,
     live: Live,
+    health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let groups = groups.into_iter().map(|(group, topic)| {
@@ -31,26 +33,26 @@ pub fn start(
         Ok((offsets, group, topic))
     });
     let groups = groups.collect::<KafkaResult<Vec<_>>>()?;
-    thread::Builder::new()
-        .name("console-lag".to_owned())
-        .spawn(move || {
-            while !stop.is_cancelled() {
-                let lags = groups.iter().map(|(offsets, group, topic)| {
-                    let partitions = partition_offsets(offsets)?;
-                    Ok(GroupLag {
-                        group: group.clone(),
-                        topic: topic.clone(),
-                        partitions,
-                    })
-                });
-                let lags = lags.collect::<KafkaResult<Vec<_>>>();
-                live.update(|state| match lags {
-                    Ok(lags) => (state.group_lags, state.kafka_error) = (lags, None),
-                    Err(error) => state.kafka_error = Some(WithHint(&error).to_string()),
-                });
-                sleep(POLL_INTERVAL, &stop);
-            }
-        })?;
+    let poll = move |heartbeat: Heartbeat| {
+        while !stop.is_cancelled() {
+            let lags = groups.iter().map(|(offsets, group, topic)| {
+                heartbeat.beat();
+                let partitions = partition_offsets(offsets)?;
+                Ok(GroupLag {
+                    group: group.clone(),
+                    topic: topic.clone(),
+                    partitions,
+                })
+            });
+            let lags = lags.collect::<KafkaResult<Vec<_>>>();
+            live.update(|state| match lags {
+                Ok(lags) => (state.group_lags, state.kafka_error) = (lags, None),
+                Err(error) => state.kafka_error = Some(WithHint(&error).to_string()),
+            });
+            sleep(POLL_INTERVAL, &stop);
+        }
+    };
+    health.spawn("console-lag", HELPER_TIMEOUT, poll)?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::headers::{self, ReadableHeaders};
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
@@ -86,6 +87,7 @@ pub fn start(
     config: &ClientConfig,
     topics: Vec<String>,
     limit: usize,
+    health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<Receiver<TailRecord>> {
     let options = ReaderOptions {
@@ -105,9 +107,8 @@ pub fn start(
         stop,
         last_error: None,
     };
-    thread::Builder::new()
-        .name("console-tail".to_owned())
-        .spawn(move || tail.run())?;
+    let read = move |heartbeat| tail.run(&heartbeat);
+    health.spawn("console-tail", HELPER_TIMEOUT, read)?;
     Ok(receiver)
 }
 
@@ -122,8 +123,9 @@ struct Tail {
 }
 
 impl Tail {
-    fn run(mut self) {
+    fn run(mut self, heartbeat: &Heartbeat) {
         while let Err(error) = self.assign() {
+            heartbeat.beat();
             self.log_failure(&error);
             self.sleep(ASSIGN_RETRY_INTERVAL);
             if self.stop.is_cancelled() {
@@ -131,6 +133,7 @@ impl Tail {
             }
         }
         while !self.stop.is_cancelled() {
+            heartbeat.beat();
             // The reader logs errors, and librdkafka retries.
             if let Ok(Some(Polled::Record(record))) = self.reader.poll(POLL_INTERVAL) {
                 // The channel closes with the console.

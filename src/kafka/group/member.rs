@@ -8,6 +8,7 @@ use rdkafka::error::KafkaResult;
 
 use super::{EvictionDetector, GroupConsumer, Rebalance, StallDetector};
 use crate::clock::Clock;
+use crate::health::Health;
 
 /// How often partitions are checked for stalls.
 const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,10 +30,15 @@ impl Member {
     ///
     /// # Errors
     /// If librdkafka does not accept the configuration.
-    pub fn new(config: ClientConfig, topic: &str, clock: Clock) -> KafkaResult<Self> {
+    pub fn new(
+        config: ClientConfig,
+        topic: &str,
+        clock: Clock,
+        health: &Health,
+    ) -> KafkaResult<Self> {
         Ok(Self {
             consumer: Arc::new(GroupConsumer::new(&config, topic)?),
-            stall: StallDetector::new(config.clone(), topic.to_owned()),
+            stall: StallDetector::new(config.clone(), topic.to_owned(), health.clone()),
             eviction: EvictionDetector::new(config),
             clock,
             stalls_checked_at: Duration::ZERO,

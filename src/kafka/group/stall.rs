@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::{ClientConfig, Offset};
 
 use super::GroupConsumer;
+use crate::health::{HELPER_TIMEOUT, Health};
 use crate::kafka::list_offsets::list_offsets;
 
 /// How long an unread partition may stay at one position before brokers are asked for its end:
@@ -42,6 +42,7 @@ pub struct PartitionStalled {
 pub struct StallDetector {
     client: ClientConfig,
     topic: String,
+    health: Health,
     partitions: BTreeMap<i32, UnreadPartition>,
     /// Receives the ends of partitions while brokers are asked for them; empty if they do not
     /// answer.
@@ -59,10 +60,11 @@ struct UnreadPartition {
 impl StallDetector {
     /// Creates a detector for a read-committed consumer of `topic` with this configuration.
     #[must_use]
-    pub fn new(client: ClientConfig, topic: String) -> Self {
+    pub fn new(client: ClientConfig, topic: String, health: Health) -> Self {
         Self {
             client,
             topic,
+            health,
             partitions: BTreeMap::new(),
             end_offsets: None,
         }
@@ -143,21 +145,20 @@ impl StallDetector {
     fn ask(&mut self, partitions: Vec<i32>) -> io::Result<()> {
         let (client, topic) = (self.client.clone(), self.topic.clone());
         let (sender, receiver) = sync_channel(1);
-        thread::Builder::new()
-            .name("stall".to_owned())
-            .spawn(move || {
-                let client = client.create();
-                let ends = client.and_then(|client: BaseConsumer| {
-                    let end = Offset::End;
-                    list_offsets(&client, &topic, &partitions, end, LIST_OFFSETS_TIMEOUT)
-                });
-                let ends = ends.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "no end offsets for stalled partitions");
-                    BTreeMap::new()
-                });
-                // The receiver is gone only while the process stops.
-                let _gone = sender.send(ends);
-            })?;
+        let list = move |_heartbeat| {
+            let client = client.create();
+            let ends = client.and_then(|client: BaseConsumer| {
+                let end = Offset::End;
+                list_offsets(&client, &topic, &partitions, end, LIST_OFFSETS_TIMEOUT)
+            });
+            let ends = ends.unwrap_or_else(|error| {
+                tracing::debug!(%error, "no end offsets for stalled partitions");
+                BTreeMap::new()
+            });
+            // The receiver is gone only while the process stops.
+            let _gone = sender.send(ends);
+        };
+        self.health.spawn("stall", HELPER_TIMEOUT, list)?;
         self.end_offsets = Some(receiver);
         Ok(())
     }
@@ -218,7 +219,7 @@ mod tests {
     fn detector() -> StallDetector {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", "127.0.0.1:1");
-        StallDetector::new(client, "session_logs".to_owned())
+        StallDetector::new(client, "session_logs".to_owned(), Health::default())
     }
 
     /// Detects when an answer of the brokers is due and is this one.

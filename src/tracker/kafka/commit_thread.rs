@@ -9,6 +9,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use super::committer::Committer;
 use crate::clock::Clock;
 use crate::kafka::transaction::commit_error::CommitError;
+use crate::health::{Health, Heartbeat};
 use crate::tracker::assignment::CommitResult;
 use crate::tracker::engine::Batch;
 use crate::tracker::metrics::TrackerMetrics;
@@ -20,6 +21,9 @@ const MAX_RETRIES: u32 = 4;
 const RETRY_WINDOW: Duration = Duration::from_secs(20);
 /// The longest wait before the first retry, in milliseconds; doubles with each further one.
 const MAX_BACKOFF_MS: u64 = 200;
+
+/// Much longer than a commit takes whose every call times out as often as it is retried.
+const MAX_COMMIT: Duration = Duration::from_secs(300);
 
 /// A thread that commits one batch at a time.
 #[derive(Debug)]
@@ -39,12 +43,16 @@ impl CommitThread {
         mut committer: Committer,
         clock: Clock,
         metrics: TrackerMetrics,
+        health: &Health,
     ) -> std::io::Result<Self> {
         let (batches, queue) = sync_channel::<(Batch, ConsumerGroupMetadata)>(1);
         let (sender, results) = sync_channel(1);
-        let work = move || {
+        let work = move |heartbeat: Heartbeat| {
+            heartbeat.wait_for_work();
             for (batch, group) in queue {
+                heartbeat.beat();
                 let (outcome, took) = commit(&mut committer, &batch, &group, clock, &metrics);
+                heartbeat.wait_for_work();
                 if outcome.as_ref().is_err_and(CommitError::is_fenced) {
                     metrics.fenced();
                 }
@@ -55,11 +63,7 @@ impl CommitThread {
         Ok(Self {
             batches: Some(batches),
             results,
-            thread: Some(
-                thread::Builder::new()
-                    .name("commit".to_owned())
-                    .spawn(work)?,
-            ),
+            thread: Some(health.spawn("commit", MAX_COMMIT, work)?),
             busy: false,
         })
     }

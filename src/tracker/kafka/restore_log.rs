@@ -9,6 +9,7 @@ use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Reading};
+use crate::health::Heartbeat;
 use crate::kafka::Topics;
 use crate::kafka::errors::WithHint;
 use crate::kafka::headers;
@@ -44,10 +45,12 @@ pub(crate) struct KafkaLog {
     /// The topics, and when they were looked up.
     identity: Option<(LogIdentity, Duration)>,
     topics: Topics,
-    pub(crate) partition: i32,
+    partition: i32,
     /// The topic that is read, and since when it has returned no record.
     current: RestoreTopic,
     idle_since: Duration,
+    /// Of the thread that restores.
+    heartbeat: Option<Heartbeat>,
     clock: Clock,
     stop: CancellationToken,
 }
@@ -77,9 +80,16 @@ impl KafkaLog {
             partition: -1,
             current: RestoreTopic::Source,
             idle_since: Duration::ZERO,
+            heartbeat: None,
             clock,
             stop,
         })
+    }
+
+    /// Prepares for the restore of a partition, which beats `heartbeat` as it progresses.
+    pub(crate) fn begin(&mut self, partition: i32, heartbeat: Option<Heartbeat>) {
+        self.partition = partition;
+        self.heartbeat = heartbeat;
     }
 
     /// The checkpoint partition's offsets at the isolation level of `reader`.
@@ -96,7 +106,11 @@ impl KafkaLog {
         })
     }
 
+    /// Called by everything that repeats itself.
     fn check_stop(&self) -> Result<(), RestoreError> {
+        if let Some(heartbeat) = &self.heartbeat {
+            heartbeat.beat();
+        }
         if self.stop.is_cancelled() {
             Err(RestoreError::Stopped)
         } else {

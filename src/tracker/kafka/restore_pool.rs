@@ -2,7 +2,6 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::restore_log::KafkaLog;
 use super::restore_log::RestoreError;
 use crate::clock::Clock;
+use crate::health::{Health, Heartbeat};
 use crate::kafka::Topics;
 use crate::kafka::recreating_producer::recreate;
 use crate::tracker::assignment::{RestoreOutcome, RestoreResult};
@@ -20,6 +20,9 @@ use crate::tracker::restore::{RestoreSettings, Restored, restore};
 
 /// Partitions restored concurrently.
 const WORKERS: usize = 2;
+
+/// Bounds a step of a restore: longer than the requests take that precede reading.
+const MAX_STEP: Duration = Duration::from_secs(120);
 
 /// Threads that restore partitions.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl RestorePool {
         config: &ClientConfig,
         topics: &Topics,
         clock: Clock,
-        metrics: &TrackerMetrics,
+        (health, metrics): (&Health, &TrackerMetrics),
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let (jobs, queue) = channel::<RestoreJob>();
@@ -58,13 +61,16 @@ impl RestorePool {
             let mut log = open()?;
             let (queue, sender) = (Arc::clone(&queue), sender.clone());
             let metrics = metrics.clone();
-            let work = move || {
+            let work = move |heartbeat: Heartbeat| {
+                heartbeat.wait_for_work();
                 // The queue ends with the pool.
                 while let Ok(job) = { queue.lock().unwrap_or_else(PoisonError::into_inner).recv() }
                 {
                     let partition = job.settings.partition;
-                    log.partition = partition;
+                    heartbeat.beat();
+                    log.begin(partition, Some(heartbeat.clone()));
                     let restored = restore(&mut log, job.settings);
+                    heartbeat.beat();
                     let took = clock.elapsed().saturating_sub(job.submitted_at);
                     if !matches!(restored, Err(RestoreError::Held(_))) {
                         metrics.restore(took, restored.is_ok());
@@ -73,6 +79,7 @@ impl RestorePool {
                     if matches!(outcome, RestoreOutcome::Failed(_)) {
                         recreate(&mut log, &open);
                     }
+                    heartbeat.wait_for_work();
                     let _gone = sender.send(RestoreResult {
                         restore_id: job.restore_id,
                         partition,
@@ -80,9 +87,7 @@ impl RestorePool {
                     });
                 }
             };
-            thread::Builder::new()
-                .name(format!("restore-{number}"))
-                .spawn(work)?;
+            health.spawn(&format!("restore-{number}"), MAX_STEP, work)?;
         }
         Ok(Self {
             jobs,

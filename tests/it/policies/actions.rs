@@ -4,6 +4,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sundown::handler::policies::PolicyActions;
+use sundown::health::Health;
 use tokio_util::sync::CancellationToken;
 
 use super::{apply, policy, run};
@@ -26,9 +27,15 @@ fn a_policys_actions_are_those_it_names_by_now() {
     let refused = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&refused);
     let config = installation.kafka.client();
-    let actions = PolicyActions::start(&config, &topic, stop.clone(), move || {
-        count.fetch_add(1, Ordering::Relaxed);
-    });
+    let actions = PolicyActions::start(
+        &config,
+        &topic,
+        &Health::default(),
+        stop.clone(),
+        move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        },
+    );
     let actions = actions.expect("a follower");
     assert!(futures_executor::block_on(actions.wait_until_loaded()));
     let of = |policy: &str| actions.actions_of(policy).map(|names| names.to_vec());

@@ -10,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::replay::{Replay, Sample};
 use crate::commands::produce::lines::{LineReader, NextLine};
+use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use crate::kafka::topics::{TopicAdmin, require};
@@ -53,7 +54,7 @@ impl Source {
         })?;
         let stop = CancellationToken::new();
         Ok(Self::Topic {
-            records: TopicFeed::start(&config, &topic, stop.clone())?,
+            records: TopicFeed::start(&config, &topic, &Health::default(), stop.clone())?,
             total,
             _stop: stop.drop_guard(),
         })
