@@ -234,14 +234,21 @@ fn spawn_readers(
         topics.expired_sessions_dlq.clone(),
     ];
     let records = {
-        let limit = MAX_DEAD_LETTERS;
+        let limit = (MAX_DEAD_LETTERS, Clock::default());
         tail::start(&reader_config, tail_topics, limit, health, stop.clone())?
     };
     let groups = vec![
         (tracker_group, topics.session_logs.clone()),
         (handler_group, topics.expired_sessions.clone()),
     ];
-    lag::start(&config, groups, live.clone(), health, stop.clone())?;
+    lag::start(
+        &config,
+        groups,
+        live.clone(),
+        Clock::default(),
+        health,
+        stop.clone(),
+    )?;
     tokio::spawn(live.clone().apply_reports(reports));
     tokio::spawn(live.clone().apply_policies(policies));
     tokio::spawn(live.clone().apply_tail(records, topics.clone()));

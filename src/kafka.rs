@@ -15,6 +15,7 @@ pub mod property;
 pub mod proven_ends;
 pub mod reader_config;
 mod record;
+pub mod recreating_client;
 pub mod recreating_producer;
 pub mod topic_feed;
 pub mod topic_ids;

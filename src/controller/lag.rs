@@ -22,6 +22,7 @@ use crate::health::{Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::GroupOffsets;
 use crate::kafka::reader_config::with_group_id;
+use crate::kafka::recreating_client::RecreatingClient;
 use crate::session::Timestamp;
 use oldest::Range;
 use oldest::{OldestUnread, Unread};
@@ -53,8 +54,7 @@ pub struct LagMeter {
 /// Measures the lag of one group.
 struct Gauge {
     measured: MeasuredGroup,
-    offsets: GroupOffsets,
-    oldest: OldestUnread,
+    clients: RecreatingClient<(GroupOffsets, OldestUnread)>,
     /// Whether the last measurement failed, which is logged once.
     failing: bool,
 }
@@ -154,10 +154,14 @@ impl LagMeter {
 
 impl Gauge {
     fn new(config: &ClientConfig, measured: MeasuredGroup, clock: Clock) -> KafkaResult<Self> {
-        let reader = with_group_id(config, &measured.group);
+        let (config, of) = (config.clone(), measured.clone());
+        let create = move || {
+            let reader = with_group_id(&config, &of.group);
+            let offsets = GroupOffsets::new(&config, &of.group, &of.topic)?;
+            Ok((offsets, OldestUnread::new(&reader, &of.topic, clock)?))
+        };
         Ok(Self {
-            offsets: GroupOffsets::new(config, &measured.group, &measured.topic)?,
-            oldest: OldestUnread::new(&reader, &measured.topic, clock)?,
+            clients: RecreatingClient::new(clock, create)?,
             measured,
             failing: false,
         })
@@ -166,10 +170,9 @@ impl Gauge {
     /// The lag of each partition; empty if it cannot be measured, so that no stale lag is
     /// exported.
     fn measure(&mut self, now: Timestamp) -> Vec<Lag> {
-        let ranges = self.offsets.fetch();
-        let lags = ranges.and_then(|ranges| {
-            let ranges: Vec<Range> = ranges.into_iter().map(Range::from).collect();
-            let found = self.oldest.find(&ranges)?;
+        let lags = self.clients.ask(|(offsets, oldest)| {
+            let ranges: Vec<Range> = offsets.fetch()?.into_iter().map(Range::from).collect();
+            let found = oldest.find(&ranges)?;
             let lags = ranges.iter().zip(found);
             Ok(lags
                 .map(|(range, unread)| lag(range, unread, now))

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::list_offsets::watermarks;
-use crate::kafka::recreating_producer::{SilenceTimer, recreate};
+use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::policy::pauses::is_control;
 use crate::policy::store::PolicyStore;
@@ -153,9 +153,8 @@ pub fn probe(
     health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<watch::Receiver<EndOffsetProbe>> {
-    let mut client: BaseConsumer = config.create()?;
     let config = config.clone();
-    let mut silence = SilenceTimer::start(clock);
+    let mut client = RecreatingClient::new(clock, move || config.create::<BaseConsumer>())?;
     let first = EndOffsetProbe {
         end: Err("the end offset has not been fetched yet".to_owned()),
         requested_at: Duration::ZERO,
@@ -167,10 +166,8 @@ pub fn probe(
             heartbeat.beat();
             let position = published.borrow().position;
             let requested_at = clock.elapsed();
-            let response = watermarks(client.client(), &topic, 0, PROBE_TIMEOUT);
-            if silence.must_recreate(&response) {
-                recreate(&mut client, || config.create());
-            }
+            let response =
+                client.ask(|client| watermarks(client.client(), &topic, 0, PROBE_TIMEOUT));
             if let Ok((_, end)) = response
                 && end < position
             {

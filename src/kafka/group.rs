@@ -8,6 +8,7 @@ mod consumer;
 mod context;
 mod eviction;
 mod member;
+mod silence;
 mod stall;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use consumer::{ConsumerFailed, GroupConsumer};
 pub use context::Rebalance;
 pub use eviction::{EvictionDetector, MemberEvicted};
 pub use member::Member;
+pub use silence::SilentMember;
 pub use stall::{PartitionStalled, StallDetector};
 
 /// The protocol by which a consumer group rebalances.

@@ -11,8 +11,8 @@
 //! - the writer of process reports, which does not wait for acknowledgements;
 //! - the tracker's transactional producer, which has to take over its transactional id again.
 //!
-//! A client that only asks may likewise never connect again after all brokers were down, while
-//! others do. It is replaced after [`MAX_SILENCE`] without an answer: see [`SilenceTimer`].
+//! Clients that only ask are replaced after [`MAX_SILENCE`] without an answer: see
+//! [`recreating_client`](super::recreating_client).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

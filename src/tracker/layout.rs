@@ -11,8 +11,10 @@ use rdkafka::error::KafkaResult;
 use tokio_util::sync::CancellationToken;
 
 use super::offset_metadata::OffsetMetadata;
+use crate::clock::Clock;
 use crate::health::Health;
 use crate::kafka::errors::WithHint;
+use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
 use crate::wire::routing::{Routing, RoutingKey};
 
@@ -90,9 +92,11 @@ pub(super) fn read_layout(
         properties: &[],
     };
     // Offsets that a transaction is about to commit state nothing new.
-    let reader = TopicReader::read_uncommitted(config, &options)?;
+    let config = config.clone();
+    let create = move || TopicReader::read_uncommitted(&config, &options);
+    let mut reader = RecreatingClient::new(Clock::default(), create)?;
     while !stop.is_cancelled() {
-        match stated(&reader, log, topic.partitions) {
+        match reader.ask(|reader| stated(reader, log, topic.partitions)) {
             Ok(stated) => {
                 health.set_ready("kafka");
                 let layout = layout(stated, topic).context("cannot continue the sessions")?;

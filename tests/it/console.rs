@@ -24,15 +24,15 @@ const TOKEN: &str = "a token of the tests";
 const HOSTILE: &str = r#"</td><script>alert('1')</script><img src=x onerror="alert(2)">{{7*7}}"#;
 
 /// A running console and its client.
-struct Console {
+pub struct Console {
     process: Process,
-    client: Client,
+    pub client: Client,
     _token: NamedTempFile,
 }
 
 impl Console {
     /// Starts a read-only console.
-    fn start(installation: &Installation<'_>, flags: &[&str]) -> Self {
+    pub fn start(installation: &Installation<'_>, flags: &[&str]) -> Self {
         let token = NamedTempFile::new().expect("a file");
         std::fs::write(token.path(), TOKEN).expect("the file is written");
         Self::launch(installation, flags, token)
@@ -95,7 +95,7 @@ impl Console {
     }
 
     /// Waits for the terminal event of a session; returns its JSON.
-    fn await_terminal_event(&self, session: &str) -> Value {
+    pub fn await_terminal_event(&self, session: &str) -> Value {
         self.await_json("/api/v1/terminal-events", "the terminal event", |body| {
             let mut events = body["terminal_events"].as_array()?.iter();
             events.find(|event| event["session_id"] == session).cloned()

@@ -38,5 +38,6 @@ mod produce;
 mod security;
 mod self_test;
 mod sessions;
+mod silence;
 mod stall;
 mod topics;

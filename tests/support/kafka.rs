@@ -72,6 +72,11 @@ impl Kafka {
         }
     }
 
+    /// A cluster that is reached through this address.
+    pub fn at(bootstrap: String) -> Self {
+        Self { bootstrap }
+    }
+
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
-use crate::kafka::recreating_producer::{SilenceTimer, recreate};
+use crate::kafka::recreating_client::RecreatingClient;
 
 /// Interval between two requests.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -36,17 +36,13 @@ pub fn start(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (config, topic) = (config.clone(), topic.to_owned());
-    let mut client: BaseConsumer = config.create()?;
-    let mut silence = SilenceTimer::start(clock);
+    let mut client = RecreatingClient::new(clock, move || config.create::<BaseConsumer>())?;
     let mut answered_at = clock.elapsed();
     let watched = health.clone();
     let run = move |heartbeat: Heartbeat| {
         while !stop.is_cancelled() {
             heartbeat.beat();
-            let answer = client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT);
-            if silence.must_recreate(&answer) {
-                recreate(&mut client, || config.create());
-            }
+            let answer = client.ask(|client| client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT));
             match answer {
                 Ok(_) => {
                     answered_at = clock.elapsed();

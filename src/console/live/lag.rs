@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use super::group_lag::GroupLag;
+use crate::clock::Clock;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::group_offsets::{GroupOffsets, PartitionOffsets};
+use crate::kafka::recreating_client::RecreatingClient;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 /// How often a wait checks whether to stop.
@@ -25,19 +27,21 @@ pub fn start(
     config: &ClientConfig,
     groups: Vec<(String, String)>,
     live: Live,
+    clock: Clock,
     health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let groups = groups.into_iter().map(|(group, topic)| {
-        let offsets = GroupOffsets::new(config, &group, &topic)?;
-        Ok((offsets, group, topic))
+        let (config, names) = (config.clone(), (group.clone(), topic.clone()));
+        let create = move || GroupOffsets::new(&config, &names.0, &names.1);
+        Ok((RecreatingClient::new(clock, create)?, group, topic))
     });
-    let groups = groups.collect::<KafkaResult<Vec<_>>>()?;
+    let mut groups = groups.collect::<KafkaResult<Vec<_>>>()?;
     let poll = move |heartbeat: Heartbeat| {
         while !stop.is_cancelled() {
-            let lags = groups.iter().map(|(offsets, group, topic)| {
+            let lags = groups.iter_mut().map(|(offsets, group, topic)| {
                 heartbeat.beat();
-                let partitions = partition_offsets(offsets)?;
+                let partitions = offsets.ask(|offsets| partition_offsets(offsets))?;
                 Ok(GroupLag {
                     group: group.clone(),
                     topic: topic.clone(),

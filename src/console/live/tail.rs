@@ -2,6 +2,7 @@
 //!
 //! Unlike a [`TopicFeed`](crate::kafka::topic_feed::TopicFeed), it does not read older records.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use rdkafka::{ClientConfig, Offset};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::errors::WithHint;
 use crate::kafka::headers::{self, ReadableHeaders};
+use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::session::Timestamp;
 use crate::wire::record::{RecordHeader, SourceRecord};
@@ -26,6 +29,8 @@ const MAX_PREFETCH_KIB: &str = "8192";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval at which a wait for records checks for cancellation.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long no record may come before brokers are asked whether they are there.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval at which the topics are looked up until all of them exist.
 const ASSIGN_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -86,7 +91,7 @@ impl From<&BorrowedMessage<'_>> for TailRecord {
 pub fn start(
     config: &ClientConfig,
     topics: Vec<String>,
-    limit: usize,
+    (limit, clock): (usize, Clock),
     health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<Receiver<TailRecord>> {
@@ -99,8 +104,11 @@ pub fn start(
         ],
     };
     let (sender, receiver) = channel(CHANNEL_CAPACITY);
+    let config = config.clone();
+    let create = move || TopicReader::new(&config, &options);
     let tail = Tail {
-        reader: TopicReader::new(config, &options)?,
+        reader: RecreatingClient::new(clock, create)?,
+        positions: BTreeMap::new(),
         topics,
         limit: i64::try_from(limit).unwrap_or(i64::MAX),
         sender,
@@ -113,7 +121,9 @@ pub fn start(
 }
 
 struct Tail {
-    reader: TopicReader,
+    reader: RecreatingClient<TopicReader>,
+    /// The next offset of each partition that records of have been sent.
+    positions: BTreeMap<(String, i32), i64>,
     topics: Vec<String>,
     limit: i64,
     sender: Sender<TailRecord>,
@@ -124,37 +134,61 @@ struct Tail {
 
 impl Tail {
     fn run(mut self, heartbeat: &Heartbeat) {
-        while let Err(error) = self.assign() {
-            heartbeat.beat();
-            self.log_failure(&error);
-            self.sleep(ASSIGN_RETRY_INTERVAL);
-            if self.stop.is_cancelled() {
-                return;
-            }
-        }
+        let (mut assigned, mut check_in) = (false, CHECK_INTERVAL);
         while !self.stop.is_cancelled() {
             heartbeat.beat();
+            if !assigned {
+                match self.assign() {
+                    Ok(()) => assigned = true,
+                    Err(error) => {
+                        self.log_failure(&error);
+                        self.sleep(ASSIGN_RETRY_INTERVAL);
+                    }
+                }
+                continue;
+            }
             // The reader logs errors, and librdkafka retries.
-            if let Ok(Some(Polled::Record(record))) = self.reader.poll(POLL_INTERVAL) {
+            let polled = self.reader.client().poll(POLL_INTERVAL);
+            if let Ok(Some(Polled::Record(record))) = polled {
+                let record = TailRecord::from(&record);
+                let place = (record.topic.clone(), record.partition);
+                self.positions.insert(place, record.offset + 1);
+                check_in = CHECK_INTERVAL;
                 // The channel closes with the console.
-                let sent = self.sender.blocking_send(TailRecord::from(&record));
-                let Ok(()) = sent else { return };
+                let Ok(()) = self.sender.blocking_send(record) else {
+                    return;
+                };
+                continue;
+            }
+            check_in = check_in.saturating_sub(POLL_INTERVAL);
+            if check_in.is_zero() {
+                check_in = CHECK_INTERVAL;
+                let topic = self.topics.first().map_or("", String::as_str);
+                let answer = self.reader.client().partitions(topic);
+                assigned = !self.reader.observe(&answer);
             }
         }
     }
 
     /// Assigns each partition from its share of the newest records on.
-    fn assign(&self) -> KafkaResult<()> {
-        let mut positions = Vec::new();
-        for topic in &self.topics {
-            let partitions = self.reader.partitions(topic)?;
-            let share = self.limit / i64::try_from(partitions.len()).unwrap_or(i64::MAX) + 1;
-            for (partition, offsets) in self.reader.offsets(topic, &partitions)? {
-                let start = offsets.first.max(offsets.end - share);
-                positions.push((topic.as_str(), partition, Offset::Offset(start)));
+    fn assign(&mut self) -> KafkaResult<()> {
+        let (topics, limit, known) = (&self.topics, self.limit, &self.positions);
+        self.reader.ask(|reader| {
+            let mut positions = Vec::new();
+            for topic in topics {
+                let partitions = reader.partitions(topic)?;
+                let share = limit / i64::try_from(partitions.len()).unwrap_or(i64::MAX) + 1;
+                for (partition, offsets) in reader.offsets(topic, &partitions)? {
+                    let newest = offsets.first.max(offsets.end - share);
+                    let next = known.get(&(topic.clone(), partition)).copied();
+                    // Of a topic that has been created again, the newest records.
+                    let next = next.filter(|next| *next <= offsets.end);
+                    let start = newest.max(next.unwrap_or(newest));
+                    positions.push((topic.as_str(), partition, Offset::Offset(start)));
+                }
             }
-        }
-        self.reader.assign(positions)
+            reader.assign(positions)
+        })
     }
 
     /// A topic that does not exist yet is not logged.

@@ -50,6 +50,12 @@ impl GroupConsumer {
         self.consumer.subscribe(&[&self.topic])
     }
 
+    /// Asks a broker for the topic, by the connections that records come through.
+    pub(super) fn ask(&self, timeout: Duration) -> KafkaResult<()> {
+        let answer = self.consumer.fetch_metadata(Some(&self.topic), timeout);
+        answer.map(drop)
+    }
+
     /// Returns the next record, waiting for one up to `timeout`.
     pub fn poll(&self, timeout: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         self.consumer.poll(timeout)

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::Rebalance;
+use super::silence::brokers_answer;
 
 /// How long a member may take to rejoin: much longer than a rebalance.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often brokers are probed after that.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long a probe may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The group has evicted this member, and it has not rejoined.
 #[derive(Debug, thiserror::Error)]
@@ -71,16 +69,10 @@ impl EvictionDetector {
         }
         lost.probe_at = now + PROBE_INTERVAL;
         let since = lost.since;
-        if self.brokers_answer() {
+        if brokers_answer(&self.client) {
             return Err(MemberEvicted(now.saturating_sub(since)));
         }
         Ok(())
-    }
-
-    /// Probes with a new client, whose connections are not those that failed.
-    fn brokers_answer(&self) -> bool {
-        let client: Result<BaseConsumer, _> = self.client.create();
-        client.is_ok_and(|client| client.fetch_metadata(None, PROBE_TIMEOUT).is_ok())
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaResult;
 
+use super::silence::SilenceWatch;
 use super::{EvictionDetector, GroupConsumer, Rebalance, StallDetector};
 use crate::clock::Clock;
 use crate::health::Health;
@@ -20,6 +20,7 @@ pub struct Member {
     consumer: Arc<GroupConsumer>,
     eviction: EvictionDetector,
     stall: StallDetector,
+    silence: SilenceWatch,
     clock: Clock,
     stalls_checked_at: Duration,
 }
@@ -29,15 +30,17 @@ impl Member {
     /// [`GroupConsumer::subscribe`].
     ///
     /// # Errors
-    /// If librdkafka does not accept the configuration.
+    /// If librdkafka does not accept the configuration, or a thread cannot be started.
     pub fn new(
         config: ClientConfig,
         topic: &str,
         clock: Clock,
         health: &Health,
-    ) -> KafkaResult<Self> {
+    ) -> anyhow::Result<Self> {
+        let consumer = Arc::new(GroupConsumer::new(&config, topic)?);
         Ok(Self {
-            consumer: Arc::new(GroupConsumer::new(&config, topic)?),
+            silence: SilenceWatch::start(&consumer, config.clone(), clock, health)?,
+            consumer,
             stall: StallDetector::new(config.clone(), topic.to_owned(), health.clone()),
             eviction: EvictionDetector::new(config),
             clock,
@@ -63,7 +66,7 @@ impl Member {
     /// each.
     ///
     /// # Errors
-    /// [`MemberEvicted`](super::MemberEvicted) or
+    /// [`MemberEvicted`](super::MemberEvicted), [`SilentMember`](super::SilentMember) or
     /// [`PartitionStalled`](super::PartitionStalled); the process has to be restarted.
     pub fn check<I>(&mut self, unread: impl FnOnce(&GroupConsumer) -> I) -> anyhow::Result<()>
     where
@@ -71,6 +74,7 @@ impl Member {
     {
         let now = self.clock.elapsed();
         self.eviction.check(now)?;
+        self.silence.check()?;
         if now.saturating_sub(self.stalls_checked_at) < STALL_CHECK_INTERVAL {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Describes, creates and deletes topics.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BlockingRetryable, ConstantBuilder};
@@ -18,8 +18,10 @@ use super::catalogue::TopicSpec;
 use super::error::TopicError;
 use super::state::ExistingTopics;
 use super::state::{self, ConfigValue, OffsetRange, TopicState};
+use crate::clock::Clock;
 use crate::kafka::errors::connection_failure;
 use crate::kafka::list_offsets::watermarks;
+use crate::kafka::recreating_client::RecreatingClient;
 
 /// Bounds one request to the brokers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,10 +32,12 @@ const CHANGE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Bounds the brokers that are tried for a request that any of them can serve.
 const MAX_BROKERS_TRIED: usize = 3;
 
+type SharedClient = Arc<AdminClient<DefaultClientContext>>;
+
 /// Administers the topics of a cluster.
 #[derive(Clone)]
 pub struct TopicAdmin {
-    client: Arc<AdminClient<DefaultClientContext>>,
+    client: Arc<Mutex<RecreatingClient<SharedClient>>>,
     config: ClientConfig,
 }
 
@@ -43,9 +47,11 @@ impl TopicAdmin {
     /// # Errors
     /// [`TopicError::Client`] if librdkafka rejects the configuration.
     pub fn new(config: &ClientConfig) -> Result<Self, TopicError> {
-        let client: AdminClient<_> = config.create().map_err(TopicError::Client)?;
+        let own = config.clone();
+        let create = move || own.create().map(Arc::new);
+        let client = RecreatingClient::new(Clock::default(), create).map_err(TopicError::Client)?;
         Ok(Self {
-            client: Arc::new(client),
+            client: Arc::new(Mutex::new(client)),
             config: config.clone(),
         })
     }
@@ -85,7 +91,7 @@ impl TopicAdmin {
         name: &str,
         partitions: i32,
     ) -> Result<Vec<OffsetRange>, TopicError> {
-        let (client, name) = (Arc::clone(&self.client), name.to_owned());
+        let (client, name) = (self.client(), name.to_owned());
         let list = move |partition| {
             let request = || watermarks(client.inner(), &name, partition, REQUEST_TIMEOUT);
             let (first, end) = request
@@ -138,7 +144,7 @@ impl TopicAdmin {
                 .fold(topic, |topic, (key, value)| topic.set(key, value))
         });
         let topics: Vec<_> = topics.collect();
-        let response = self.client.create_topics(&topics, &options()).await;
+        let response = self.client().create_topics(&topics, &options()).await;
         self.check_results(response, "created", RDKafkaErrorCode::TopicAlreadyExists)
             .await?;
         let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
@@ -163,7 +169,7 @@ impl TopicAdmin {
     pub async fn grow(&self, name: &str, count: i32) -> Result<(), TopicError> {
         let partitions = NewPartitions::new(name, usize::try_from(count).unwrap_or_default());
         let response = self
-            .client
+            .client()
             .create_partitions(&[partitions], &options())
             .await;
         self.check_results(response, "extended", RDKafkaErrorCode::NoError)
@@ -184,7 +190,7 @@ impl TopicAdmin {
         if names.is_empty() {
             return Ok(());
         }
-        let response = self.client.delete_topics(names, &options()).await;
+        let response = self.client().delete_topics(names, &options()).await;
         self.check_results(
             response,
             "deleted",
@@ -255,7 +261,7 @@ impl TopicAdmin {
 
     /// The metadata of all topics: a request for a missing topic may create it.
     async fn metadata(&self) -> Result<Metadata, TopicError> {
-        let client = Arc::clone(&self.client);
+        let client = self.client();
         self.blocking(move || client.inner().fetch_metadata(None, REQUEST_TIMEOUT))
             .await
     }
@@ -275,7 +281,7 @@ impl TopicAdmin {
             let options = AdminOptions::new()
                 .request_timeout(Some(REQUEST_TIMEOUT))
                 .broker_id(broker);
-            match self.client.describe_configs(&resources, &options).await {
+            match self.client().describe_configs(&resources, &options).await {
                 Ok(results) => {
                     // Without the permission, the entries are empty.
                     let mut described = results.into_iter().flatten().collect::<Vec<_>>();
@@ -298,10 +304,20 @@ impl TopicAdmin {
         call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, TopicError> {
         let result = tokio::task::spawn_blocking(call).await;
-        match result.unwrap_or(Err(KafkaError::Canceled)) {
+        let result = result.unwrap_or(Err(KafkaError::Canceled));
+        self.recreating().observe(&result);
+        match result {
             Ok(value) => Ok(value),
             Err(reason) => Err(self.unreachable(reason).await),
         }
+    }
+
+    fn client(&self) -> SharedClient {
+        Arc::clone(self.recreating().client())
+    }
+
+    fn recreating(&self) -> MutexGuard<'_, RecreatingClient<SharedClient>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects once more to find the reason.

@@ -1,0 +1,133 @@
+//! Connections on which nothing arrives any more, while brokers answer new ones.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use sundown::clock::Clock;
+
+use crate::console::Console;
+use crate::support::installation::{Installation, SHORT};
+use crate::support::kafka::Kafka;
+use crate::support::role::RoleProcess;
+use crate::support::topic::NewRecord;
+use crate::support::wait::eventually;
+
+/// Longer than a client without an answer is kept.
+const LONG: Duration = Duration::from_secs(150);
+/// Without it, librdkafka closes a connection without answers by itself.
+const PATIENT: [&str; 2] = ["-X", "socket.timeout.ms=300000"];
+/// The end of a group member that is to be replaced with its process.
+const SILENT: &str = "no broker has answered the consumer";
+
+/// A proxy in front of a broker that can stop forwarding on all connections that it has.
+struct Proxy {
+    listener: TcpListener,
+    /// Counts the times; connections of earlier ones are silent.
+    era: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn new() -> Self {
+        Self {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"),
+            era: Arc::default(),
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("an address")
+    }
+
+    fn forward_to(&self, broker: SocketAddr) {
+        let listener = self.listener.try_clone().expect("a listener");
+        let era = Arc::clone(&self.era);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.expect("a connection");
+                // The broker ends before the proxy.
+                let Ok(server) = TcpStream::connect(broker) else {
+                    return;
+                };
+                let own = era.load(Ordering::SeqCst);
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let era = Arc::clone(&era);
+                    thread::spawn(move || forward(from, to, &|| era.load(Ordering::SeqCst) == own));
+                }
+            }
+        });
+    }
+
+    /// From now on, nothing passes on the present connections, which stay open.
+    fn silence(&self) {
+        self.era.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Forwards until either end closes; drops what arrives while not `open`.
+fn forward(mut from: TcpStream, mut to: TcpStream, open: &dyn Fn() -> bool) {
+    let mut buffer = [0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if open() && to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _either_may_be_closed = to.shutdown(Shutdown::Both);
+}
+
+fn start(installation: &Installation<'_>, role: &str) -> RoleProcess {
+    let role = RoleProcess::start(installation.sundown(&[role]).args(PATIENT));
+    role.await_ready();
+    role
+}
+
+fn end_session(installation: &Installation<'_>) -> String {
+    let session = installation.key_on(0);
+    let now = Clock::default().wall().as_millis();
+    let event =
+        json!({"user_id": 1, "session_id": session, "activity_timestamp": now, "event": "logout"});
+    let logs = installation.session_logs();
+    let event = NewRecord::new(session.as_str(), event.to_string());
+    installation.kafka.produce(&logs, [event]);
+    session
+}
+
+#[test]
+fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
+    let proxy = Proxy::new();
+    let detour = ["--detour".to_owned(), proxy.address().port().to_string()];
+    let kafka = Kafka::own_with(1, std::process::id(), &detour);
+    let broker = std::fs::read_to_string(kafka.dir().join("detours")).expect("an address");
+    proxy.forward_to(broker.trim().parse().expect("an address"));
+    let proxied = Kafka::at(proxy.address().to_string());
+    let installation = Installation::with_partitions(&proxied, SHORT, 1);
+    let roles = ["tracker", "handler"].map(|role| start(&installation, role));
+    let console = Console::start(&installation, &PATIENT);
+    console.await_terminal_event(&end_session(&installation));
+
+    proxy.silence();
+    // The consumers of trackers and handlers end with their processes, which are started again.
+    for role in roles {
+        eventually(LONG, "the end of the process", || {
+            role.log().contains(SILENT).then_some(())
+        });
+        role.kill();
+    }
+    let roles = ["tracker", "handler"].map(|role| start(&installation, role));
+    let session = end_session(&installation);
+    // The console's readers go on in its process.
+    eventually(LONG, "the terminal event in the console", || {
+        let events = console.client.json("/api/v1/terminal-events").to_string();
+        events.contains(&session).then_some(())
+    });
+    let trackers = roles[0].log();
+    assert!(!trackers.contains(SILENT), "{trackers}");
+    for role in roles {
+        role.stop();
+    }
+}
