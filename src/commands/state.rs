@@ -1,17 +1,27 @@
 //! `sundown state`: compares the trackers' committed offsets with their topics, and resets them.
 
+mod export;
+mod file;
+mod group_args;
+mod import;
 mod inspect;
 mod reset;
+mod writer;
 
-use std::io::{IsTerminal, stdin};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, stdin};
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use crate::kafka::args::GlobalArgs;
 use crate::output::{self, OutputArgs, table};
+use group_args::GroupArgs;
+use import::ImportArgs;
 use inspect::{Inspector, PartitionReport};
-use reset::{ResetTarget, Resetter};
+use reset::ResetTarget;
+use writer::StateWriter;
 
 /// Subcommands of `sundown state`.
 #[derive(Subcommand, Debug)]
@@ -25,6 +35,25 @@ pub enum StateCommand {
     ///
     /// Held partitions continue within seconds. Others are reset only while no tracker runs.
     Reset(StateResetArgs),
+    /// Write live sessions, remembered endings and revocations to a file.
+    ///
+    /// The file is a backup, or moves the sessions to another cluster: then stop the trackers first.
+    Export(ExportArgs),
+    /// Continue the sessions of an exported file in topics without sessions.
+    ///
+    /// Each partition is imported in a transaction, and an interrupted import can be repeated. The
+    /// number of partitions may differ from that of the export.
+    Import(ImportArgs),
+}
+
+/// Flags of `sundown state export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// File to write; `-` for standard output.
+    #[arg(short, long, default_value = "-", value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub group: GroupArgs,
 }
 
 /// Flags of `sundown state describe`.
@@ -55,20 +84,6 @@ pub struct StateResetArgs {
     pub group: GroupArgs,
 }
 
-/// The consumer group whose state is meant.
-#[derive(Args, Clone, Debug)]
-pub struct GroupArgs {
-    /// Consumer group of the trackers, without --topic-prefix.
-    #[arg(
-        long,
-        env = "SUNDOWN_TRACKER_GROUP",
-        default_value = "sundown-tracker",
-        value_name = "GROUP",
-        hide_short_help = true
-    )]
-    pub tracker_group: String,
-}
-
 /// Runs `sundown state`.
 ///
 /// # Errors
@@ -77,6 +92,22 @@ pub fn run(command: &StateCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     match command {
         StateCommand::Describe(args) => describe(args, global),
         StateCommand::Reset(args) => reset(args, global),
+        StateCommand::Export(args) => {
+            let mut inspector = Inspector::new(global, &args.group.tracker_group)?;
+            export::export(&mut inspector, &args.file)
+        }
+        StateCommand::Import(args) => {
+            let input: Box<dyn BufRead> = if args.file == Path::new("-") {
+                Box::new(stdin().lock())
+            } else {
+                let file = File::open(&args.file);
+                let file = file.with_context(|| format!("cannot open {}", args.file.display()))?;
+                Box::new(BufReader::new(file))
+            };
+            let mut inspector = Inspector::new(global, &args.group.tracker_group)?;
+            let writer = StateWriter::new(global, &args.group.tracker_group)?;
+            import::import(&mut inspector, &writer, input, args)
+        }
     }
 }
 
@@ -142,9 +173,9 @@ fn reset(args: &StateResetArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     if !args.yes {
         confirm(args.to, &selected)?;
     }
-    let resetter = Resetter::new(global, &args.group.tracker_group)?;
+    let writer = StateWriter::new(global, &args.group.tracker_group)?;
     for report in &selected {
-        let offset = resetter.reset(report, args.to)?;
+        let offset = reset::reset(&mut inspector, &writer, report, args.to)?;
         output::line(format!(
             "partition {} continues at offset {offset}",
             report.partition

@@ -30,6 +30,8 @@ use oldest::{OldestUnread, Unread};
 /// Interval at which the thread checks for cancellation.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Longer than a measurement of so many groups takes.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(120);
 /// The most groups that are measured: each takes clients of its own.
 const MAX_GROUPS: usize = 100;
 
@@ -107,7 +109,7 @@ impl LagMeter {
                 thread::sleep(POLL_INTERVAL);
             }
         };
-        health.spawn("lag", super::HEARTBEAT_TIMEOUT, run)?;
+        health.spawn("lag", HEARTBEAT_TIMEOUT, run)?;
         Ok(())
     }
 

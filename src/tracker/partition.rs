@@ -127,6 +127,12 @@ impl Partition {
         Self { identity, ..self }
     }
 
+    /// Returns the table of the partition.
+    #[must_use]
+    pub fn into_table(self) -> SessionTable {
+        self.table
+    }
+
     /// Advances to the consumer's position, which may be past control records; all records before
     /// it have been applied.
     pub fn advance_position(&mut self, position: i64) {

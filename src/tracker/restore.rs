@@ -11,6 +11,7 @@ mod log;
 mod read;
 mod rebuild;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::offset_metadata::OffsetMetadata;
@@ -187,6 +188,26 @@ fn read_checkpoint<L: RestoreLog>(log: &mut L, rebuild: &mut Rebuild) -> Result<
             |error: CheckpointError| StateHold::CheckpointUnreadable(error.to_string());
         Ok(read.map_err(unreadable)?)
     })
+}
+
+/// Returns the keys of the checkpoint partition that have a value.
+///
+/// # Errors
+/// The error of `log`.
+pub fn checkpoint_keys<L: RestoreLog>(log: &mut L) -> Result<BTreeSet<Vec<u8>>, L::Error> {
+    let mut keys = BTreeSet::new();
+    let OffsetRange { first, end } = log.checkpoint_stable_offsets()?;
+    read_to(log, RestoreTopic::Checkpoint, (first, end), |record| {
+        if let Some(key) = record.key() {
+            if record.value().is_some() {
+                keys.insert(key.to_vec());
+            } else {
+                keys.remove(key);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(keys)
 }
 
 fn replay_record(

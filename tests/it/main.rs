@@ -40,4 +40,5 @@ mod self_test;
 mod sessions;
 mod silence;
 mod stall;
+mod state;
 mod topics;

@@ -81,7 +81,10 @@ fn forward(mut from: TcpStream, mut to: TcpStream, open: &dyn Fn() -> bool) {
 }
 
 fn start(installation: &Installation<'_>, role: &str) -> RoleProcess {
-    let role = RoleProcess::start(installation.sundown(&[role]).args(PATIENT));
+    // A socket timeout may not be longer than that of transactions.
+    let transactions = ["-X", "transaction.timeout.ms=300000"];
+    let launch = installation.sundown(&[role]).args(PATIENT);
+    let role = RoleProcess::start(launch.args(transactions));
     role.await_ready();
     role
 }
@@ -112,11 +115,9 @@ fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
 
     proxy.silence();
     // The consumers of trackers and handlers end with their processes, which are started again.
-    for role in roles {
-        eventually(LONG, "the end of the process", || {
-            role.log().contains(SILENT).then_some(())
-        });
-        role.kill();
+    for mut role in roles {
+        assert!(!role.process.wait(LONG).success());
+        assert!(role.log().contains(SILENT), "{}", role.log());
     }
     let roles = ["tracker", "handler"].map(|role| start(&installation, role));
     let session = end_session(&installation);

@@ -1,5 +1,6 @@
 //! Compares both sides of a partition's state, as a restore does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
-use crate::session::{Policy, PolicySet, Span, TableConfig};
+use crate::output;
+use crate::session::{Effect, Policy, PolicySet, Record, RecordKey, Span, TableConfig, Timestamp};
 use crate::tracker::kafka::restore_log::{KafkaLog, RestoreError};
 use crate::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
-use crate::tracker::restore::{RestoreLog, RestoreSettings, restore};
+use crate::tracker::restore::{RestoreLog, RestoreSettings, checkpoint_keys, restore};
+use crate::tracker::state_hold::StateHold;
 use crate::wire::event::decode::DecodeLimits;
 use crate::wire::routing::{Routing, RoutingKey};
 
@@ -88,6 +91,67 @@ impl Inspector {
             partitions.with_context(|| format!("cannot list the partitions of {topic}"))?;
         partitions.sort_unstable();
         Ok(partitions)
+    }
+
+    /// The topic of session events.
+    pub(super) fn source_topic(&self) -> &str {
+        &self.topics.session_logs
+    }
+
+    /// The state of a partition as checkpoint records, or why trackers would hold it.
+    pub(super) fn records(
+        &mut self,
+        partition: i32,
+        routing: Routing,
+    ) -> anyhow::Result<Result<Vec<Record>, StateHold>> {
+        self.log.begin(partition, None);
+        let settings = RestoreSettings {
+            // Activity is replayed on the partition that it belongs on.
+            routing,
+            ..settings(partition)?
+        };
+        let restored = match restore(&mut self.log, settings) {
+            Ok(restored) => restored,
+            Err(RestoreError::Held(hold)) => return Ok(Err(hold)),
+            Err(error) => return Err(error).context("cannot read the state"),
+        };
+        if let Some(degraded) = restored.degraded {
+            output::note(format!(
+                "partition {partition}: {degraded}; its sessions count as active now"
+            ));
+        }
+        let position = restored.partition.position();
+        let mut table = restored.partition.into_table();
+        for key in checkpoint_keys(&mut self.log).context("cannot read the checkpoint")? {
+            // Records that cannot be read were an error of the restore.
+            if let Ok(key) = RecordKey::decode(&key) {
+                table.rewrite(key);
+            }
+        }
+        let mut effects = Vec::new();
+        table.flush(position, Timestamp::MIN, 0, &mut effects);
+        let stored = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Store(record) => Some(*record),
+            _ => None,
+        });
+        Ok(Ok(stored.collect()))
+    }
+
+    /// The keys of a checkpoint partition that have a value.
+    pub(super) fn checkpoint_keys(&mut self, partition: i32) -> anyhow::Result<BTreeSet<Vec<u8>>> {
+        self.log.begin(partition, None);
+        checkpoint_keys(&mut self.log).context("cannot read the checkpoint")
+    }
+
+    /// How the sessions of the group are distributed over the partitions, if it has any.
+    pub(super) fn stated_routing(&self) -> anyhow::Result<Option<Routing>> {
+        let topic = &self.topics.session_logs;
+        let committed = self.reader.committed_offsets(topic, &self.partitions()?);
+        let committed = committed.context("cannot fetch the committed offsets")?;
+        let mut stated = committed
+            .values()
+            .filter_map(|offset| OffsetMetadata::decode(&offset.metadata)?.routing);
+        Ok(stated.next())
     }
 
     /// Whether the group has members.
@@ -164,7 +228,11 @@ fn settings(partition: i32) -> anyhow::Result<RestoreSettings> {
             partitions: partition + 1,
             key: RoutingKey::default(),
         },
-        table: TableConfig::default(),
+        table: TableConfig {
+            max_sessions: usize::MAX,
+            max_remembered: usize::MAX,
+            ..TableConfig::default()
+        },
         policies: Arc::new(policies),
         decode_limits: DecodeLimits::default(),
         clocks: Clocks::new(Span::ZERO),

@@ -75,7 +75,7 @@ impl SilenceWatch {
         Ok(watch)
     }
 
-    /// Checks that brokers answer the member, or nobody.
+    /// Checks that brokers answer the member, unless they answer no client.
     pub(super) fn check(&self) -> Result<(), SilentMember> {
         if self.is_silent.load(Ordering::Relaxed) {
             Err(SilentMember)
