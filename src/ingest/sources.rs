@@ -46,10 +46,10 @@ pub fn from_topic(
     const CONDITION: &str = "sources";
     let (sender, receiver) = watch::channel(SourceSet::default());
     health.set_not_ready(CONDITION, "reading the sources");
-    let (own, health) = (topics.clone(), health.clone());
+    let (own, shown) = (topics.clone(), health.clone());
     let on_change = move |store: &SourceStore| match usable(store, &own) {
         Ok(sources) => {
-            health.set_ready(CONDITION);
+            shown.set_ready(CONDITION);
             tracing::info!(topics = sources.topics().len(), "active sources changed");
             // The receiver is gone if the process ends.
             let _ending = sender.send(sources);
@@ -57,10 +57,10 @@ pub fn from_topic(
         Err(error) => {
             let reason = format!("{error:#}");
             tracing::error!(error = reason, "the active sources are unchanged");
-            health.set_not_ready(CONDITION, reason);
+            shown.set_not_ready(CONDITION, reason);
         }
     };
-    topic::watch(config, &topics.policies, stop, on_change)?;
+    topic::watch(config, &topics.policies, health, stop, on_change)?;
     Ok(receiver)
 }
 

@@ -14,6 +14,7 @@ use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
 use super::committer::watermark_key;
+use crate::health::Health;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_producer::RecreatingProducer;
@@ -88,7 +89,7 @@ impl Withdrawal {
     async fn stated(&self) -> anyhow::Result<BTreeSet<(String, String)>> {
         let stop = CancellationToken::new();
         let _stop_on_return = stop.clone().drop_guard();
-        let mut feed = TopicFeed::start(&self.config, &self.topic, stop)?;
+        let mut feed = TopicFeed::start(&self.config, &self.topic, &Health::default(), stop)?;
         let mut stated = BTreeSet::new();
         let read = async {
             while let Some(TopicEvent::Record(record)) = feed.recv().await {

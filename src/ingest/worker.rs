@@ -112,7 +112,7 @@ impl IngestWorker {
             properties: &[],
         };
         let reader = TopicReader::new(&config, &options)?;
-        let member = Member::new(config, &settings.topic, clock)?;
+        let member = Member::new(config, &settings.topic, clock, health)?;
         let transactional_id = format!("{}-{}", settings.group, settings.process);
         let committer = IngestCommitter::new(
             settings.producer.clone(),
@@ -127,6 +127,7 @@ impl IngestWorker {
             settings.config.clone(),
             settings.topic.clone(),
             clock,
+            health,
             ends_stop,
         )?;
         member.consumer().subscribe()?;

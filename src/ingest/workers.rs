@@ -221,8 +221,8 @@ async fn run_once(
     let (settings, stop) = (settings.clone(), stop.clone());
     // The receiver is gone if the process ends.
     let run = move || drop(sender.send(IngestWorker::start(settings, &stop)));
-    thread::Builder::new()
-        .name("ingest".to_owned())
-        .spawn(run)?;
+    let thread = thread::Builder::new().name("ingest".to_owned());
+    #[expect(clippy::disallowed_methods, reason = "the worker has a heartbeat")]
+    thread.spawn(run)?;
     Ok(end.await?)
 }

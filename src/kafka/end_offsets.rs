@@ -53,7 +53,7 @@ impl EndOffsetWatch {
         health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        Self::start_proven(config, topic, Some(upstream), clock, stop)
+        Self::start_proven(config, topic, Some(upstream), clock, health, stop)
     }
 
     /// Like [`start`](Self::start), for a topic without an upstream.
@@ -64,9 +64,10 @@ impl EndOffsetWatch {
         config: ClientConfig,
         topic: String,
         clock: Clock,
+        health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        Self::start_proven(config, topic, None, clock, stop)
+        Self::start_proven(config, topic, None, clock, health, stop)
     }
 
     fn start_proven(
@@ -74,6 +75,7 @@ impl EndOffsetWatch {
         topic: String,
         upstream: Option<UpstreamReader>,
         clock: Clock,
+        health: &Health,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
         // Activity in an upstream transaction that is still open has been appended and counts

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::document::{SessionSource, SourceError};
 use super::mapping::Mapping;
 use super::set::{SharedTopic, SourceSet};
+use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::topic_feed::{TopicEvent, TopicFeed, TopicRecord};
 use crate::policy::pauses::SOURCE_PREFIX;
@@ -177,14 +177,16 @@ fn apply(store: &mut SourceStore, record: &TopicRecord) -> Result<bool, SourceRe
 pub fn watch(
     config: &ClientConfig,
     topic: &str,
+    health: &Health,
     stop: CancellationToken,
     on_change: impl Fn(&SourceStore) + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut feed = TopicFeed::open(config, topic, stop)?;
-    let watch = move || {
+    let watch = move |heartbeat: Heartbeat| {
         let (mut store, mut caught_up) = (SourceStore::default(), false);
         let mut events = Vec::new();
         while feed.read(&mut events) {
+            heartbeat.beat();
             let mut changed = false;
             for event in events.drain(..) {
                 match event {
@@ -197,9 +199,7 @@ pub fn watch(
             }
         }
     };
-    thread::Builder::new()
-        .name("source-topic".to_owned())
-        .spawn(watch)?;
+    health.spawn(&format!("reader of {topic}"), HELPER_TIMEOUT, watch)?;
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 
 use super::committer::Committer;
 use crate::clock::Clock;
-use crate::kafka::transaction::commit_error::CommitError;
 use crate::health::{Health, Heartbeat};
+use crate::kafka::transaction::commit_error::CommitError;
 use crate::tracker::assignment::CommitResult;
 use crate::tracker::engine::Batch;
 use crate::tracker::metrics::TrackerMetrics;
