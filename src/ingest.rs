@@ -34,9 +34,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::topics::{TopicAdmin, require, wait_for_topics};
+use crate::kafka::topics::{TopicAdmin, require_for_ingest, wait_for_topics};
 use crate::metrics::certificates;
 use crate::processes::Identity;
 use args::IngestArgs;
@@ -70,8 +69,8 @@ pub async fn run(
     let config = global.connection.client_config()?;
     let producer = global.connection.producer_config()?;
     let admin = TopicAdmin::new(&config)?;
-    let needed = required_topics(&topics);
-    let found = wait_for_topics(&health, &stop, || require(&admin, &needed)).await?;
+    let require = || require_for_ingest(&admin, &topics);
+    let found = wait_for_topics(&health, &stop, require).await?;
     if found.is_none() {
         return Ok(());
     }
@@ -112,14 +111,4 @@ pub async fn run(
     ended.cancel();
     reports.await?;
     result
-}
-
-fn required_topics(topics: &Topics) -> [&str; 5] {
-    [
-        &topics.session_logs,
-        &topics.session_logs_dlq,
-        &topics.policies,
-        &topics.processes,
-        &topics.watermarks,
-    ]
 }

@@ -45,6 +45,8 @@ fn renders_what_it_has_always_rendered() {
                 "handler.actions.actions[0].name=notify",
                 "handler.actions.actions[0].type=log",
                 "handler.secrets={webhook}",
+                "ingest.enabled=true",
+                "ingest.sourceTopics={nginx-access}",
             ],
         ),
     ] {

@@ -24,6 +24,13 @@ operations; removing any single one makes the role fail.
     (dict "name" "sundown.policies" "operations" (list "Read" "DescribeConfigs"))
     (dict "name" "sundown.processes" "operations" (list "Write"))
   )
+  "ingest" (list
+    (dict "name" "session_logs" "operations" (list "Write"))
+    (dict "name" "session_logs.dlq" "operations" (list "Write"))
+    (dict "name" "sundown.policies" "operations" (list "Read" "DescribeConfigs"))
+    (dict "name" "sundown.processes" "operations" (list "Write" "DescribeConfigs"))
+    (dict "name" "sundown.watermarks" "operations" (list "Read" "Write" "DescribeConfigs"))
+  )
   "controller" (list
     (dict "name" "session_logs" "operations" (list "Read"))
     (dict "name" "expired_sessions" "operations" (list "Read"))
@@ -53,6 +60,22 @@ operations; removing any single one makes the role fail.
 {{- if eq .role "tracker" }}
 - resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Read]
+{{- end }}
+{{- if eq .role "ingest" }}
+{{- $sources := default list .root.Values.ingest.sourceTopics }}
+{{- range .root.Values.ingest.sources }}
+{{- $sources = concat $sources .spec.topics }}
+{{- end }}
+{{- range $sources | uniq | sortAlpha }}
+- resource: {type: topic, name: {{ . | quote }}, patternType: literal}
+  operations: [Read]
+{{- end }}
+# One group for each topic: sundown-ingest.TOPIC.
+- resource: {type: group, name: {{ printf "%ssundown-ingest." $prefix | quote }}, patternType: prefix}
+  operations: [Read]
+# One id for each topic and process, chosen at start.
+- resource: {type: transactionalId, name: {{ printf "%ssundown-ingest." $prefix | quote }}, patternType: prefix}
+  operations: [Write]
 {{- end }}
 {{- if eq .role "handler" }}
 # Its own group and one of each action: sundown-handler.ACTION, sundown-handler-warnings.ACTION.

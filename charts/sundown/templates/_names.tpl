@@ -90,6 +90,9 @@ imagePullSecrets:
 {{/* The roles that run, as a JSON list under `roles`. */}}
 {{- define "sundown.roles" -}}
 {{- $roles := list "tracker" "handler" -}}
+{{- if .Values.ingest.enabled -}}
+{{- $roles = append $roles "ingest" -}}
+{{- end -}}
 {{- if .Values.controller.enabled -}}
 {{- $roles = append $roles "controller" -}}
 {{- end -}}

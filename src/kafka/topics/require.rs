@@ -155,6 +155,23 @@ pub async fn require_for_tracker(
     })
 }
 
+/// Checks that the topics of an ingest process exist with settings that keep its promises.
+///
+/// # Errors
+/// Those of [`require_for_role`].
+pub async fn require_for_ingest(admin: &TopicAdmin, topics: &Topics) -> Result<(), TopicError> {
+    let names: [&str; 5] = [
+        &topics.session_logs,
+        &topics.session_logs_dlq,
+        &topics.processes,
+        &topics.policies,
+        &topics.watermarks,
+    ];
+    let existing = require_for_role(admin, topics, &names).await?;
+    warn_of_unknown_settings(&existing, &[&topics.processes]);
+    check_timestamps(&existing, topics)
+}
+
 fn warn_of_unknown_settings(existing: &ExistingTopics, checked: &[&String]) {
     let unknown = checked.iter().copied().map(String::as_str).filter(|name| {
         let state = existing.get(*name);
@@ -195,7 +212,7 @@ fn check_timestamps(existing: &ExistingTopics, topics: &Topics) -> Result<(), To
         &topics.processes,
         "message.timestamp.type",
         "LogAppendTime",
-        "otherwise a tracker cannot compare its clock with the brokers'",
+        "otherwise trackers and ingest processes cannot compare their clocks with the brokers'",
         ", or pass --trust-local-clock to trackers",
     )
 }

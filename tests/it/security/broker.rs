@@ -121,7 +121,14 @@ impl SecureKafka {
 }
 
 /// Who has a KafkaUser.
-pub const ROLES: [&str; 5] = ["tracker", "handler", "controller", "console", "check"];
+pub const ROLES: [&str; 6] = [
+    "tracker",
+    "handler",
+    "ingest",
+    "controller",
+    "console",
+    "check",
+];
 
 /// The name of a role's KafkaUser, in a release called `site`.
 pub fn user(role: &str) -> String {

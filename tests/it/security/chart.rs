@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::acls::Permission;
 use super::broker::{Authentication, user};
 
+/// The topic that ingest reads.
+pub const SOURCE_TOPIC: &str = "access";
+
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/sundown");
 
 /// What a role may do; none if there is no helm here.
@@ -46,6 +49,11 @@ fn rendered(authentication: Authentication, prefix: &str) -> Option<Vec<Value>> 
             "kafka.strimzi.cluster=my-cluster",
         ])
         .args(["--set", "console.authTokenSecret=token"])
+        .args(["--set", "ingest.enabled=true"])
+        .args([
+            "--set",
+            &format!("ingest.sourceTopics={{{prefix}{SOURCE_TOPIC}}}"),
+        ])
         .args([
             "--set",
             &format!("kafka.strimzi.authentication={}", authentication.name()),

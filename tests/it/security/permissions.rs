@@ -24,6 +24,11 @@ fn a_handler_needs_each_of_its_permissions_with_a_password() {
 }
 
 #[test]
+fn ingest_needs_each_of_its_permissions_with_a_password() {
+    each_is_needed(&Scene::new(Scram), "ingest");
+}
+
+#[test]
 fn a_console_needs_each_of_its_permissions_with_a_certificate() {
     each_is_needed_all_along(&Scene::new(Tls), "console");
 }
@@ -45,6 +50,11 @@ fn with_a_password_the_tracker_works_too() {
 #[test]
 fn with_a_certificate_the_handler_works_too() {
     they_are_enough(&Scene::new(Tls), "handler");
+}
+
+#[test]
+fn with_a_certificate_ingest_works_too() {
+    they_are_enough(&Scene::new(Tls), "ingest");
 }
 
 #[test]

@@ -9,11 +9,12 @@ use uuid::Uuid;
 
 use super::acls::Permission;
 use super::broker::{Authentication, SecureKafka, user};
+use super::chart::SOURCE_TOPIC;
 use super::operator::{Operator, TOKEN};
 use crate::controller::cluster::TestNamespace;
 use crate::receiver::{Receiver, Response};
 use crate::support::installation::{Installation, PARTITIONS, SHORT};
-use crate::support::process::{Launch, Stream};
+use crate::support::process::Launch;
 use crate::support::role::RoleProcess;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
@@ -26,6 +27,12 @@ const POLICY: &str = "apiVersion: sundown.dev/v1alpha1
 kind: SessionPolicy
 metadata: {name: short}
 spec: {idleTimeout: 8s, warnBefore: 7s}
+";
+
+const SOURCE: &str = "apiVersion: sundown.dev/v1alpha1
+kind: SessionSource
+metadata: {name: access}
+spec: {topics: [TOPIC], session: {id: value.sid, user: value.uid}}
 ";
 
 /// An installation on the broker that knows its users.
@@ -60,11 +67,8 @@ impl<'a> Scene<'a> {
             namespace: None,
         };
         let policy = scene.file("policy.yaml", POLICY);
-        let mut apply = scene
-            .installation
-            .sundown(&["policy", "apply", "-f", &policy])
-            .start();
-        assert!(apply.wait(SOON).success(), "{}", apply.text(Stream::Stderr));
+        scene.installation.run(&["policy", "apply", "-f", &policy]);
+        scene.apply_source();
         scene
     }
 
@@ -99,6 +103,7 @@ impl<'a> Scene<'a> {
                 "1s",
             ],
             "handler" => &["--actions", &actions],
+            "ingest" => &["--commit-interval", "100ms", "--session-timeout", "6s"],
             "console" => &[
                 "--listen",
                 "127.0.0.1:0",
@@ -110,6 +115,14 @@ impl<'a> Scene<'a> {
             other => panic!("'{other}' is not started here"),
         };
         RoleProcess::start(self.as_user(role, &[&[role], flags].concat()))
+    }
+
+    /// Creates a topic of JSON records and its source.
+    fn apply_source(&self) {
+        let topic = self.installation.topic(SOURCE_TOPIC);
+        self.secure.kafka.create_topic(&topic, PARTITIONS, &[]);
+        let source = self.file("source.yaml", &SOURCE.replace("TOPIC", &topic));
+        self.installation.run(&["source", "apply", "-f", &source]);
     }
 
     /// It may do anything in Kubernetes.
@@ -130,6 +143,7 @@ impl<'a> Scene<'a> {
         match role {
             "tracker" => self.act(),
             "handler" => self.end_and_warn(),
+            "ingest" => self.access(),
             "console" => {
                 self.look(running);
                 self.change(running);
@@ -173,6 +187,11 @@ impl<'a> Scene<'a> {
             "handler" => vec![
                 self.count("expired_sessions.dlq"),
                 self.receiver.calls().len(),
+            ],
+            "ingest" => vec![
+                self.count("session_logs"),
+                self.count("session_logs.dlq"),
+                self.count("sundown.watermarks"),
             ],
             "controller" => vec![
                 self.count("sundown.policies"),
@@ -233,6 +252,15 @@ impl<'a> Scene<'a> {
         self.secure
             .kafka
             .produce(&self.installation.session_logs(), logins.chain(events));
+    }
+
+    /// A record that ingest can map, and one that it cannot.
+    fn access(&self) {
+        let topic = self.installation.topic(SOURCE_TOPIC);
+        let record = NewRecord::new("none", r#"{"sid": "s", "uid": 7}"#.to_owned());
+        self.secure
+            .kafka
+            .produce(&topic, [record, NewRecord::new("none", "no JSON")]);
     }
 
     /// Edits a policy, and leaves records unread.
