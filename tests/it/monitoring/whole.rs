@@ -182,8 +182,9 @@ fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
             step("revoke", 2_000),
             step("activity", 0),
         ];
-        whole.write("session_logs", [elsewhere, useless, late]);
+        // First, because their times are close to now.
         whole.write("session_logs", revived);
+        whole.write("session_logs", [elsewhere, useless, late]);
     });
 }
 
