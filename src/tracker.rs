@@ -184,7 +184,7 @@ impl Role {
         };
         let upstream = upstream_settings(topics, routing, &self.identity);
         let upstream = UpstreamReader::new(&config, upstream, clock)?;
-        let (client, log) = (self.config.clone(), log.clone());
+        let (client, log) = (config.clone(), log.clone());
         let ends = EndOffsetWatch::start(client, log, upstream, clock, health, stop.clone())?;
         let parts = Parts {
             commits: CommitThread::start(committer, clock, metrics.clone(), health)?,

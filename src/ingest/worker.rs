@@ -20,6 +20,7 @@ use crate::health::{Health, Heartbeat};
 use crate::kafka::Topics;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Member, Membership, Rebalance, member_config};
+use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_ids::TopicId;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
 use crate::kafka::transaction::commit_error::CommitError;
@@ -124,7 +125,7 @@ impl IngestWorker {
         let ends_stop = stop.child_token();
         let _ends_stop = ends_stop.clone().drop_guard();
         let ends = EndOffsetWatch::start_without_upstream(
-            settings.config.clone(),
+            with_group_id(&settings.config, &settings.group),
             settings.topic.clone(),
             clock,
             health,

@@ -55,8 +55,9 @@ impl SilenceTimer {
     }
 }
 
-/// Whether no broker has answered.
-fn is_silence(error: &KafkaError) -> bool {
+/// Returns whether no broker has answered.
+#[must_use]
+pub fn is_silence(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(

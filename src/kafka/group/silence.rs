@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::GroupConsumer;
 use crate::clock::Clock;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
-use crate::kafka::recreating_producer::{MAX_SILENCE, SilenceTimer};
+use crate::kafka::recreating_producer::{MAX_SILENCE, is_silence};
 
 /// How often the member's client asks.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
@@ -52,7 +52,9 @@ impl SilenceWatch {
         };
         // The thread must not keep the member in its group.
         let consumer = Arc::downgrade(consumer);
-        let mut silence = SilenceTimer::start(clock);
+        // How long brokers have answered others alone: while they answer no client, the member is
+        // not silent, and after that it takes a moment to connect.
+        let mut others_since = None;
         let ask = move |heartbeat: Heartbeat| {
             let mut next = clock.elapsed() + ASK_INTERVAL;
             while !stop.is_cancelled() {
@@ -66,7 +68,12 @@ impl SilenceWatch {
                     return;
                 };
                 let answer = consumer.ask(REQUEST_TIMEOUT);
-                if silence.must_recreate(&answer) && brokers_answer(&config) {
+                if !answer.as_ref().is_err_and(is_silence) || !brokers_answer(&config) {
+                    others_since = None;
+                    continue;
+                }
+                let now = clock.elapsed();
+                if now.saturating_sub(*others_since.get_or_insert(now)) >= MAX_SILENCE {
                     is_silent.store(true, Ordering::Relaxed);
                 }
             }
