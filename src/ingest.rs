@@ -76,13 +76,12 @@ pub async fn run(
     }
     let stop = stop.child_token();
     let _stop_on_return = stop.clone().drop_guard();
-    let withdrawal = Withdrawal::new(global, &args.group)?;
     let (sources, withdrawal) = match from_files {
         // Other processes may have other files, whose statements are not this one's to withdraw.
         Some(sources) => (sources, None),
         None => (
             sources::from_topic(&config, &topics, &health, stop.clone())?,
-            Some(withdrawal),
+            Some(Withdrawal::new(global, &args.group)?),
         ),
     };
     let admin_address = args.admin.advertised(server.address());

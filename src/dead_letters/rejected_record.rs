@@ -1,10 +1,11 @@
 //! Records of the source topic that go to the dead-letter topic.
 
-use rdkafka::message::OwnedHeaders;
+use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::kafka::headers::ReadableHeaders;
+use crate::kafka::transaction::record::ProducerRecord;
 use crate::session::Timestamp;
-use crate::wire::dead_letter::Cause;
+use crate::wire::dead_letter::{self, Cause, Origin};
 use crate::wire::record::SourceRecord;
 
 /// A record that is rejected, for the dead-letter topic. Key, value and headers are unchanged.
@@ -50,9 +51,43 @@ impl RejectedRecord {
         self.bytes
     }
 
+    /// Returns the dead letter of the record, which was read from this partition. Beyond
+    /// `max_bytes`, it is without the contents of the record.
+    #[must_use]
+    pub fn dead_letter<'a>(
+        &'a self,
+        dead_letter_topic: &'a str,
+        (topic, partition): (&str, i32),
+        max_bytes: usize,
+    ) -> ProducerRecord<'a> {
+        let fits = self.fits(max_bytes);
+        let headers = if fits {
+            self.headers.clone().unwrap_or_default()
+        } else {
+            OwnedHeaders::new().insert(Header {
+                key: dead_letter::OMITTED,
+                value: Some(&self.bytes().to_string()),
+            })
+        };
+        let origin = Origin {
+            topic,
+            partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+        };
+        ProducerRecord {
+            topic: dead_letter_topic,
+            partition: None,
+            key: self.key.as_deref().filter(|_| fits),
+            value: self.value.as_deref().filter(|_| fits),
+            headers: Some(dead_letter::headers(headers, &self.cause, origin)),
+            timestamp: None,
+        }
+    }
+
     /// Returns whether the size is at most `limit`; `usize::MAX` is no limit.
     #[must_use]
-    pub fn fits(&self, limit: usize) -> bool {
+    fn fits(&self, limit: usize) -> bool {
         limit == usize::MAX || self.measured && self.bytes <= limit
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::message::BorrowedMessage;
 
 use crate::dead_letters::rejected_record::RejectedRecord;
 use crate::kafka::Topics;
@@ -11,7 +11,7 @@ use crate::kafka::event_writer::Target;
 use crate::kafka::transaction::record::ProducerRecord;
 use crate::source::mapping::{Mapped, MappedEvent, Mapping};
 use crate::source::record::from_message;
-use crate::wire::dead_letter::{self, Cause, Origin};
+use crate::wire::dead_letter::Cause;
 
 /// The outputs of the records read since the last commit, by partition.
 #[derive(Debug, Default)]
@@ -122,45 +122,11 @@ impl IngestBatch {
                 })?;
             }
             for rejected in &outputs.dead_letters {
-                send(dead_letter(
-                    rejected,
-                    (topic, partition),
-                    topics,
-                    max_dead_letter,
-                ))?;
+                let source = (topic, partition);
+                let dead_letters = &topics.session_logs_dlq;
+                send(rejected.dead_letter(dead_letters, source, max_dead_letter))?;
             }
         }
         Ok(())
-    }
-}
-
-fn dead_letter<'a>(
-    rejected: &'a RejectedRecord,
-    (topic, partition): (&str, i32),
-    topics: &'a Topics,
-    max_dead_letter: usize,
-) -> ProducerRecord<'a> {
-    let fits = rejected.fits(max_dead_letter);
-    let headers = if fits {
-        rejected.headers.clone().unwrap_or_default()
-    } else {
-        OwnedHeaders::new().insert(Header {
-            key: dead_letter::OMITTED,
-            value: Some(&rejected.bytes().to_string()),
-        })
-    };
-    let origin = Origin {
-        topic,
-        partition,
-        offset: rejected.offset,
-        timestamp: rejected.timestamp,
-    };
-    ProducerRecord {
-        topic: &topics.session_logs_dlq,
-        partition: None,
-        key: rejected.key.as_deref().filter(|_| fits),
-        value: rejected.value.as_deref().filter(|_| fits),
-        headers: Some(dead_letter::headers(headers, &rejected.cause, origin)),
-        timestamp: None,
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::batch::IngestBatch;
 use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
+use crate::kafka::transaction::TransactionalWriter;
 use crate::kafka::transaction::commit_error::CommitError;
 use crate::kafka::transaction::delivery::Delivery;
 use crate::kafka::transaction::record::ProducerRecord;
-use crate::kafka::transaction::{SMALL_DEAD_LETTER, TransactionalWriter};
 use crate::kafka::upstream;
 use crate::wire::watermark::WatermarkRecord;
 
@@ -42,7 +42,13 @@ impl IngestCommitter {
         consumer: Arc<GroupConsumer>,
     ) -> Result<Self, CommitError> {
         Ok(Self {
-            writer: TransactionalWriter::new(producer, delivery, transactional_id, consumer)?,
+            writer: TransactionalWriter::new(
+                producer,
+                delivery,
+                transactional_id,
+                &topics.session_logs_dlq,
+                consumer,
+            )?,
             topic: topic.to_owned(),
             topics,
             group: group.to_owned(),
@@ -60,26 +66,6 @@ impl IngestCommitter {
         positions: &[(i32, i64)],
         group: &ConsumerGroupMetadata,
     ) -> Result<(), CommitError> {
-        let outcome = self.attempt(batch, watermarks, positions, group, usize::MAX);
-        let Err(error @ CommitError::TooLarge(_)) = outcome else {
-            return outcome;
-        };
-        tracing::warn!(
-            %error,
-            topic = self.topics.session_logs_dlq,
-            "writing large dead letters without their contents, which stay in the source topic until retention deletes them; raise max.message.bytes of the dead-letter topic to that of the source topic"
-        );
-        self.attempt(batch, watermarks, positions, group, SMALL_DEAD_LETTER)
-    }
-
-    fn attempt(
-        &mut self,
-        batch: &IngestBatch,
-        watermarks: &[(i32, WatermarkRecord)],
-        positions: &[(i32, i64)],
-        group: &ConsumerGroupMetadata,
-        max_dead_letter: usize,
-    ) -> Result<(), CommitError> {
         let mut offsets = TopicPartitionList::new();
         for &(partition, position) in positions {
             let added =
@@ -93,7 +79,7 @@ impl IngestCommitter {
         self.writer.commit(
             &offsets,
             group,
-            |send| batch.write(topic, topics, max_dead_letter, send),
+            |max_dead_letter, send| batch.write(topic, topics, max_dead_letter, send),
             |send| {
                 watermarks.iter().try_for_each(|(partition, record)| {
                     send(ProducerRecord {

@@ -28,7 +28,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many times a call is attempted before the producer is discarded.
 const MAX_ATTEMPTS: u32 = 3;
 /// The largest dead letter, in bytes, that is written in full after larger ones were refused.
-pub const SMALL_DEAD_LETTER: usize = 64 << 10;
+const SMALL_DEAD_LETTER: usize = 64 << 10;
 
 /// Queues one record of a transaction.
 pub type SendRecord<'a> = dyn FnMut(ProducerRecord<'_>) -> Result<(), CommitError> + 'a;
@@ -37,6 +37,7 @@ pub type SendRecord<'a> = dyn FnMut(ProducerRecord<'_>) -> Result<(), CommitErro
 pub struct TransactionalWriter {
     config: ClientConfig,
     delivery: Delivery,
+    dead_letter_topic: String,
     consumer: Arc<GroupConsumer>,
     /// `None` after it was fenced or timed out; the next batch creates a new one.
     producer: Option<BatchProducer>,
@@ -54,6 +55,7 @@ impl TransactionalWriter {
         mut config: ClientConfig,
         delivery: Delivery,
         transactional_id: &str,
+        dead_letter_topic: &str,
         consumer: Arc<GroupConsumer>,
     ) -> Result<Self, CommitError> {
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
@@ -83,6 +85,7 @@ impl TransactionalWriter {
         let mut writer = Self {
             config,
             delivery,
+            dead_letter_topic: dead_letter_topic.to_owned(),
             consumer,
             producer: None,
             abort_acknowledged: false,
@@ -105,11 +108,37 @@ impl TransactionalWriter {
     }
 
     /// Writes outputs with `write` and watermarks with `write_watermarks`, and commits `offsets`
-    /// for the member in `group`.
+    /// for the member in `group`. `write` gets the number of bytes beyond which it has to write
+    /// dead letters without the contents of their records.
     ///
     /// # Errors
     /// [`CommitError`]; then none of it counts.
     pub fn commit(
+        &mut self,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+        mut write: impl FnMut(usize, &mut SendRecord<'_>) -> Result<(), CommitError>,
+        mut write_watermarks: impl FnMut(&mut SendRecord<'_>) -> Result<(), CommitError>,
+    ) -> Result<(), CommitError> {
+        let topic = self.dead_letter_topic.clone();
+        let mut attempt = |max_dead_letter| {
+            let write = |send: &mut SendRecord<'_>| write(max_dead_letter, send);
+            self.attempt(offsets, group, write, &mut write_watermarks)
+        };
+        let outcome = attempt(usize::MAX);
+        let Err(error @ CommitError::TooLarge(_)) = outcome else {
+            return outcome;
+        };
+        // One large record must not block the partition.
+        tracing::warn!(
+            %error,
+            topic,
+            "writing large dead letters without their contents, which stay in the source topic until retention deletes them; raise max.message.bytes of the dead-letter topic to that of the source topic"
+        );
+        attempt(SMALL_DEAD_LETTER)
+    }
+
+    fn attempt(
         &mut self,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,

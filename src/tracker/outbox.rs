@@ -12,7 +12,6 @@ use crate::kafka::transaction::delivery::Delivery;
 use crate::kafka::transaction::record::ProducerRecord;
 use crate::kafka::{Topics, upstream};
 use crate::session::{Effect, EndReason, Ending, Expiring, Record, RecordKey, Timestamp};
-use crate::wire::dead_letter::{self, Origin};
 use crate::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
 use crate::wire::watermark::{Watermark, WatermarkRecord};
 
@@ -263,29 +262,8 @@ impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
     fn dead_letter(&mut self, rejected: &RejectedRecord) -> Result<(), E> {
         let reason = rejected.cause.reason;
         *self.counts.dead_letters.entry(reason).or_default() += 1;
-        let fits = rejected.fits(self.max_dead_letter);
-        let headers = if fits {
-            let headers = rejected.headers.clone();
-            headers.unwrap_or_default()
-        } else {
-            OwnedHeaders::new().insert(Header {
-                key: dead_letter::OMITTED,
-                value: Some(&rejected.bytes().to_string()),
-            })
-        };
-        let origin = Origin {
-            topic: self.source.topic,
-            partition: self.source.partition,
-            offset: rejected.offset,
-            timestamp: rejected.timestamp,
-        };
-        (self.send)(ProducerRecord {
-            topic: &self.topics.session_logs_dlq,
-            partition: None,
-            key: rejected.key.as_deref().filter(|_| fits),
-            value: rejected.value.as_deref().filter(|_| fits),
-            headers: Some(dead_letter::headers(headers, &rejected.cause, origin)),
-            timestamp: None,
-        })
+        let source = (self.source.topic, self.source.partition);
+        let topic = &self.topics.session_logs_dlq;
+        (self.send)(rejected.dead_letter(topic, source, self.max_dead_letter))
     }
 }

@@ -7,9 +7,9 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka::Topics;
 use crate::kafka::group::GroupConsumer;
+use crate::kafka::transaction::TransactionalWriter;
 use crate::kafka::transaction::commit_error::{CommitError, at};
 use crate::kafka::transaction::delivery::Delivery;
-use crate::kafka::transaction::{SMALL_DEAD_LETTER, TransactionalWriter};
 use crate::tracker::engine::Batch;
 use crate::tracker::outbox::{self, EncodeOptions, OutputCounts};
 
@@ -36,7 +36,13 @@ impl Committer {
         consumer: Arc<GroupConsumer>,
     ) -> Result<Self, CommitError> {
         Ok(Self {
-            writer: TransactionalWriter::new(config, delivery, transactional_id, consumer)?,
+            writer: TransactionalWriter::new(
+                config,
+                delivery,
+                transactional_id,
+                &topics.session_logs_dlq,
+                consumer,
+            )?,
             topics,
             process: process.as_bytes().to_vec(),
         })
@@ -51,17 +57,24 @@ impl Committer {
         batch: &Batch,
         group: &ConsumerGroupMetadata,
     ) -> Result<OutputCounts, CommitError> {
-        let outcome = self.attempt(batch, group, usize::MAX);
-        let Err(error @ CommitError::TooLarge(_)) = outcome else {
-            return outcome;
-        };
-        // One large record must not block the partition.
-        tracing::warn!(
-            %error,
-            topic = self.topics.session_logs_dlq,
-            "writing large dead letters without their contents, which stay in the source topic until retention deletes them; raise max.message.bytes of the dead-letter topic to that of the source topic"
-        );
-        self.attempt(batch, group, SMALL_DEAD_LETTER)
+        let offsets = self.offsets(batch)?;
+        let (topics, process) = (&self.topics, &self.process);
+        let delivery = self.writer.delivery();
+        let mut counts = OutputCounts::default();
+        self.writer.commit(
+            &offsets,
+            group,
+            |max_dead_letter, send| {
+                let options = EncodeOptions {
+                    delivery,
+                    max_dead_letter,
+                };
+                counts = outbox::write(batch, topics, options, send)?;
+                Ok(())
+            },
+            |send| outbox::write_watermarks(batch, topics, process, send),
+        )?;
+        Ok(counts)
     }
 
     /// Returns whether the same batch may be committed again after `error` of the last commit:
@@ -69,33 +82,6 @@ impl Committer {
     #[must_use]
     pub fn may_retry(&self, error: &CommitError) -> bool {
         self.writer.may_retry(error)
-    }
-
-    /// Dead letters of more than `max_dead_letter` bytes are written without their contents.
-    fn attempt(
-        &mut self,
-        batch: &Batch,
-        group: &ConsumerGroupMetadata,
-        max_dead_letter: usize,
-    ) -> Result<OutputCounts, CommitError> {
-        let offsets = self.offsets(batch)?;
-        let topics = self.topics.clone();
-        let options = EncodeOptions {
-            delivery: self.writer.delivery(),
-            max_dead_letter,
-        };
-        let process = &self.process;
-        let mut counts = OutputCounts::default();
-        self.writer.commit(
-            &offsets,
-            group,
-            |send| {
-                counts = outbox::write(batch, &topics, options, send)?;
-                Ok(())
-            },
-            |send| outbox::write_watermarks(batch, &topics, process, send),
-        )?;
-        Ok(counts)
     }
 
     fn offsets(&self, batch: &Batch) -> Result<TopicPartitionList, CommitError> {
