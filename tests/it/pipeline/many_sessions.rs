@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sundown::clock::Clock;
+use sundown::wire::forwarded::Forwarded;
 
 use crate::support::installation::{Installation, PARTITIONS, SHORT, SOON};
 use crate::support::kafka::Kafka;
@@ -213,4 +214,34 @@ fn event(session: &str, kind: &str) -> NewRecord {
         "user_id": 1, "session_id": session, "event": kind, "activity_timestamp": now,
     });
     NewRecord::new(session, event.to_string())
+}
+
+#[test]
+fn of_two_ends_at_the_same_time_the_one_that_is_read_first_counts() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let tracker = installation.tracker(LONG);
+    tracker.await_ready();
+    let sessions = log_in(&installation, 1, "acme");
+    let now = Clock::default().wall().as_millis();
+    let revocations = sessions.iter().map(|id| {
+        let event = json!({
+            "user_id": 1, "session_id": id, "event": "revoke", "activity_timestamp": now,
+        });
+        NewRecord::new(id.as_str(), event.to_string())
+    });
+    let event = json!({"user_id": 1, "event": "logout", "activity_timestamp": now});
+    let logouts = (0..PARTITIONS).map(|partition| NewRecord {
+        partition: Some(partition),
+        ..NewRecord::new(Forwarded::copies(PARTITIONS).encode(), event.to_string())
+    });
+    let logs = installation.session_logs();
+    let events: Vec<_> = revocations.chain(logouts).collect();
+    installation.kafka.produce(&logs, events);
+
+    let expected = installation.verify();
+    assert_eq!(expected.endings.len(), sessions.len());
+    for ending in expected.endings {
+        assert_eq!(ending.reason, "revoked");
+    }
+    tracker.stop();
 }

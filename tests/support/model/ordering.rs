@@ -24,6 +24,8 @@ pub(super) fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Even
             _ => {}
         }
     }
+    // At the same time, the order is that of the partition.
+    concerning.sort_by_key(|event| (event.at, event.reason.is_some(), event.place));
     concerning
 }
 
