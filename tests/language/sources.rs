@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 11] = [
     ".ci",
+    ".devcontainer",
     ".github",
     "benches",
     "charts",
