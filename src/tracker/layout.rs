@@ -31,11 +31,6 @@ pub enum LayoutError {
         "sessions are distributed by {}, not by {}: start all trackers with --routing-key {}; to change it, stop all trackers and discard all sessions with: sundown topics reset", before.as_str(), now.as_str(), before.as_str()
     )]
     Key { before: RoutingKey, now: RoutingKey },
-    /// The topic has fewer partitions than before.
-    #[error(
-        "sessions are distributed over {before} partitions and the topic of session events has {now}, so it was deleted and created again; stop all trackers and start from an empty state with: sundown topics reset"
-    )]
-    Partitions { before: i32, now: i32 },
     /// Partitions disagree.
     #[error(
         "sessions are distributed over {one} partitions on some partitions and over {other} on others, so active sessions might end; stop all trackers and discard all sessions with: sundown topics reset"
@@ -59,10 +54,6 @@ pub fn layout(
     if first.key != topic.key {
         let (before, now) = (first.key, topic.key);
         return Err(LayoutError::Key { before, now });
-    }
-    if first.partitions > topic.partitions {
-        let (before, now) = (first.partitions, topic.partitions);
-        return Err(LayoutError::Partitions { before, now });
     }
     match stated.find(|other| *other != first) {
         Some(other) => Err(LayoutError::Mixed {
@@ -135,7 +126,8 @@ mod tests {
     fn sessions_stay_distributed_as_they_were() {
         assert_eq!(layout([], routing(3)), Ok(routing(3)));
         let stated = [routing(3), routing(3)];
-        for count in [3, 6, 12] {
+        // With fewer partitions than that, every partition is held.
+        for count in [2, 3, 6, 12] {
             assert_eq!(layout(stated, routing(count)), Ok(routing(3)));
         }
     }
@@ -148,7 +140,6 @@ mod tests {
         };
         for (stated, topic, words) in [
             (vec![by_user], routing(3), "--routing-key user_id"),
-            (vec![routing(3)], routing(2), "created again"),
             (vec![routing(3), routing(6)], routing(6), "topics reset"),
         ] {
             let error = layout(stated, topic).unwrap_err().to_string();

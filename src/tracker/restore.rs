@@ -14,7 +14,7 @@ mod rebuild;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::offset_metadata::OffsetMetadata;
+use super::offset_metadata::{LogIdentity, OffsetMetadata};
 use super::partition::Partition;
 use super::state_hold::StateHold;
 use crate::clock::clocks::Clocks;
@@ -94,9 +94,7 @@ pub fn restore<L: RestoreLog>(
         .and_then(|committed| OffsetMetadata::decode(&committed.metadata));
     // Looked up after the offset: topics that are created later are empty.
     let identity = log.identity()?;
-    if let Some(metadata) = &metadata {
-        metadata.identity.check(&identity)?;
-    }
+    check_identity(metadata.as_ref(), &identity, settings.routing)?;
     let OffsetRange { first: start, end } = log.source_offsets()?;
     if let Some(CommittedOffset { offset, .. }) = committed
         && offset > end
@@ -162,6 +160,25 @@ pub fn restore<L: RestoreLog>(
         replayed,
         degraded,
     })
+}
+
+/// Checks that the topics are those of the committed offset, and that no partition is gone.
+fn check_identity(
+    metadata: Option<&OffsetMetadata>,
+    actual: &LogIdentity,
+    routing: Routing,
+) -> Result<(), StateHold> {
+    if let Some(metadata) = metadata {
+        metadata.identity.check(actual)?;
+    }
+    match actual.partitions {
+        // Also without an offset: events would be forwarded to partitions that are gone.
+        Some(partitions) if partitions < routing.partitions => Err(StateHold::PartitionsRemoved {
+            committed: routing.partitions,
+            actual: partitions,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the checkpoint partition up to its high watermark.

@@ -46,8 +46,10 @@ pub enum StateHold {
         /// The partition's high watermark.
         end: i64,
     },
-    /// The source topic has fewer partitions than at the commit.
-    #[error("the topic of session events had {committed} partitions and has {actual}")]
+    /// The source topic has fewer partitions than sessions are distributed over.
+    #[error(
+        "sessions are distributed over {committed} partitions and the topic of session events has {actual}, so it was deleted and created again; reset all partitions to the beginning and restart the trackers"
+    )]
     PartitionsRemoved { committed: i32, actual: i32 },
 }
 

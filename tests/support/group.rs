@@ -78,11 +78,22 @@ impl Kafka {
 
     /// Commits positions of a group without members: partitions and offsets.
     pub fn commit(&self, group: &str, topic: &str, positions: &[(i32, i64)]) {
+        self.commit_with_metadata(group, topic, positions, "");
+    }
+
+    /// The same, with this metadata.
+    pub fn commit_with_metadata(
+        &self,
+        group: &str,
+        topic: &str,
+        positions: &[(i32, i64)],
+        metadata: &str,
+    ) {
         let mut committed = TopicPartitionList::new();
         for (partition, offset) in positions {
-            committed
-                .add_partition_offset(topic, *partition, Offset::Offset(*offset))
-                .expect("offset");
+            let mut element = committed.add_partition(topic, *partition);
+            element.set_offset(Offset::Offset(*offset)).expect("offset");
+            element.set_metadata(metadata);
         }
         self.group_reader(group)
             .commit(&committed, CommitMode::Sync)

@@ -171,8 +171,15 @@ impl Inspector {
         let committed = committed.context("cannot fetch the committed offset")?;
         let offsets = self.reader.partition_offsets(topic, partition);
         let offsets = offsets.with_context(|| format!("cannot list offsets of {topic}"))?;
+        let settings = match self.stated_routing()? {
+            Some(routing) => RestoreSettings {
+                routing,
+                ..settings(partition)?
+            },
+            None => settings(partition)?,
+        };
         self.log.begin(partition, None);
-        let (hold, sessions) = match restore(&mut self.log, settings(partition)?) {
+        let (hold, sessions) = match restore(&mut self.log, settings) {
             Ok(restored) => (None, Some(restored.partition.sessions())),
             Err(RestoreError::Held(hold)) => (Some(hold), None),
             Err(error) => return Err(error).context("cannot read the state"),

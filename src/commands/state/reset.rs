@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::bail;
 use clap::ValueEnum;
 
 use super::inspect::{Inspector, PartitionReport};
@@ -20,13 +21,30 @@ pub enum ResetTarget {
     Beginning,
 }
 
+/// Returns whether the topic has fewer partitions than the sessions of the partition are distributed
+/// over.
+fn lost_partitions(report: &PartitionReport) -> bool {
+    let (before, now) = (report.routing, report.actual_identity.partitions);
+    matches!((before, now), (Some(before), Some(now)) if before.partitions > now)
+}
+
 /// Resets a partition; returns the offset at which trackers continue.
+///
+/// # Errors
+/// If sessions cannot be kept because partitions are gone, and if Kafka fails.
 pub(super) fn reset(
     inspector: &mut Inspector,
     writer: &StateWriter,
     report: &PartitionReport,
     to: ResetTarget,
 ) -> anyhow::Result<i64> {
+    let lost_partitions = lost_partitions(report);
+    if lost_partitions && to == ResetTarget::Now {
+        bail!(
+            "partition {} is unchanged: its sessions are distributed over more partitions than the topic has, so they cannot be kept; use --to beginning for all partitions",
+            report.partition
+        );
+    }
     let (offset, replay_from, sessions, forgotten) = match to {
         ResetTarget::Now => (report.end, NOWHERE, None, BTreeSet::new()),
         ResetTarget::Beginning => {
@@ -42,7 +60,7 @@ pub(super) fn reset(
             ..report.actual_identity
         },
         // Sessions stay where they are. If nothing was committed, the other partitions state it.
-        routing: report.routing,
+        routing: report.routing.filter(|_| !lost_partitions),
     };
     let tombstones = forgotten.iter().map(|key| (key.as_slice(), None));
     writer.commit(report.partition, (offset, &metadata), tombstones)?;

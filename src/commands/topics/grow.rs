@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::kafka::Topics;
 use crate::kafka::topics::{TopicAdmin, TopicState, require};
-use crate::output::{OutputArgs, table};
+use crate::output::{OutputArgs, progress, table};
 
 /// Flags of `sundown topics grow`.
 #[derive(Args, Clone, Debug)]
@@ -49,7 +49,12 @@ pub(super) async fn run(
         }
     }
     let mut grown = Vec::new();
+    let bar = progress::bar(
+        Some(counts.len() as u64),
+        "{bar:40} {pos}/{len} topics {msg}  {elapsed}",
+    );
     for (topic, before) in counts {
+        bar.set_message(topic.to_owned());
         if before < args.partitions {
             admin.grow(topic, args.partitions).await?;
         }
@@ -58,7 +63,9 @@ pub(super) async fn run(
             before,
             partitions: args.partitions,
         });
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     args.output.print(grown.as_slice(), |grown| {
         let row = |one: &GrownTopic| {
             let (before, now) = (one.before.to_string(), one.partitions.to_string());

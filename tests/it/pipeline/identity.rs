@@ -256,3 +256,25 @@ fn a_topic_that_is_created_again_has_another_id() {
         fetch()
     );
 }
+
+#[test]
+fn a_topic_with_fewer_partitions_than_sessions_are_on_is_held() {
+    let installation = Installation::with_partitions(Kafka::shared(), LONG, 1);
+    let metadata = r#"{"v":1,"replay_from":0,"routing":{"partitions":2,"key":"session_id"}}"#;
+    let (group, logs) = (installation.group(), installation.session_logs());
+    let kafka = installation.kafka;
+    kafka.commit_with_metadata(&group, &logs, &[(0, 0)], metadata);
+    let tracker = installation.tracker(&[]);
+    tracker.await_unready("state", "distributed over 2 partitions");
+    assert_eq!(described(&installation)["hold"], "partitions_removed");
+    tracker.stop();
+    let now = ["state", "reset", "--to", "now", "--held", "--yes"];
+    let mut now = installation.sundown(&now).start();
+    assert!(!now.wait(SOON).success());
+    let refusal = now.text(Stream::Stderr);
+    assert!(refusal.contains("use --to beginning"), "{refusal}");
+    reset(&installation, "beginning");
+    let tracker = installation.tracker(&[]);
+    tracker.await_ready();
+    tracker.stop();
+}
