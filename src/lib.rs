@@ -6,7 +6,7 @@
 //! | floor | module | what it holds |
 //! |---|---|---|
 //! | core | [`session`] | the pure core: sessions, policies, timers, checkpoints |
-//! | base | [`clock`], [`host`], [`panics`], [`bounded`], [`shutdown`], [`health`] | time, host name, panics, bounded reads, signals, readiness and liveness |
+//! | base | [`clock`], [`host`], [`memory`], [`panics`], [`bounded`], [`shutdown`], [`health`] | time, host name, memory, panics, bounded reads, signals, readiness and liveness |
 //! | formats | [`wire`] | session events, terminal events, dead letters, times, durations |
 //! | showing | [`output`], [`telemetry`] | tables, progress bars and errors; logs |
 //! | Kafka | [`kafka`] | clients, groups, topics, readers and writers |
@@ -21,6 +21,7 @@ pub mod bounded;
 pub mod clock;
 pub mod health;
 pub mod host;
+pub mod memory;
 pub mod panics;
 pub mod shutdown;
 

@@ -92,6 +92,7 @@ use policies::{PolicyReceivers, RoutedPolicySource};
 use queries::Executor;
 use queries::http::Gate;
 use worker::TrackerWorker;
+use worker::memory::MemoryWatch;
 
 /// How long to wait before the next attempt to take over the transactional id.
 const COMMITTER_RETRY_INTERVAL: Duration = Duration::from_secs(2);
@@ -204,7 +205,10 @@ impl Role {
             topics: self.topics,
         };
         let io = KafkaIo::new(parts, settings, clock, self.health, self.metrics);
-        TrackerWorker::new(engine, member, io, executor).run(&self.stop)
+        let memory = self.args.memory_limit();
+        io.metrics.set_memory_limit(memory);
+        let watched = (executor, memory.map(MemoryWatch::new));
+        TrackerWorker::new(engine, member, io, watched).run(&self.stop)
     }
 
     fn committer(&self, consumer: &Arc<GroupConsumer>) -> Result<Committer, CommitError> {

@@ -9,6 +9,7 @@ use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
 use crate::kafka::topics::ClockSource;
 use crate::kafka::transaction::delivery::Delivery;
+use crate::memory;
 use crate::session::Span;
 use crate::session::attributes::MAX_ATTRIBUTE_BYTES;
 use crate::session_lookup::AdminTokenArgs;
@@ -163,6 +164,17 @@ pub struct TrackerArgs {
     )]
     pub max_sessions: usize,
 
+    /// Resident memory, such as 800Mi, at which no more is taken for sessions: events that
+    /// would start one go to the dead-letter topic unless the place of an earlier one is free.
+    /// Default: 80 % of the container's limit.
+    #[arg(
+        long,
+        env = "SUNDOWN_MEMORY_LIMIT",
+        value_name = "SIZE",
+        value_parser = memory::parse_size
+    )]
+    pub memory_limit: Option<u64>,
+
     #[command(flatten)]
     pub admin: AdminArgs,
 
@@ -178,6 +190,13 @@ impl TrackerArgs {
             max_attribute_bytes: self.max_attributes,
             max_event_age: self.max_event_age,
         }
+    }
+
+    /// Returns the bound on resident memory in bytes; `None` if there is none.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        let default = || memory::container_limit().map(|limit| limit / 5 * 4);
+        self.memory_limit.or_else(default)
     }
 
     /// Returns how events are distributed over this many partitions.

@@ -58,6 +58,8 @@ pub struct Engine {
     superseded: Vec<Vec<u8>>,
     /// Whether a partition has had a backlog, and nothing has been committed since it was read.
     catching_up: bool,
+    /// Whether more memory may be taken for sessions.
+    may_grow: bool,
 }
 
 /// A partition that the group has assigned to this tracker.
@@ -114,6 +116,7 @@ impl Engine {
             last_batch: Duration::ZERO,
             superseded: Vec::new(),
             catching_up: false,
+            may_grow: true,
         }
     }
 
@@ -173,10 +176,22 @@ impl Engine {
             if let Some(policies) = &self.policies {
                 partition.set_policies(Arc::clone(policies));
             }
+            partition.set_may_grow(self.may_grow);
             self.partitions.insert(number, Assigned::Live(partition));
             self.upstream.restored(now);
         }
         pending
+    }
+
+    /// Sets whether more memory may be taken for sessions. While not, events that would start one
+    /// become dead letters unless the place of an earlier session is free.
+    pub fn set_may_grow(&mut self, may_grow: bool) {
+        self.may_grow = may_grow;
+        for assigned in self.partitions.values_mut() {
+            if let Assigned::Live(partition) = assigned {
+                partition.set_may_grow(may_grow);
+            }
+        }
     }
 
     /// Returns the restore that a partition waits for.

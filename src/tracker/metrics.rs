@@ -69,6 +69,7 @@ pub struct TrackerMetrics {
     degraded_restores: IntCounter,
     held_partitions: IntGaugeVec,
     max_sessions: IntGauge,
+    memory_limit: IntGauge,
     partitions: PartitionMetrics,
     clocks: ClockMetrics,
     routing_hold: IntGaugeVec,
@@ -111,6 +112,7 @@ impl TrackerMetrics {
             degraded_restores: register.counter("sundown_tracker_degraded_restores_total", "Restores that treated every session as active because source records were gone.")?,
             held_partitions: register.gauges("sundown_tracker_held_partitions", "Assigned partitions whose sessions do not end because log, checkpoint and committed offset do not belong together.", "reason")?,
             max_sessions: register.gauge("sundown_tracker_max_sessions", "Bound on the sessions of one partition (--max-sessions).")?,
+            memory_limit: register.gauge("sundown_tracker_memory_limit_bytes", "Resident memory at which no more is taken for sessions (--memory-limit); 0 without a limit.")?,
             partitions: PartitionMetrics::new(&register)?,
             clocks: ClockMetrics::new(&register)?,
             routing_hold: register.gauges("sundown_tracker_routing_hold", "1 for the reason for which no session may end although the clocks agree, if any.", "reason")?,
@@ -256,7 +258,13 @@ impl TrackerMetrics {
         self.partitions.of_topic(count);
     }
 
-    /// Shows the most sessions of a partition.
+    /// Sets the bound on resident memory; `None` if there is none.
+    pub fn set_memory_limit(&self, bytes: Option<u64>) {
+        let bytes = i64::try_from(bytes.unwrap_or_default());
+        self.memory_limit.set(bytes.unwrap_or(i64::MAX));
+    }
+
+    /// Sets the bound on the sessions of a partition.
     pub fn set_max_sessions(&self, max_sessions: usize) {
         let max_sessions = i64::try_from(max_sessions).unwrap_or(i64::MAX);
         self.max_sessions.set(max_sessions);

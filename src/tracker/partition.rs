@@ -127,6 +127,11 @@ impl Partition {
         Self { identity, ..self }
     }
 
+    /// Sets whether more memory may be taken for sessions.
+    pub fn set_may_grow(&mut self, may_grow: bool) {
+        self.table.set_may_grow(may_grow);
+    }
+
     /// Returns the table of the partition.
     #[must_use]
     pub fn into_table(self) -> SessionTable {

@@ -1,6 +1,7 @@
 //! The tracker's loop: polls, applies, commits. A single thread owns the engine and the
 //! consumer.
 
+pub(crate) mod memory;
 mod misrouting;
 pub mod report;
 
@@ -17,6 +18,7 @@ use super::queries::Executor;
 use crate::health::Heartbeat;
 use crate::kafka::group::{Member, Rebalance};
 use crate::session::Timestamp;
+use memory::MemoryWatch;
 use misrouting::MisroutingLog;
 
 /// How long a poll waits for the first record of a burst.
@@ -36,6 +38,7 @@ pub(crate) struct TrackerWorker {
     member: Member,
     executor: Executor,
     heartbeat: Heartbeat,
+    memory: Option<MemoryWatch>,
     misrouting_log: MisroutingLog,
 }
 
@@ -43,7 +46,12 @@ impl TrackerWorker {
     /// Creates a loop around `engine` that answers queries with `executor`. It sets the
     /// conditions `group`, `policies`, `restore`, `clock` and `routing`.
     #[must_use]
-    pub(crate) fn new(engine: Engine, member: Member, io: KafkaIo, executor: Executor) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        member: Member,
+        io: KafkaIo,
+        (executor, memory): (Executor, Option<MemoryWatch>),
+    ) -> Self {
         let heartbeat = io.health.heartbeat("tracker", MAX_STALL);
         let table = io.settings.table.clone();
         Self {
@@ -51,6 +59,7 @@ impl TrackerWorker {
             member,
             executor,
             heartbeat,
+            memory,
             misrouting_log: MisroutingLog::default(),
         }
     }
@@ -63,6 +72,7 @@ impl TrackerWorker {
     pub(crate) fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         while !stop.is_cancelled() {
             self.heartbeat.beat();
+            self.check_memory();
             self.apply_records()?;
             while let Some(rebalance) = self.member.next_rebalance() {
                 self.rebalance(&rebalance)?;
@@ -75,6 +85,14 @@ impl TrackerWorker {
         }
         self.finish();
         Ok(())
+    }
+
+    fn check_memory(&mut self) {
+        let now = self.partition_manager.io().clock.elapsed();
+        let changed = self.memory.as_mut().and_then(|memory| memory.check(now));
+        if let Some(may_grow) = changed {
+            self.partition_manager.engine_mut().set_may_grow(may_grow);
+        }
     }
 
     /// Applies a burst of the records that have arrived.

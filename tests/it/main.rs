@@ -31,6 +31,7 @@ mod handler;
 mod hostile;
 mod ingest;
 mod liveness;
+mod memory;
 mod monitoring;
 mod pipeline;
 mod policies;

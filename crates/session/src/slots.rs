@@ -121,6 +121,11 @@ impl Slots {
         self.live
     }
 
+    /// Returns whether there is a slot that needs no more memory.
+    pub(super) fn has_free(&self) -> bool {
+        self.live < self.slots.len() * CHUNK
+    }
+
     /// Puts a session into a free slot; the caller sets the other fields.
     pub(super) fn insert(&mut self, id: Packed, user: UserId) -> SlotId {
         let slot = self.pop_free();

@@ -121,7 +121,8 @@ pub enum Applied {
     /// The event would have ended an earlier session of the id, and came more than the allowed
     /// lateness later: it was dropped.
     Stale,
-    /// The event would have started a session beyond [`TableConfig::max_sessions`].
+    /// The event would have started a session beyond [`TableConfig::max_sessions`], or while the
+    /// table [may not grow](SessionTable::set_may_grow).
     Refused,
 }
 
@@ -181,6 +182,8 @@ pub struct SessionTable {
     unmatched: UnmatchedEnds,
     users: UserIndex,
     counters: Counters,
+    /// See [`SessionTable::set_may_grow`].
+    may_grow: bool,
 }
 
 /// A session id and its hash.
@@ -214,7 +217,14 @@ impl SessionTable {
             unmatched: UnmatchedEnds::default(),
             users: UserIndex::default(),
             counters: Counters::default(),
+            may_grow: true,
         }
+    }
+
+    /// Sets whether more memory may be taken for sessions. While not, events that would start a
+    /// session are refused once no place of an earlier one is free.
+    pub fn set_may_grow(&mut self, may_grow: bool) {
+        self.may_grow = may_grow;
     }
 
     /// Returns the number of live sessions.

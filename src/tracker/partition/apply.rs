@@ -59,7 +59,9 @@ impl Partition {
         };
         self.table.apply_all(&events, &mut self.effects, outcome);
         for place in refused {
-            let error = "the tracker holds as many sessions as --max-sessions allows".to_owned();
+            let error =
+                "the tracker holds as many sessions as --max-sessions or --memory-limit allows"
+                    .to_owned();
             self.reject(accepted[place].0, TOO_MANY_SESSIONS, error);
         }
     }

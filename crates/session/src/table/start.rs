@@ -84,7 +84,8 @@ impl SessionTable {
     }
 
     fn start(&mut self, key: &Key, event: EventAt<'_>, out: &mut Vec<Effect>) -> Applied {
-        if self.slots.len() >= self.config.max_sessions {
+        let is_full = self.slots.len() >= self.config.max_sessions;
+        if is_full || !self.may_grow && !self.slots.has_free() {
             self.counters.refused += 1;
             return Applied::Refused;
         }
