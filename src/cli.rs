@@ -98,7 +98,7 @@ pub enum Command {
     /// Validate and test session sources, which map existing topics to session events.
     #[command(subcommand)]
     Source(SourceCommand),
-    /// Print the SessionPolicy CustomResourceDefinition, for kubectl apply -f -.
+    /// Print the SessionPolicy and SessionSource CustomResourceDefinitions, for kubectl apply -f -.
     Crd,
     /// Print the JSON Schema of session events, terminal events, warnings or policies.
     Schema {
@@ -151,7 +151,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Partitions(command) => crate::commands::partitions::run(command, &cli.global),
         Command::Policy(command) => crate::commands::policy::run(command, &cli.global),
         Command::Source(command) => crate::commands::source::run(command, &cli.global),
-        Command::Crd => crate::policy::crd::definition::run(),
+        Command::Crd => crate::commands::crd::run(),
         Command::Schema { format } => {
             crate::commands::schema::run(*format);
             Ok(())

@@ -1,6 +1,7 @@
 //! Commands of the command line: arguments and printing.
 
 pub mod check;
+pub mod crd;
 pub mod dlq;
 pub mod end;
 pub mod partitions;

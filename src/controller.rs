@@ -1,11 +1,13 @@
-//! The controller: publishes session policies from Kubernetes to the trackers, reports their
-//! rollout in their status, and measures the lag of trackers and handlers.
+//! The controller: publishes session policies and session sources from Kubernetes to the trackers
+//! and ingest processes, reports their rollout in their status, and measures the lag of trackers
+//! and handlers.
 //!
 //! | part | file |
 //! |---|---|
 //! | leader election | `lease.rs` |
 //! | fetch: API server, policy topic, process reports | `watch.rs`, `published.rs`, `rollout.rs` |
-//! | validate | `validate.rs`, `overlap.rs` |
+//! | the kinds of resources | `resource_kind.rs`, `policies.rs`, `sources.rs` |
+//! | validate | `validate.rs`, `overlap.rs`, `sources/validate.rs` |
 //! | diff: records and statuses to write, pure | `diff.rs`, `conditions.rs` |
 //! | apply | `apply.rs` |
 //! | reconciliation loop | `reconcile.rs` |
@@ -19,9 +21,13 @@ pub mod lag;
 pub mod lease;
 pub mod metrics;
 pub mod overlap;
+pub mod policies;
 pub mod published;
 pub mod reconcile;
+pub mod resource_kind;
 pub mod rollout;
+pub mod scope;
+pub mod sources;
 pub mod validate;
 pub mod watch;
 
@@ -50,12 +56,15 @@ use crate::processes::reports::Reports;
 use apply::Applier;
 use args::ControllerArgs;
 use lag::{LagMeter, MeasuredGroup};
-use lease::{Election, ElectionConfig};
+use lease::{Election, ElectionConfig, Leadership};
 use metrics::ControllerMetrics;
-use published::{EndOffsetProbe, PublishedPolicies};
+use policies::PolicyKind;
+use published::{EndOffsetProbe, PublishedRecords};
 use reconcile::{Reconciler, ReconcilerInputs};
-use rollout::TrackerRegistry;
-use watch::Scope;
+use resource_kind::ResourceKind;
+use rollout::ProcessRegistry;
+use scope::Scope;
+use sources::SourceKind;
 
 /// A loop without a heartbeat for this long is stuck. It exceeds a reconciliation of a thousand
 /// policies with a slow API server.
@@ -107,43 +116,102 @@ pub async fn run(
         let reader = with_group_id(&config, &group);
         TopicViews::start(&reader, &topics, clock, &health, &stop)?
     };
-    let writer =
-        PolicyTopicWriter::for_leader(producer, &topics.policies, leadership.write_timeout())?;
-    let groups = measured_groups(global, args, views.trackers.clone());
-    let inputs = ReconcilerInputs {
-        events: watch::watch(&client, &scope, args.policy_selector.as_deref()),
-        scope,
-        probe: views.probe,
-        trackers: views.trackers,
-        routing_key: args.routing_key,
-        leads: election.changes(),
-        own_id: reports.id().to_owned(),
-    };
-    let applier = Applier::new(
-        client,
-        reports.id(),
-        leadership.clone(),
-        writer,
-        views.published,
-        metrics.clone(),
-    );
-    let meter = LagMeter::new(&config, groups, clock, metrics, leadership);
+    let groups = measured_groups(global, args, views.processes.clone());
+    let meter = LagMeter::new(&config, groups, clock, metrics.clone(), leadership.clone());
     meter.start(args.lag_interval, &health, stop.clone())?;
+    let parts = ReconcilerParts {
+        client,
+        scope,
+        selector: args.policy_selector.clone(),
+        views,
+        leads: election.changes(),
+        leadership,
+        own_id: reports.id().to_owned(),
+        producer,
+        topic: topics.policies.clone(),
+        metrics,
+        clock,
+        health: health.clone(),
+    };
     let reporting = tokio::spawn(reports.run(stop.clone()));
 
     // The lease is released after the last write.
     let stop_election = CancellationToken::new();
     let heartbeat = health.heartbeat("lease", HEARTBEAT_TIMEOUT);
     let electing = tokio::spawn(election.run(stop_election.clone(), heartbeat));
-    let heartbeat = health.heartbeat("reconcile", HEARTBEAT_TIMEOUT);
-    let reconciler = Reconciler::new(inputs, applier, clock, health);
-    let reconciling = tokio::spawn(reconciler.run(stop.clone(), heartbeat));
+    let reconciling = tokio::spawn(parts.reconcile(args, &topics, &stop)?);
     let refused = refused_settings(&config, &topics, &stop);
     let reconciled = run_unless(refused, reconciling, &stop).await;
     stop_election.cancel();
     electing.await?;
     reporting.await?;
     reconciled
+}
+
+/// What the reconcilers of all kinds are made of.
+struct ReconcilerParts {
+    client: Client,
+    scope: Scope,
+    selector: Option<String>,
+    views: TopicViews,
+    leads: channel::Receiver<bool>,
+    leadership: Leadership,
+    own_id: String,
+    producer: ClientConfig,
+    /// The policy topic.
+    topic: String,
+    metrics: ControllerMetrics,
+    clock: Clock,
+    health: Health,
+}
+
+impl ReconcilerParts {
+    /// Reconciles policies and sources until `stop`.
+    fn reconcile(
+        self,
+        args: &ControllerArgs,
+        topics: &Topics,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+        let policies = self.reconciler(PolicyKind {
+            routing_key: args.routing_key,
+        })?;
+        let sources = self.reconciler(SourceKind {
+            own_topics: topics.clone(),
+        })?;
+        let heartbeat = |name| self.health.heartbeat(name, HEARTBEAT_TIMEOUT);
+        let policies = policies.run(stop.clone(), heartbeat("policies"));
+        let sources = sources.run(stop.clone(), heartbeat("sources"));
+        Ok(async {
+            tokio::join!(policies, sources);
+        })
+    }
+
+    fn reconciler<K: ResourceKind>(&self, kind: K) -> anyhow::Result<Reconciler<K>> {
+        let inputs = ReconcilerInputs {
+            events: watch::watch::<K>(&self.client, &self.scope, self.selector.as_deref()),
+            scope: self.scope.clone(),
+            probe: self.views.probe.clone(),
+            processes: self.views.processes.clone(),
+            leads: self.leads.clone(),
+            own_id: self.own_id.clone(),
+        };
+        let writer = PolicyTopicWriter::for_leader(
+            self.producer.clone(),
+            &self.topic,
+            self.leadership.write_timeout(),
+        )?;
+        let applier = Applier::new::<K>(
+            self.client.clone(),
+            &self.own_id,
+            self.leadership.clone(),
+            writer,
+            self.views.published.clone(),
+            self.metrics.clone(),
+        );
+        let (clock, health) = (self.clock, self.health.clone());
+        Ok(Reconciler::new(kind, inputs, applier, clock, health))
+    }
 }
 
 /// Waits for the end of `reconciling`, which `refused` ends with an error.
@@ -203,9 +271,9 @@ fn election(
 
 /// The contents of topics, kept up to date.
 struct TopicViews {
-    published: channel::Receiver<PublishedPolicies>,
+    published: channel::Receiver<PublishedRecords>,
     probe: channel::Receiver<EndOffsetProbe>,
-    trackers: channel::Receiver<TrackerRegistry>,
+    processes: channel::Receiver<ProcessRegistry>,
 }
 
 impl TopicViews {
@@ -216,11 +284,11 @@ impl TopicViews {
         health: &Health,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let published = channel::Sender::new(PublishedPolicies::default());
-        let trackers = channel::Sender::new(TrackerRegistry::default());
+        let published = channel::Sender::new(PublishedRecords::default());
+        let registry = channel::Sender::new(ProcessRegistry::default());
         let views = Self {
             published: published.subscribe(),
-            trackers: trackers.subscribe(),
+            processes: registry.subscribe(),
             probe: published::probe(
                 config,
                 topics.policies.clone(),
@@ -236,7 +304,7 @@ impl TopicViews {
         let start = move || TopicFeed::start(&own_config, &policies, &own_health, own_stop.clone());
         published::update(start, published)?;
         let processes = TopicFeed::start(config, &topics.processes, health, stop.clone())?;
-        tokio::spawn(rollout::update(processes, trackers, clock));
+        tokio::spawn(rollout::update(processes, registry, clock));
         Ok(views)
     }
 }
@@ -246,7 +314,7 @@ impl TopicViews {
 fn measured_groups(
     global: &GlobalArgs,
     args: &ControllerArgs,
-    processes: channel::Receiver<TrackerRegistry>,
+    processes: channel::Receiver<ProcessRegistry>,
 ) -> impl Fn() -> Vec<MeasuredGroup> + Send + 'static {
     let topics = global.topics.topics();
     let handlers = global.topics.prefixed(&args.handler_group);

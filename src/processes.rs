@@ -75,6 +75,9 @@ pub struct ProcessReport {
     /// The progress of its actions; handlers only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<ActionProgress>,
+    /// What became of the records of each topic of a source; ingest processes only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceProgress>,
     /// Its active policies by descending priority; none until it knows them.
     #[serde(default)]
     pub policies: Vec<ActivePolicy>,
@@ -186,6 +189,24 @@ pub struct ActionProgress {
     /// Why its circuit is open; `None` while it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// What became of the records of a topic that an ingest process reads. Counts are of committed
+/// transactions since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceProgress {
+    /// `namespace/name` of the source in Kubernetes, the bare name elsewhere.
+    pub source: String,
+    /// The active generation of the source; absent outside Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    pub topic: String,
+    /// Records that became session events.
+    pub events: u64,
+    /// Records that the source does not select.
+    pub skipped: u64,
+    /// Records sent to the dead-letter topic.
+    pub dead_letters: u64,
 }
 
 /// Writes reports.

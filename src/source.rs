@@ -3,6 +3,7 @@
 //! | part | file |
 //! |---|---|
 //! | the document, and the resource in Kubernetes | `document.rs`, `spec.rs` |
+//! | validation by Kubernetes | `validation.rs` |
 //! | streams of YAML documents, files and directories | `yaml.rs`, `file.rs` |
 //! | all sources of an installation, in the policy topic | `set.rs`, `topic.rs` |
 //! | formats: from the bytes of a record to `value` | `decode.rs`, `decode/` |
@@ -21,4 +22,5 @@ pub mod record;
 pub mod set;
 pub mod spec;
 pub mod topic;
+mod validation;
 pub mod yaml;

@@ -13,15 +13,15 @@ use sundown::policy::yaml::parse;
 
 const POLICIES: &str = include_str!("../docs/policies.md");
 /// The chart reads it with `.Files.Get`.
-const CHART_COPY: &str = "charts/sundown/files/sessionpolicies.sundown.dev.yaml";
+const CHART_COPY: &str = "charts/sundown/files/crds.yaml";
 
 #[test]
-fn the_chart_has_the_definition_that_the_code_makes() {
-    let definition = sundown::policy::crd::definition::yaml().unwrap();
+fn the_chart_has_the_definitions_that_the_code_makes() {
+    let definitions = sundown::commands::crd::yaml().unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(CHART_COPY);
     let copy = fs::read_to_string(path).unwrap_or_default();
     assert!(
-        definition == copy,
+        definitions == copy,
         "{CHART_COPY} is not what the code makes: cargo run -- crd > {CHART_COPY}"
     );
 }

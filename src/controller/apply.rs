@@ -11,13 +11,13 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::diff::PolicyWrite;
+use super::diff::ResourceWrite;
 use super::lease::Leadership;
 use super::metrics::ControllerMetrics;
-use super::published::{EndOffsetProbe, PublishedPolicies};
-use super::watch::resource;
+use super::published::{EndOffsetProbe, PublishedRecords};
+use super::resource_kind::{ResourceKind, ResourceStatus};
 use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
-use crate::policy::document::{API_VERSION, KIND, SessionPolicyStatus};
+use crate::policy::document::API_VERSION;
 use crate::policy::writer::PolicyTopicWriter;
 
 /// Field manager of server-side apply.
@@ -43,25 +43,27 @@ pub enum ApplyError {
 pub struct Applier {
     pub leadership: Leadership,
     pub writer: PolicyTopicWriter,
-    pub published: watch::Receiver<PublishedPolicies>,
+    pub published: watch::Receiver<PublishedRecords>,
     pub metrics: ControllerMetrics,
     /// The offset of the last record that the brokers acknowledged, and when they did, on the
     /// clock.
     last_written: Option<(i64, Duration)>,
     client: Client,
     recorder: Recorder,
+    kind: &'static str,
     resource: ApiResource,
+    key: fn(&str) -> String,
 }
 
 impl Applier {
-    /// Creates an applier that reports events as `identity`.
+    /// Creates an applier for a kind of resource, that reports events as `identity`.
     #[must_use]
-    pub fn new(
+    pub fn new<K: ResourceKind>(
         client: Client,
         identity: &str,
         leadership: Leadership,
         writer: PolicyTopicWriter,
-        published: watch::Receiver<PublishedPolicies>,
+        published: watch::Receiver<PublishedRecords>,
         metrics: ControllerMetrics,
     ) -> Self {
         let reporter = Reporter {
@@ -76,7 +78,9 @@ impl Applier {
             published,
             metrics,
             last_written: None,
-            resource: resource(),
+            kind: K::KIND,
+            resource: K::api_resource(),
+            key: K::key,
         }
     }
 
@@ -97,7 +101,7 @@ impl Applier {
     ///
     /// # Errors
     /// The first failure; the other writes may have succeeded.
-    pub async fn write_records(&mut self, writes: &[PolicyWrite]) -> Result<(), ApplyError> {
+    pub async fn write_records(&mut self, writes: &[ResourceWrite]) -> Result<(), ApplyError> {
         let written = join_all(writes.iter().map(|write| self.write_record(write))).await;
         let last = written
             .iter()
@@ -112,26 +116,29 @@ impl Applier {
                 .await
                 .is_err()
             {
-                let problem = "the written policies cannot be read back";
+                let problem = "the written records cannot be read back";
                 return Err(ApplyError::Topic(problem.to_owned()));
             }
         }
         written.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
     }
 
-    async fn write_record(&self, write: &PolicyWrite) -> Result<i64, ApplyError> {
+    async fn write_record(&self, write: &ResourceWrite) -> Result<i64, ApplyError> {
         if !self.leadership.permits() {
             return Err(ApplyError::NotLeading);
         }
         let value = write.value.as_deref();
-        let written = self.writer.write_policy(&write.name, value).await;
+        let key = (self.key)(&write.name);
+        let written = self.writer.write_record(&key, value).await;
         let offset = written.map_err(|error| ApplyError::Topic(error.to_string()))?;
-        self.metrics.record_written(write.value.is_none());
+        self.metrics
+            .record_written(self.kind, write.value.is_none());
         tracing::info!(
-            policy = write.name,
+            kind = self.kind,
+            name = write.name,
             deleted = write.value.is_none(),
             offset,
-            "wrote a policy record"
+            "wrote the record of a resource"
         );
         Ok(offset)
     }
@@ -143,7 +150,7 @@ impl Applier {
     pub async fn write_status(
         &self,
         object: &DynamicObject,
-        status: &SessionPolicyStatus,
+        status: &impl ResourceStatus,
     ) -> Result<DynamicObject, ApplyError> {
         if !self.leadership.permits() {
             return Err(ApplyError::NotLeading);
@@ -155,7 +162,7 @@ impl Applier {
         // The uid protects an object of the same name that has been created since.
         let patch = Patch::Apply(json!({
             "apiVersion": API_VERSION,
-            "kind": KIND,
+            "kind": self.kind,
             "metadata": {"name": name, "uid": object.uid()},
             "status": status,
         }));
@@ -170,19 +177,15 @@ impl Applier {
         result
     }
 
-    /// Publishes an event for each problem of a status that the previous status did not have.
+    /// Publishes an event for each problem in `conditions` that was not in the `previous` ones.
     /// Lost events are logged only.
     pub async fn publish_events(
         &self,
         object: &DynamicObject,
-        previous: &SessionPolicyStatus,
-        status: &SessionPolicyStatus,
+        previous: &[Condition],
+        conditions: &[Condition],
     ) {
-        for problem in status
-            .conditions
-            .iter()
-            .filter(|condition| is_problem(condition))
-        {
+        for problem in conditions.iter().filter(|condition| is_problem(condition)) {
             let same = |known: &&Condition| {
                 let now = (
                     problem.kind,
@@ -192,7 +195,7 @@ impl Applier {
                 );
                 (known.kind, known.status, &known.reason, &known.message) == now
             };
-            if previous.conditions.iter().find(same).is_some() || !self.leadership.permits() {
+            if previous.iter().find(same).is_some() || !self.leadership.permits() {
                 continue;
             }
             let mut note = problem.message.clone();
@@ -227,24 +230,6 @@ fn is_problem(condition: &Condition) -> bool {
         }
         ConditionType::Ambiguous => condition.status == ConditionStatus::True,
         ConditionType::Distributed => false,
-    }
-}
-
-/// Returns the fields of an object's status that the controller writes.
-#[must_use]
-pub fn status_of(object: &DynamicObject) -> SessionPolicyStatus {
-    let status = object.data.get("status").cloned().unwrap_or_default();
-    let field = |name: &str| status.get(name).cloned();
-    let conditions = field("conditions").and_then(|list| list.as_array().cloned());
-    // Conditions of other controllers do not deserialize.
-    let own = conditions.into_iter().flatten();
-    SessionPolicyStatus {
-        observed_generation: field("observedGeneration").and_then(|value| value.as_i64()),
-        conditions: own
-            .filter_map(|condition| serde_json::from_value(condition).ok())
-            .collect(),
-        trackers: field("trackers").and_then(|value| value.as_str().map(str::to_owned)),
-        sessions: field("sessions").and_then(|value| value.as_u64()),
     }
 }
 

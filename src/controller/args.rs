@@ -17,7 +17,7 @@ const LAG_INTERVAL_RANGE: std::ops::RangeInclusive<i64> = 1_000..=10_000;
 /// Flags of `sundown controller`.
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
-    /// Namespace to watch for session policies; can be repeated. Defaults to the
+    /// Namespace to watch for session policies and sources; can be repeated. Defaults to the
     /// controller's own namespace.
     #[arg(
         long = "namespace",
@@ -36,8 +36,8 @@ pub struct ControllerArgs {
     )]
     pub all_namespaces: bool,
 
-    /// Label selector of the policies to use, such as `sundown.dev/installation=eu`. Defaults to
-    /// all. Releases with different topic prefixes distinguish their policies with it.
+    /// Label selector of the policies and sources to use, such as `sundown.dev/installation=eu`.
+    /// Defaults to all. Releases with different topic prefixes distinguish theirs with it.
     #[arg(long, env = "SUNDOWN_POLICY_SELECTOR", value_name = "SELECTOR")]
     pub policy_selector: Option<String>,
 

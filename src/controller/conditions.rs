@@ -1,31 +1,57 @@
-//! The third stage, pure: the status of each policy.
-
-use std::time::Duration;
+//! The third stage, pure: the conditions of resources, and the status of each policy.
 
 use super::rollout::Rollout;
 use super::validate::{Ambiguity, Rejection};
 use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
 use crate::policy::document::SessionPolicyStatus;
 
-/// What the status of a policy is derived from.
+/// What the conditions of a policy or a source are derived from.
 #[derive(Debug)]
-pub struct PolicyStatusInput<'a> {
+pub struct PublicationInput<'a> {
     /// The generation in the API server.
     pub generation: i64,
-    /// Why the policy is not published.
+    /// Why the resource is not published.
     pub rejection: Option<&'a Rejection>,
     /// The active generation.
     pub active_generation: Option<u64>,
-    /// Whether the record of the policy matches the API server.
+    /// Whether the record of the resource matches the API server.
     pub published: bool,
     /// The problem with Kafka.
     pub kafka_error: Option<&'a str>,
     pub rollout: &'a Rollout,
+    pub readers: &'static Readers,
+}
+
+/// The processes that read the published resources.
+#[derive(Debug)]
+pub struct Readers {
+    /// As in `tracker`.
+    pub singular: &'static str,
+    /// As in `trackers`.
+    pub plural: &'static str,
+    /// The reason of `Distributed` while there is none.
+    pub none: &'static str,
+    /// The reason of `Distributed` once all have the generation.
+    pub all: &'static str,
+}
+
+/// The readers of policies.
+pub static TRACKERS: Readers = Readers {
+    singular: "tracker",
+    plural: "trackers",
+    none: "NoTrackers",
+    all: "AllTrackers",
+};
+
+/// What the status of a policy is derived from.
+#[derive(Debug)]
+pub struct PolicyStatusInput<'a> {
+    pub publication: PublicationInput<'a>,
     pub ambiguity: &'a Ambiguity,
 }
 
 /// A condition without its transition time.
-struct UndatedCondition {
+pub struct UndatedCondition {
     kind: ConditionType,
     status: ConditionStatus,
     reason: &'static str,
@@ -46,41 +72,60 @@ impl UndatedCondition {
     }
 }
 
-/// Derives the status. Conditions whose status is unchanged since `previous` keep their
-/// transition time; the others get `now`, RFC 3339.
+/// `Ready` and `Distributed`.
 #[must_use]
-pub fn status(
-    input: &PolicyStatusInput<'_>,
-    previous: &SessionPolicyStatus,
-    now: &str,
-) -> SessionPolicyStatus {
-    let conditions = [
+pub fn publication(input: &PublicationInput<'_>) -> [UndatedCondition; 2] {
+    [
         UndatedCondition::new(ConditionType::Ready, ready(input)),
         UndatedCondition::new(ConditionType::Distributed, distributed(input)),
-        UndatedCondition::new(ConditionType::Ambiguous, ambiguous(input.ambiguity)),
-    ];
-    let conditions = conditions.map(|condition| {
-        let mut known = previous.conditions.iter();
+    ]
+}
+
+/// Dates the conditions of a generation. Those whose status is unchanged since `previous` keep
+/// their transition time; the others get `now`, RFC 3339.
+#[must_use]
+pub fn dated(
+    conditions: impl IntoIterator<Item = UndatedCondition>,
+    generation: i64,
+    previous: &[Condition],
+    now: &str,
+) -> Vec<Condition> {
+    let dated = conditions.into_iter().map(|condition| {
+        let mut known = previous.iter();
         let known = known.find(|known| known.kind == condition.kind);
         let unchanged = known.filter(|known| known.status == condition.status);
         let since = unchanged.map_or(now, |known| &known.last_transition_time);
         Condition {
             kind: condition.kind,
             status: condition.status,
-            observed_generation: Some(input.generation),
+            observed_generation: Some(generation),
             last_transition_time: since.to_owned(),
             reason: condition.reason.to_owned(),
             message: condition.message,
         }
     });
+    dated.collect()
+}
+
+/// Derives the status of a policy. Conditions whose status is unchanged since `previous` keep
+/// their transition time; the others get `now`, RFC 3339.
+#[must_use]
+pub fn status(
+    input: &PolicyStatusInput<'_>,
+    previous: &SessionPolicyStatus,
+    now: &str,
+) -> SessionPolicyStatus {
+    let ambiguous = UndatedCondition::new(ConditionType::Ambiguous, ambiguous(input.ambiguity));
+    let input = &input.publication;
+    let conditions = publication(input).into_iter().chain([ambiguous]);
     // The numbers are unknown while process reports cannot be read.
     let numbers_known = input.kafka_error.is_none();
     let rollout = input.rollout;
     SessionPolicyStatus {
         observed_generation: Some(input.generation),
-        conditions: conditions.into(),
+        conditions: dated(conditions, input.generation, &previous.conditions, now),
         trackers: if numbers_known {
-            Some(format!("{}/{}", rollout.applied, rollout.trackers))
+            Some(format!("{}/{}", rollout.applied, rollout.processes))
         } else {
             previous.trackers.clone()
         },
@@ -94,7 +139,7 @@ pub fn status(
 
 type Evaluation = (ConditionStatus, &'static str, String);
 
-fn ready(input: &PolicyStatusInput<'_>) -> Evaluation {
+fn ready(input: &PublicationInput<'_>) -> Evaluation {
     use ConditionStatus::{False, True, Unknown};
     let active = match input.active_generation {
         Some(generation) => format!("generation {generation} stays active"),
@@ -102,14 +147,10 @@ fn ready(input: &PolicyStatusInput<'_>) -> Evaluation {
     };
     let generation = input.generation;
     match (input.rejection, input.kafka_error) {
-        (Some(Rejection::Invalid(problem)), _) => {
-            (False, "Invalid", format!("{problem}; {active}"))
-        }
-        (Some(Rejection::TooMany(problem)), _) => {
-            (False, "TooManyPolicies", format!("{problem}; {active}"))
-        }
+        (Some(Rejection { reason, problem }), _) => (False, reason, format!("{problem}; {active}")),
         (None, _) if input.published => {
-            let message = format!("generation {generation} is published to the trackers");
+            let readers = input.readers.plural;
+            let message = format!("generation {generation} is published to the {readers}");
             (True, "Published", message)
         }
         (None, Some(error)) => {
@@ -127,34 +168,40 @@ fn ready(input: &PolicyStatusInput<'_>) -> Evaluation {
     }
 }
 
-fn distributed(input: &PolicyStatusInput<'_>) -> Evaluation {
+fn distributed(input: &PublicationInput<'_>) -> Evaluation {
     use ConditionStatus::{False, True, Unknown};
     let Rollout {
-        trackers,
+        processes,
         applied,
         waiting_for,
         ..
     } = input.rollout;
     let generation = input.generation;
+    let Readers {
+        singular,
+        plural,
+        none,
+        all,
+    } = input.readers;
     match (input.kafka_error, waiting_for) {
         (Some(error), _) => {
-            let message = format!("the generations of the trackers are unknown: {error}");
+            let message = format!("the generations of the {plural} are unknown: {error}");
             (Unknown, "KafkaUnavailable", message)
         }
-        (None, _) if *trackers == 0 => (
+        (None, _) if *processes == 0 => (
             Unknown,
-            "NoTrackers",
-            "no tracker has reported recently: start one, or check its log".to_owned(),
+            none,
+            format!("no {singular} has reported recently: start one, or check its log"),
         ),
         (None, Some(waiting_for)) => {
             let message = format!(
-                "{applied} of {trackers} live trackers run generation {generation}; {waiting_for} does not"
+                "{applied} of {processes} live {plural} run generation {generation}; {waiting_for} does not"
             );
             (False, "Waiting", message)
         }
         (None, None) => {
-            let message = format!("all live trackers run generation {generation}");
-            (True, "AllTrackers", message)
+            let message = format!("all live {plural} run generation {generation}");
+            (True, all, message)
         }
     }
 }
@@ -191,32 +238,27 @@ fn ambiguous(ambiguity: &Ambiguity) -> Evaluation {
     }
 }
 
-/// Returns whether two statuses differ in more than the number of sessions.
-#[must_use]
-pub fn differ_in_more_than_sessions(a: &SessionPolicyStatus, b: &SessionPolicyStatus) -> bool {
-    let without = |status: &SessionPolicyStatus| SessionPolicyStatus {
-        sessions: None,
-        ..status.clone()
-    };
-    without(a) != without(b)
-}
-
-/// Interval between updates of a status in which only the number of sessions has changed.
-pub const SESSIONS_INTERVAL: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::resource_kind::ResourceStatus;
 
     fn input(rollout: &Rollout) -> PolicyStatusInput<'_> {
         PolicyStatusInput {
+            publication: publication(rollout),
+            ambiguity: &Ambiguity::None,
+        }
+    }
+
+    fn publication(rollout: &Rollout) -> PublicationInput<'_> {
+        PublicationInput {
             generation: 3,
             rejection: None,
             active_generation: Some(3),
             published: true,
             kafka_error: None,
             rollout,
-            ambiguity: &Ambiguity::None,
+            readers: &TRACKERS,
         }
     }
 
@@ -228,10 +270,10 @@ mod tests {
         summaries.join(", ")
     }
 
-    fn rollout(applied: usize, trackers: usize) -> Rollout {
-        let waiting_for = (applied < trackers).then(|| "tracker-b".to_owned());
+    fn rollout(applied: usize, processes: usize) -> Rollout {
+        let waiting_for = (applied < processes).then(|| "tracker-b".to_owned());
         Rollout {
-            trackers,
+            processes,
             applied,
             sessions: 7,
             waiting_for,
@@ -241,7 +283,7 @@ mod tests {
     #[test]
     fn each_state_has_its_conditions() {
         let (none, some, all) = (rollout(0, 0), rollout(1, 2), rollout(2, 2));
-        let invalid = Rejection::Invalid("spec.idleTimeout: is wrong".to_owned());
+        let invalid = Rejection::invalid("spec.idleTimeout: is wrong".to_owned());
         let both = Ambiguity::With(vec!["ns/b".to_owned()]);
         let cases = [
             (
@@ -258,26 +300,34 @@ mod tests {
             ),
             (
                 PolicyStatusInput {
-                    published: false,
-                    kafka_error: Some("down"),
+                    publication: PublicationInput {
+                        published: false,
+                        kafka_error: Some("down"),
+                        ..publication(&all)
+                    },
                     ..input(&all)
                 },
                 "False KafkaUnavailable, Unknown KafkaUnavailable, False Distinct",
             ),
             (
                 PolicyStatusInput {
-                    kafka_error: Some("down"),
+                    publication: PublicationInput {
+                        kafka_error: Some("down"),
+                        ..publication(&all)
+                    },
                     ..input(&all)
                 },
                 "True Published, Unknown KafkaUnavailable, False Distinct",
             ),
             (
                 PolicyStatusInput {
-                    rejection: Some(&invalid),
-                    active_generation: Some(2),
-                    published: false,
+                    publication: PublicationInput {
+                        rejection: Some(&invalid),
+                        active_generation: Some(2),
+                        published: false,
+                        ..publication(&some)
+                    },
                     ambiguity: &both,
-                    ..input(&some)
                 },
                 "False Invalid, False Waiting, True EqualPriority",
             ),
@@ -285,7 +335,7 @@ mod tests {
         for (input, expected) in cases {
             let status = status(&input, &SessionPolicyStatus::default(), "now");
             assert_eq!(summary(&status), expected);
-            if input.rejection.is_some() {
+            if input.publication.rejection.is_some() {
                 assert!(
                     status.conditions[0]
                         .message
@@ -313,7 +363,7 @@ mod tests {
         };
         let third = status(&input(&fewer), &second, "later");
         assert_ne!(third, second);
-        assert!(!differ_in_more_than_sessions(&third, &second));
-        assert!(differ_in_more_than_sessions(&second, &first));
+        assert_eq!(third.without_counts(), second.without_counts());
+        assert_ne!(second.without_counts(), first.without_counts());
     }
 }

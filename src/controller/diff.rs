@@ -4,40 +4,40 @@ use std::collections::BTreeMap;
 
 use kube::api::DynamicObject;
 
+use super::scope::Scope;
 use super::validate::Validation;
-use super::watch::Scope;
 
 /// A record to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyWrite {
-    /// The full name of the policy.
+pub struct ResourceWrite {
+    /// The full name of the resource.
     pub name: String,
-    /// The encoded policy; `None` for a tombstone.
+    /// The encoded resource; `None` for a tombstone.
     pub value: Option<String>,
 }
 
-/// Compares the API server's policies with the published records, and returns the records to
-/// write: valid policies whose record is missing or differs, and tombstones of deleted ones.
-/// Rejected policies keep their record, and keys outside `scope` are not touched.
+/// Compares the API server's resources with the published records, by full name, and returns the
+/// records to write: valid resources whose record is missing or differs, and tombstones of deleted
+/// ones. Rejected resources keep their record, and names outside `scope` are not touched.
 #[must_use]
-pub fn diff(
+pub fn diff<Spec>(
     scope: &Scope,
     objects: &BTreeMap<String, DynamicObject>,
-    validation: &Validation,
+    validation: &Validation<Spec>,
     published: &BTreeMap<String, Vec<u8>>,
-) -> Vec<PolicyWrite> {
+) -> Vec<ResourceWrite> {
     let outdated = validation
         .valid
         .iter()
-        .filter(|(name, policy)| !policy.is_published(published.get(*name)))
-        .map(|(name, policy)| PolicyWrite {
+        .filter(|(name, resource)| !resource.is_published(published.get(*name)))
+        .map(|(name, resource)| ResourceWrite {
             name: name.clone(),
-            value: Some(policy.value.clone()),
+            value: Some(resource.value.clone()),
         });
     let deleted = published
         .keys()
         .filter(|name| scope.owns(name) && !objects.contains_key(*name))
-        .map(|name| PolicyWrite {
+        .map(|name| ResourceWrite {
             name: name.clone(),
             value: None,
         });

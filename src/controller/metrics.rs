@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use crate::metrics::series::SeriesSet;
+use crate::source;
 
 /// The controller's metrics; clones share them. Only the leader exports series of policies and
 /// lag, so that sums over replicas are correct.
@@ -18,7 +19,15 @@ pub struct ControllerMetrics {
     records: IntCounterVec,
     statuses: IntCounterVec,
     policies: PolicyMetrics,
+    sources: SourceMetrics,
     lags: LagMetrics,
+}
+
+#[derive(Clone, Debug)]
+struct SourceMetrics {
+    processes: IntGaugeVec,
+    ready: IntGaugeVec,
+    series: SeriesSet,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +59,17 @@ pub struct PolicyGauges<'a> {
     pub trackers: usize,
     /// Whether the policy is valid and published.
     pub ready: bool,
+}
+
+/// Values of a source's gauges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceGauges<'a> {
+    /// `namespace/name`.
+    pub name: &'a str,
+    /// Whether the source is valid and published.
+    pub ready: bool,
+    /// Live ingest processes that run the current generation.
+    pub processes: usize,
 }
 
 /// The lag of a consumer group on a partition.
@@ -90,17 +110,18 @@ impl ControllerMetrics {
             )?,
             statuses: counters!(
                 "sundown_controller_status_updates_total",
-                "Policy status updates, by result.",
+                "Status updates of policies and sources, by result.",
                 &["result"],
                 registry
             )?,
             policies: PolicyMetrics::new(registry)?,
+            sources: SourceMetrics::new(registry)?,
             lags: LagMetrics::new(registry)?,
         };
         for (counters, values) in [
-            (&metrics.reconciles, ["ok", "error"]),
-            (&metrics.records, ["policy", "tombstone"]),
-            (&metrics.statuses, ["ok", "error"]),
+            (&metrics.reconciles, &["ok", "error"][..]),
+            (&metrics.records, &["policy", "source", "tombstone"]),
+            (&metrics.statuses, &["ok", "error"]),
         ] {
             for value in values {
                 counters.with_label_values(&[value]);
@@ -114,6 +135,7 @@ impl ControllerMetrics {
         self.leads.set(i64::from(leads));
         if !leads {
             self.set_policies(&[]);
+            self.set_sources(&[]);
             self.set_lag(&[]);
         }
     }
@@ -123,9 +145,13 @@ impl ControllerMetrics {
         self.reconciles.with_label_values(&[result(ok)]).inc();
     }
 
-    /// Counts a written record.
-    pub fn record_written(&self, tombstone: bool) {
-        let kind = if tombstone { "tombstone" } else { "policy" };
+    /// Counts a written record of a kind of resource.
+    pub fn record_written(&self, kind: &str, tombstone: bool) {
+        let kind = match (tombstone, kind) {
+            (true, _) => "tombstone",
+            (false, source::document::KIND) => "source",
+            (false, _) => "policy",
+        };
         self.records.with_label_values(&[kind]).inc();
     }
 
@@ -137,6 +163,11 @@ impl ControllerMetrics {
     /// Sets the gauges of these policies and removes those of all others.
     pub fn set_policies(&self, policies: &[PolicyGauges<'_>]) {
         self.policies.show(policies);
+    }
+
+    /// Sets the gauges of these sources and removes those of all others.
+    pub fn set_sources(&self, sources: &[SourceGauges<'_>]) {
+        self.sources.show(sources);
     }
 
     /// Sets the gauges of these partitions and removes those of all others.
@@ -201,6 +232,44 @@ impl PolicyMetrics {
                 &self.trackers,
                 &self.ready,
             ] {
+                // The series was set before, and only this removes series.
+                let _removed = gauges.remove_label_values(labels);
+            }
+        });
+    }
+}
+
+impl SourceMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            processes: gauges!(
+                "sundown_source_processes",
+                "Live ingest processes that run the current generation of the source.",
+                &["source"],
+                registry
+            )?,
+            ready: gauges!(
+                "sundown_source_ready",
+                "1 if the source is valid and published, 0 otherwise.",
+                &["source"],
+                registry
+            )?,
+            series: SeriesSet::default(),
+        })
+    }
+
+    fn show(&self, sources: &[SourceGauges<'_>]) {
+        for source in sources {
+            let label = &[source.name];
+            let processes = i64::try_from(source.processes).unwrap_or(i64::MAX);
+            self.processes.with_label_values(label).set(processes);
+            self.ready
+                .with_label_values(label)
+                .set(i64::from(source.ready));
+        }
+        let now = sources.iter().map(|source| vec![source.name.to_owned()]);
+        self.series.replace(now.collect(), |labels| {
+            for gauges in [&self.processes, &self.ready] {
                 // The series was set before, and only this removes series.
                 let _removed = gauges.remove_label_values(labels);
             }

@@ -1,4 +1,5 @@
-//! The policy topic as the controller has read it, and whether that is up to date.
+//! The policy topic as the controller has read it, and whether that is up to date: policies and
+//! sources.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::kafka::errors::WithHint;
 use crate::kafka::list_offsets::watermarks;
 use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
-use crate::policy::pauses::is_control;
+use crate::policy::pauses::{SOURCE_PREFIX, is_control};
 use crate::policy::store::PolicyStore;
+use crate::source::topic::SourceStore;
 
 /// Interval at which the end offset is fetched.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,11 +32,15 @@ const MAX_BATCH: usize = 1_000;
 
 /// The records of the policy topic, as far as they have been read.
 #[derive(Debug, Default)]
-pub struct PublishedPolicies {
-    /// The latest value of each policy, valid or not, by key.
+pub struct PublishedRecords {
+    /// The latest value of each policy, valid or not, by full name.
     pub values: BTreeMap<String, Vec<u8>>,
     /// The active policies.
     pub store: PolicyStore,
+    /// The latest value of each source, valid or not, by full name.
+    pub source_values: BTreeMap<String, Vec<u8>>,
+    /// The active sources.
+    pub sources: SourceStore,
     /// The offset after the last record read.
     pub position: i64,
     /// Whether the end offset at the start of the feed has been reached.
@@ -54,7 +60,7 @@ pub struct EndOffsetProbe {
     unchanged_since: Duration,
 }
 
-impl PublishedPolicies {
+impl PublishedRecords {
     /// Returns whether all records have been read that were in the topic at `since`,
     /// according to `probe`.
     #[must_use]
@@ -68,12 +74,6 @@ impl PublishedPolicies {
         self.caught_up && reached && requested_at >= since
     }
 
-    /// Returns the generation of the active policy with this name.
-    #[must_use]
-    pub fn active_generation(&self, name: &str) -> Option<u64> {
-        self.store.document(name)?.metadata.generation
-    }
-
     fn apply(&mut self, event: TopicEvent) {
         match event {
             TopicEvent::CaughtUp => self.caught_up = true,
@@ -84,21 +84,31 @@ impl PublishedPolicies {
     fn apply_record(&mut self, record: TopicRecord) {
         if record.offset < self.position {
             // The topic has been deleted and created again.
-            self.values.clear();
+            self.clear();
         }
         self.position = record.offset + 1;
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
         // Invalid records are replaced or deleted like outdated ones.
         let _rejection = self.store.apply(&record);
-        if is_control(record.key.as_deref()) {
+        let _rejection = self.sources.apply(key, value);
+        let Some(key) = key.and_then(|key| str::from_utf8(key).ok()) else {
             return;
-        }
-        let Some(name) = record.key.and_then(|key| String::from_utf8(key).ok()) else {
-            return;
+        };
+        let (values, name) = match key.strip_prefix(SOURCE_PREFIX) {
+            Some(name) => (&mut self.source_values, name),
+            None if is_control(Some(key.as_bytes())) => return,
+            None => (&mut self.values, key),
         };
         match record.value {
-            Some(value) => self.values.insert(name, value),
-            None => self.values.remove(&name),
+            Some(value) => values.insert(name.to_owned(), value),
+            None => values.remove(name),
         };
+    }
+
+    /// Forgets the records, but neither the active policies nor the active sources.
+    fn clear(&mut self) {
+        self.values.clear();
+        self.source_values.clear();
     }
 }
 
@@ -110,7 +120,7 @@ impl PublishedPolicies {
 /// If the first feed cannot be started.
 pub fn update(
     start: impl Fn() -> anyhow::Result<Receiver<TopicEvent>> + Send + 'static,
-    published: watch::Sender<PublishedPolicies>,
+    published: watch::Sender<PublishedRecords>,
 ) -> anyhow::Result<()> {
     let mut feed = start()?;
     tokio::spawn(async move {
@@ -149,7 +159,7 @@ pub fn probe(
     config: &ClientConfig,
     topic: String,
     clock: Clock,
-    published: watch::Sender<PublishedPolicies>,
+    published: watch::Sender<PublishedRecords>,
     health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<watch::Receiver<EndOffsetProbe>> {
@@ -173,10 +183,10 @@ pub fn probe(
             {
                 tracing::warn!(
                     topic,
-                    "the topic has been created again; republishing its policies"
+                    "the topic has been created again; republishing its policies and sources"
                 );
                 published.send_modify(|published| {
-                    published.values.clear();
+                    published.clear();
                     published.position = 0;
                     published.caught_up = false;
                     published.recreations += 1;

@@ -1,31 +1,28 @@
-//! Reconciles the policy topic and the statuses of policies with the API server, in stages:
-//! fetch, [`validate`](super::validate), [`diff`](super::diff), [`apply`](super::apply).
+//! Reconciles the policy topic and the statuses of a kind of resource with the API server, in
+//! stages: fetch, [`validate`](super::validate), [`diff`](super::diff), [`apply`](super::apply).
 //!
-//! Each reconciliation covers all policies. It runs when policies in the API server, records in
-//! the topic or reports of trackers change, and compares the desired state with the observed
-//! one: if nothing differs, nothing is written.
+//! Each reconciliation covers all resources of the kind. It runs when resources in the API server,
+//! records in the topic or reports of processes change, and compares the desired state with the
+//! observed one: if nothing differs, nothing is written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use kube::api::DynamicObject;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Applier, ApplyError, WriteBackoff, status_of};
-use super::conditions::{self, PolicyStatusInput, SESSIONS_INTERVAL, differ_in_more_than_sessions};
+use super::apply::{Applier, ApplyError, WriteBackoff};
 use super::diff::diff;
-use super::metrics::PolicyGauges;
 use super::published::EndOffsetProbe;
-use super::rollout::{Rollout, TrackerRegistry};
-use super::validate::{Ambiguity, Validation, ambiguities, validate};
-use super::watch::{PolicyCache, Scope, WatchEvent};
+use super::resource_kind::{ResourceKind, ResourceStatus, StatusInputs, StatusUpdate, status_of};
+use super::rollout::ProcessRegistry;
+use super::scope::Scope;
+use super::validate::Validation;
+use super::watch::{ResourceCache, WatchEvent};
 use crate::clock::Clock;
 use crate::health::{Health, Heartbeat};
-use crate::policy::document::SessionPolicyStatus;
-use crate::wire::routing::RoutingKey;
 use crate::wire::time;
 
 /// Interval of reconciliations without an event: reports and backoffs expire silently.
@@ -34,7 +31,7 @@ const RESYNC_INTERVAL: Duration = Duration::from_secs(1);
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How long process reports may be missing before statuses report it.
 const REPORTS_TIMEOUT: Duration = Duration::from_secs(15);
-/// The backoff key of writes to the policy topic. Names of policies have no space.
+/// The backoff key of writes to the policy topic. Names of resources have no space.
 const TOPIC_KEY: &str = "the topic";
 
 /// The event sources of the reconciler.
@@ -42,23 +39,22 @@ pub struct ReconcilerInputs {
     pub scope: Scope,
     pub events: BoxStream<'static, WatchEvent>,
     pub probe: watch::Receiver<EndOffsetProbe>,
-    pub trackers: watch::Receiver<TrackerRegistry>,
-    /// The routing key of the trackers.
-    pub routing_key: RoutingKey,
+    pub processes: watch::Receiver<ProcessRegistry>,
     /// Whether this process is the leader.
     pub leads: watch::Receiver<bool>,
     /// The identity in this process's reports.
     pub own_id: String,
 }
 
-/// Reconciles the policy topic and the statuses with the API server.
-pub struct Reconciler {
+/// Reconciles the policy topic and the statuses of a kind with the API server.
+pub struct Reconciler<K: ResourceKind> {
+    kind: K,
     inputs: ReconcilerInputs,
     applier: Applier,
-    policies: PolicyCache,
+    resources: ResourceCache,
     backoff: WriteBackoff,
-    /// The last status written of each policy.
-    written: BTreeMap<String, Written>,
+    /// The last status written of each resource.
+    written: BTreeMap<String, Written<K::Status>>,
     /// When process reports were last current, on the clock.
     reports_current_at: Duration,
     /// When this process became the leader, on the clock.
@@ -67,14 +63,21 @@ pub struct Reconciler {
     health: Health,
 }
 
-impl Reconciler {
+impl<K: ResourceKind> Reconciler<K> {
     #[must_use]
-    pub fn new(inputs: ReconcilerInputs, applier: Applier, clock: Clock, health: Health) -> Self {
-        let policies = PolicyCache::new(&inputs.scope);
+    pub fn new(
+        kind: K,
+        inputs: ReconcilerInputs,
+        applier: Applier,
+        clock: Clock,
+        health: Health,
+    ) -> Self {
+        let resources = ResourceCache::new::<K>(&inputs.scope);
         Self {
+            kind,
             inputs,
             applier,
-            policies,
+            resources,
             backoff: WriteBackoff::default(),
             written: BTreeMap::new(),
             reports_current_at: Duration::ZERO,
@@ -92,9 +95,9 @@ impl Reconciler {
         while !stop.is_cancelled() {
             heartbeat.beat();
             tokio::select! {
-                Some(event) = self.inputs.events.next() => self.policies.apply(&self.inputs.scope, event),
+                Some(event) = self.inputs.events.next() => self.resources.apply(&self.inputs.scope, event),
                 Ok(()) = published.changed() => {}
-                Ok(()) = self.inputs.trackers.changed() => {}
+                Ok(()) = self.inputs.processes.changed() => {}
                 Ok(()) = self.inputs.leads.changed() => {}
                 _ = resync.tick() => {}
                 () = stop.cancelled() => break,
@@ -102,7 +105,7 @@ impl Reconciler {
             self.apply_pending_events().await;
             self.update_health();
             if self.update_leadership()
-                && let Some(known) = self.policies.known(&self.inputs.scope)
+                && let Some(known) = self.resources.known(&self.inputs.scope)
             {
                 let result = self.reconcile(&known).await;
                 self.applier.metrics.reconciled(result.is_ok());
@@ -117,7 +120,7 @@ impl Reconciler {
     async fn apply_pending_events(&mut self) {
         let apply = async {
             while let Some(event) = self.inputs.events.next().await {
-                self.policies.apply(&self.inputs.scope, event);
+                self.resources.apply(&self.inputs.scope, event);
             }
         };
         let _elapsed = tokio::time::timeout(DEBOUNCE, apply).await;
@@ -132,23 +135,26 @@ impl Reconciler {
 
     fn update_health(&self) {
         let scope = &self.inputs.scope;
-        let failing = self.policies.failing(scope);
+        let failing = self.resources.failing(scope);
         let failing: Vec<_> = failing
             .map(|(name, error)| format!("{name}: {error}"))
             .collect();
         let failing = (!failing.is_empty()).then(|| failing.join("; "));
-        match &failing {
-            Some(errors) if self.policies.fails() => {
-                self.health.set_not_ready("kubernetes", errors.clone());
+        if K::REQUIRED {
+            match &failing {
+                Some(errors) if self.resources.fails() => {
+                    self.health.set_not_ready("kubernetes", errors.clone());
+                }
+                _ if self.resources.known(scope).is_none() => self
+                    .health
+                    .set_not_ready("kubernetes", format!("listing the {}", K::PLURAL)),
+                _ => self.health.set_ready("kubernetes"),
             }
-            _ if self.policies.known(scope).is_none() => self
-                .health
-                .set_not_ready("kubernetes", "listing the policies"),
-            _ => self.health.set_ready("kubernetes"),
         }
+        let note = format!("namespaces of {}", K::PLURAL);
         match failing {
-            Some(errors) => self.health.set_note("namespaces", errors),
-            None => self.health.remove_note("namespaces"),
+            Some(errors) => self.health.set_note(note, errors),
+            None => self.health.remove_note(&note),
         }
         match &self.inputs.probe.borrow().end {
             Ok(_) => self.health.set_ready("kafka"),
@@ -156,7 +162,7 @@ impl Reconciler {
         }
     }
 
-    /// Reconciles the policies of the `known` namespaces.
+    /// Reconciles the resources of the `known` namespaces.
     async fn reconcile(&mut self, known: &Scope) -> Result<(), ApplyError> {
         let since = self.leads_since.unwrap_or_default();
         let probe = self.inputs.probe.borrow().clone();
@@ -181,7 +187,7 @@ impl Reconciler {
         let now = self.clock.elapsed();
         if self
             .inputs
-            .trackers
+            .processes
             .borrow()
             .is_current(&self.inputs.own_id, now)
         {
@@ -198,24 +204,22 @@ impl Reconciler {
         result.and(updated)
     }
 
-    fn validate(&self, known: &Scope) -> Validation {
+    fn validate(&self, known: &Scope) -> Validation<K::Spec> {
         let published = self.applier.published.borrow();
-        let foreign = published.values.keys();
-        let foreign = foreign.filter(|name| !known.owns(name)).count();
-        validate(
-            self.policies.objects(),
-            &published.values,
-            foreign,
-            self.inputs.routing_key,
-        )
+        let objects = self.resources.objects();
+        self.kind.validate(known, objects, &published)
     }
 
     /// Reconciles the policy topic.
-    async fn publish(&mut self, known: &Scope, validation: &Validation) -> Result<(), ApplyError> {
+    async fn publish(
+        &mut self,
+        known: &Scope,
+        validation: &Validation<K::Spec>,
+    ) -> Result<(), ApplyError> {
         let writes = {
             let published = self.applier.published.borrow();
-            let objects = self.policies.objects();
-            diff(known, objects, validation, &published.values)
+            let objects = self.resources.objects();
+            diff(known, objects, validation, K::values(&published))
         };
         let now = self.clock.elapsed();
         if writes.is_empty() {
@@ -241,22 +245,31 @@ impl Reconciler {
     async fn update_statuses(
         &mut self,
         known: &Scope,
-        validation: &Validation,
+        validation: &Validation<K::Spec>,
         kafka_error: Option<&str>,
     ) -> Result<(), ApplyError> {
         let now = self.clock.elapsed();
         let wall = time::format(self.clock.wall());
-        let updates = self.status_updates(known, validation, kafka_error, &wall);
-        self.set_gauges(&updates);
+        let updates = self.kind.statuses(&StatusInputs {
+            known,
+            objects: self.resources.objects(),
+            validation,
+            published: &self.applier.published.borrow(),
+            processes: &self.inputs.processes.borrow(),
+            kafka_error,
+            now,
+            wall: &wall,
+        });
+        K::show(&self.applier.metrics, &updates);
         let names: Vec<_> = updates.iter().map(|update| update.name.clone()).collect();
         self.backoff
             .retain(|key| key == TOPIC_KEY || names.iter().any(|name| name == key));
         self.written.retain(|name, _| names.contains(name));
         let mut result = Ok(());
         for update in updates {
-            let previous = status_of(&update.object);
-            let due = differ_in_more_than_sessions(&previous, &update.status)
-                || previous != update.status && self.sessions_due(&update.name, now);
+            let previous: K::Status = status_of(&update.object);
+            let due = previous.differs_in_more_than_counts(&update.status)
+                || previous != update.status && self.counts_due(&update.name, now);
             if !due || !self.backoff.permits(&update.name, now) {
                 continue;
             }
@@ -264,8 +277,8 @@ impl Reconciler {
             let (object, status) = (&update.object, &update.status);
             match self.applier.write_status(object, status).await {
                 Ok(updated) => {
-                    self.applier.publish_events(object, &previous, status).await;
-                    self.policies.put(updated);
+                    publish_events(&self.applier, &update, &previous).await;
+                    self.resources.put(updated);
                     let at = self.clock.elapsed();
                     let status = update.status;
                     self.written.insert(update.name, Written { at, status });
@@ -276,7 +289,7 @@ impl Reconciler {
                     // definition, as after a change of it, but accepts an event.
                     let now = self.clock.elapsed();
                     if self.backoff.record_failure(&update.name, now) {
-                        self.applier.publish_events(object, &previous, status).await;
+                        publish_events(&self.applier, &update, &previous).await;
                     }
                     result = Err(error);
                 }
@@ -286,99 +299,48 @@ impl Reconciler {
     }
 
     /// Backs off if another process has written a status since this one did, as the controller of
-    /// another release does that uses the same policy: without it, both would write for ever.
+    /// another release does that uses the same resource: without it, both would write for ever.
     fn back_off_from_others(
         &mut self,
-        update: &StatusUpdate,
-        observed: &SessionPolicyStatus,
+        update: &StatusUpdate<K::Status>,
+        observed: &K::Status,
         now: Duration,
     ) {
         let name = &update.name;
         let overwritten = self.written.get(name).is_some_and(|written| {
-            written.status.observed_generation == observed.observed_generation
-                && differ_in_more_than_sessions(&written.status, observed)
+            written.status.observed_generation() == observed.observed_generation()
+                && written.status.differs_in_more_than_counts(observed)
         });
         if !overwritten {
             self.backoff.reset(name);
         } else if self.backoff.record_failure(name, now) {
             tracing::warn!(
-                policy = name,
-                "another process changes the status of this policy; if two releases use it, distinguish their policies with --policy-selector"
+                kind = K::KIND,
+                name,
+                "another process changes the status of this resource; if two releases use it, distinguish their resources with --policy-selector"
             );
         }
     }
 
-    fn sessions_due(&self, name: &str, now: Duration) -> bool {
+    fn counts_due(&self, name: &str, now: Duration) -> bool {
         let last = self.written.get(name);
-        last.is_none_or(|last| now.saturating_sub(last.at) >= SESSIONS_INTERVAL)
+        last.is_none_or(|last| now.saturating_sub(last.at) >= K::COUNTS_INTERVAL)
     }
+}
 
-    fn status_updates(
-        &self,
-        known: &Scope,
-        validation: &Validation,
-        kafka_error: Option<&str>,
-        wall: &str,
-    ) -> Vec<StatusUpdate> {
-        let published = self.applier.published.borrow();
-        let trackers = self.inputs.trackers.borrow();
-        let now = self.clock.elapsed();
-        let foreign = published.store.documents();
-        let foreign = foreign.filter(|(name, _)| !known.owns(name));
-        let foreign = foreign.map(|(name, document)| (name, &document.spec));
-        let ambiguities = ambiguities(&validation.valid, foreign);
-        let objects = self.policies.objects().iter();
-        objects
-            .map(|(name, object)| {
-                let generation = object.metadata.generation.unwrap_or(1);
-                let rollout = trackers.rollout(name, u64::try_from(generation).unwrap_or(1), now);
-                let valid = validation.valid.get(name);
-                let input = PolicyStatusInput {
-                    generation,
-                    rejection: validation.rejected.get(name),
-                    active_generation: published.active_generation(name),
-                    published: valid
-                        .is_some_and(|policy| policy.is_published(published.values.get(name))),
-                    kafka_error,
-                    rollout: &rollout,
-                    ambiguity: ambiguities.get(name).unwrap_or(&Ambiguity::None),
-                };
-                StatusUpdate {
-                    name: name.clone(),
-                    object: object.clone(),
-                    ready: input.rejection.is_none() && input.published,
-                    status: conditions::status(&input, &status_of(object), wall),
-                    rollout,
-                }
-            })
-            .collect()
-    }
-
-    fn set_gauges(&self, updates: &[StatusUpdate]) {
-        let gauges = updates.iter().map(|update| PolicyGauges {
-            name: &update.name,
-            generation: update.object.metadata.generation.unwrap_or(1),
-            sessions: update.rollout.sessions,
-            trackers: update.rollout.applied,
-            ready: update.ready,
-        });
-        let gauges: Vec<_> = gauges.collect();
-        self.applier.metrics.set_policies(&gauges);
-    }
+async fn publish_events<S: ResourceStatus>(
+    applier: &Applier,
+    update: &StatusUpdate<S>,
+    previous: &S,
+) {
+    let (previous, conditions) = (previous.conditions(), update.status.conditions());
+    let published = applier.publish_events(&update.object, previous, conditions);
+    published.await;
 }
 
 /// A status that this process has written.
-struct Written {
+struct Written<Status> {
     /// When, on the clock.
     at: Duration,
-    status: SessionPolicyStatus,
-}
-
-/// The desired status of a policy.
-struct StatusUpdate {
-    name: String,
-    object: DynamicObject,
-    ready: bool,
-    status: SessionPolicyStatus,
-    rollout: Rollout,
+    status: Status,
 }

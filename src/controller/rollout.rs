@@ -1,4 +1,4 @@
-//! The live trackers and the generations that they run, by their process reports.
+//! The live processes and the generations of policies that they run, by their reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ const REPORT_RETENTION: Duration = Duration::from_secs(3_600);
 
 /// The processes that have reported lately.
 #[derive(Debug, Default)]
-pub struct TrackerRegistry {
+pub struct ProcessRegistry {
     reports: BTreeMap<String, ReceivedReport>,
     /// The latest broker timestamp of a report, and when the report arrived on the clock: the
     /// reference for the brokers' current time.
@@ -31,20 +31,20 @@ struct ReceivedReport {
     at: Timestamp,
 }
 
-/// How far a generation of a policy has been rolled out.
+/// How far a generation of a policy or a source has been rolled out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
-    /// Live trackers.
-    pub trackers: usize,
-    /// Live trackers that run the generation.
+    /// Live processes that are to run it: trackers, or ingest processes.
+    pub processes: usize,
+    /// Those that run the generation.
     pub applied: usize,
-    /// Live sessions under the policy, of any generation.
+    /// Live sessions under the policy, of any generation; 0 for a source.
     pub sessions: usize,
-    /// A live tracker that does not run the generation yet.
+    /// A live process that does not run the generation yet, with the reason in its report, if there is one.
     pub waiting_for: Option<String>,
 }
 
-impl TrackerRegistry {
+impl ProcessRegistry {
     /// Returns whether the process `own_id` has reported lately, at `now` on the clock. Only
     /// then is the brokers' time known, and reports of other processes would have arrived.
     #[must_use]
@@ -59,8 +59,8 @@ impl TrackerRegistry {
     #[must_use]
     pub fn rollout(&self, name: &str, generation: u64, now: Duration) -> Rollout {
         let mut rollout = Rollout::default();
-        for tracker in self.live_trackers(now) {
-            rollout.trackers += 1;
+        for tracker in self.live("tracker", now) {
+            rollout.processes += 1;
             let policy = tracker.policies.iter().find(|policy| policy.name == name);
             rollout.sessions += policy
                 .and_then(|policy| policy.sessions)
@@ -89,14 +89,15 @@ impl TrackerRegistry {
         groups.map(|one| one.group.clone()).collect()
     }
 
-    fn live_trackers(&self, now: Duration) -> impl Iterator<Item = &ProcessReport> {
+    /// The reports of the live processes of a role, at `now` on the clock.
+    pub(super) fn live(&self, role: &str, now: Duration) -> impl Iterator<Item = &ProcessReport> {
         let brokers_now = self.brokers_now(now);
-        let trackers = self.reports.values().filter(move |received| {
-            received.report.role == "tracker"
+        let processes = self.reports.values().filter(move |received| {
+            received.report.role == role
                 && received.report.state == ProcessState::Running
                 && is_live(received.at, brokers_now)
         });
-        trackers.map(|received| &received.report)
+        processes.map(|received| &received.report)
     }
 
     /// The brokers' time at `now` on the clock.
@@ -141,7 +142,7 @@ impl TrackerRegistry {
 /// Applies the process reports of a feed until it ends.
 pub async fn update(
     mut feed: Receiver<TopicEvent>,
-    trackers: watch::Sender<TrackerRegistry>,
+    trackers: watch::Sender<ProcessRegistry>,
     clock: Clock,
 ) {
     let mut batch = Vec::new();
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_groups_of_actions_are_those_that_running_handlers_report() {
-        let mut processes = TrackerRegistry::default();
+        let mut processes = ProcessRegistry::default();
         for report in [
             handler("a", "running", "p.handler.revoke", "ending"),
             handler("b", "running", "p.handler.notify", "ending"),
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn only_running_trackers_with_a_recent_report_count() {
-        let mut trackers = TrackerRegistry::default();
+        let mut trackers = ProcessRegistry::default();
         let now = Duration::from_secs(1);
         trackers.apply(&record("stale", 98, 2, "running"), now);
         trackers.apply(&record("behind", 105, 1, "running"), now);
@@ -218,14 +219,14 @@ mod tests {
         trackers.apply(&record("a", 109, 2, "running"), now);
         let rollout = trackers.rollout("ns/p", 2, now);
         let expected = Rollout {
-            trackers: 2,
+            processes: 2,
             applied: 1,
             sessions: 10,
             waiting_for: Some("behind".to_owned()),
         };
         assert_eq!(rollout, expected);
         let later = trackers.rollout("ns/p", 2, Duration::from_secs(8));
-        assert_eq!((later.trackers, later.applied), (1, 1));
+        assert_eq!((later.processes, later.applied), (1, 1));
         let much_later = trackers.rollout("ns/p", 2, Duration::from_secs(20));
         assert_eq!(much_later, Rollout::default());
     }

@@ -11,31 +11,51 @@ use crate::policy::record;
 use crate::session::PolicySet;
 use crate::wire::routing::RoutingKey;
 
-/// The validated policies of the API server, by `namespace/name`.
-#[derive(Debug, Default)]
-pub struct Validation {
-    pub valid: BTreeMap<String, ValidPolicy>,
+/// The validated resources of the API server, by `namespace/name`.
+#[derive(Debug)]
+pub struct Validation<Spec> {
+    pub valid: BTreeMap<String, ValidResource<Spec>>,
     pub rejected: BTreeMap<String, Rejection>,
 }
 
-/// A policy that may be published.
+impl<Spec> Default for Validation<Spec> {
+    fn default() -> Self {
+        Self {
+            valid: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+        }
+    }
+}
+
+/// A resource that may be published.
 #[derive(Clone, Debug)]
-pub struct ValidPolicy {
-    pub spec: SessionPolicySpec,
+pub struct ValidResource<Spec> {
+    pub spec: Spec,
     /// The value of its record.
     pub value: String,
 }
 
-/// Why a policy is not published.
+/// Why a resource is not published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    Invalid(String),
-    /// The limit of active policies has been reached.
-    TooMany(String),
+pub struct Rejection {
+    /// The reason of the condition `Ready`.
+    pub reason: &'static str,
+    /// The problem and the remedy.
+    pub problem: String,
 }
 
-impl ValidPolicy {
-    /// Returns whether this is the value of the policy's record.
+impl Rejection {
+    #[must_use]
+    pub fn invalid(problem: String) -> Self {
+        Self {
+            reason: "Invalid",
+            problem,
+        }
+    }
+}
+
+impl<Spec> ValidResource<Spec> {
+    /// Returns whether this is the value of the resource's record.
     #[must_use]
     pub fn is_published(&self, value: Option<&Vec<u8>>) -> bool {
         value.is_some_and(|value| value == self.value.as_bytes())
@@ -50,7 +70,7 @@ pub fn validate(
     published: &BTreeMap<String, Vec<u8>>,
     foreign: usize,
     routing_key: RoutingKey,
-) -> Validation {
+) -> Validation<SessionPolicySpec> {
     let mut validation = Validation::default();
     let known = objects
         .iter()
@@ -66,18 +86,21 @@ pub fn validate(
         let rejection = match document {
             Ok(_) if foreign + validation.valid.len() >= PolicySet::MAX => {
                 let limit = PolicySet::MAX;
-                Rejection::TooMany(format!(
-                    "the limit of {limit} active policies has been reached: delete some"
-                ))
+                Rejection {
+                    reason: "TooManyPolicies",
+                    problem: format!(
+                        "the limit of {limit} active policies has been reached: delete some"
+                    ),
+                }
             }
             Ok(document) => {
                 let value = record::encode(&document);
                 let spec = document.spec;
-                let policy = ValidPolicy { spec, value };
+                let policy = ValidResource { spec, value };
                 validation.valid.insert(name.clone(), policy);
                 continue;
             }
-            Err(problem) => Rejection::Invalid(problem),
+            Err(problem) => Rejection::invalid(problem),
         };
         validation.rejected.insert(name.clone(), rejection);
     }
@@ -128,7 +151,7 @@ pub enum Ambiguity {
 /// with `sundown policy`.
 #[must_use]
 pub fn ambiguities<'a>(
-    valid: &'a BTreeMap<String, ValidPolicy>,
+    valid: &'a BTreeMap<String, ValidResource<SessionPolicySpec>>,
     foreign: impl IntoIterator<Item = (&'a str, &'a SessionPolicySpec)>,
 ) -> BTreeMap<String, Ambiguity> {
     let own = valid.iter();
@@ -202,9 +225,8 @@ mod tests {
             ("ns/future", "geofence"),
             ("ns/broken", "spec"),
         ] {
-            let Rejection::Invalid(problem) = &validation.rejected[name] else {
-                panic!("{name}")
-            };
+            let Rejection { reason, problem } = &validation.rejected[name];
+            assert_eq!(*reason, "Invalid");
             assert!(problem.contains(words), "{problem}");
         }
     }
@@ -220,9 +242,7 @@ mod tests {
                 .contains_key("ns/limited")
         );
         let rejected = validated(RoutingKey::SessionId).rejected;
-        let Rejection::Invalid(problem) = &rejected["ns/limited"] else {
-            panic!("{rejected:?}")
-        };
+        let problem = &rejected["ns/limited"].problem;
         assert!(problem.contains("--routing-key user_id"), "{problem}");
     }
 
@@ -240,7 +260,7 @@ mod tests {
             RoutingKey::SessionId,
         );
         assert_eq!(validation.valid.keys().collect::<Vec<_>>(), ["ns/b"]);
-        assert!(matches!(validation.rejected["ns/a"], Rejection::TooMany(_)));
+        assert_eq!(validation.rejected["ns/a"].reason, "TooManyPolicies");
     }
 
     #[test]

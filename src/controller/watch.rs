@@ -1,57 +1,26 @@
-//! Watches the session policies of the API server.
+//! Watches the resources of a kind in the API server.
 //!
 //! The watches deliver untyped objects: an object that does not match this release's types,
-//! because it is older or newer than the definition, becomes an invalid policy and does not end
+//! because it is older or newer than the definition, becomes an invalid resource and does not end
 //! the watch.
 
 use std::collections::BTreeMap;
 
 use futures_util::stream::{BoxStream, StreamExt, select_all};
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher::Config};
-use kube::{Client, CustomResourceExt, ResourceExt};
+use kube::{Client, ResourceExt};
 
-use crate::policy::document::SessionPolicyResource;
-
-/// The watched namespaces.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    All,
-    Namespaces(Vec<String>),
-}
-
-impl Scope {
-    /// Returns whether this controller manages policies of `namespace`.
-    #[must_use]
-    pub fn covers(&self, namespace: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
-        }
-    }
-
-    /// Returns whether this controller manages the record with this key. Keys without a
-    /// namespace belong to `sundown policy`.
-    #[must_use]
-    pub fn owns(&self, key: &str) -> bool {
-        key.split_once('/')
-            .is_some_and(|(namespace, _)| self.covers(namespace))
-    }
-}
-
-/// The API resource of session policies.
-#[must_use]
-pub fn resource() -> ApiResource {
-    SessionPolicyResource::api_resource()
-}
+use super::resource_kind::ResourceKind;
+use super::scope::Scope;
 
 /// An event of a watch, with the index of the watch.
 pub type WatchEvent = (usize, watcher::Result<Event<DynamicObject>>);
 
-/// Watches the policies of `scope` with the labels of `selector`, and retries failed watches with
+/// Watches the resources of `scope` with the labels of `selector`, and retries failed watches with
 /// exponential backoff.
-pub fn watch(
+pub fn watch<K: ResourceKind>(
     client: &Client,
     scope: &Scope,
     selector: Option<&str>,
@@ -60,7 +29,7 @@ pub fn watch(
         label_selector: selector.map(str::to_owned),
         ..Config::default()
     };
-    let resource = resource();
+    let resource = K::api_resource();
     let apis: Vec<Api<DynamicObject>> = match scope {
         Scope::All => vec![Api::all_with(client.clone(), &resource)],
         Scope::Namespaces(names) => names
@@ -77,9 +46,10 @@ pub fn watch(
     select_all(streams).boxed()
 }
 
-/// The watched policies, by `namespace/name`.
+/// The watched resources of a kind, by `namespace/name`.
 #[derive(Debug)]
-pub struct PolicyCache {
+pub struct ResourceCache {
+    plural: &'static str,
     objects: BTreeMap<String, DynamicObject>,
     watches: Vec<WatchState>,
 }
@@ -94,14 +64,15 @@ struct WatchState {
     error: Option<String>,
 }
 
-impl PolicyCache {
+impl ResourceCache {
     #[must_use]
-    pub fn new(scope: &Scope) -> Self {
+    pub fn new<K: ResourceKind>(scope: &Scope) -> Self {
         let watches = match scope {
             Scope::All => 1,
             Scope::Namespaces(names) => names.len(),
         };
         Self {
+            plural: K::PLURAL,
             objects: BTreeMap::new(),
             watches: std::iter::repeat_with(WatchState::default)
                 .take(watches)
@@ -109,10 +80,10 @@ impl PolicyCache {
         }
     }
 
-    /// The namespaces whose policies are known; `None` until every watch has completed its first
+    /// The namespaces whose resources are known; `None` until every watch has completed its first
     /// list or failed. Records of other namespaces stay as they are: a namespace that cannot be
     /// listed, because it is gone or its role is, neither holds up the others nor loses its
-    /// policies.
+    /// resources.
     #[must_use]
     pub fn known(&self, scope: &Scope) -> Option<Scope> {
         let mut watches = self.watches.iter();
@@ -148,7 +119,7 @@ impl PolicyCache {
         self.watches.iter().all(|watch| watch.error.is_some())
     }
 
-    /// The policies, by `namespace/name`.
+    /// The resources, by `namespace/name`.
     #[must_use]
     pub fn objects(&self) -> &BTreeMap<String, DynamicObject> {
         &self.objects
@@ -163,7 +134,8 @@ impl PolicyCache {
                 let error = crate::output::chain(&error);
                 tracing::warn!(
                     error,
-                    "cannot watch session policies; retrying. Check that their CustomResourceDefinition is installed (sundown crd | kubectl apply -f -) and that the controller is authorized to list and watch them"
+                    "cannot watch session {}; retrying. Check that their CustomResourceDefinition is installed (sundown crd | kubectl apply -f -) and that the controller is authorized to list and watch them",
+                    self.plural
                 );
                 watch.error = Some(error);
                 return;

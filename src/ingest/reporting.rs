@@ -7,13 +7,15 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::batch::IngestCounts;
 use crate::clock::clocks::{ClockHold, Clocks};
 use crate::clock::{Clock, Reading};
 use crate::health::Health;
 use crate::processes::{
-    Assignment, INTERVAL, Identity, LAST_REPORT_TIMEOUT, ProcessReport, ProcessState, Reporter,
+    Assignment, INTERVAL, Identity, LAST_REPORT_TIMEOUT, ProcessState, Reporter, SourceProgress,
 };
 use crate::session::{Span, Timestamp};
+use crate::source::mapping::Mapping;
 
 /// How often acknowledgements of reports are looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
@@ -36,7 +38,13 @@ pub struct SharedState {
 #[derive(Debug)]
 struct ReportState {
     clocks: Clocks,
-    assignments: BTreeMap<String, Vec<Assignment>>,
+    topics: BTreeMap<String, IngestedTopic>,
+}
+
+#[derive(Debug, Default)]
+struct IngestedTopic {
+    assignments: Vec<Assignment>,
+    progress: SourceProgress,
 }
 
 impl SharedState {
@@ -48,16 +56,40 @@ impl SharedState {
         self.state().clocks.lower(reading)
     }
 
-    /// Sets the assignments of a topic.
-    pub fn set(&self, topic: &str, assignments: Vec<Assignment>) {
-        self.state()
-            .assignments
-            .insert(topic.to_owned(), assignments);
+    /// Sets the active mapping and the assignments of a topic.
+    pub fn set(&self, topic: &str, mapping: &Mapping, assignments: Vec<Assignment>) {
+        let mut state = self.state();
+        let state = state.topics.entry(topic.to_owned()).or_default();
+        state.assignments = assignments;
+        if state.progress.source != mapping.name() {
+            state.progress = SourceProgress {
+                source: mapping.name().to_owned(),
+                topic: topic.to_owned(),
+                ..SourceProgress::default()
+            };
+        }
+        state.progress.generation = mapping.generation();
+    }
+
+    /// Counts a committed batch of a topic.
+    pub fn count(&self, topic: &str, counts: &IngestCounts) {
+        if let Some(IngestedTopic { progress, .. }) = self.state().topics.get_mut(topic) {
+            progress.events += counts.events;
+            progress.skipped += counts.skipped;
+            progress.dead_letters += counts.dead_letters.values().sum::<u64>();
+        }
     }
 
     /// Removes the assignments of a topic.
+    pub fn release(&self, topic: &str) {
+        if let Some(state) = self.state().topics.get_mut(topic) {
+            state.assignments.clear();
+        }
+    }
+
+    /// Removes a topic that no source reads any more.
     pub fn forget(&self, topic: &str) {
-        self.state().assignments.remove(topic);
+        self.state().topics.remove(topic);
     }
 
     fn state(&self) -> MutexGuard<'_, ReportState> {
@@ -78,7 +110,7 @@ impl Reporting {
     ) -> anyhow::Result<Self> {
         let state = ReportState {
             clocks: Clocks::new(max_clock_skew),
-            assignments: BTreeMap::new(),
+            topics: BTreeMap::new(),
         };
         Ok(Self {
             identity,
@@ -118,11 +150,11 @@ impl Reporting {
     }
 
     fn write(&mut self, state: ProcessState) {
-        let assignments = self.shared.state().assignments.clone();
-        let report = ProcessReport {
-            assignments: assignments.into_values().flatten().collect(),
-            ..self.identity.report(state, &self.health, self.clock.wall())
-        };
+        let mut report = self.identity.report(state, &self.health, self.clock.wall());
+        for topic in self.shared.state().topics.values() {
+            report.assignments.extend(topic.assignments.iter().cloned());
+            report.sources.push(topic.progress.clone());
+        }
         self.reporter.write(&report);
     }
 }

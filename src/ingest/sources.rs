@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::kafka::Topics;
 use crate::source::file;
-use crate::source::set::SourceSet;
+use crate::source::set::{SourceSet, check_topics};
 use crate::source::topic::{self, SourceStore};
 
 /// The sources, and the changes of them. The sender is gone if there will be none.
@@ -27,7 +27,7 @@ pub fn from_files(path: &Path, topics: &Topics) -> anyhow::Result<Sources> {
         "there is no source in {}: check --sources",
         path.display()
     );
-    check_topics(&sources, topics)?;
+    check_topics(sources.topics().keys(), topics)?;
     let (_, receiver) = watch::channel(sources);
     Ok(receiver)
 }
@@ -66,18 +66,6 @@ pub fn from_topic(
 
 fn usable(store: &SourceStore, topics: &Topics) -> anyhow::Result<SourceSet> {
     let sources = store.set()?;
-    check_topics(&sources, topics)?;
+    check_topics(sources.topics().keys(), topics)?;
     Ok(sources)
-}
-
-/// A source that reads what it writes would never end.
-fn check_topics(sources: &SourceSet, topics: &Topics) -> anyhow::Result<()> {
-    let own = topics.all();
-    for topic in sources.topics().keys() {
-        ensure!(
-            !own.contains(&topic.as_str()),
-            "topic {topic} belongs to this installation and cannot be a source"
-        );
-    }
-    Ok(())
 }

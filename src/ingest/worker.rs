@@ -145,8 +145,9 @@ impl IngestWorker {
             committed_at: clock.elapsed(),
             settings,
         };
+        worker.report(&[]);
         let result = worker.run(&heartbeat, stop);
-        worker.settings.shared.forget(&worker.settings.topic);
+        worker.settings.shared.release(&worker.settings.topic);
         result
     }
 
@@ -340,7 +341,9 @@ impl IngestWorker {
             }
         }
         let batch = std::mem::take(&mut self.batch);
-        self.settings.metrics.committed(&batch.counts());
+        let counts = batch.counts();
+        self.settings.metrics.committed(&counts);
+        self.settings.shared.count(&self.settings.topic, &counts);
         self.watermarks.committed();
         for (partition, position) in changed {
             if let Some(progress) = self.assigned.get_mut(&partition) {
@@ -368,7 +371,9 @@ impl IngestWorker {
         self.settings
             .metrics
             .show(&self.settings.topic, &assignments);
-        self.settings.shared.set(&self.settings.topic, assignments);
+        let mapping = self.settings.mapping.borrow();
+        let (shared, topic) = (&self.settings.shared, &self.settings.topic);
+        shared.set(topic, &mapping, assignments);
     }
 
     fn check_member(&mut self) -> anyhow::Result<()> {

@@ -118,6 +118,7 @@ impl Workers {
             worker.stop.cancel();
             worker.task.await??;
             self.environment.health.set_ready(&condition(&topic));
+            self.environment.shared.forget(&topic);
             tracing::info!(topic, "no source reads the topic any more");
         }
         for (topic, mapping) in topics {

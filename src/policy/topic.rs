@@ -114,7 +114,7 @@ impl PolicyTopic {
         let writer = PolicyTopicWriter::for_user(config, &self.topic, DELIVERY_TIMEOUT)?;
         for (key, value) in records {
             let key = key.as_ref();
-            let written = writer.write_policy(key, value.as_deref()).await;
+            let written = writer.write_record(key, value.as_deref()).await;
             written.map_err(|error| {
                 anyhow!("'{key}' was not written: {error}, then repeat the command")
             })?;

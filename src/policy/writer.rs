@@ -1,6 +1,6 @@
 //! The writer of the policy topic.
 //!
-//! All records of the topic go through it: policies, pauses, and the tombstones of both.
+//! All records of the topic go through it: policies, sources, pauses, and their tombstones.
 
 use std::time::Duration;
 
@@ -82,17 +82,24 @@ impl PolicyTopicWriter {
         })
     }
 
-    /// Writes an [encoded](super::record::encode) policy under its full name, or its tombstone,
-    /// and returns the record's offset.
+    /// Writes an [encoded](super::record::encode) policy or a source under its key, or its
+    /// tombstone, and returns the record's offset.
     ///
     /// # Errors
     /// If the brokers do not acknowledge the record in time.
-    pub async fn write_policy(
+    pub async fn write_record(
         &self,
-        name: &str,
+        key: &str,
         value: Option<&str>,
     ) -> Result<i64, PolicyWriteError> {
-        self.write(name, value).await
+        let mut record = FutureRecord::<str, str>::to(&self.topic).key(key);
+        record.payload = value;
+        let sent = self.producer.send(record, Duration::ZERO).await;
+        sent.map(|delivery| delivery.offset)
+            .map_err(|reason| PolicyWriteError {
+                topic: self.topic.clone(),
+                reason,
+            })
     }
 
     /// Writes the pause of a partition, or its tombstone, and returns the record's offset.
@@ -106,17 +113,6 @@ impl PolicyTopicWriter {
     ) -> Result<i64, PolicyWriteError> {
         // Strings and numbers always serialize.
         let value = pause.map(|pause| serde_json::to_string(pause).unwrap_or_default());
-        self.write(&partition.key(), value.as_deref()).await
-    }
-
-    async fn write(&self, key: &str, value: Option<&str>) -> Result<i64, PolicyWriteError> {
-        let mut record = FutureRecord::<str, str>::to(&self.topic).key(key);
-        record.payload = value;
-        let sent = self.producer.send(record, Duration::ZERO).await;
-        sent.map(|delivery| delivery.offset)
-            .map_err(|reason| PolicyWriteError {
-                topic: self.topic.clone(),
-                reason,
-            })
+        self.write_record(&partition.key(), value.as_deref()).await
     }
 }

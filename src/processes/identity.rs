@@ -57,6 +57,7 @@ impl Identity {
                 .collect(),
             assignments: Vec::new(),
             actions: Vec::new(),
+            sources: Vec::new(),
             policies: Vec::new(),
             admin: Some(self.admin.clone()),
             totals: None,

@@ -25,6 +25,7 @@ const MAX_PROBLEM_BYTES: usize = 300;
 #[derive(Debug)]
 pub struct Mapping {
     name: String,
+    generation: Option<u64>,
     topics: Vec<String>,
     decoder: Decoder,
     when: Option<Expression>,
@@ -122,6 +123,7 @@ impl Mapping {
         });
         let mut mapping = Self {
             name: source.full_name(),
+            generation: source.metadata.generation,
             topics: spec.topics.clone(),
             when: optional("spec.when", &spec.when)?,
             id: optional("spec.session.id", &session.id)?,
@@ -141,6 +143,12 @@ impl Mapping {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The generation of the source; `None` outside Kubernetes.
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        self.generation
     }
 
     /// The topics that it reads.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::mapping::Mapping;
+use crate::kafka::Topics;
 
 /// Mappings by topic; a topic has one source.
 #[derive(Clone, Debug, Default)]
@@ -17,9 +18,28 @@ pub struct SourceSet {
     "topic {topic} is in the sources '{first}' and '{second}': leave it to one of them and distinguish its records with spec.when"
 )]
 pub struct SharedTopic {
-    topic: String,
-    first: String,
-    second: String,
+    pub topic: String,
+    pub first: String,
+    pub second: String,
+}
+
+/// A source reads what Sundown writes, and would never end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("topic {0} belongs to this installation and cannot be a source")]
+pub struct OwnTopic(String);
+
+/// Checks that none of these topics is one of the installation's own.
+///
+/// # Errors
+/// [`OwnTopic`], with the first that is.
+pub fn check_topics<'a>(
+    topics: impl IntoIterator<Item = &'a String>,
+    own: &Topics,
+) -> Result<(), OwnTopic> {
+    let own = own.all();
+    let mut topics = topics.into_iter();
+    let found = topics.find(|topic| own.contains(&topic.as_str()));
+    found.map_or(Ok(()), |topic| Err(OwnTopic(topic.clone())))
 }
 
 impl SourceSet {

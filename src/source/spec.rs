@@ -1,19 +1,21 @@
 //! The spec of a session source, and its resource in Kubernetes.
 #![expect(
     clippy::duplicated_attributes,
-    reason = "printer columns repeat attributes"
+    unreachable_pub,
+    reason = "printer columns repeat attributes, and the derives repeat the types inside functions"
 )]
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::crd::status::Condition;
+use super::validation;
+use crate::policy::crd::status::{Condition, conditions};
 
 /// Where session events come from, and how to map them.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "sundown.dev",
     version = "v1alpha1",
@@ -24,6 +26,7 @@ use crate::policy::crd::status::Condition;
     shortname = "ss",
     category = "sundown",
     status = "SessionSourceStatus",
+    cel,
     doc = "Maps the records of existing topics to session events.",
     annotation("helm.sh/resource-policy", "keep"),
     printcolumn(
@@ -31,6 +34,18 @@ use crate::policy::crd::status::Condition;
         type_ = "string",
         json_path = ".spec.format",
         description = "Format of the records."
+    ),
+    printcolumn(
+        name = "Applied",
+        type_ = "string",
+        json_path = ".status.processes",
+        description = "Live ingest processes that run this generation."
+    ),
+    printcolumn(
+        name = "Lag",
+        type_ = "integer",
+        json_path = ".status.lag",
+        description = "Records that have not been read yet."
     ),
     printcolumn(
         name = "Ready",
@@ -46,15 +61,34 @@ use crate::policy::crd::status::Condition;
         priority = 1
     ),
     printcolumn(
+        name = "Mapped",
+        type_ = "integer",
+        json_path = ".status.records.mapped",
+        description = "Records that became session events since the ingest processes started.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Refused",
+        type_ = "integer",
+        json_path = ".status.records.refused",
+        description = "Records sent to the dead-letter topic since the ingest processes started.",
+        priority = 1
+    ),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     )
 )]
+#[x_kube(
+    validation = validation::pattern_of_text(),
+    validation = validation::pattern_of_text_only(),
+    validation = validation::envelope_of_json()
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionSourceSpec {
     /// Topics to read, by their full names; at least one.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(schema_with = "validation::topics")]
     pub topics: Vec<String>,
     /// Format of the records. Values in gzip or zstd are decompressed first.
     #[serde(default)]
@@ -73,13 +107,15 @@ pub struct SessionSourceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(min = 1, max = 4096))]
     pub when: Option<String>,
-    /// How to map a record to a session event.
+    /// How to map a record to a session event, by CEL expressions over `value`, `key`, `headers`,
+    /// `timestamp` (milliseconds since 1970), `topic` and `partition`. `id` or `user` is required.
     pub session: SessionMapping,
 }
 
 /// CEL expressions over `value`, `key`, `headers`, `timestamp` (milliseconds since 1970), `topic`
 /// and `partition`. `id` or `user` is required.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = validation::id_or_user())]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionMapping {
     /// The session id: a string or a whole number. Null for a logout of all sessions of a user.
@@ -103,7 +139,7 @@ pub struct SessionMapping {
     /// Attributes of the session: strings, numbers and booleans. One that is null, or whose
     /// expression reads a missing field, is absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "validation::attributes")]
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -151,7 +187,40 @@ pub struct SessionSourceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: valid and published to the ingest processes.
+    /// `Ready`: valid and published to the ingest processes. `Distributed`: all live ingest
+    /// processes run this generation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+    /// Number of live ingest processes that run this generation, out of all live ones, as in
+    /// `2/3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub processes: Option<String>,
+    /// What became of the records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RecordCounts")]
+    pub records: Option<RecordCounts>,
+    /// Records that have not been read yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
+    pub lag: Option<u64>,
+}
+
+/// What became of the records that the live ingest processes have read since each started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordCounts {
+    /// All of them.
+    #[schemars(with = "i64")]
+    pub read: u64,
+    /// Became session events.
+    #[schemars(with = "i64")]
+    pub mapped: u64,
+    /// Not selected by `when`.
+    #[schemars(with = "i64")]
+    pub skipped: u64,
+    /// Sent to the dead-letter topic.
+    #[schemars(with = "i64")]
+    pub refused: u64,
 }

@@ -2,9 +2,9 @@
 //!
 //! The API server is the one of the kubeconfig that `SUNDOWN_TEST_KUBECONFIG` names; without
 //! it, these tests are skipped, each with a line on stderr and [`count`] with their number.
-//! With `SUNDOWN_TEST_REQUIRE_CLUSTER=1` they fail instead. They install the definition of
-//! session policies if it is not there, and leave it; all else is in namespaces of their own,
-//! which they delete.
+//! With `SUNDOWN_TEST_REQUIRE_CLUSTER=1` they fail instead. They install the definitions
+//! of session policies and sources if they are not there, and leave them; all else is in namespaces
+//! of their own, which they delete.
 
 pub mod cluster;
 mod deployment;
@@ -16,6 +16,7 @@ mod limits;
 mod outages;
 mod publishing;
 mod rights;
+mod sources;
 mod status;
 
 use std::io::Write;
@@ -45,6 +46,10 @@ cluster_tests! {
     Shared: publishing::what_is_invalid_never_replaces_what_is_valid,
     Shared: publishing::drift_is_repaired_at_the_start_and_while_it_runs,
     Alone: publishing::a_malformed_object_does_not_stop_the_others_from_being_published,
+    Shared: sources::each_rule_of_sources_refuses_with_a_remedy,
+    Shared: sources::the_condition_locates_a_typo_in_an_expression,
+    Shared: sources::the_records_of_a_source_are_counted_until_it_is_deleted,
+    Shared: sources::a_topic_stays_with_its_source,
     Shared: status::competing_policies_have_a_condition,
     Shared: status::trackers_and_sessions_are_counted,
     Shared: leaders::a_killed_leader_is_succeeded_and_nothing_is_written_twice,

@@ -27,7 +27,7 @@ pub struct SessionPolicyStatus {
     pub sessions: Option<u64>,
 }
 
-/// One aspect of the state of the policy, like `metav1.Condition` of Kubernetes.
+/// One aspect of the state of the resource, like `metav1.Condition` of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
@@ -52,12 +52,12 @@ pub struct Condition {
     pub message: String,
 }
 
-/// The aspects of a policy's state.
+/// The aspects of the state of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConditionType {
-    /// Valid and published to the trackers.
+    /// Valid and published to the processes that read it.
     Ready,
-    /// All live trackers run this generation.
+    /// All of them that are live run this generation.
     Distributed,
     /// Another policy of the same priority can match the same sessions.
     Ambiguous,
@@ -72,7 +72,7 @@ pub enum ConditionStatus {
 }
 
 /// A map by type, so that other controllers can add their own conditions.
-fn conditions(generator: &mut SchemaGenerator) -> Schema {
+pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "items": Condition::json_schema(generator),

@@ -9,10 +9,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Client, Config, CustomResourceExt};
 use serde_json::{Value, json};
-use sundown::controller::watch::resource;
+use sundown::controller::policies::PolicyKind;
+use sundown::controller::resource_kind::ResourceKind;
+use sundown::controller::sources::SourceKind;
 use sundown::policy::crd::definition::definition;
+use sundown::source::spec::SessionSourceResource;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -39,7 +42,7 @@ enum Turn {
     },
 }
 
-/// An API server that has the definition of session policies.
+/// An API server that has the definitions.
 pub struct Cluster {
     pub client: Client,
     pub kubeconfig: PathBuf,
@@ -89,7 +92,15 @@ impl Cluster {
             _turn: turn,
         };
         static INSTALLED: OnceLock<()> = OnceLock::new();
-        INSTALLED.get_or_init(|| cluster.install(&definition()));
+        INSTALLED.get_or_init(|| {
+            cluster.install(&definition());
+            cluster.install(&SessionSourceResource::crd());
+            eventually(SOON, "session sources to be served", || {
+                let sources: Api<DynamicObject> =
+                    Api::all_with(cluster.client.clone(), &SourceKind::api_resource());
+                cluster.wait(sources.list(&Default::default())).ok()
+            });
+        });
         Some(cluster)
     }
 
@@ -101,7 +112,8 @@ impl Cluster {
         self.wait(api.patch(name, &params, &Patch::Apply(definition)))
             .unwrap_or_else(|error| panic!("the definition is refused: {error}"));
         eventually(SOON, "session policies to be served", || {
-            let policies: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource());
+            let policies: Api<DynamicObject> =
+                Api::all_with(self.client.clone(), &PolicyKind::api_resource());
             self.wait(policies.list(&Default::default())).ok()
         });
     }
@@ -127,7 +139,54 @@ impl Cluster {
 
 impl TestNamespace<'_> {
     pub fn api(&self) -> Api<DynamicObject> {
-        Api::namespaced_with(self.cluster.client.clone(), &self.name, &resource())
+        self.api_of::<PolicyKind>()
+    }
+
+    fn api_of<K: ResourceKind>(&self) -> Api<DynamicObject> {
+        let client = self.cluster.client.clone();
+        Api::namespaced_with(client, &self.name, &K::api_resource())
+    }
+
+    /// What the API server says to a source with this `spec`, without keeping it.
+    pub fn try_apply_source(&self, spec: &Value) -> Result<(), String> {
+        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+        params.dry_run = true;
+        let patch = Patch::Apply(object("SessionSource", "tried", spec));
+        let api = self.api_of::<SourceKind>();
+        let applied = self.cluster.wait(api.patch("tried", &params, &patch));
+        applied.map(drop).map_err(|error| error.to_string())
+    }
+
+    pub fn apply_source(&self, name: &str, spec: &Value) {
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(object("SessionSource", name, spec));
+        let api = self.api_of::<SourceKind>();
+        self.cluster
+            .wait(api.patch(name, &params, &patch))
+            .unwrap_or_else(|error| panic!("source {name}: {error}"));
+    }
+
+    pub fn delete_source(&self, name: &str) {
+        let api = self.api_of::<SourceKind>();
+        let deleted = self
+            .cluster
+            .wait(api.delete(name, &DeleteParams::default()));
+        deleted.unwrap_or_else(|error| panic!("source {name}: {error}"));
+    }
+
+    pub fn source(&self, name: &str) -> Value {
+        let object = self.cluster.wait(self.api_of::<SourceKind>().get(name));
+        let object = object.unwrap_or_else(|error| panic!("source {name}: {error}"));
+        serde_json::to_value(object).expect("JSON")
+    }
+
+    /// Waits until a condition of a source has this status and reason, of its present generation;
+    /// its message.
+    pub fn await_source(&self, name: &str, kind: &str, status: &str, reason: &str) -> String {
+        let what = format!("{kind}={status} {reason} of source {name}");
+        eventually(SOON, &what, || {
+            condition(&self.source(name), kind, status, reason)
+        })
     }
 
     /// The key of a policy's record.
@@ -139,7 +198,7 @@ impl TestNamespace<'_> {
     pub fn try_apply(&self, spec: &Value) -> Result<(), String> {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.dry_run = true;
-        let patch = Patch::Apply(policy("tried", spec));
+        let patch = Patch::Apply(object("SessionPolicy", "tried", spec));
         let applied = self
             .cluster
             .wait(self.api().patch("tried", &params, &patch));
@@ -148,7 +207,7 @@ impl TestNamespace<'_> {
 
     pub fn apply(&self, name: &str, spec: &Value) {
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(policy(name, spec));
+        let patch = Patch::Apply(object("SessionPolicy", name, spec));
         self.cluster
             .wait(self.api().patch(name, &params, &patch))
             .unwrap_or_else(|error| panic!("policy {name}: {error}"));
@@ -172,15 +231,7 @@ impl TestNamespace<'_> {
     pub fn await_condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> String {
         let what = format!("{kind}={status} {reason} of {name}");
         eventually(SOON, &what, || {
-            let object = self.get(name);
-            let conditions = object["status"]["conditions"].as_array()?;
-            let condition = conditions
-                .iter()
-                .find(|condition| condition["type"] == kind)?;
-            let fits = condition["status"] == status
-                && condition["reason"] == reason
-                && condition["observedGeneration"] == object["metadata"]["generation"];
-            fits.then(|| condition["message"].as_str().unwrap_or_default().to_owned())
+            condition(&self.get(name), kind, status, reason)
         })
     }
 
@@ -200,10 +251,22 @@ impl Drop for TestNamespace<'_> {
     }
 }
 
-fn policy(name: &str, spec: &Value) -> Value {
+/// The message of the condition of this kind, if it has this status and reason.
+fn condition(object: &Value, kind: &str, status: &str, reason: &str) -> Option<String> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)?;
+    let fits = condition["status"] == status
+        && condition["reason"] == reason
+        && condition["observedGeneration"] == object["metadata"]["generation"];
+    fits.then(|| condition["message"].as_str().unwrap_or_default().to_owned())
+}
+
+fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "sundown.dev/v1alpha1",
-        "kind": "SessionPolicy",
+        "kind": kind,
         "metadata": {"name": name},
         "spec": spec,
     })

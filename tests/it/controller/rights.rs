@@ -36,6 +36,8 @@ pub fn the_charts_role_is_enough(cluster: &Cluster) {
     } = start(&deployment, &rendered(&namespace.name));
     namespace.apply("p", &json!({"idleTimeout": "1h"}));
     namespace.await_published("p");
+    namespace.apply_source("s", &source());
+    namespace.await_source("s", "Ready", "True", "Published");
     for text in ["ü", "ö"] {
         namespace.apply("p", &too_large(text));
         namespace.await_condition("p", "Ready", "False", "Invalid");
@@ -54,8 +56,13 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
     let Some(rendered) = rendered("each_verb_of_the_role_is_needed") else {
         return;
     };
+    let rendered = |namespace: &str| {
+        let mut objects = rendered(namespace);
+        by_resource(&mut objects);
+        objects
+    };
     let all = verbs(&rendered("any"));
-    assert!(all.len() >= 6, "{all:?}");
+    assert!(all.len() >= 9, "{all:?}");
     for (role, rule, verb) in all {
         let deployment = Deployment::new(cluster);
         let namespace = &deployment.namespace;
@@ -75,6 +82,7 @@ pub fn each_verb_of_the_role_is_needed(cluster: &Cluster) {
         let mut texts = ["ü", "ö"].into_iter().cycle();
         eventually(SOON, &format!("an error: {without}"), || {
             namespace.apply("p", &too_large(texts.next()?));
+            namespace.apply_source("s", &source());
             controller.log().contains("orbidden").then_some(())
         });
         controller.stop();
@@ -181,6 +189,28 @@ fn verbs(objects: &[Value]) -> Vec<(usize, usize, Value)> {
         }
     }
     all
+}
+
+/// Splits each rule, so that it has one resource.
+fn by_resource(objects: &mut [Value]) {
+    let rules = objects
+        .iter_mut()
+        .filter_map(|object| object.get_mut("rules")?.as_array_mut());
+    for rules in rules {
+        let split = rules.iter().flat_map(|rule| {
+            let resources = rule["resources"].as_array().expect("resources");
+            resources.iter().map(|resource| {
+                let mut one = rule.clone();
+                one["resources"] = json!([resource]);
+                one
+            })
+        });
+        *rules = split.collect();
+    }
+}
+
+fn source() -> Value {
+    json!({"topics": ["web"], "session": {"id": "value.id", "user": "value.user"}})
 }
 
 /// Starts a controller that has the rights that `objects` give, and no others.
