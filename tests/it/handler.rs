@@ -5,6 +5,7 @@ mod circuit;
 mod crowd;
 mod delivery;
 mod dlq;
+mod examples;
 mod failure;
 mod faults;
 mod group;

@@ -27,6 +27,7 @@ mod topic_feed;
 mod console;
 mod controller;
 mod demo;
+mod examples;
 mod handler;
 mod hostile;
 mod ingest;

@@ -1,4 +1,4 @@
-//! Servers of other projects, from the package registries (`tests/third-party/`).
+//! Programs of other projects, from the package registries (`tests/third-party/`, `examples/`).
 
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,6 +17,20 @@ const START_TIMEOUT: Duration = Duration::from_secs(240);
 /// What a server prints once it listens, before its address.
 const LISTENING: &str = "listening on ";
 
+/// Installs the packages of `requirements.txt` into the folder `packages`.
+pub const PIP_INSTALL: [&str; 10] = [
+    "python3",
+    "-m",
+    "pip",
+    "install",
+    "--quiet",
+    "--disable-pip-version-check",
+    "--root-user-action=ignore",
+    "--target=packages",
+    "--requirement",
+    "requirements.txt",
+];
+
 /// A server that ends when dropped.
 pub struct Server {
     pub url: String,
@@ -26,7 +40,7 @@ pub struct Server {
 /// Starts a script of `tests/third-party/node`. `None` if npm is not installed and not required.
 pub fn node(script: &str, variables: &[(&str, &OsStr)]) -> Option<Server> {
     let install = ["npm", "ci", "--ignore-scripts", "--silent"];
-    let Some(folder) = prepare("node", &install) else {
+    let Some(folder) = prepare("tests/third-party/node", &install) else {
         assert!(env::var_os(REQUIRED).is_none(), "npm cannot be used");
         eprintln!("SKIPPED: npm is not installed or fetches nothing; {script} is not tested");
         return None;
@@ -37,7 +51,10 @@ pub fn node(script: &str, variables: &[(&str, &OsStr)]) -> Option<Server> {
 
 /// Starts an application of `tests/third-party/spring` on a port.
 pub fn spring(application: &str, port: u16, properties: &[(&str, &str)]) -> Server {
-    let folder = prepare("spring", &["mvn", "--batch-mode", "--quiet", "package"]);
+    let folder = prepare(
+        "tests/third-party/spring",
+        &["mvn", "--batch-mode", "--quiet", "package"],
+    );
     let folder = folder.expect("Maven and its packages");
     let path = ["target/classes", "target/dependency/*"].map(|part| folder.join(part));
     let path = env::join_paths(path).expect("a class path");
@@ -59,20 +76,8 @@ pub fn spring(application: &str, port: u16, properties: &[(&str, &str)]) -> Serv
 
 /// Starts the mail server of `tests/third-party/mail`.
 pub fn mail_server(variables: &[(&str, &OsStr)]) -> Server {
-    let install = [
-        "python3",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--root-user-action=ignore",
-        "--target",
-        "packages",
-        "--requirement",
-        "requirements.txt",
-    ];
-    let folder = prepare("mail", &install).expect("Python, pip and its packages");
+    let folder =
+        prepare("tests/third-party/mail", &PIP_INSTALL).expect("Python, pip and its packages");
     let launch = Launch::program("python3")
         .arg(folder.join("server.py"))
         .env("PYTHONPATH", folder.join("packages"));
@@ -94,13 +99,12 @@ fn set(launch: Launch, variables: &[(&str, &OsStr)]) -> Launch {
         .fold(launch, |launch, (name, value)| launch.env(name, value))
 }
 
-/// Copies a project into the cache and installs there what it needs, once for each state of its
-/// files. `None` if the installation fails.
-fn prepare(project: &str, install: &[&str]) -> Option<PathBuf> {
+/// Copies a project, a folder of this repository, into the cache and installs there what it needs,
+/// once for each state of its files. `None` if the installation fails.
+pub fn prepare(project: &str, install: &[&str]) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/third-party");
-    let source = source.join(project);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(project);
     let mut files = Vec::new();
     list(&source, &mut files);
     files.sort();
@@ -108,7 +112,8 @@ fn prepare(project: &str, install: &[&str]) -> Option<PathBuf> {
     for file in &files {
         fs::read(file).expect("a file").hash(&mut hasher);
     }
-    let name = format!("{project}-{:016x}", hasher.finish());
+    let kind = project.rsplit('/').next().expect("a name");
+    let name = format!("{kind}-{:016x}", hasher.finish());
     let folder = cache().join("third-party").join(name);
     if folder.exists() {
         return Some(folder);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 12] = [
     ".ci",
     ".devcontainer",
     ".github",
@@ -11,6 +11,7 @@ const FOLDERS: [&str; 11] = [
     "charts",
     "crates",
     "docs",
+    "examples",
     "manifests",
     "src",
     "templates",
@@ -18,7 +19,14 @@ const FOLDERS: [&str; 11] = [
 ];
 
 /// Not prose of the project, or the list itself.
-const SKIPPED: [&str; 4] = ["Cargo.lock", "LICENSE", "target", "language"];
+const SKIPPED: [&str; 6] = [
+    "Cargo.lock",
+    "LICENSE",
+    "language",
+    "node_modules",
+    "package-lock.json",
+    "target",
+];
 
 /// Output of tools, and patches, whose lines follow those of the sources.
 const SKIPPED_ENDINGS: [&str; 3] = [".snap", ".patch", ".svg"];
