@@ -1,6 +1,6 @@
 //! The controller: publishes session policies and session sources from Kubernetes to the trackers
-//! and ingest processes, reports their rollout in their status, and measures the lag of trackers
-//! and handlers.
+//! and ingest processes, reports their rollout in their status, and measures the lag of trackers,
+//! handlers and ingest.
 //!
 //! | part | file |
 //! |---|---|
@@ -116,7 +116,7 @@ pub async fn run(
         let reader = with_group_id(&config, &group);
         TopicViews::start(&reader, &topics, clock, &health, &stop)?
     };
-    let groups = measured_groups(global, args, views.processes.clone());
+    let groups = measured_groups(global, args, &views);
     let meter = LagMeter::new(&config, groups, clock, metrics.clone(), leadership.clone());
     meter.start(args.lag_interval, &health, stop.clone())?;
     let parts = ReconcilerParts {
@@ -309,13 +309,15 @@ impl TopicViews {
     }
 }
 
-/// Returns the consumer groups whose lag is measured: those of trackers and handlers, and those of
-/// the actions that handlers report.
+/// Returns the consumer groups whose lag is measured: those of trackers and handlers, those of the
+/// actions that handlers report, and those of ingest for the topics of sources.
 fn measured_groups(
     global: &GlobalArgs,
     args: &ControllerArgs,
-    processes: channel::Receiver<ProcessRegistry>,
+    views: &TopicViews,
 ) -> impl Fn() -> Vec<MeasuredGroup> + Send + 'static {
+    let (processes, published) = (views.processes.clone(), views.published.clone());
+    let ingest = global.topics.prefixed(&args.ingest_group);
     let topics = global.topics.topics();
     let handlers = global.topics.prefixed(&args.handler_group);
     let trackers = MeasuredGroup {
@@ -329,7 +331,16 @@ fn measured_groups(
             group,
             topic: topics.expired_sessions.clone(),
         });
-        std::iter::once(trackers.clone()).chain(groups).collect()
+        let mut sources = processes.borrow().source_topics();
+        for (_, source) in published.borrow().sources.documents() {
+            sources.extend(source.spec.topics.iter().cloned());
+        }
+        let sources = sources.into_iter().map(|topic| MeasuredGroup {
+            group: format!("{ingest}.{topic}"),
+            topic,
+        });
+        let groups = std::iter::once(trackers.clone()).chain(groups);
+        groups.chain(sources).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Parser;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Registry, TextEncoder};
 use sundown::clock::Clock;
-use sundown::controller::metrics::{ControllerMetrics, PartitionLag, PolicyGauges};
+use sundown::controller::metrics::{ControllerMetrics, PartitionLag, PolicyGauges, SourceGauges};
 use sundown::handler::event::Trigger;
 use sundown::handler::metrics::HandlerMetrics;
 use sundown::health::Health;
@@ -184,6 +184,11 @@ fn controller() -> Registry {
         sessions: 1,
         trackers: 1,
         ready: true,
+    }]);
+    metrics.set_sources(&[SourceGauges {
+        name: "default/s",
+        ready: true,
+        processes: 1,
     }]);
     metrics.set_lag(&[lag("sundown-tracker", 0)]);
     registry

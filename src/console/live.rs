@@ -29,6 +29,7 @@ use crate::kafka::topic_feed::TopicEvent;
 use crate::policy::store::PolicyStore;
 use crate::processes::ProcessReport;
 use crate::session::Timestamp;
+use crate::source::topic::SourceStore;
 use crate::wire::dead_letter::{PROCESSED, REASON};
 use crate::wire::terminal::SessionEnded;
 use group_lag::GroupLag;
@@ -56,6 +57,8 @@ pub struct LiveState {
     pub history: History,
     /// The policies of the policy topic.
     pub policies: PolicyStore,
+    /// The sources of the policy topic.
+    pub sources: SourceStore,
     /// The newest terminal events, newest first.
     pub terminal_events: VecDeque<(TailRecord, SessionEnded)>,
     /// The newest dead letters of both topics, newest first.
@@ -123,7 +126,7 @@ impl Live {
         }
     }
 
-    /// Applies policy records until their reader ends.
+    /// Applies the records of policies and sources until their reader ends.
     pub async fn apply_policies(self, mut records: Receiver<TopicEvent>) {
         while let Some(event) = records.recv().await {
             if let TopicEvent::Record(record) = event {
@@ -131,6 +134,10 @@ impl Live {
                     // The previous version stays active; trackers log the error as well.
                     if let Err(error) = state.policies.apply(&record) {
                         tracing::warn!(%error, "cannot use a policy record");
+                    }
+                    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+                    if let Err(error) = state.sources.apply(key, value) {
+                        tracing::warn!(%error, "cannot use the record of a source");
                     }
                 });
             }

@@ -11,6 +11,7 @@ pub mod pauses;
 pub mod policies;
 pub mod processes;
 pub mod sessions;
+pub mod sources;
 pub mod stream;
 pub mod terminal_events;
 pub mod theme;

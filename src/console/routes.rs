@@ -15,6 +15,7 @@ use super::pages::health::HealthPage;
 use super::pages::policies::PoliciesPage;
 use super::pages::processes::ProcessesPage;
 use super::pages::sessions::revoke;
+use super::pages::sources::SourcesPage;
 use super::pages::terminal_events::TerminalEventsPage;
 use super::pages::{html, json, login, menu, pauses, sessions, theme, topics};
 use super::problem::Problem;
@@ -44,6 +45,7 @@ fn pages() -> Router<Arc<AppState>> {
         .route(menu::SESSIONS.path, get(sessions::html))
         .route("/sessions/end", post(revoke::html))
         .route(menu::POLICIES.path, get(html::<PoliciesPage>))
+        .route(menu::SOURCES.path, get(html::<SourcesPage>))
         .route(menu::TERMINAL_EVENTS.path, get(html::<TerminalEventsPage>))
         .route(menu::TOPICS.path, get(topics::list_html))
         .route("/topics/{topic}/{partition}", get(topics::records_html))
@@ -70,6 +72,7 @@ fn api_v1() -> Router<Arc<AppState>> {
         .route(menu::SESSIONS.path, get(sessions::json))
         .route("/revocations", post(revoke::json))
         .route(menu::POLICIES.path, get(json::<PoliciesPage>))
+        .route(menu::SOURCES.path, get(json::<SourcesPage>))
         .route(menu::TERMINAL_EVENTS.path, get(json::<TerminalEventsPage>))
         .route(menu::TOPICS.path, get(topics::list_json))
         .route("/topics/{topic}/{partition}", get(topics::records_json))

@@ -87,6 +87,16 @@ pub struct ControllerArgs {
     )]
     pub handler_group: String,
 
+    /// Prefix of the consumer groups of ingest, `GROUP.TOPIC`, without --topic-prefix, for lag
+    /// measurement.
+    #[arg(
+        long,
+        env = "SUNDOWN_INGEST_GROUP",
+        default_value = "sundown-ingest",
+        value_name = "GROUP"
+    )]
+    pub ingest_group: String,
+
     /// Interval between lag measurements, from 1 s to 10 s.
     #[arg(long, env = "SUNDOWN_LAG_INTERVAL", default_value = "5s", value_name = "DURATION", value_parser = lag_interval)]
     pub lag_interval: Duration,

@@ -89,6 +89,15 @@ impl ProcessRegistry {
         groups.map(|one| one.group.clone()).collect()
     }
 
+    /// The topics that running ingest processes have reported to read in the last hour.
+    #[must_use]
+    pub fn source_topics(&self) -> BTreeSet<String> {
+        let reports = self.reports.values().map(|received| &received.report);
+        let running = reports.filter(|report| report.state == ProcessState::Running);
+        let topics = running.flat_map(|report| &report.sources);
+        topics.map(|one| one.topic.clone()).collect()
+    }
+
     /// The reports of the live processes of a role, at `now` on the clock.
     pub(super) fn live(&self, role: &str, now: Duration) -> impl Iterator<Item = &ProcessReport> {
         let brokers_now = self.brokers_now(now);

@@ -14,7 +14,7 @@ use crate::helm::CHART;
 use panel::{COLUMNS, Panel};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/dashboards");
-const NAMES: [&str; 4] = ["overview", "tracker", "handler", "kafka"];
+const NAMES: [&str; 5] = ["overview", "tracker", "handler", "ingest", "kafka"];
 /// What Grafana 9.5 writes.
 const SCHEMA: u32 = 38;
 

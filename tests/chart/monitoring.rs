@@ -139,7 +139,7 @@ fn dashboards_are_config_maps_that_grafana_finds() {
         .iter()
         .filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1")
         .collect();
-    assert_eq!(dashboards.len(), 4);
+    assert_eq!(dashboards.len(), 5);
     for object in dashboards {
         assert_eq!(object["metadata"]["namespace"], "monitoring");
         assert_eq!(

@@ -37,6 +37,7 @@ fn renders_what_it_has_always_rendered() {
                 "kafka.strimzi.authentication=scram-sha-512",
                 "autoscaling.tracker.mode=keda",
                 "autoscaling.handler.mode=hpa",
+                "autoscaling.ingest.mode=keda",
                 "monitoring.podMonitor.enabled=true",
                 "networkPolicy.enabled=true",
                 "console.authTokenSecret=console",
@@ -150,6 +151,18 @@ fn refuses_autoscaling_by_a_metric_without_a_source() {
                 "autoscaling.tracker.maxReplicas=1",
             ],
             "autoscaling.tracker.maxReplicas (1) is below tracker.replicas (2)",
+        ),
+        (
+            &[BROKERS, "autoscaling.ingest.mode=keda"],
+            "autoscaling.ingest.mode is set, but ingest.enabled is false",
+        ),
+        (
+            &[
+                BROKERS,
+                "ingest.enabled=true",
+                "autoscaling.ingest.mode=hpa",
+            ],
+            "list the topics of the sources in ingest.sourceTopics",
         ),
     ]);
 }

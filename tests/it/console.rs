@@ -5,6 +5,7 @@ mod changes;
 pub mod client;
 mod pages;
 mod security;
+mod sources;
 
 use std::time::Duration;
 

@@ -1,3 +1,12 @@
+{{/* The topics that ingest reads, as far as the values name them. Takes the root. */}}
+{{- define "sundown.sourceTopics" -}}
+{{- $topics := default list .Values.ingest.sourceTopics -}}
+{{- range .Values.ingest.sources -}}
+{{- $topics = concat $topics .spec.topics -}}
+{{- end -}}
+{{- $topics | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{/*
 What each role may do in Kafka, and nothing wider. A topic's rules are its name and the
 operations; removing any single one makes the role fail.
@@ -61,15 +70,14 @@ operations; removing any single one makes the role fail.
 - resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Read]
 {{- end }}
-{{- if eq .role "ingest" }}
-{{- $sources := default list .root.Values.ingest.sourceTopics }}
-{{- range .root.Values.ingest.sources }}
-{{- $sources = concat $sources .spec.topics }}
-{{- end }}
-{{- range $sources | uniq | sortAlpha }}
+{{- /* The controller measures the lag of ingest. */}}
+{{- if or (eq .role "ingest") (and (eq .role "controller") .root.Values.ingest.enabled) }}
+{{- range include "sundown.sourceTopics" .root | fromJsonArray }}
 - resource: {type: topic, name: {{ . | quote }}, patternType: literal}
   operations: [Read]
 {{- end }}
+{{- end }}
+{{- if eq .role "ingest" }}
 # One group for each topic: sundown-ingest.TOPIC.
 - resource: {type: group, name: {{ printf "%ssundown-ingest." $prefix | quote }}, patternType: prefix}
   operations: [Read]
@@ -97,6 +105,10 @@ operations; removing any single one makes the role fail.
 - resource: {type: group, name: {{ printf "%ssundown-tracker" $prefix | quote }}, patternType: literal}
   operations: [Describe]
 - resource: {type: group, name: {{ printf "%ssundown-handler" $prefix | quote }}, patternType: prefix}
+  operations: [Describe]
+{{- end }}
+{{- if and (eq .role "controller") .root.Values.ingest.enabled }}
+- resource: {type: group, name: {{ printf "%ssundown-ingest." $prefix | quote }}, patternType: prefix}
   operations: [Describe]
 {{- end }}
 {{- end -}}

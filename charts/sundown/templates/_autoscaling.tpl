@@ -1,9 +1,13 @@
-{{/* Maximum replicas, capped at one per partition. Takes root, role. */}}
+{{/* Maximum replicas, capped at one per partition; the partitions of sources are unknown. Takes root, role. */}}
 {{- define "sundown.maxReplicas" -}}
 {{- $asked := (index .root.Values.autoscaling .role).maxReplicas -}}
 {{- $strimzi := .root.Values.kafka.strimzi -}}
 {{- $own := and $strimzi.cluster $strimzi.topics.create -}}
+{{- if eq .role "ingest" -}}
+{{- int $asked -}}
+{{- else -}}
 {{- min (int $asked) (int (ternary $strimzi.topics.partitions .root.Values.autoscaling.partitions (not (empty $own)))) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Minimum replicas: `replicas`, at least one. Takes root, role. */}}

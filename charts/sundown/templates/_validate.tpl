@@ -45,8 +45,17 @@
 {{- end -}}
 
 {{- define "sundown.validateAutoscaling" -}}
-{{- range $role, $scaling := pick .Values.autoscaling "tracker" "handler" -}}
+{{- range $role, $scaling := pick .Values.autoscaling "tracker" "handler" "ingest" -}}
 {{- if ne $scaling.mode "none" -}}
+{{- if eq $role "ingest" -}}
+{{- if not $.Values.ingest.enabled -}}
+{{- fail "autoscaling.ingest.mode is set, but ingest.enabled is false; enable ingest, or set autoscaling.ingest.mode to none" -}}
+{{- end -}}
+{{- $byTopic := or (eq $scaling.mode "hpa") (eq $scaling.trigger "kafka") -}}
+{{- if and $byTopic (not (include "sundown.sourceTopics" $ | fromJsonArray)) -}}
+{{- fail "autoscaling.ingest measures the lag of each topic, and the values name none; list the topics of the sources in ingest.sourceTopics, or use mode keda with trigger prometheus" -}}
+{{- end -}}
+{{- end -}}
 {{- $bySeconds := or (eq $scaling.mode "hpa") (eq $scaling.trigger "prometheus") -}}
 {{- if and $bySeconds (not $.Values.controller.enabled) -}}
 {{- fail (printf "autoscaling.%s uses the lag in seconds, which the controller measures, but controller.enabled is false; enable the controller, or set autoscaling.%s.mode to keda and its trigger to kafka" $role $role) -}}

@@ -88,8 +88,13 @@ impl Processes {
 
     /// Iterates over the live trackers.
     pub fn trackers(&self, now: Timestamp) -> impl Iterator<Item = &Process> {
+        self.of_role("tracker", now)
+    }
+
+    /// Iterates over the live processes of a role.
+    pub fn of_role(&self, role: &str, now: Timestamp) -> impl Iterator<Item = &Process> {
         self.live(now)
-            .filter(|process| process.report.role == "tracker")
+            .filter(move |process| process.report.role == role)
     }
 }
 

@@ -13,6 +13,7 @@ pub const PROCESSES: PageInfo = PageInfo::new("/consumers", "Processes");
 pub const HEALTH: PageInfo = PageInfo::new("/health", "Health");
 pub const SESSIONS: PageInfo = PageInfo::new("/sessions", "Sessions");
 pub const POLICIES: PageInfo = PageInfo::new("/policies", "Policies");
+pub const SOURCES: PageInfo = PageInfo::new("/sources", "Sources");
 pub const TERMINAL_EVENTS: PageInfo = PageInfo::new("/terminal-events", "Terminal events");
 pub const TOPICS: PageInfo = PageInfo::new("/topics", "Topics");
 pub const DEAD_LETTERS: PageInfo = PageInfo::new("/dead-letters", "Dead letters");
@@ -21,12 +22,13 @@ pub const ERRORS: PageInfo = PageInfo::new("/errors", "Errors");
 pub const LOGIN: PageInfo = PageInfo::new("/login", "Log in");
 
 /// The menu, in order.
-pub const MENU: [PageInfo; 9] = [
+pub const MENU: [PageInfo; 10] = [
     DASHBOARD,
     PROCESSES,
     HEALTH,
     SESSIONS,
     POLICIES,
+    SOURCES,
     TERMINAL_EVENTS,
     TOPICS,
     DEAD_LETTERS,

@@ -90,7 +90,7 @@ fn summary(processes: &[ProcessRow]) -> Vec<(String, String)> {
 }
 
 fn rank(role: &str) -> usize {
-    let roles = ["tracker", "handler", "controller", "console"];
+    let roles = ["tracker", "handler", "ingest", "controller", "console"];
     roles
         .iter()
         .position(|known| *known == role)

@@ -12,11 +12,12 @@ use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
 /// Paths of all pages in the menu.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/dashboard",
     "/consumers",
     "/health",
     "/policies",
+    "/sources",
     "/terminal-events",
     "/dead-letters",
     "/errors",

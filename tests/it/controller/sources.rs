@@ -1,9 +1,12 @@
 //! Session sources, from the API server to ingest processes and back.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, SOON};
 use super::deployment::Deployment;
+use crate::support::installation::Installation;
 use crate::support::role::RoleProcess;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
@@ -115,8 +118,6 @@ pub fn the_records_of_a_source_are_counted_until_it_is_deleted(cluster: &Cluster
     let topic = installation.topic("web");
     installation.kafka.create_topic(&topic, 3, &[]);
     let controller = deployment.controller();
-    let own = ["ingest", "--commit-interval", "100ms"];
-    let ingest = RoleProcess::start(installation.sundown(&own));
     namespace.apply_source("web", &web(&topic));
     let record = |path: &str| {
         let value = json!({"session": "a", "user": "ann", "path": path});
@@ -129,6 +130,19 @@ pub fn the_records_of_a_source_are_counted_until_it_is_deleted(cluster: &Cluster
     broken.value = Some(b"{}".to_vec());
     let records = [record("/"), record("/healthz"), record("/"), broken];
     assert_eq!(installation.kafka.produce(&topic, records).len(), 4);
+    let lag = || {
+        let group = installation.topic(&format!("sundown-ingest.{topic}"));
+        let lags = (0..3).map(|partition| {
+            let labels = format!("consumergroup=\"{group}\",partition=\"{partition}\"");
+            controller.value("kafka_consumergroup_lag{", &labels)
+        });
+        lags.sum::<Option<f64>>()
+    };
+    eventually(SOON, "the lag before ingest runs", || {
+        (lag() == Some(4.0)).then_some(())
+    });
+    let own = ["ingest", "--commit-interval", "100ms"];
+    let ingest = RoleProcess::start(installation.sundown(&own));
     namespace.await_source("web", "Distributed", "True", "AllIngest");
     let counts = json!({"read": 4, "mapped": 2, "skipped": 1, "refused": 1});
     eventually(SOON, "the counts in the status", || {
@@ -136,20 +150,9 @@ pub fn the_records_of_a_source_are_counted_until_it_is_deleted(cluster: &Cluster
         let shown = status["records"] == counts && status["lag"] == 0;
         (shown && status["processes"] == "1/1").then_some(())
     });
-    let stated = || {
-        let records = installation.read("sundown.watermarks");
-        let ingest = records.iter().filter(|record| {
-            let key = record.key.as_deref().unwrap_or_default();
-            key.starts_with(b"ingest/")
-        });
-        let mut last = std::collections::BTreeMap::new();
-        for record in ingest {
-            last.insert(record.key.clone(), record.value.is_some());
-        }
-        last.values().filter(|stated| **stated).count()
-    };
+    eventually(SOON, "no lag", || (lag() == Some(0.0)).then_some(()));
     eventually(SOON, "a watermark for each partition", || {
-        (stated() == 3).then_some(())
+        (stated(installation) == 3).then_some(())
     });
 
     // The active generation stays while an edit is invalid, and its records are still read.
@@ -170,13 +173,26 @@ pub fn the_records_of_a_source_are_counted_until_it_is_deleted(cluster: &Cluster
         deployment.published().is_empty().then_some(())
     });
     eventually(SOON, "no watermark of the source", || {
-        (stated() == 0).then_some(())
+        (stated(installation) == 0).then_some(())
     });
     eventually(SOON, "the end of the source's metrics", || {
         (controller.metric("sundown_source_processes", "") == 0).then_some(())
     });
     ingest.stop();
     controller.stop();
+}
+
+/// How many partitions ingest has stated a watermark of.
+fn stated(installation: &Installation<'_>) -> usize {
+    let records = installation.read("sundown.watermarks");
+    let ingest = records.iter().filter(|record| {
+        let key = record.key.as_deref().unwrap_or_default();
+        key.starts_with(b"ingest/")
+    });
+    let last: BTreeMap<_, _> = ingest
+        .map(|record| (&record.key, record.value.is_some()))
+        .collect();
+    last.values().filter(|stated| **stated).count()
 }
 
 pub fn a_topic_stays_with_its_source(cluster: &Cluster) {

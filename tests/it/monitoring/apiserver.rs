@@ -33,7 +33,8 @@ struct Shared {
     objects: Mutex<BTreeMap<String, Value>>,
     version: AtomicU64,
     refuses_statuses: AtomicBool,
-    changes: broadcast::Sender<String>,
+    /// Paths and events.
+    changes: broadcast::Sender<(String, String)>,
 }
 
 impl ApiServer {
@@ -72,8 +73,17 @@ impl ApiServer {
 
     /// Creates or edits a policy.
     pub fn apply(&self, name: &str, spec: &Value) {
+        self.apply_kind("SessionPolicy", "sessionpolicies", name, spec);
+    }
+
+    /// Creates or edits a source.
+    pub fn apply_source(&self, name: &str, spec: &Value) {
+        self.apply_kind("SessionSource", "sessionsources", name, spec);
+    }
+
+    fn apply_kind(&self, kind: &str, plural: &str, name: &str, spec: &Value) {
         let path = format!(
-            "/apis/sundown.dev/v1alpha1/namespaces/{}/sessionpolicies/{name}",
+            "/apis/sundown.dev/v1alpha1/namespaces/{}/{plural}/{name}",
             self.namespace
         );
         let before = self
@@ -89,7 +99,7 @@ impl ApiServer {
             .unwrap_or_default();
         let object = json!({
             "apiVersion": "sundown.dev/v1alpha1",
-            "kind": "SessionPolicy",
+            "kind": kind,
             "metadata": {
                 "name": name,
                 "namespace": self.namespace,
@@ -120,9 +130,9 @@ impl Shared {
     fn store(&self, path: &str, mut object: Value) -> Value {
         let version = self.version.fetch_add(1, SeqCst) + 1;
         object["metadata"]["resourceVersion"] = json!(version.to_string());
-        if path.contains("/sessionpolicies/") {
+        if path.contains("/sundown.dev/") {
             // There may be no watch yet.
-            let _no_watch = self.changes.send(change(&object));
+            let _no_watch = self.changes.send((path.to_owned(), change(&object)));
         }
         let mut objects = self.objects.lock().expect("objects");
         objects.insert(path.to_owned(), object.clone());
@@ -149,7 +159,7 @@ async fn answer(
 ) -> Response {
     let path = uri.path();
     let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let is_collection = ["leases", "sessionpolicies", "events"]
+    let is_collection = ["leases", "sessionpolicies", "sessionsources", "events"]
         .iter()
         .any(|plural| path.ends_with(plural));
     match method.as_str() {
@@ -197,9 +207,14 @@ fn patch_status(shared: &Shared, path: &str, sent: &Value) -> Response {
 fn watch(shared: &Shared, collection: &str) -> Response {
     let changes = shared.changes.subscribe();
     let present: Vec<String> = shared.list(collection).iter().map(change).collect();
-    let more = stream::unfold(changes, |mut changes| async move {
-        let change = changes.recv().await.ok()?;
-        Some((change, changes))
+    let folder = format!("{collection}/");
+    let more = stream::unfold((changes, folder), |(mut changes, folder)| async move {
+        loop {
+            let (path, change) = changes.recv().await.ok()?;
+            if path.starts_with(&folder) {
+                return Some((change, (changes, folder)));
+            }
+        }
     });
     let lines = stream::iter(present).chain(more);
     Body::from_stream(lines.map(Ok::<_, Infallible>)).into_response()

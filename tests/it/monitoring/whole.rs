@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 
+use futures_executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 use sundown::clock::Clock;
 use tempfile::{NamedTempFile, TempDir};
@@ -19,6 +22,8 @@ use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
 
 const NAMESPACE: &str = "whole";
+/// Topics of a source.
+const SOURCES: [&str; 2] = ["web", "mail"];
 const HOUR: i64 = 3_600_000;
 /// Activity that soon after a revocation was under way.
 const SHORT_GRACE: &[&str] = &["--end-grace", "1s"];
@@ -38,6 +43,7 @@ struct Whole<'a> {
     answer: Arc<AtomicU16>,
     trackers: Vec<RoleProcess>,
     handler: Option<RoleProcess>,
+    ingest: Option<RoleProcess>,
     controller: RoleProcess,
     console: Option<RoleProcess>,
     _files: TempDir,
@@ -61,6 +67,12 @@ impl<'a> Whole<'a> {
         std::fs::write(&actions, text).expect("the file is written");
         let api = ApiServer::start(NAMESPACE);
         api.apply("default", &json!({"idleTimeout": "3s", "warnBefore": "1s"}));
+        let sources = SOURCES.map(|name| installation.topic(name));
+        for topic in &sources {
+            kafka.create_topic(topic, 3, &[]);
+        }
+        let session = json!({"id": "value.session", "user": "value.user"});
+        api.apply_source("web", &json!({"topics": sources, "session": session}));
         let controller = installation.sundown(&["controller"]);
         let controller = controller.env("KUBECONFIG", api.kubeconfig());
         let controller = controller.args(["--lease-duration", "5s", "--lag-interval", "1s"]);
@@ -72,6 +84,7 @@ impl<'a> Whole<'a> {
                 installation.tracker(SHORT_GRACE),
             ],
             handler: Some(RoleProcess::start(handler)),
+            ingest: Some(RoleProcess::start(installation.sundown(&["ingest"]))),
             controller: RoleProcess::start(controller),
             console: Some(console(&installation)),
             installation,
@@ -85,6 +98,9 @@ impl<'a> Whole<'a> {
         }
         whole
             .controller
+            .await_metric("sundown_source_processes", "", 1);
+        whole
+            .controller
             .await_metric("sundown_policy_trackers", "", 2);
         whole
     }
@@ -93,6 +109,7 @@ impl<'a> Whole<'a> {
         let mut pods = vec![("controller-0", &self.controller)];
         pods.extend(["tracker-0", "tracker-1"].into_iter().zip(&self.trackers));
         pods.extend(self.handler.iter().map(|handler| ("handler-0", handler)));
+        pods.extend(self.ingest.iter().map(|ingest| ("ingest-0", ingest)));
         pods.extend(self.console.iter().map(|console| ("console-0", console)));
         pods
     }
@@ -130,6 +147,7 @@ pub fn play(prometheus: &Prometheus) -> Provoked {
     read_wrongly(&mut scene, &whole);
     acted_in_vain(&mut scene, &whole);
     ruled_wrongly(&mut scene, &whole);
+    ingested_no_more(&mut scene, &mut whole);
     gone(&mut scene, &mut whole);
     calm.scene.assert_calm();
     scene.provoked()
@@ -159,6 +177,7 @@ fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
         "SundownEventsLate",
         "SundownSessionsRevived",
         "SundownSessionEventsDeadLettered",
+        "SundownSourceRecordsDeadLettered",
     ];
     scene.provoke(alerts, |_| {
         let session = whole.installation.key_on(0);
@@ -182,6 +201,7 @@ fn read_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
             step("revoke", 2_000),
             step("activity", 0),
         ];
+        whole.write(SOURCES[0], [NewRecord::new("key", "nonsense")]);
         // First, because their times are close to now.
         whole.write("session_logs", revived);
         whole.write("session_logs", [elsewhere, useless, late]);
@@ -226,12 +246,37 @@ fn ruled_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
         "SundownPolicyRefused",
         "SundownPolicyNotActive",
         "SundownReconcileErrors",
+        "SundownSourceNotReady",
     ];
     scene.provoke(alerts, |scene| {
         scene.scrape(&[("tracker-2", &by_its_own_rules)]);
         whole.write("sundown.policies", [NewRecord::new("wrong", "nonsense")]);
         whole.api.refuse_statuses();
         whole.api.apply("wrong", &json!({"idleTimeout": "0s"}));
+        let typo = json!({"topics": ["other"], "session": {"id": "vlaue.session"}});
+        whole.api.apply_source("wrong", &typo);
+    });
+}
+
+fn ingested_no_more(scene: &mut Scene<'_>, whole: &mut Whole<'_>) {
+    scene.provoke(["SundownIngestFailing"], |_| {
+        let topic = whole.installation.topic(SOURCES[1]);
+        let admin: AdminClient<DefaultClientContext> = whole
+            .installation
+            .kafka
+            .client()
+            .create()
+            .expect("a client");
+        let deleted = admin.delete_topics(&[&topic], &AdminOptions::new());
+        block_on(deleted).expect("the topic is deleted");
+    });
+    scene.provoke(["SundownIngestAbsent", "SundownIngestLag"], |_| {
+        whole.ingest.take().expect("an ingest process").kill();
+        let an_hour_old = NewRecord {
+            timestamp: Some(now() - HOUR),
+            ..NewRecord::new("unread", "{}")
+        };
+        whole.write(SOURCES[0], [an_hour_old]);
     });
 }
 

@@ -267,6 +267,7 @@ impl<'a> Scene<'a> {
     fn edit(&self) {
         self.act();
         self.end_and_warn();
+        self.access();
         let seconds = 1 + Clock::default().wall().as_millis() % 100_000;
         let spec = json!({"idleTimeout": format!("{seconds}s")});
         self.namespace().apply("edited", &spec);
