@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod crd;
+mod deletion;
 pub mod dlq;
 pub mod end;
 pub mod partitions;

@@ -23,6 +23,7 @@ pub mod batch;
 pub mod committer;
 pub mod metrics;
 pub mod reporting;
+pub mod settings;
 pub mod sources;
 pub mod watermarks;
 pub mod withdrawal;
@@ -41,8 +42,9 @@ use crate::processes::Identity;
 use args::IngestArgs;
 use metrics::IngestMetrics;
 use reporting::Reporting;
+use settings::WorkerEnvironment;
 use withdrawal::Withdrawal;
-use workers::{WorkerEnvironment, Workers};
+use workers::Workers;
 
 /// Runs `sundown ingest` until `stop`.
 ///

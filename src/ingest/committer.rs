@@ -55,6 +55,12 @@ impl IngestCommitter {
         })
     }
 
+    /// Returns whether the same batch may be committed again after `error` of the last commit.
+    #[must_use]
+    pub fn may_retry(&self, error: &CommitError) -> bool {
+        self.writer.may_retry(error)
+    }
+
     /// Writes a batch and its watermarks, and commits the positions.
     ///
     /// # Errors

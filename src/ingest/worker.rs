@@ -5,27 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use rdkafka::{ClientConfig, Message};
-use tokio::sync::watch;
+use rdkafka::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{IngestArgs, std_duration};
+use super::args::std_duration;
 use super::batch::IngestBatch;
 use super::committer::IngestCommitter;
-use super::metrics::IngestMetrics;
-use super::reporting::SharedState;
+use super::settings::WorkerSettings;
 use super::watermarks::IngestWatermarks;
-use crate::clock::Clock;
-use crate::health::{Health, Heartbeat};
-use crate::kafka::Topics;
+use crate::health::Heartbeat;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Member, Membership, Rebalance, member_config};
 use crate::kafka::reader_config::with_group_id;
 use crate::kafka::topic_ids::TopicId;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
-use crate::kafka::transaction::commit_error::CommitError;
 use crate::processes::Assignment;
-use crate::source::mapping::Mapping;
 use crate::wire::time;
 
 /// How long a poll waits for the first record of a burst.
@@ -41,28 +35,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the loop may stall before the process counts as dead: longer than the attempts of a
 /// commit.
 const MAX_STALL: Duration = Duration::from_secs(120);
-
-/// What a worker needs.
-#[derive(Clone)]
-pub struct WorkerSettings {
-    pub topic: String,
-    /// The name of the worker in readiness and liveness.
-    pub condition: String,
-    /// The mapping, and changes of it.
-    pub mapping: watch::Receiver<Arc<Mapping>>,
-    /// The consumer group, prefix included.
-    pub group: String,
-    /// The id of this process.
-    pub process: String,
-    pub args: IngestArgs,
-    pub config: ClientConfig,
-    pub producer: ClientConfig,
-    pub topics: Topics,
-    pub clock: Clock,
-    pub health: Health,
-    pub metrics: IngestMetrics,
-    pub shared: SharedState,
-}
 
 /// How far an assigned partition has come.
 struct ReadPartition {
@@ -95,8 +67,8 @@ impl IngestWorker {
     /// # Errors
     /// If a commit fails or the member does; start again.
     pub fn start(settings: WorkerSettings, stop: &CancellationToken) -> anyhow::Result<()> {
-        let (args, clock) = (&settings.args, settings.clock);
-        let (health, condition) = (&settings.health, &settings.condition);
+        let (args, clock) = (&settings.common.args, settings.common.clock);
+        let (health, condition) = (&settings.common.health, &settings.condition);
         health.set_not_ready(condition.clone(), "waiting for an assignment");
         let heartbeat = health.heartbeat(condition.clone(), MAX_STALL);
         let membership = Membership {
@@ -106,7 +78,7 @@ impl IngestWorker {
             prefetch_kib: 32 * 1024,
             offset_reset: "earliest",
         };
-        let config = member_config(&settings.config, &membership);
+        let config = member_config(&settings.common.config, &membership);
         let options = ReaderOptions {
             name: "ingest",
             request_timeout: REQUEST_TIMEOUT,
@@ -114,18 +86,18 @@ impl IngestWorker {
         };
         let reader = TopicReader::new(&config, &options)?;
         let member = Member::new(config, &settings.topic, clock, health)?;
-        let transactional_id = format!("{}-{}", settings.group, settings.process);
+        let transactional_id = format!("{}-{}", settings.group, settings.common.process);
         let committer = IngestCommitter::new(
-            settings.producer.clone(),
+            settings.common.producer.clone(),
             args.delivery,
             (&settings.group, &transactional_id),
-            (&settings.topic, settings.topics.clone()),
+            (&settings.topic, settings.common.topics.clone()),
             Arc::clone(member.consumer()),
         )?;
         let ends_stop = stop.child_token();
         let _ends_stop = ends_stop.clone().drop_guard();
         let ends = EndOffsetWatch::start_without_upstream(
-            with_group_id(&settings.config, &settings.group),
+            with_group_id(&settings.common.config, &settings.group),
             settings.topic.clone(),
             clock,
             health,
@@ -147,12 +119,16 @@ impl IngestWorker {
         };
         worker.report(&[]);
         let result = worker.run(&heartbeat, stop);
-        worker.settings.shared.release(&worker.settings.topic);
+        worker
+            .settings
+            .common
+            .shared
+            .release(&worker.settings.topic);
         result
     }
 
     fn run(&mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> anyhow::Result<()> {
-        let interval = std_duration(self.settings.args.commit_interval);
+        let interval = std_duration(self.settings.common.args.commit_interval);
         while !stop.is_cancelled() {
             heartbeat.beat();
             self.poll_burst()?;
@@ -160,7 +136,7 @@ impl IngestWorker {
                 self.handle_rebalance(&rebalance)?;
             }
             self.take_ends()?;
-            let elapsed = self.settings.clock.elapsed();
+            let elapsed = self.settings.common.clock.elapsed();
             if elapsed.saturating_sub(self.committed_at) >= interval
                 || self.batch.bytes() >= MAX_BATCH_BYTES
             {
@@ -169,6 +145,7 @@ impl IngestWorker {
             self.check_member()?;
         }
         self.settings
+            .common
             .health
             .set_not_ready(self.settings.condition.clone(), "leaving the group");
         self.commit()
@@ -216,7 +193,10 @@ impl IngestWorker {
                     self.assigned
                         .insert(partition, ReadPartition { next, committed });
                 }
-                self.settings.health.set_ready(&self.settings.condition);
+                self.settings
+                    .common
+                    .health
+                    .set_ready(&self.settings.condition);
             }
             Rebalance::Revoked(ids) => {
                 tracing::info!(topic, partitions = ?ids, "revoked");
@@ -230,6 +210,7 @@ impl IngestWorker {
         }
         self.ends.watch(self.assigned.keys().copied().collect());
         self.settings
+            .common
             .metrics
             .assigned(&self.settings.topic, self.assigned.len());
         Ok(())
@@ -275,14 +256,15 @@ impl IngestWorker {
                 "the topic was deleted and created again"
             );
             self.last_ends = listed.ends.iter().copied().collect();
-            match self.settings.shared.lower(listed.requested_at) {
+            match self.settings.common.shared.lower(listed.requested_at) {
                 Ok(at) => {
-                    self.settings.health.set_ready("clock");
+                    self.settings.common.health.set_ready("clock");
                     self.watermarks
                         .on_end_offsets(at, listed.partition_count, &listed.ends);
                 }
                 Err(hold) => self
                     .settings
+                    .common
                     .health
                     .set_not_ready("clock", hold.to_string()),
             }
@@ -305,7 +287,7 @@ impl IngestWorker {
 
     /// Commits what has been read, with backoff while transactions are aborted.
     fn commit(&mut self) -> anyhow::Result<()> {
-        self.committed_at = self.settings.clock.elapsed();
+        self.committed_at = self.settings.common.clock.elapsed();
         let positions = self.positions();
         self.watermarks.on_positions(&positions);
         let watermarks = self.watermarks.unstated(&self.settings.topic);
@@ -328,22 +310,25 @@ impl IngestWorker {
                 .commit(&self.batch, &watermarks, &changed, &group);
             match outcome {
                 Ok(()) => break,
-                Err(error) if is_retriable(&error) && attempt < MAX_ATTEMPTS => {
+                Err(error) if attempt < MAX_ATTEMPTS && self.committer.may_retry(&error) => {
                     tracing::warn!(topic = self.settings.topic, %error, "commit failed; retrying");
-                    self.settings.metrics.aborted();
+                    self.settings.common.metrics.aborted();
                     std::thread::sleep(Duration::from_millis(100) * 2_u32.pow(attempt));
                     attempt += 1;
                 }
                 Err(error) => {
-                    self.settings.metrics.aborted();
+                    self.settings.common.metrics.aborted();
                     return Err(error.into());
                 }
             }
         }
         let batch = std::mem::take(&mut self.batch);
         let counts = batch.counts();
-        self.settings.metrics.committed(&counts);
-        self.settings.shared.count(&self.settings.topic, &counts);
+        self.settings.common.metrics.committed(&counts);
+        self.settings
+            .common
+            .shared
+            .count(&self.settings.topic, &counts);
         self.watermarks.committed();
         for (partition, position) in changed {
             if let Some(progress) = self.assigned.get_mut(&partition) {
@@ -369,10 +354,11 @@ impl IngestWorker {
         });
         let assignments: Vec<_> = assignments.collect();
         self.settings
+            .common
             .metrics
             .show(&self.settings.topic, &assignments);
         let mapping = self.settings.mapping.borrow();
-        let (shared, topic) = (&self.settings.shared, &self.settings.topic);
+        let (shared, topic) = (&self.settings.common.shared, &self.settings.topic);
         shared.set(topic, &mapping, assignments);
     }
 
@@ -387,9 +373,4 @@ impl IngestWorker {
             unread
         })
     }
-}
-
-/// Whether the brokers have acknowledged that none of the batch counts.
-fn is_retriable(error: &CommitError) -> bool {
-    matches!(error, CommitError::Unwritten { .. })
 }

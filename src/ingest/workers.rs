@@ -6,20 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use rdkafka::ClientConfig;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::args::IngestArgs;
-use super::metrics::IngestMetrics;
-use super::reporting::SharedState;
+use super::settings::{WorkerEnvironment, WorkerSettings};
 use super::sources::Sources;
 use super::withdrawal::Withdrawal;
-use super::worker::{IngestWorker, WorkerSettings};
-use crate::clock::Clock;
-use crate::health::Health;
-use crate::kafka::Topics;
+use super::worker::IngestWorker;
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::source::mapping::Mapping;
 use crate::source::set::SourceSet;
@@ -30,25 +24,9 @@ const RESTART_DELAY: Duration = Duration::from_secs(2);
 /// made them may have ended before it could withdraw them.
 const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What all workers of a process have in common.
-pub struct WorkerEnvironment {
-    /// Prefix of the consumer groups.
-    pub group_prefix: String,
-    /// The id of this process.
-    pub process: String,
-    pub args: IngestArgs,
-    pub config: ClientConfig,
-    pub producer: ClientConfig,
-    pub topics: Topics,
-    pub clock: Clock,
-    pub health: Health,
-    pub metrics: IngestMetrics,
-    pub shared: SharedState,
-}
-
 /// The workers by topic.
 pub struct Workers {
-    environment: WorkerEnvironment,
+    environment: Arc<WorkerEnvironment>,
     running: BTreeMap<String, RunningWorker>,
 }
 
@@ -63,7 +41,7 @@ impl Workers {
     #[must_use]
     pub fn new(environment: WorkerEnvironment) -> Self {
         Self {
-            environment,
+            environment: Arc::new(environment),
             running: BTreeMap::new(),
         }
     }
@@ -137,22 +115,14 @@ impl Workers {
     }
 
     fn start(&mut self, topic: &str, mapping: &Arc<Mapping>, stop: &CancellationToken) {
-        let common = &self.environment;
+        let common = Arc::clone(&self.environment);
         let (sender, mapping) = watch::channel(Arc::clone(mapping));
         let settings = WorkerSettings {
             topic: topic.to_owned(),
             condition: condition(topic),
             mapping,
             group: format!("{}.{topic}", common.group_prefix),
-            process: common.process.clone(),
-            args: common.args.clone(),
-            config: common.config.clone(),
-            producer: common.producer.clone(),
-            topics: common.topics.clone(),
-            clock: common.clock,
-            health: common.health.clone(),
-            metrics: common.metrics.clone(),
-            shared: common.shared.clone(),
+            common,
         };
         let stop = stop.child_token();
         let task = tokio::spawn(keep_running(settings, stop.clone()));
@@ -190,7 +160,7 @@ fn condition(topic: &str) -> String {
 
 /// Runs a worker on a thread of its own, and starts it again after it fails, until `stop`.
 async fn keep_running(settings: WorkerSettings, stop: CancellationToken) -> anyhow::Result<()> {
-    let admin = TopicAdmin::new(&settings.config)?;
+    let admin = TopicAdmin::new(&settings.common.config)?;
     while !stop.is_cancelled() {
         let result = match require(&admin, &[&settings.topic]).await {
             Ok(_found) => run_once(&settings, &stop).await?,
@@ -202,9 +172,10 @@ async fn keep_running(settings: WorkerSettings, stop: CancellationToken) -> anyh
         let reason = format!("{error:#}");
         tracing::warn!(topic = settings.topic, error = reason, "starting again");
         settings
+            .common
             .health
             .set_not_ready(settings.condition.clone(), reason);
-        settings.metrics.restarted();
+        settings.common.metrics.restarted();
         tokio::select! {
             () = tokio::time::sleep(RESTART_DELAY) => {}
             () = stop.cancelled() => {}

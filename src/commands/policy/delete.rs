@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::Args;
 
 use super::input::{RESOURCE_NAME, read_valid};
+use crate::commands::deletion::{self, existing};
 use crate::output;
 use crate::policy::topic::PolicyTopic;
 
@@ -32,29 +32,16 @@ pub struct DeleteArgs {
 pub(super) async fn run(args: &DeleteArgs, topic: &PolicyTopic) -> anyhow::Result<()> {
     let names = names(args)?;
     let store = topic.read(output::note).await?;
-    let (known, unknown): (Vec<_>, Vec<_>) = names
-        .iter()
-        .map(String::as_str)
-        .partition(|name| store.document(name).is_some());
-    if !args.ignore_not_found && !unknown.is_empty() {
-        bail!(
-            "there is no policy '{}': list policies with sundown policy get, or pass --ignore-not-found; nothing has been deleted",
-            unknown.join("', nor '")
-        );
-    }
+    let exists = |name: &str| store.document(name).is_some();
+    let known = existing("policy", &names, exists, args.ignore_not_found)?;
     topic.write(known.iter().map(|name| (*name, None))).await?;
     for name in known {
-        if name.contains('/') {
-            output::note(format_args!(
-                "policy '{name}' belongs to the Kubernetes controller, which writes it again while it runs"
-            ));
-        }
-        output::line(format_args!("{RESOURCE_NAME}/{name} deleted"));
+        deletion::print("policy", RESOURCE_NAME, name);
     }
     Ok(())
 }
 
-/// The requested names, without duplicates.
+/// The requested names.
 fn names(args: &DeleteArgs) -> anyhow::Result<Vec<String>> {
     let mut names = args.names.clone();
     if !args.filename.is_empty() {
@@ -62,7 +49,5 @@ fn names(args: &DeleteArgs) -> anyhow::Result<Vec<String>> {
         let policies = read_valid(&args.filename)?.into_iter();
         names.extend(policies.map(|(document, _)| document.metadata.name));
     }
-    names.sort();
-    names.dedup();
     Ok(names)
 }

@@ -1,9 +1,9 @@
 //! `sundown source delete`.
 
-use anyhow::bail;
 use clap::Args;
 
 use super::args::RESOURCE_NAME;
+use crate::commands::deletion::{self, existing};
 use crate::output;
 use crate::source::topic::PublishedSources;
 
@@ -21,20 +21,11 @@ pub struct DeleteSourceArgs {
 
 pub(super) async fn run(args: &DeleteSourceArgs, topic: &PublishedSources) -> anyhow::Result<()> {
     let store = topic.read(output::note).await?;
-    let (known, unknown): (Vec<_>, Vec<_>) = args
-        .names
-        .iter()
-        .map(String::as_str)
-        .partition(|name| store.document(name).is_some());
-    if !args.ignore_not_found && !unknown.is_empty() {
-        bail!(
-            "there is no source '{}': list sources with sundown source get, or pass --ignore-not-found; nothing has been deleted",
-            unknown.join("', nor '")
-        );
-    }
+    let exists = |name: &str| store.document(name).is_some();
+    let known = existing("source", &args.names, exists, args.ignore_not_found)?;
     topic.write(known.iter().map(|name| (*name, None))).await?;
     for name in known {
-        output::line(format_args!("{RESOURCE_NAME}/{name} deleted"));
+        deletion::print("source", RESOURCE_NAME, name);
     }
     Ok(())
 }
