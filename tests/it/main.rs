@@ -32,6 +32,7 @@ mod handler;
 mod hostile;
 mod ingest;
 mod liveness;
+mod logs;
 mod memory;
 mod monitoring;
 mod pipeline;
