@@ -270,7 +270,7 @@ impl World {
         })
         .unwrap();
         let mut watermarks = Vec::new();
-        outbox::write_watermarks(&batch, topics, &key(tracker), |record| {
+        outbox::write_last(&batch, topics, options, &key(tracker), |record| {
             let value = record.value.map(<[u8]>::to_vec);
             watermarks.push((record.key.unwrap().to_vec(), value));
             Ok::<(), ()>(())

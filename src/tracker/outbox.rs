@@ -46,7 +46,17 @@ pub const CHECKPOINT_KINDS: [&str; 4] = ["state", "ended", "cut_off", "tombstone
 /// them.
 pub const POSITION: &str = "sundown-position";
 
-/// Writes `batch` through `send`, in order, and counts what it writes.
+/// The records of one stage of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    All,
+    /// All but checkpoint records.
+    Outputs,
+    Checkpoint,
+}
+
+/// Writes `batch` through `send`, in order, and counts what it writes. Outside a transaction it
+/// leaves out checkpoint records, which [`write_last`] writes.
 ///
 /// # Errors
 /// The first error of `send`.
@@ -54,6 +64,20 @@ pub fn write<E>(
     batch: &Batch,
     topics: &Topics,
     options: EncodeOptions,
+    send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
+) -> Result<OutputCounts, E> {
+    let part = match options.delivery {
+        Delivery::ExactlyOnce => Part::All,
+        Delivery::AtLeastOnce => Part::Outputs,
+    };
+    write_part(batch, topics, options, part, send)
+}
+
+fn write_part<E>(
+    batch: &Batch,
+    topics: &Topics,
+    options: EncodeOptions,
+    selected: Part,
     mut send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
 ) -> Result<OutputCounts, E> {
     let (mut buffer, mut key) = (Vec::with_capacity(512), Vec::with_capacity(64));
@@ -70,6 +94,7 @@ pub fn write<E>(
             position: (options.delivery == Delivery::AtLeastOnce)
                 .then(|| part.position.to_string()),
             max_dead_letter: options.max_dead_letter,
+            selected,
             buffer: &mut buffer,
             key: &mut key,
             counts: &mut counts,
@@ -80,17 +105,23 @@ pub fn write<E>(
     Ok(counts)
 }
 
-/// Writes up to when `batch` has read and forwarded the source, under the key `process`. That has
-/// to become readable no sooner than everything that [`write`] writes.
+/// Writes what has to become readable no sooner than everything that [`write`] writes: outside a
+/// transaction, checkpoint records, so that a session is over there only once its terminal event
+/// exists; and up to when `batch` has read and forwarded the source, under the key `process`.
 ///
 /// # Errors
 /// The first error of `send`.
-pub fn write_watermarks<E>(
+pub fn write_last<E>(
     batch: &Batch,
     topics: &Topics,
+    options: EncodeOptions,
     process: &[u8],
     mut send: impl FnMut(ProducerRecord<'_>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<OutputCounts, E> {
+    let counts = match options.delivery {
+        Delivery::ExactlyOnce => OutputCounts::default(),
+        Delivery::AtLeastOnce => write_part(batch, topics, options, Part::Checkpoint, &mut send)?,
+    };
     let mut record = |key: &[u8], value: Option<&[u8]>| {
         send(ProducerRecord {
             topic: &topics.watermarks,
@@ -114,7 +145,8 @@ pub fn write_watermarks<E>(
         record(process, Some(&value.encode()))?;
     }
     let mut superseded = batch.superseded.iter();
-    superseded.try_for_each(|key| record(key, None))
+    superseded.try_for_each(|key| record(key, None))?;
+    Ok(counts)
 }
 
 struct PartitionWriter<'a, S> {
@@ -125,6 +157,7 @@ struct PartitionWriter<'a, S> {
     /// The value of [`POSITION`].
     position: Option<String>,
     max_dead_letter: usize,
+    selected: Part,
     buffer: &'a mut Vec<u8>,
     key: &'a mut Vec<u8>,
     counts: &'a mut OutputCounts,
@@ -134,12 +167,24 @@ struct PartitionWriter<'a, S> {
 impl<E, S: FnMut(ProducerRecord<'_>) -> Result<(), E>> PartitionWriter<'_, S> {
     fn write(&mut self, part: &PartitionBatch) -> Result<(), E> {
         for effect in &part.effects {
+            let is_checkpoint = matches!(effect, Effect::Store(_) | Effect::Forget(_));
+            let left_out = if is_checkpoint {
+                Part::Outputs
+            } else {
+                Part::Checkpoint
+            };
+            if self.selected == left_out {
+                continue;
+            }
             match effect {
                 Effect::Ended(ending) => self.ended(ending)?,
                 Effect::Expiring(expiring) => self.expiring(expiring)?,
                 Effect::Store(record) => self.store(record)?,
                 Effect::Forget(key) => self.tombstone(key)?,
             }
+        }
+        if self.selected == Part::Checkpoint {
+            return Ok(());
         }
         part.forwarded
             .iter()

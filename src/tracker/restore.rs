@@ -119,9 +119,9 @@ pub fn restore<L: RestoreLog>(
         .map_or(start, |committed| committed.offset)
         .max(start);
     let table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
-    let mut rebuild = Rebuild::new(table, position);
+    let mut rebuild = Rebuild::new(table, position, committed.is_some());
     read_checkpoint(log, &mut rebuild)?;
-    rebuild.check(committed.is_some(), metadata.as_ref())?;
+    rebuild.check(metadata.as_ref())?;
     let (mut table, records) = rebuild.finish();
     let mut replayed = 0;
     let degraded = match (&committed, metadata) {

@@ -166,6 +166,7 @@ impl Cluster {
             value,
             txn,
             marker: false,
+            covered: None,
         };
         Ok(self.log_mut(place).append(record))
     }

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::clock::{BrokerSample, Reading};
 use sundown::kafka::proven_ends::EndOffsets;
+use sundown::kafka::transaction::delivery::Delivery;
 use sundown::session::{PolicySet, Timestamp};
 use sundown::tracker::assignment::{CommitResult, Io, ManagerEvent, RestoreOutcome, RestoreResult};
 use sundown::tracker::engine::{Batch, RestoreId};
@@ -76,8 +77,9 @@ impl Simulated {
         cluster: &Rc<RefCell<Cluster>>,
         routing: Routing,
         (ahead, seed): (i64, u64),
+        delivery: Delivery,
     ) -> Self {
-        let producer = Producer::new(seed);
+        let producer = Producer::new(seed, delivery);
         let id = cluster.borrow_mut().group.join();
         Self {
             started: cluster.borrow().now,

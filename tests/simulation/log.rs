@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) txn: Option<Txn>,
     pub(crate) marker: bool,
+    /// The source offset that is committed after it, if it is in no transaction.
+    pub(crate) covered: Option<i64>,
 }
 
 impl SourceRecord for Record {
@@ -71,6 +73,14 @@ impl Log {
         offset
     }
 
+    /// Sets the source offset that is committed after the record at `offset`, the last one.
+    pub(crate) fn cover(&mut self, offset: i64, covered: Option<i64>) {
+        let last = self.records.last_mut();
+        if let Some(record) = last.filter(|record| record.offset == offset) {
+            record.covered = covered;
+        }
+    }
+
     /// Writes a transaction's marker.
     pub(crate) fn mark(&mut self, txn: Txn, committed: bool, now: i64) {
         self.open.remove(&txn);
@@ -83,6 +93,7 @@ impl Log {
             value: None,
             txn: None,
             marker: true,
+            covered: None,
         });
     }
 

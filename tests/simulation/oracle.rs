@@ -9,6 +9,7 @@ mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sundown::kafka::transaction::delivery::Delivery;
 use sundown::session::EndReason;
 use sundown::wire::forwarded::Forwarded;
 use sundown::wire::terminal::{SessionEnded, SessionExpiring};
@@ -31,6 +32,8 @@ pub(crate) struct Oracle {
     settings: Settings,
     facts: Vec<Fact>,
     endings: Vec<Ending>,
+    /// The event ids of endings.
+    event_ids: BTreeSet<Uuid>,
     /// Warnings: their event ids, and the generation of the policy.
     warnings: BTreeSet<(Uuid, u64)>,
     /// Dead letters by where they come from.
@@ -65,6 +68,7 @@ impl Oracle {
             settings,
             facts: Vec::new(),
             endings: Vec::new(),
+            event_ids: BTreeSet::new(),
             warnings: BTreeSet::new(),
             dead: BTreeMap::new(),
             read: [0; 3],
@@ -93,6 +97,11 @@ impl Oracle {
     /// Partitions have been added to the source topic.
     pub(crate) fn grown(&mut self, now: i64) {
         self.grown_at.get_or_insert(now);
+    }
+
+    /// Whether outputs may be written again, as readers that drop repeated event ids expect.
+    fn may_repeat(&self) -> bool {
+        self.settings.delivery == Delivery::AtLeastOnce
     }
 
     /// Whether trackers must wait for an event before a watermark passes it.
@@ -142,6 +151,9 @@ impl Oracle {
             let event = record.value.as_deref().unwrap_or_default();
             let event: SessionEnded =
                 serde_json::from_slice(event).map_err(|error| error.to_string())?;
+            if self.may_repeat() && !self.event_ids.insert(event.event_id) {
+                continue;
+            }
             let ending = self.identify(event, cluster.now)?;
             self.check_ending(&ending, cluster, rules)?;
             self.endings.push(ending);
@@ -152,16 +164,18 @@ impl Oracle {
             let event: SessionExpiring =
                 serde_json::from_slice(event).map_err(|error| error.to_string())?;
             let once = (event.event_id, event.policy.generation);
-            if !self.warnings.insert(once) && !self.may_be_warned_again(&event.session_id) {
+            let is_new = self.warnings.insert(once) || self.may_repeat();
+            if !is_new && !self.may_be_warned_again(&event.session_id) {
                 return Err(format!("warned twice of the same deadline: {event:?}"));
             }
         }
         while let Some(record) = cluster.dead.next(self.read[2]) {
             self.read[2] = record.offset + 1;
             let origin = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+            let may_repeat = self.may_repeat();
             let count = self.dead.entry(origin.clone().into_owned()).or_default();
             *count += 1;
-            if *count > 1 {
+            if *count > 1 && !may_repeat {
                 return Err(format!("two dead letters of {origin}"));
             }
         }
@@ -170,6 +184,7 @@ impl Oracle {
 
     /// Checks that each misrouted event is forwarded once, to where it belongs.
     fn observe_forwards(&mut self, cluster: &Cluster) -> Verdict {
+        let may_repeat = self.may_repeat();
         self.read_source.resize(cluster.source.len(), 0);
         for (partition, read) in (0_i32..).zip(&mut self.read_source) {
             while let Some(record) = cluster.log(Place::Source(partition)).next(*read) {
@@ -180,7 +195,7 @@ impl Oracle {
                 };
                 let place = (origin.partition, origin.offset, partition);
                 let Some(number) = self.misrouted.remove(&place) else {
-                    if self.reset_at.contains_key(&origin.partition) {
+                    if may_repeat || self.reset_at.contains_key(&origin.partition) {
                         // It was read again.
                         continue;
                     }

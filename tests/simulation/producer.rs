@@ -26,6 +26,8 @@ struct Output {
     value: Option<Vec<u8>>,
     /// The timestamp to keep.
     created: Option<i64>,
+    /// The source offset that is committed after it, if it is in no transaction.
+    covered: Option<i64>,
 }
 
 /// How likely the brokers' answer to a request is lost, in a thousand.
@@ -34,8 +36,9 @@ const LOST: u32 = 8;
 const REQUEST_TIMEOUT: i64 = 8_000;
 
 /// The producer of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Producer {
+    delivery: Delivery,
     /// The key of its process's watermark record.
     process: Vec<u8>,
     /// Its last transaction.
@@ -59,10 +62,15 @@ struct UnderWay {
 }
 
 impl Producer {
-    pub(crate) fn new(process: u64) -> Self {
+    pub(crate) fn new(process: u64, delivery: Delivery) -> Self {
         Self {
+            delivery,
             process: format!("tracker-{process}").into_bytes(),
-            ..Self::default()
+            txn: None,
+            under_way: None,
+            done: None,
+            delayed_until: 0,
+            calm: false,
         }
     }
 
@@ -86,7 +94,7 @@ impl Producer {
             batch,
             group,
             began: now,
-            stages: Delivery::ExactlyOnce.stages().iter().copied().collect(),
+            stages: self.delivery.stages().iter().copied().collect(),
             records: None,
             counts: OutputCounts::default(),
         });
@@ -117,7 +125,7 @@ impl Producer {
             Some(stage @ (Stage::Write | Stage::WriteWatermarks)) => self.write(cluster, stage),
             Some(Stage::AddOffsets) => self.add_offsets(cluster, rng),
             Some(Stage::Commit) => self.commit(cluster, rng),
-            Some(Stage::CommitOffsets) => self.commit_offsets(cluster),
+            Some(Stage::CommitOffsets) => self.commit_offsets(cluster, rng),
         };
         if let Err(error) = outcome {
             if let Some(txn) = self.txn {
@@ -150,12 +158,13 @@ impl Producer {
         let Some(work) = &mut self.under_way else {
             return Ok(());
         };
-        if work.records.is_none() && stage == Stage::Write {
-            let (records, counts) = encode(&work.batch);
+        if work.records.is_none() {
+            let process = (stage == Stage::WriteWatermarks).then_some(&*self.process);
+            let (records, counts) = encode(&work.batch, self.delivery, process);
             work.records = Some(records);
-            work.counts = counts;
-        } else if work.records.is_none() {
-            work.records = Some(encode_watermarks(&work.batch, &self.process));
+            if stage == Stage::Write {
+                work.counts = counts;
+            }
         }
         let records = work.records.get_or_insert_default();
         match records.pop_front() {
@@ -166,7 +175,8 @@ impl Producer {
             Some(output) => {
                 let pair = (output.key, output.value);
                 let appended = cluster.append(output.place, txn, pair, output.created);
-                appended.map_err(|error| error.0)?;
+                let offset = appended.map_err(|error| error.0)?;
+                cluster.log_mut(output.place).cover(offset, output.covered);
             }
         }
         Ok(())
@@ -207,8 +217,20 @@ impl Producer {
         Ok(())
     }
 
-    fn commit_offsets(&mut self, cluster: &mut Cluster) -> Result<(), &'static str> {
-        if let Some(work) = &self.under_way {
+    fn commit_offsets(
+        &mut self,
+        cluster: &mut Cluster,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), &'static str> {
+        if self.unlucky(rng) {
+            // The request or its answer is lost.
+            if let Some(work) = self.under_way.as_ref().filter(|_| rng.random_ratio(1, 2)) {
+                let _refused = cluster.commit_offsets(work.group, offsets(&work.batch));
+            }
+            return Err(IN_DOUBT);
+        }
+        let with_offsets = |work: &&UnderWay| !work.batch.partitions.is_empty();
+        if let Some(work) = self.under_way.as_ref().filter(with_offsets) {
             let committed = cluster.commit_offsets(work.group, offsets(&work.batch));
             committed.map_err(|error| error.0)?;
         }
@@ -253,52 +275,58 @@ fn offsets(batch: &Batch) -> Vec<(i32, CommittedOffset)> {
         .collect()
 }
 
-fn encode_watermarks(batch: &Batch, process: &[u8]) -> VecDeque<Output> {
-    let mut records = VecDeque::new();
-    let written = outbox::write_watermarks(batch, &topics(), process, |record| {
-        records.push_back(Output {
-            place: Place::Watermarks,
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            created: None,
-        });
-        Ok::<(), ()>(())
-    });
-    written.expect("writing to memory does not fail");
-    records
-}
-
-/// Encodes the batch's records, and counts them.
-fn encode(batch: &Batch) -> (VecDeque<Output>, OutputCounts) {
+/// Encodes the records of a stage of the batch, and counts them.
+fn encode(
+    batch: &Batch,
+    delivery: Delivery,
+    process: Option<&[u8]>,
+) -> (VecDeque<Output>, OutputCounts) {
     let topics = topics();
     let options = EncodeOptions {
-        delivery: Delivery::ExactlyOnce,
+        delivery,
         max_dead_letter: usize::MAX,
     };
     let mut records = VecDeque::new();
-    let counts = outbox::write(batch, &topics, options, |record: ProducerRecord<'_>| {
-        let place = match (record.topic, record.partition) {
-            (topic, Some(partition)) if topic == topics.checkpoint => Place::Checkpoint(partition),
-            (topic, Some(partition)) if topic == topics.session_logs => Place::Source(partition),
-            (topic, None) if topic == topics.expired_sessions => Place::Ended,
-            (topic, None) if topic == topics.expiring_sessions => Place::Expiring,
-            (topic, None) if topic == topics.session_logs_dlq => Place::Dead,
-            other => panic!("nothing is written to {other:?}"),
-        };
-        let key = if place == Place::Dead {
-            record.headers.as_ref().map(origin)
-        } else {
-            record.key.map(<[u8]>::to_vec)
-        };
-        records.push_back(Output {
-            place,
-            key,
-            value: record.value.map(<[u8]>::to_vec),
-            created: record.timestamp.map(Timestamp::as_millis),
-        });
+    let send = |record: ProducerRecord<'_>| {
+        records.push_back(output(&topics, &record));
         Ok::<(), ()>(())
-    });
+    };
+    let counts = match process {
+        None => outbox::write(batch, &topics, options, send),
+        Some(process) => outbox::write_last(batch, &topics, options, process, send),
+    };
     (records, counts.expect("writing to memory does not fail"))
+}
+
+fn output(topics: &Topics, record: &ProducerRecord<'_>) -> Output {
+    let place = match (record.topic, record.partition) {
+        (topic, Some(partition)) if topic == topics.checkpoint => Place::Checkpoint(partition),
+        (topic, Some(partition)) if topic == topics.session_logs => Place::Source(partition),
+        (topic, Some(_)) if topic == topics.watermarks => Place::Watermarks,
+        (topic, None) if topic == topics.expired_sessions => Place::Ended,
+        (topic, None) if topic == topics.expiring_sessions => Place::Expiring,
+        (topic, None) if topic == topics.session_logs_dlq => Place::Dead,
+        other => panic!("nothing is written to {other:?}"),
+    };
+    let key = if place == Place::Dead {
+        record.headers.as_ref().map(origin)
+    } else {
+        record.key.map(<[u8]>::to_vec)
+    };
+    Output {
+        place,
+        key,
+        value: record.value.map(<[u8]>::to_vec),
+        created: record.timestamp.map(Timestamp::as_millis),
+        covered: record.headers.as_ref().and_then(covered),
+    }
+}
+
+/// The source offset that is committed after a checkpoint record.
+fn covered(headers: &rdkafka::message::OwnedHeaders) -> Option<i64> {
+    use rdkafka::message::Headers;
+    let found = headers.iter().find(|header| header.key == outbox::POSITION);
+    std::str::from_utf8(found?.value?).ok()?.parse().ok()
 }
 
 /// Where a dead letter comes from: `partition/offset`.

@@ -256,7 +256,7 @@ impl RestoreLog for SimulatedLog<'_> {
         Ok(())
     }
 
-    fn covered_position(_record: &Record) -> Option<i64> {
-        None
+    fn covered_position(record: &Record) -> Option<i64> {
+        record.covered
     }
 }

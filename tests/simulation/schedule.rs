@@ -3,8 +3,12 @@
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sundown::kafka::transaction::delivery::Delivery;
 
 use crate::users::USERS;
+
+/// More sessions than a partition has ids for.
+pub(crate) const UNLIMITED: usize = 1_000;
 
 /// A simulation from beginning to end.
 #[derive(Clone, Debug)]
@@ -38,6 +42,9 @@ pub(crate) struct Settings {
     pub(crate) misrouted: bool,
     /// How many sessions a user may have, if events are routed by user id.
     pub(crate) user_sessions: Option<u32>,
+    /// The most live sessions of a partition.
+    pub(crate) max_sessions: usize,
+    pub(crate) delivery: Delivery,
     pub(crate) end_grace: i64,
     pub(crate) max_future_skew: i64,
     pub(crate) slack: i64,
@@ -157,6 +164,8 @@ impl Plan {
             clocks_differ: false,
             misrouted: false,
             user_sessions: None,
+            max_sessions: UNLIMITED,
+            delivery: Delivery::ExactlyOnce,
             end_grace: 30_000,
             max_future_skew: rng.random_range(8_000..12_000),
             slack: *[0, 1_000, 5_000, 60_000].choose(&mut rng).expect("some"),
@@ -179,6 +188,11 @@ impl Plan {
         route_anywhere(&mut settings, seed);
         if seed % 21 == 19 {
             limit_sessions(&mut settings, seed);
+        } else if !settings.orderly && seed % 7 == 3 {
+            limit_table(&mut settings, seed);
+        }
+        if seed % 5 == 3 {
+            repeat_outputs(&mut settings, &mut steps);
         }
         Self {
             seed,
@@ -226,6 +240,20 @@ fn limit_sessions(settings: &mut Settings, seed: u64) {
     settings.user_sessions = Some(limits[usize::from(seed / 42 % 2 == 1)]);
     settings.misrouted = false;
     settings.ids = 3 * USERS;
+}
+
+/// Without drawing anything, and only where the reference model does not determine the endings.
+fn limit_table(settings: &mut Settings, seed: u64) {
+    settings.max_sessions = if seed.is_multiple_of(4) { 1 } else { 2 };
+    settings.misrouted = false;
+}
+
+/// Without drawing anything, for the same reason.
+fn repeat_outputs(settings: &mut Settings, steps: &mut [Step]) {
+    settings.delivery = Delivery::AtLeastOnce;
+    for step in steps.iter_mut().filter(|step| step.what == What::Accident) {
+        step.what = What::Events;
+    }
 }
 
 fn step(rng: &mut ChaCha8Rng, left_out: &[bool]) -> Step {

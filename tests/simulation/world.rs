@@ -83,7 +83,7 @@ impl World {
             end_grace: Span::from_millis(settings.end_grace),
             max_future_skew: Span::from_millis(settings.max_future_skew),
             slack: Span::from_millis(settings.slack),
-            max_sessions: 1_000,
+            max_sessions: settings.max_sessions,
             hash_key: (rng.random(), rng.random()),
             ..TableConfig::default()
         };
@@ -287,6 +287,7 @@ impl World {
             engine,
             self.table.clone(),
             (ahead, self.processes),
+            self.settings.delivery,
         );
         tracker.policies(&self.rules.active);
         tracker.pauses(&self.paused);

@@ -18,7 +18,8 @@ pub enum Stage {
     Begin,
     /// Write the records and wait for their acknowledgements.
     Write,
-    /// Write up to when the source has been read and forwarded.
+    /// Write what nothing of the stage before may follow, such as up to when the source has been
+    /// read, and wait for its acknowledgement.
     WriteWatermarks,
     /// Add the source offsets to the transaction.
     AddOffsets,

@@ -60,7 +60,7 @@ impl Committer {
         let offsets = self.offsets(batch)?;
         let (topics, process) = (&self.topics, &self.process);
         let delivery = self.writer.delivery();
-        let mut counts = OutputCounts::default();
+        let (mut counts, mut last) = (OutputCounts::default(), OutputCounts::default());
         self.writer.commit(
             &offsets,
             group,
@@ -72,8 +72,16 @@ impl Committer {
                 counts = outbox::write(batch, topics, options, send)?;
                 Ok(())
             },
-            |send| outbox::write_watermarks(batch, topics, process, send),
+            |send| {
+                let options = EncodeOptions {
+                    delivery,
+                    max_dead_letter: usize::MAX,
+                };
+                last = outbox::write_last(batch, topics, options, process, send)?;
+                Ok(())
+            },
         )?;
+        counts.checkpoint_writes.append(&mut last.checkpoint_writes);
         Ok(counts)
     }
 

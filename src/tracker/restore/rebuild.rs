@@ -33,19 +33,26 @@ pub(super) struct Rebuild {
     table: SessionTable,
     /// The offset from which the source will be read.
     position: i64,
+    /// Whether that offset is committed, rather than the first one.
+    is_committed: bool,
     records: u64,
     ahead: Vec<RecordKey>,
+    /// Records of batches that may have followed the commit at the same position: sessions end by
+    /// time, too.
+    at_position: u64,
     /// The errors of records that cannot be read and that no later record replaces, by key.
     unreadable: BTreeMap<Vec<u8>, CheckpointError>,
 }
 
 impl Rebuild {
-    pub(super) fn new(table: SessionTable, position: i64) -> Self {
+    pub(super) fn new(table: SessionTable, position: i64, is_committed: bool) -> Self {
         Self {
             table,
+            is_committed,
             position,
             records: 0,
             ahead: Vec::new(),
+            at_position: 0,
             unreadable: BTreeMap::new(),
         }
     }
@@ -73,18 +80,23 @@ impl Rebuild {
             .value
             .map(|value| Record::decode(key.clone(), value))
             .transpose()?;
+        let at_position = record.position == Some(self.position);
         let ahead = record
             .position
-            .is_some_and(|position| position > self.position);
+            .is_some_and(|position| position > self.position)
+            || at_position && !self.is_committed;
         if !ahead {
+            self.at_position += u64::from(at_position);
             match value {
                 Some(value) => self.table.restore(value),
                 None => self.table.discard(&key),
             }
             return Ok(());
         }
-        // Compaction may have left no other record of the session.
-        if let Some(Record::Session(session)) = value
+        // Compaction may have left no other record of the session. Without a commit, everything is
+        // read again.
+        if self.is_committed
+            && let Some(Record::Session(session)) = value
             && session.live.is_some()
             && !self.table.contains(&session.session)
         {
@@ -100,20 +112,16 @@ impl Rebuild {
 
     /// Checks that the checkpoint is that of the committed offset. Records ahead of it prove
     /// nothing: a tracker may have ended before it first committed an offset.
-    pub(super) fn check(
-        &self,
-        is_committed: bool,
-        metadata: Option<&OffsetMetadata>,
-    ) -> Result<(), StateHold> {
+    pub(super) fn check(&self, metadata: Option<&OffsetMetadata>) -> Result<(), StateHold> {
         if let Some(error) = self.unreadable.values().next() {
             return Err(StateHold::CheckpointUnreadable(error.to_string()));
         }
         let counted = self.records - self.ahead.len() as u64;
         match metadata {
-            Some(metadata) if self.ahead.is_empty() => {
+            Some(metadata) if self.ahead.is_empty() && self.at_position == 0 => {
                 metadata.identity.check_sessions(self.table.len())
             }
-            None if counted > 0 && is_committed => Err(StateHold::OffsetForeign),
+            None if counted > 0 && self.is_committed => Err(StateHold::OffsetForeign),
             None if counted > 0 => Err(StateHold::OffsetLost),
             _ => Ok(()),
         }

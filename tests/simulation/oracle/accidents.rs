@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::completeness::place_of;
 use super::{Oracle, origin_of};
 use crate::cluster::{Cluster, Place, index};
 
@@ -17,6 +18,7 @@ impl Oracle {
             for fact in &mut self.facts {
                 if fact.origin.partition == *partition && gone(fact.origin.offset) {
                     self.dead.remove(&origin_of(fact));
+                    self.dead.remove(&place_of(fact));
                     fact.origin.offset = -1;
                     fact.offset.get_or_insert(-1);
                 }
@@ -47,8 +49,9 @@ impl Oracle {
         }
         for fact in &mut self.facts {
             fact.lost |= fact.partition == partition || fact.origin.partition == partition;
-            if fact.lost && fact.garbage {
+            if fact.lost {
                 self.dead.remove(&origin_of(fact));
+                self.dead.remove(&place_of(fact));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Checks that nothing is missing.
 
+use std::collections::BTreeSet;
+
 use super::{Oracle, Verdict, aborted, timed_out};
 use crate::cluster::Cluster;
 use crate::facts::Fact;
@@ -26,9 +28,11 @@ impl Oracle {
                 return Err(format!("had no effect: {fact:?}"));
             }
         }
-        let known = |origin: &String| {
-            let mut garbage = self.facts.iter().filter(|fact| fact.garbage);
-            garbage.any(|fact| *origin == origin_of(fact))
+        let known = |place: &String| {
+            self.facts.iter().any(|fact| {
+                let is_refused = *place == place_of(fact) && self.may_be_refused(fact);
+                is_refused || fact.garbage && *place == origin_of(fact)
+            })
         };
         match self.dead.keys().find(|origin| !known(origin)) {
             Some(origin) => Err(format!("a dead letter of {origin}, which was well")),
@@ -50,9 +54,32 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether the event is a dead letter because its partition had as many sessions as it may have.
+    pub(super) fn is_refused(&self, fact: &Fact) -> bool {
+        fact.is_activity() && self.dead.contains_key(&place_of(fact))
+    }
+
+    /// Whether the partition may have had as many sessions as it may have when the event was read.
+    fn may_be_refused(&self, fact: &Fact) -> bool {
+        let before = |other: &&Fact| {
+            let here = other.partition == fact.partition && other.session != fact.session;
+            here && other.session.is_some() && other.offset < fact.offset
+        };
+        let others: BTreeSet<_> = self
+            .facts
+            .iter()
+            .filter(before)
+            .map(|one| &one.session)
+            .collect();
+        fact.is_activity() && others.len() >= self.settings.max_sessions
+    }
+
     fn had_an_effect(&self, fact: &Fact, rules: &Rules) -> bool {
         if fact.garbage {
-            return self.dead.get(&origin_of(fact)) == Some(&1);
+            return self.dead.contains_key(&origin_of(fact));
+        }
+        if self.is_refused(fact) {
+            return true;
         }
         let Some(session) = &fact.session else {
             // What a user's logout ends would have ended sooner or later.
@@ -81,6 +108,11 @@ impl Oracle {
             counted || under_way
         })
     }
+}
+
+/// Where the event is on the partition that it belongs on.
+pub(super) fn place_of(fact: &Fact) -> String {
+    format!("{}/{}", fact.partition, fact.offset.unwrap_or(-1))
 }
 
 pub(super) fn origin_of(fact: &Fact) -> String {

@@ -79,7 +79,9 @@ impl Oracle {
         }
         let reset_at = self.reset_at.get(&ending.partition);
         let overlaps = |other: &&Ending| {
-            other.session == ending.session
+            // One that is decided again may have another reason.
+            !self.may_repeat()
+                && other.session == ending.session
                 && reset_at.is_none_or(|at| *at <= other.seen_at)
                 && (other.start() == ending.start()
                     || other.start() < ending.ended_at && ending.start() < other.ended_at)
@@ -124,6 +126,7 @@ impl Oracle {
                 && (last + 1..ending.ended_at).contains(&fact.earliest)
                 && !unknowable
                 && !fact.lost
+                && !self.is_refused(fact)
                 && self.is_awaited(fact)
                 && !aborted(cluster, fact);
             // Unless a record before it had proved that the session was over.

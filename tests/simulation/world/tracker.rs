@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::group::Rebalance;
+use sundown::kafka::transaction::delivery::Delivery;
 use sundown::session::{PolicySet, TableConfig};
 use sundown::tracker::assignment::PartitionManager;
 use sundown::tracker::engine::Engine;
@@ -35,8 +36,9 @@ impl Tracker {
         engine: Engine,
         table: TableConfig,
         process: (i64, u64),
+        delivery: Delivery,
     ) -> Self {
-        let io = Simulated::new(cluster, engine.routing(), process);
+        let io = Simulated::new(cluster, engine.routing(), process, delivery);
         Self {
             partition_manager: PartitionManager::new(engine, io, table),
             stalled: false,
@@ -155,7 +157,11 @@ impl Tracker {
                 ),
             })
             .collect();
-        format!("{partitions:?} committing {}", self.committing())
+        let held = &self.partition_manager.io().held;
+        format!(
+            "{partitions:?} committing {} held {held:?}",
+            self.committing()
+        )
     }
 
     fn round(&mut self, burst: usize) -> Result<(), String> {

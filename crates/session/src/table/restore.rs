@@ -95,10 +95,13 @@ impl SessionTable {
         self.unmatched.remove(&key.id, key.hash);
     }
 
-    /// Returns whether the session is live.
+    /// Returns whether the session is live, or an earlier one of its id is remembered.
     #[must_use]
     pub fn contains(&self, session: &SessionId) -> bool {
-        self.find(&self.key(session.clone())).is_some()
+        let key = self.key(session.clone());
+        self.find(&key).is_some()
+            || self.remembered.get(&key.id, key.hash).is_some()
+            || self.unmatched.get(&key.id, key.hash).is_some()
     }
 
     /// Has the next flush replace a wrong record, by the present state of its key or a tombstone.
