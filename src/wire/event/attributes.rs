@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -87,7 +88,7 @@ pub(super) fn scalar(literal: &str) -> Result<Option<Cow<'_, str>>, NotScalar> {
 /// Unescapes a string literal.
 pub(super) fn unescape(literal: &str) -> serde_json::Result<Cow<'_, str>> {
     let content = literal.get(1..literal.len() - 1).unwrap_or_default();
-    if !content.contains('\\') {
+    if memchr(b'\\', content.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(content));
     }
     serde_json::from_str(literal).map(Cow::Owned)

@@ -45,7 +45,8 @@ pub struct Decoded<'a> {
     at: Timestamp,
     kind: EventKind,
     attributes: Option<Attributes>,
-    initiator: Option<Initiator>,
+    /// Boxed, because few events have one.
+    initiator: Option<Box<Initiator>>,
     dropped_attributes: DroppedAttributes,
 }
 
@@ -89,10 +90,11 @@ pub fn decode<'a>(
     limits: &DecodeLimits,
 ) -> Result<Decoded<'a>, DecodeError> {
     let value = value.ok_or(DecodeError::NoValue)?;
-    let fields = fast_path::parse(value).map_or_else(|| parse(value), Ok);
-    fields
-        .and_then(|fields| validate(&fields, record_time, limits))
-        .map_err(|error| explain(value, error))
+    let decoded = match fast_path::parse(value) {
+        Some(fields) => validate(&fields, record_time, limits),
+        None => parse(value).and_then(|fields| validate(&fields, record_time, limits)),
+    };
+    decoded.map_err(|error| explain(value, error))
 }
 
 fn validate<'a>(
@@ -148,7 +150,7 @@ impl Decoded<'_> {
             at: self.at,
             kind: self.kind,
             attributes: self.attributes.as_ref(),
-            initiator: self.initiator.as_ref(),
+            initiator: self.initiator.as_deref(),
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn decode(
     fields: &Fields<'_>,
     kind: EventKind,
     dropped: &mut DroppedAttributes,
-) -> Option<Initiator> {
+) -> Option<Box<Initiator>> {
     kind.ends_with()?;
     let mut text = |literal: Option<&str>| match scalar(literal?) {
         Ok(text) => text
@@ -24,7 +24,7 @@ pub(super) fn decode(
         }
     };
     let (by, note) = (text(fields.by), text(fields.note));
-    (by.is_some() || note.is_some()).then_some(Initiator { by, note })
+    (by.is_some() || note.is_some()).then(|| Box::new(Initiator { by, note }))
 }
 
 fn truncate(text: &str) -> Box<str> {
