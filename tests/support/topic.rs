@@ -187,9 +187,12 @@ impl Kafka {
         let mut open = BTreeMap::new();
         let mut assignment = TopicPartitionList::new();
         for partition in partitions(&consumer, topic) {
-            let (_, end) = consumer
-                .fetch_watermarks(topic, partition, BROKER_TIMEOUT)
-                .unwrap_or_else(|error| panic!("end of {topic} {partition}: {error}"));
+            // Until the broker that answers knows that it leads a new partition, it refuses.
+            let what = format!("the end of {topic} {partition}");
+            let end = eventually(BROKER_TIMEOUT, &what, || {
+                let ends = consumer.fetch_watermarks(topic, partition, BROKER_TIMEOUT);
+                ends.ok().map(|(_, end)| end)
+            });
             open.insert(partition, end);
             assignment
                 .add_partition_offset(topic, partition, Offset::Beginning)

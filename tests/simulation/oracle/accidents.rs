@@ -16,9 +16,12 @@ impl Oracle {
             // Offsets are given again.
             let gone = |offset: i64| offset >= log.end;
             for fact in &mut self.facts {
+                if fact.partition == *partition && fact.offset.is_some_and(gone) {
+                    self.dead.remove(&place_of(fact));
+                    fact.offset = Some(-1);
+                }
                 if fact.origin.partition == *partition && gone(fact.origin.offset) {
                     self.dead.remove(&origin_of(fact));
-                    self.dead.remove(&place_of(fact));
                     fact.origin.offset = -1;
                     fact.offset.get_or_insert(-1);
                 }
@@ -48,8 +51,8 @@ impl Oracle {
             *deleted = true;
         }
         for fact in &mut self.facts {
-            fact.lost |= fact.partition == partition || fact.origin.partition == partition;
-            if fact.lost {
+            if fact.partition == partition || fact.origin.partition == partition {
+                fact.lost = true;
                 self.dead.remove(&origin_of(fact));
                 self.dead.remove(&place_of(fact));
             }
