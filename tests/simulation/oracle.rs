@@ -53,6 +53,8 @@ pub(crate) struct Oracle {
     /// The facts that have not been forwarded: by where they are written, and the partition that they
     /// belong on.
     misrouted: BTreeMap<(i32, i64, i32), usize>,
+    /// Where the copies of events are that were forwarded again.
+    repeated: BTreeSet<String>,
     /// When the sessions of a partition were last taken as active.
     assumed: Vec<i64>,
     /// Partitions of which records have been deleted.
@@ -78,6 +80,7 @@ impl Oracle {
             grown_at: None,
             read_source: vec![0; partitions],
             misrouted: BTreeMap::new(),
+            repeated: BTreeSet::new(),
             assumed: vec![i64::MIN; partitions],
             deleted: vec![false; partitions],
         }
@@ -197,6 +200,8 @@ impl Oracle {
                 let Some(number) = self.misrouted.remove(&place) else {
                     if may_repeat || self.reset_at.contains_key(&origin.partition) {
                         // It was read again.
+                        let place = format!("{partition}/{}", record.offset);
+                        self.repeated.insert(place);
                         continue;
                     }
                     return Err(format!("forwarded twice, or needlessly: {record:?}"));

@@ -29,10 +29,11 @@ impl Oracle {
             }
         }
         let known = |place: &String| {
-            self.facts.iter().any(|fact| {
+            let is_known = |fact: &Fact| {
                 let is_refused = *place == place_of(fact) && self.may_be_refused(fact);
                 is_refused || fact.garbage && *place == origin_of(fact)
-            })
+            };
+            self.repeated.contains(place) || self.facts.iter().any(is_known)
         };
         match self.dead.keys().find(|origin| !known(origin)) {
             Some(origin) => Err(format!("a dead letter of {origin}, which was well")),
