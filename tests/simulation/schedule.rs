@@ -191,7 +191,7 @@ impl Plan {
         } else if !settings.orderly && seed % 7 == 3 {
             limit_table(&mut settings, seed);
         }
-        if seed % 5 == 3 {
+        if seed % 5 == 3 && settings.user_sessions.is_none() {
             repeat_outputs(&mut settings, &mut steps);
         }
         Self {
@@ -248,7 +248,7 @@ fn limit_table(settings: &mut Settings, seed: u64) {
     settings.misrouted = false;
 }
 
-/// Without drawing anything, for the same reason.
+/// Without drawing anything, for the same reason, and not where few seeds limit the sessions of users.
 fn repeat_outputs(settings: &mut Settings, steps: &mut [Step]) {
     settings.delivery = Delivery::AtLeastOnce;
     for step in steps.iter_mut().filter(|step| step.what == What::Accident) {
