@@ -114,13 +114,18 @@ impl<'a> SimulatedLog<'a> {
 
     fn ask_offsets(
         &mut self,
-        offsets: impl FnOnce(&Cluster) -> OffsetRange,
+        offsets: impl FnOnce(&Cluster) -> Result<OffsetRange, Halt>,
     ) -> Result<OffsetRange, Halt> {
-        match self.ask(|cluster| Ok(Response::Offsets(offsets(cluster))))? {
+        match self.ask(|cluster| offsets(cluster).map(Response::Offsets))? {
             Response::Offsets(offsets) => Ok(offsets),
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn checkpoint(cluster: &Cluster, partition: i32) -> Result<&Log, Halt> {
+    let log = cluster.checkpoint.get(index(partition));
+    log.ok_or(Halt::Failed("unknown partition"))
 }
 
 fn range(log: &Log) -> OffsetRange {
@@ -178,7 +183,7 @@ impl RestoreLog for SimulatedLog<'_> {
 
     fn source_offsets(&mut self) -> Result<OffsetRange, Halt> {
         let place = Place::Source(self.partition);
-        let offsets = self.ask_offsets(|cluster| range(cluster.log(place)))?;
+        let offsets = self.ask_offsets(|cluster| Ok(range(cluster.log(place))))?;
         let reading = self.reading;
         self.responses.1.get_or_insert(reading);
         Ok(offsets)
@@ -186,24 +191,18 @@ impl RestoreLog for SimulatedLog<'_> {
 
     fn checkpoint_end(&mut self) -> Result<i64, Halt> {
         let partition = self.partition;
-        let offsets = self.ask(|cluster| {
-            if index(partition) >= cluster.checkpoint.len() {
-                return Err(Halt::Failed("unknown partition"));
-            }
-            let log = cluster.log(Place::Checkpoint(partition));
-            Ok(Response::Offsets(range(log)))
-        });
-        match offsets? {
-            Response::Offsets(offsets) => Ok(offsets.end),
-            other => panic!("{other:?}"),
-        }
+        let offsets = self.ask_offsets(|cluster| checkpoint(cluster, partition).map(range));
+        offsets.map(|offsets| offsets.end)
     }
 
     fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, Halt> {
-        let place = Place::Checkpoint(self.partition);
-        self.ask_offsets(|cluster| OffsetRange {
-            end: cluster.log(place).stable_end(),
-            ..range(cluster.log(place))
+        let partition = self.partition;
+        self.ask_offsets(|cluster| {
+            let log = checkpoint(cluster, partition)?;
+            Ok(OffsetRange {
+                end: log.stable_end(),
+                ..range(log)
+            })
         })
     }
 
