@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use serde::de::DeserializeOwned;
 
 use super::overlap::Comparison;
 use crate::policy::document::{API_VERSION, KIND, Metadata, SessionPolicy, SessionPolicySpec};
@@ -117,23 +118,35 @@ fn session_limit_problem(spec: &SessionPolicySpec, routing_key: RoutingKey) -> O
 
 /// Converts an object to a document, and validates it beyond the API server's schema.
 fn to_document(object: &DynamicObject) -> Result<SessionPolicy, String> {
-    let spec = object.data.get("spec").cloned().unwrap_or_default();
-    let spec: SessionPolicySpec = serde_json::from_value(spec).map_err(|error| {
-        format!("spec: {error}; apply the policy again, in the format that sundown crd prints")
-    })?;
-    let generation = object.metadata.generation.unwrap_or(1);
     let document = SessionPolicy {
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
-        metadata: Metadata {
-            name: object.name_any(),
-            namespace: object.namespace(),
-            generation: Some(u64::try_from(generation).unwrap_or(1).max(1)),
-        },
-        spec,
+        metadata: metadata_of(object),
+        spec: spec_of(object, "policy")?,
     };
     document.to_policy().map_err(|error| error.to_string())?;
     Ok(document)
+}
+
+/// Returns the metadata of a document for this object.
+pub(super) fn metadata_of(object: &DynamicObject) -> Metadata {
+    let generation = object.metadata.generation.unwrap_or(1);
+    Metadata {
+        name: object.name_any(),
+        namespace: object.namespace(),
+        generation: Some(u64::try_from(generation).unwrap_or(1).max(1)),
+    }
+}
+
+/// Decodes the `spec` of an object. `noun` names its kind in the error.
+pub(super) fn spec_of<Spec: DeserializeOwned>(
+    object: &DynamicObject,
+    noun: &str,
+) -> Result<Spec, String> {
+    let spec = object.data.get("spec").cloned().unwrap_or_default();
+    serde_json::from_value(spec).map_err(|error| {
+        format!("spec: {error}; apply the {noun} again, in the format that sundown crd prints")
+    })
 }
 
 /// Which policies of the same priority match the same sessions as a policy.

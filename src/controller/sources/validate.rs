@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use crate::controller::published::PublishedRecords;
 use crate::controller::scope::Scope;
-use crate::controller::validate::{Rejection, ValidResource, Validation};
+use crate::controller::validate::{Rejection, ValidResource, Validation, metadata_of, spec_of};
 use crate::kafka::Topics;
-use crate::policy::document::{API_VERSION, Metadata};
+use crate::policy::document::API_VERSION;
 use crate::source::document::{KIND, SessionSource};
 use crate::source::mapping::Mapping;
 use crate::source::set::{SharedTopic, check_topics};
@@ -146,20 +145,11 @@ impl<'a> Candidate<'a> {
 
 /// Converts an object to a document, and compiles its expressions.
 fn to_document(object: &DynamicObject, own_topics: &Topics) -> Result<SessionSource, String> {
-    let spec = object.data.get("spec").cloned().unwrap_or_default();
-    let spec: SessionSourceSpec = serde_json::from_value(spec).map_err(|error| {
-        format!("spec: {error}; apply the source again, in the format that sundown crd prints")
-    })?;
-    let generation = object.metadata.generation.unwrap_or(1);
     let document = SessionSource {
         api_version: API_VERSION.to_owned(),
         kind: KIND.to_owned(),
-        metadata: Metadata {
-            name: object.name_any(),
-            namespace: object.namespace(),
-            generation: Some(u64::try_from(generation).unwrap_or(1).max(1)),
-        },
-        spec,
+        metadata: metadata_of(object),
+        spec: spec_of(object, "source")?,
     };
     Mapping::compile(&document).map_err(|error| error.to_string())?;
     check_topics(&document.spec.topics, own_topics)
