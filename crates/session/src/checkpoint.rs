@@ -10,10 +10,11 @@
 //! | field | |
 //! |---|---|
 //! | version | one byte, 2 |
-//! | parts | one byte: 1 = live session, 2 = remembered ending, 4 = cut-off, 8 = unmatched end |
+//! | parts | one byte: 1 = live session, 2 = remembered ending, 4 = cut-off, 8 = unmatched end, 16 = more of them |
 //! | live session | see below |
 //! | remembered ending | reason (one byte), `ended_at`, and 0 or 1 + the milliseconds from then to the latest dropped activity |
 //! | unmatched end | reason (one byte), time, initiator |
+//! | more of them | count, then each |
 //! | cut-off | one byte: 1 = all live sessions have been checked; initiator |
 //!
 //! A live session:
@@ -58,6 +59,7 @@ const LIVE: u8 = 1;
 const ENDED: u8 = 2;
 const CUT_OFF: u8 = 4;
 const UNMATCHED: u8 = 8;
+const MORE_UNMATCHED: u8 = 16;
 
 const NUMBER: u8 = 1;
 const WARNED: u8 = 2;
@@ -95,8 +97,8 @@ pub struct SessionRecord {
     pub live: Option<Checkpoint>,
     /// The ending of an earlier session of the id.
     pub ended: Option<RememberedEnding>,
-    /// A later logout or revocation that ended nothing.
-    pub unmatched: Option<UnmatchedEnd>,
+    /// Later logouts and revocations that ended nothing, by time.
+    pub unmatched: Vec<UnmatchedEnd>,
 }
 
 /// The state of a live session at some offset of its partition.

@@ -19,7 +19,7 @@ pub enum Effect {
     /// The session ends soon: write a warning.
     Expiring(Box<Expiring>),
     /// Write the record to the checkpoint topic.
-    Store(Box<Record>),
+    Store(Record),
     /// Remove the record of this key from the checkpoint topic.
     Forget(RecordKey),
 }

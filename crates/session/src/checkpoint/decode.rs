@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::{
     ATTRIBUTES_AT, AWAITS_CHECK, BEGAN_WITH_LOGIN, CUT_OFF, Checkpoint, CheckpointError,
-    CutOffRecord, DEFERRED, ENDED, LIVE, LOGGED_IN, NUMBER, REAUTHENTICATED, Record, RecordKey,
-    RememberedEnding, SessionRecord, UNMATCHED, UnmatchedEnd, VERSION, WARNED,
+    CutOffRecord, DEFERRED, ENDED, LIVE, LOGGED_IN, MORE_UNMATCHED, NUMBER, REAUTHENTICATED,
+    Record, RecordKey, RememberedEnding, SessionRecord, UNMATCHED, UnmatchedEnd, VERSION, WARNED,
 };
 use crate::attributes::Attributes;
 use crate::cut_off::{CutOff, CutOffScope};
@@ -50,7 +50,7 @@ impl Record {
                 session,
                 live: Some(reader.live_of_version_1()?),
                 ended: None,
-                unmatched: None,
+                unmatched: Vec::new(),
             }),
             (VERSION, RecordKey::Session(session)) => reader.session(session)?,
             (VERSION, RecordKey::CutOff(cut_off)) => reader.cut_off_value(*cut_off)?,
@@ -69,17 +69,26 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn session(&mut self, session: Packed) -> Result<Record, CheckpointError> {
         let parts = self.byte()?;
-        if parts == 0 || parts & !(LIVE | ENDED | UNMATCHED) != 0 {
+        if parts == 0 || parts & !(LIVE | ENDED | UNMATCHED | MORE_UNMATCHED) != 0 {
             return Err(CheckpointError::Damaged("unknown parts"));
         }
         let live = (parts & LIVE != 0).then(|| self.live()).transpose()?;
         let ended = (parts & ENDED != 0).then(|| self.ended()).transpose()?;
-        let unmatched = (parts & UNMATCHED != 0).then(|| self.unmatched());
+        let mut unmatched = Vec::new();
+        if parts & UNMATCHED != 0 {
+            unmatched.push(self.unmatched()?);
+        }
+        if parts & MORE_UNMATCHED != 0 {
+            let count = self.length()?;
+            for _ in 0..count {
+                unmatched.push(self.unmatched()?);
+            }
+        }
         Ok(Record::Session(SessionRecord {
             session,
             live,
             ended,
-            unmatched: unmatched.transpose()?,
+            unmatched,
         }))
     }
 

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::{
     ATTRIBUTES_AT, AWAITS_CHECK, BEGAN_WITH_LOGIN, CUT_OFF, Checkpoint, DEFERRED, ENDED, LIVE,
-    LOGGED_IN, NUMBER, REAUTHENTICATED, Record, RecordKey, RememberedEnding, UNMATCHED, VERSION,
-    WARNED,
+    LOGGED_IN, MORE_UNMATCHED, NUMBER, REAUTHENTICATED, Record, RecordKey, RememberedEnding,
+    UNMATCHED, UnmatchedEnd, VERSION, WARNED,
 };
 use crate::attributes::Attributes;
 use crate::cut_off::{CutOff, CutOffScope};
@@ -35,7 +35,8 @@ impl Record {
                 out.push(
                     flag(record.live.is_some(), LIVE)
                         | flag(record.ended.is_some(), ENDED)
-                        | flag(record.unmatched.is_some(), UNMATCHED),
+                        | flag(!record.unmatched.is_empty(), UNMATCHED)
+                        | flag(record.unmatched.len() > 1, MORE_UNMATCHED),
                 );
                 if let Some(live) = &record.live {
                     put_live(out, live);
@@ -43,10 +44,12 @@ impl Record {
                 if let Some(ended) = &record.ended {
                     put_ended(out, *ended);
                 }
-                if let Some(end) = &record.unmatched {
-                    out.push(reason_code(end.reason));
-                    put_integer(out, end.at.as_millis());
-                    put_initiator(out, end.initiator.as_ref());
+                if let Some((first, more)) = record.unmatched.split_first() {
+                    put_unmatched(out, first);
+                    if !more.is_empty() {
+                        put_length(out, more.len());
+                        more.iter().for_each(|end| put_unmatched(out, end));
+                    }
                 }
             }
             Self::CutOff(record) => {
@@ -56,6 +59,12 @@ impl Record {
             }
         }
     }
+}
+
+fn put_unmatched(out: &mut Vec<u8>, end: &UnmatchedEnd) {
+    out.push(reason_code(end.reason));
+    put_integer(out, end.at.as_millis());
+    put_initiator(out, end.initiator.as_ref());
 }
 
 fn put_live(out: &mut Vec<u8>, live: &Checkpoint) {

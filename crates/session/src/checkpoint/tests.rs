@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -136,7 +137,7 @@ fn records() -> impl Strategy<Value = Record> {
         "[^\0].{0,40}|",
         option::of(live_sessions()),
         option::of(endings()),
-        option::of(unmatched),
+        vec(unmatched, 0..4),
     )
         .prop_filter("a part at least", |(_, live, ended, _)| {
             live.is_some() || ended.is_some()
@@ -245,7 +246,7 @@ fn a_typical_session_takes_few_bytes() {
             session: Packed::new("6f1f2a30-0f5e-4d2c-9a3e-7b1c2d3e4f50"),
             live,
             ended,
-            unmatched: None,
+            unmatched: Vec::new(),
         })
     };
     let live = Checkpoint {

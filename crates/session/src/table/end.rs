@@ -95,12 +95,12 @@ impl SessionTable {
             None => out.push(Effect::Forget(RecordKey::Session(key.id))),
             Some(ended) => {
                 if self.remembered.mark_stored(&key.id, key.hash) {
-                    out.push(Effect::Store(Box::new(Record::Session(SessionRecord {
-                        unmatched: self.unmatched(&key).cloned(),
+                    out.push(Effect::Store(Record::Session(SessionRecord {
+                        unmatched: self.unmatched(&key).cloned().collect(),
                         session: key.id,
                         live: None,
                         ended: Some(ended),
-                    }))));
+                    })));
                 }
             }
         }

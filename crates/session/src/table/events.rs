@@ -196,7 +196,11 @@ impl SessionTable {
         {
             self.touch(slot, event.at, event.offset);
         } else {
-            self.update(slot, event, out);
+            self.update(slot, event);
+            // With events that have waited come the ends that have.
+            if !event.waited {
+                self.end_by_known_since_login(slot, event, out);
+            }
         }
         Applied::Accepted
     }
@@ -249,19 +253,22 @@ impl SessionTable {
         }
     }
 
-    /// Applies a login, which restarts both clocks, or activity with other attributes. Returns whether the
-    /// session has ended by what was known before.
-    pub(super) fn update(
+    /// Applies a login, which restarts both clocks, or activity with other attributes.
+    pub(super) fn update(&mut self, slot: SlotId, event: EventAt<'_>) {
+        let (before, _) = self.deadline(slot);
+        let session = &mut self.slots[slot];
+        session.last_activity = session.last_activity.max(event.at);
+        self.revise(slot, event, before);
+    }
+
+    /// Ends a session by what was known before this login, after which the user may be another one. Returns
+    /// whether it has.
+    pub(super) fn end_by_known_since_login(
         &mut self,
         slot: SlotId,
         event: EventAt<'_>,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let (before, _) = self.deadline(slot);
-        let session = &mut self.slots[slot];
-        session.last_activity = session.last_activity.max(event.at);
-        self.revise(slot, event, before);
-        // The user may be another one now.
         if event.kind != EventKind::Login || self.slots[slot].authenticated_at != event.at {
             return false;
         }

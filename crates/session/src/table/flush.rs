@@ -6,13 +6,13 @@
 //! stored once it has been dirty for the slack. Until then, a restore replays the source from the
 //! oldest dirty offset.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::mark::Mark;
 use super::{SessionTable, Timestamp};
-use crate::checkpoint::{Checkpoint, Record, SessionRecord};
+use crate::checkpoint::{Checkpoint, Record, RememberedEnding, SessionRecord, UnmatchedEnd};
 use crate::effect::Effect;
+use crate::id::SessionId;
 use crate::slots::{Flags, SlotId};
 
 impl SessionTable {
@@ -107,11 +107,7 @@ impl SessionTable {
         let session = &mut self.slots[slot];
         session.flags.set(Flags::PENDING, false);
         let id = session.id.clone();
-        let key = self.key(id);
-        let ended = self.remembered.get(&key.id, key.hash);
-        if ended.is_some() {
-            self.remembered.mark_stored(&key.id, key.hash);
-        }
+        let (ended, unmatched) = self.take_past(&id);
         let (session, details) = (&self.slots[slot], self.slots.details(slot));
         let live = Checkpoint {
             user: self.slots.user_id(slot),
@@ -127,12 +123,27 @@ impl SessionTable {
             awaits_check: self.users.check(slot).is_some(),
             position,
         };
-        out.push(Effect::Store(Box::new(Record::Session(SessionRecord {
-            unmatched: self.unmatched(&key).cloned(),
-            session: key.id,
+        out.push(Effect::Store(Record::Session(SessionRecord {
+            unmatched,
+            session: id,
             live: Some(live),
             ended,
-        }))));
+        })));
+    }
+
+    /// Returns what the record of a live session holds of earlier sessions of its id, which counts as
+    /// stored now.
+    fn take_past(&mut self, id: &SessionId) -> (Option<RememberedEnding>, Vec<UnmatchedEnd>) {
+        // Most often, and then the id need not be hashed.
+        if self.remembered.len() == 0 && self.unmatched.len() == 0 {
+            return (None, Vec::new());
+        }
+        let key = self.key(id.clone());
+        let ended = self.remembered.get(&key.id, key.hash);
+        if ended.is_some() {
+            self.remembered.mark_stored(&key.id, key.hash);
+        }
+        (ended, self.unmatched(&key).cloned().collect())
     }
 
     /// Returns the offset below which all records were applied a slack ago or earlier.

@@ -30,7 +30,7 @@ impl SessionTable {
                         .insert(&key.id, key.hash, ended, self.watermark);
                     self.bound_remembered();
                 }
-                if let Some(end) = record.unmatched {
+                for end in record.unmatched {
                     self.unmatched
                         .insert(&key.id, key.hash, end, self.watermark);
                 }
@@ -92,7 +92,7 @@ impl SessionTable {
             self.vacate(slot);
         }
         self.remembered.remove(&key.id, key.hash);
-        self.unmatched.remove(&key.id, key.hash);
+        self.unmatched.remove_all(&key.id, key.hash);
     }
 
     /// Returns whether the session is live, or an earlier one of its id is remembered.
@@ -101,7 +101,7 @@ impl SessionTable {
         let key = self.key(session.clone());
         self.find(&key).is_some()
             || self.remembered.get(&key.id, key.hash).is_some()
-            || self.unmatched.get(&key.id, key.hash).is_some()
+            || !self.unmatched.of(&key.id, key.hash).is_empty()
     }
 
     /// Has the next flush replace a wrong record, by the present state of its key or a tombstone.

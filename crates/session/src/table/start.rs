@@ -22,7 +22,8 @@ impl SessionTable {
         event: EventAt<'_>,
         out: &mut Vec<Effect>,
     ) -> Applied {
-        if let Some(dropped) = self.belongs_to_ended(key, event) {
+        let ended = self.remembered.get(&key.id, key.hash);
+        if let Some(dropped) = ended.and_then(|ended| self.belongs_to(ended, key, event)) {
             return dropped;
         }
         let user = event.user.map_or("", |user| user.text);
@@ -32,7 +33,7 @@ impl SessionTable {
             return Applied::Late;
         }
         match event.kind.ends_with() {
-            None => self.start(key, event, out),
+            None => self.start(key, event, ended, out),
             Some(reason) => {
                 self.end_unknown(key, event, reason, policy, out);
                 Applied::Accepted
@@ -44,6 +45,15 @@ impl SessionTable {
     /// not.
     pub(super) fn belongs_to_ended(&mut self, key: &Key, event: EventAt<'_>) -> Option<Applied> {
         let ended = self.remembered.get(&key.id, key.hash)?;
+        self.belongs_to(ended, key, event)
+    }
+
+    fn belongs_to(
+        &mut self,
+        ended: RememberedEnding,
+        key: &Key,
+        event: EventAt<'_>,
+    ) -> Option<Applied> {
         if event.kind.ends_with().is_some() {
             if event.at > ended.ended_at {
                 self.keep_unmatched(key, event);
@@ -83,13 +93,19 @@ impl SessionTable {
         deadline + policy.lateness(self.config.allowed_lateness) <= self.watermark
     }
 
-    fn start(&mut self, key: &Key, event: EventAt<'_>, out: &mut Vec<Effect>) -> Applied {
+    /// Starts a session; `ended` is the remembered ending of an earlier one of the id.
+    fn start(
+        &mut self,
+        key: &Key,
+        event: EventAt<'_>,
+        ended: Option<RememberedEnding>,
+        out: &mut Vec<Effect>,
+    ) -> Applied {
         let is_full = self.slots.len() >= self.config.max_sessions;
         if is_full || !self.may_grow && !self.slots.has_free() {
             self.counters.refused += 1;
             return Applied::Refused;
         }
-        let ended = self.remembered.get(&key.id, key.hash);
         let in_flight = ended.and_then(|ended| ended.in_flight);
         if ended.is_some_and(|ended| ended.reason == EndReason::Revoked)
             && event.kind == EventKind::Activity

@@ -10,20 +10,21 @@ use crate::event::EventKind;
 use crate::time::Timestamp;
 
 impl SessionTable {
-    /// Keeps an event that ended nothing, unless a later one is kept.
+    /// Keeps an event that ended nothing.
     pub(super) fn keep_unmatched(&mut self, key: &Key, event: EventAt<'_>) {
         let Some(reason) = event.kind.ends_with() else {
             return;
         };
-        let is_later = |kept: &UnmatchedEnd| event.at > kept.at;
-        if self.is_open(event.at) && self.unmatched.get(&key.id, key.hash).is_none_or(is_later) {
+        if self.is_open(event.at) {
             let end = UnmatchedEnd {
                 at: event.at,
                 reason,
                 initiator: event.initiator.cloned(),
             };
-            self.unmatched
+            let earlier_forgotten = self
+                .unmatched
                 .insert(&key.id, key.hash, end, self.watermark);
+            self.counters.forgotten_early += u64::from(earlier_forgotten);
             if self.unmatched.len() > self.config.max_remembered {
                 self.unmatched.remove_oldest();
                 self.counters.forgotten_early += 1;
@@ -34,11 +35,11 @@ impl SessionTable {
 }
 
 impl SessionTable {
-    /// Returns the unmatched end of the id, if a session that began before it may still turn up.
-    pub(super) fn unmatched(&self, key: &Key) -> Option<&UnmatchedEnd> {
-        self.unmatched
-            .get(&key.id, key.hash)
-            .filter(|end| self.is_open(end.at))
+    /// Returns the unmatched ends of the id before which a session may have begun that still turns up,
+    /// by time.
+    pub(super) fn unmatched(&self, key: &Key) -> impl Iterator<Item = &UnmatchedEnd> {
+        let ends = self.unmatched.of(&key.id, key.hash);
+        ends.iter().filter(|end| self.is_open(end.at))
     }
 
     fn is_open(&self, at: Timestamp) -> bool {

@@ -65,21 +65,27 @@ impl SessionTable {
             }
             if event.kind == EventKind::Activity && event.attributes.is_none() {
                 self.touch(slot, event.at, event_at.offset);
-            } else if self.update(slot, event_at, out) {
-                return true;
+            } else {
+                self.update(slot, event_at);
+                if self.end_by_known_since_login(slot, event_at, out) {
+                    return true;
+                }
             }
         }
         false
     }
 
-    /// Applies events that have waited for the end of a session of this id. A session that they start may
-    /// end by what was known before it; one that goes on has been checked against that.
+    /// Applies events that have waited for the end of a session of this id. A session that they start, or in
+    /// which they log in, may end by what was known before it, after those of them that precede that end; one
+    /// that goes on has been checked against it.
     pub(super) fn resume(&mut self, key: &Key, events: &[DeferredEvent], out: &mut Vec<Effect>) {
         let goes_on = self.find(key).is_some();
+        let mut is_unchecked = !goes_on;
         for event in events {
-            if !goes_on {
+            if is_unchecked {
                 self.end_resumed_by_known(key, event.at, out);
             }
+            is_unchecked |= event.kind == EventKind::Login;
             let mut buffer = [0; 36];
             let event_at = event.as_event_at(&mut buffer);
             if !event.broad {
@@ -89,7 +95,7 @@ impl SessionTable {
                 self.end_or_defer(slot, event_at, out);
             }
         }
-        if !events.is_empty() && !goes_on {
+        if !events.is_empty() && is_unchecked {
             self.end_resumed_by_known(key, Timestamp::MAX, out);
         }
     }

@@ -113,5 +113,5 @@ fn a_session_of_version_1_is_stored_in_the_present_version() {
     let mut value = Vec::new();
     record.encode(&mut value);
     assert_eq!(value[0], 2);
-    assert_eq!(Record::decode(record.key(), &value).as_ref(), Ok(&**record));
+    assert_eq!(Record::decode(record.key(), &value).as_ref(), Ok(record));
 }

@@ -71,6 +71,23 @@ fn the_echo_of_a_timeout_as_a_logout_ends_nothing() {
 }
 
 #[test]
+fn of_two_logouts_without_a_session_the_first_after_its_start_ends_one_that_turns_up_late() {
+    let mut tracker = tracker(10 * SECOND, 5 * SECOND);
+    tracker.apply(&event("s", Login, 0), T);
+    tracker.advance(T + 16 * SECOND);
+    for second in [16, 18] {
+        tracker.apply(&event("s", Logout, second), T + second * SECOND);
+    }
+    tracker.cut();
+    for second in [15, 17] {
+        tracker.apply(&event("s", Login, second), T + 19 * SECOND);
+    }
+    tracker.advance(T + 60 * SECOND);
+    let logouts = [16, 18].map(|second| ending("s", Reason::Logout, second));
+    assert_eq!(endings(&tracker)[1..], logouts);
+}
+
+#[test]
 fn a_repeated_revocation_of_a_user_spares_later_sessions() {
     let revoke = user_event("joe", Revoke, 1);
     let mut tracker = tracker(20 * SECOND, SECOND);
@@ -100,6 +117,25 @@ fn a_login_that_a_revocation_has_overtaken_ends_on_arrival() {
     tracker.apply(&user_event("joe", Revoke, 2), T + 2 * SECOND);
     tracker.apply(&event("d", Login, 0), T + 3 * SECOND);
     assert_eq!(endings(&tracker), [ending("d", Reason::Revoked, 2)]);
+}
+
+#[test]
+fn a_logout_that_waits_for_the_end_of_an_earlier_session_precedes_a_later_revocation() {
+    let mut tracker = tracker(10 * SECOND, 5 * SECOND);
+    tracker.apply(&event("s", Activity, 0), T);
+    for (second, kind) in [(11, Activity), (12, Login), (13, Logout)] {
+        tracker.apply(&event("s", kind, second), T + second * SECOND);
+    }
+    tracker.apply(&user_event("joe", Revoke, 14), T + 14 * SECOND);
+    assert_eq!(tracker.ended, [], "activity from before 10 may still come");
+    tracker.advance(T + 60 * SECOND);
+    assert_eq!(
+        endings(&tracker),
+        [
+            ending("s", Reason::Idle, 10),
+            ending("s", Reason::Logout, 13)
+        ]
+    );
 }
 
 /// Endings by the time all records have been read, before any timeout.
