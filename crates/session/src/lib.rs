@@ -36,5 +36,7 @@ pub use event::{Event, EventKind, Initiator, Subject};
 pub use id::{Packed, SessionId, UserId, UserRef};
 pub use policy::{Glob, Matcher, Policy, PolicyIndex, PolicySet};
 pub use reason::EndReason;
-pub use table::{Applied, Counters, LiveSession, LoggedEvent, Lookup, SessionTable, TableConfig};
+pub use table::{
+    Applied, Counters, EndingCount, LiveSession, LoggedEvent, Lookup, SessionTable, TableConfig,
+};
 pub use time::{Span, Timestamp};

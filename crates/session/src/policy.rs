@@ -186,6 +186,24 @@ impl PolicySet {
         Self(self.0.iter().map(unlimited).map(Arc::new).collect())
     }
 
+    /// Returns the same policies with changes by name: another policy of that name, or none.
+    ///
+    /// # Errors
+    /// [`TooManyPolicies`] beyond [`PolicySet::MAX`].
+    pub fn with_changes<'a>(
+        &self,
+        changes: impl IntoIterator<Item = (&'a str, Option<Policy>)>,
+    ) -> Result<Self, TooManyPolicies> {
+        // The last one is the fallback.
+        let (named, fallback) = self.0.split_at(self.0.len() - 1);
+        let mut policies: Vec<Policy> = named.iter().map(|one| Policy::clone(one)).collect();
+        for (name, changed) in changes {
+            policies.retain(|policy| policy.name != name);
+            policies.extend(changed);
+        }
+        Self::new(policies, Policy::clone(&fallback[0]))
+    }
+
     /// Iterates over the policies in order of precedence.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.0.iter()

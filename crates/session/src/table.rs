@@ -62,7 +62,7 @@ use mark::Mark;
 use unmatched_ends::UnmatchedEnds;
 
 pub use burst::LoggedEvent;
-pub use lookup::{LiveSession, Lookup};
+pub use lookup::{EndingCount, LiveSession, Lookup};
 
 /// Settings of a table.
 #[derive(Clone, Debug)]
@@ -77,7 +77,8 @@ pub struct TableConfig {
     pub remember_endings: Span,
     /// The bound on remembered endings. At the bound, the oldest are forgotten early.
     pub max_remembered: usize,
-    /// The bound on remembered revocations of many sessions. At the bound, the oldest is forgotten early.
+    /// The bound on remembered revocations of many sessions. At the bound, the oldest is forgotten early,
+    /// after it has been checked against all live sessions.
     pub max_cut_offs: usize,
     /// How far an event time may be ahead of the Kafka timestamp of its record.
     pub max_future_skew: Span,

@@ -8,6 +8,7 @@
 //! Prefetching", 2004).
 
 use alloc::vec::Vec;
+use core::array;
 use core::hint::black_box;
 
 use super::{Applied, Key, SessionTable, Timestamp};
@@ -41,13 +42,13 @@ impl SessionTable {
         out: &mut Vec<Effect>,
         mut outcome: impl FnMut(usize, Applied),
     ) {
-        let mut keys = Vec::with_capacity(events.len().min(GROUP));
         let mut place = 0;
         for group in events.chunks(GROUP) {
-            keys.extend(group.iter().map(|logged| self.key_of(logged.event.subject)));
-            keys.iter().for_each(|key| self.fetch(key));
-            for (logged, key) in group.iter().zip(keys.drain(..)) {
-                outcome(place, self.apply_keyed(logged, &key, out));
+            let key_of = |logged: &LoggedEvent<'_>| self.key_of(logged.event.subject);
+            let keys: [Option<Key>; GROUP] = array::from_fn(|at| group.get(at).map(key_of));
+            keys.iter().flatten().for_each(|key| self.fetch(key));
+            for (logged, key) in group.iter().zip(keys.iter().flatten()) {
+                outcome(place, self.apply_keyed(logged, key, out));
                 place += 1;
             }
         }

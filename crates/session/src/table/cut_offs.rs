@@ -60,6 +60,12 @@ impl CutOffs {
         place
     }
 
+    /// Returns whether the cut-off is remembered and has not been checked against all live sessions.
+    pub(super) fn is_incomplete(&self, place: CutOffPlace) -> bool {
+        let entry = self.by_time.get(&place);
+        entry.is_some_and(|entry| !entry.complete)
+    }
+
     pub(super) fn remove(&mut self, place: CutOffPlace) {
         if let Some(entry) = self.by_time.remove(&place) {
             self.sweeps.retain(|(swept, _)| *swept != place);

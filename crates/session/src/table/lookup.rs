@@ -9,7 +9,7 @@ use crate::attributes::Attributes;
 use crate::checkpoint::RememberedEnding;
 use crate::cut_off::CutOffScope;
 use crate::id::{SessionId, UserId};
-use crate::policy::Policy;
+use crate::policy::{Policy, PolicySet};
 use crate::reason::EndReason;
 use crate::slots::{Flags, SlotId};
 use crate::time::Timestamp;
@@ -44,6 +44,15 @@ pub enum Lookup {
     Ended(RememberedEnding),
     /// No session of the id is live, and no ending is remembered.
     Unknown,
+}
+
+/// How many live sessions a change of the policies ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndingCount {
+    /// The live sessions.
+    pub live: u64,
+    /// Those whose deadline the change moves to the time in question or before it.
+    pub ending: u64,
 }
 
 impl SessionTable {
@@ -103,6 +112,46 @@ impl SessionTable {
         (count, self.slots.numbers(next).next())
     }
 
+    /// Returns the active policies.
+    #[must_use]
+    pub fn policies(&self) -> &Arc<PolicySet> {
+        &self.policies
+    }
+
+    /// Counts the live sessions that would end by `horizon` under `policies` without further activity,
+    /// and do not under the active ones, on up to `slots` slots from `start` on. Adds them to `count`
+    /// and returns where to resume; `None` at the end of the table.
+    #[must_use]
+    pub fn count_ending(
+        &self,
+        policies: &PolicySet,
+        horizon: Timestamp,
+        (start, slots): (u32, usize),
+        count: &mut EndingCount,
+    ) -> Option<u32> {
+        let mut next = start;
+        for slot in self.slots.numbers(start).take(slots) {
+            if self.slots[slot].flags.has(Flags::LIVE) {
+                count.live += 1;
+                count.ending += u64::from(self.ends_earlier(slot, policies, horizon));
+            }
+            next = slot + 1;
+        }
+        self.slots.numbers(next).next()
+    }
+
+    fn ends_earlier(&self, slot: SlotId, policies: &PolicySet, horizon: Timestamp) -> bool {
+        if self.deadline(slot).0 <= horizon {
+            return false;
+        }
+        let (session, details) = (&self.slots[slot], self.slots.details(slot));
+        let mut buffer = [0; 36];
+        let user = details.user.text(&mut buffer);
+        let policy = policies.get(policies.resolve(user, details.attributes()));
+        let (deadline, _) = policy.deadline(session.authenticated_at, session.last_activity);
+        deadline <= horizon
+    }
+
     fn is_of(&self, slot: SlotId, user: &UserId) -> bool {
         let flags = self.slots[slot].flags;
         flags.has(Flags::LIVE)
@@ -134,7 +183,7 @@ mod tests {
     use super::*;
     use crate::event::{Event, EventKind, Subject};
     use crate::id::UserRef;
-    use crate::policy::PolicySet;
+    use crate::policy::{Glob, Matcher};
     use crate::table::TableConfig;
     use crate::time::Span;
 
@@ -164,6 +213,19 @@ mod tests {
         table
     }
 
+    /// A thousand sessions, the first one of joe, the next one of ann, and so on.
+    fn table_of_two_users() -> SessionTable {
+        let ids: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+        let ann = UserRef {
+            text: "ann",
+            number: false,
+        };
+        let users = [JOE, ann];
+        let sessions = ids.iter().zip(users.iter().cycle());
+        let sessions: Vec<_> = sessions.map(|(id, user)| (id.as_str(), *user)).collect();
+        table(&sessions)
+    }
+
     #[test]
     fn a_session_is_found_by_its_id_with_its_next_ending() {
         let table = table(&[("a", JOE)]);
@@ -178,15 +240,7 @@ mod tests {
 
     #[test]
     fn a_count_in_steps_counts_each_session_in_scope_once() {
-        let ids: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
-        let ann = UserRef {
-            text: "ann",
-            number: false,
-        };
-        let users = [JOE, ann];
-        let sessions = ids.iter().zip(users.iter().cycle());
-        let sessions: Vec<_> = sessions.map(|(id, user)| (id.as_str(), *user)).collect();
-        let table = table(&sessions);
+        let table = table_of_two_users();
         let all = CutOffScope::Matching(Attributes::default());
         let of_joe = CutOffScope::User(JOE.to_owned());
         let first = SessionId::new("0");
@@ -203,6 +257,39 @@ mod tests {
             }
             assert_eq!(counted, expected, "{scope:?}");
         }
+    }
+
+    #[test]
+    fn a_count_of_endings_is_what_the_change_ends() {
+        let mut table = table_of_two_users();
+        let short = Policy {
+            name: "short".to_string(),
+            matcher: Matcher {
+                user_ids: [Glob::new("ann")].into(),
+                ..Matcher::default()
+            },
+            ..Policy::built_in(Span::from_secs(60), None)
+        };
+        let changed = table.policies().with_changes([("short", Some(short))]);
+        let changed = Arc::new(changed.unwrap());
+        let now = NOON + Span::from_secs(30);
+        let count = |table: &SessionTable, seconds| {
+            let (mut count, mut position) = (EndingCount::default(), Some(0));
+            while let Some(start) = position {
+                let horizon = now + Span::from_secs(seconds);
+                position = table.count_ending(&changed, horizon, (start, 7), &mut count);
+            }
+            (count.live, count.ending)
+        };
+        assert_eq!(count(&table, 29), (1_000, 0));
+        assert_eq!(count(&table, 30), (1_000, 500));
+        // Those that end anyway do not count.
+        assert_eq!(count(&table, 3_570), (1_000, 0));
+        let mut effects = Vec::new();
+        table.set_policies(Arc::clone(&changed));
+        while table.advance(NOON + Span::from_secs(90), 100, &mut effects) {}
+        assert_eq!(table.len(), 500);
+        assert_eq!(count(&table, 30), (500, 0));
     }
 
     #[test]

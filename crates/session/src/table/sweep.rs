@@ -30,7 +30,7 @@ impl SessionTable {
         }
         let place = self.cut_offs.insert(cut_off, false, self.watermark);
         self.cut_offs.changed.push(place);
-        self.bound_cut_offs();
+        self.bound_cut_offs(out);
         self.sweep(usize::MAX, out);
         Applied::Accepted
     }
@@ -82,8 +82,8 @@ impl SessionTable {
         times: Range<Timestamp>,
         out: &mut Vec<Effect>,
     ) -> bool {
-        let unmatched = self.unmatched(key);
-        let unmatched = unmatched.filter(|end| times.contains(&end.at)).cloned();
+        let unmatched = self.unmatched(key).find(|end| times.contains(&end.at));
+        let unmatched = unmatched.cloned();
         let until = unmatched.as_ref().map_or(times.end, |end| end.at);
         let first_waiting = self.first_deferred(slot);
         let others_precede = |at| first_waiting.is_some_and(|first| first <= at);
@@ -97,7 +97,7 @@ impl SessionTable {
             return false;
         }
         if let Some(end) = unmatched {
-            self.unmatched.remove(&key.id, key.hash);
+            self.unmatched.remove(&key.id, key.hash, end.at);
             if end.at < self.horizon(slot) && !others_precede(end.at) {
                 self.cut(slot, end.as_event_at(), end.reason, false, out);
                 return true;
@@ -161,11 +161,14 @@ impl SessionTable {
         true
     }
 
-    fn bound_cut_offs(&mut self) {
+    /// Forgets the oldest cut-offs beyond the bound, each once it has been checked against every session:
+    /// beyond the bound, such events take as long as their checks.
+    fn bound_cut_offs(&mut self, out: &mut Vec<Effect>) {
         while self.cut_offs.by_time.len() > self.config.max_cut_offs.max(1) {
             let Some((_, place)) = self.cut_offs.added.pop_front() else {
                 break;
             };
+            while self.cut_offs.is_incomplete(place) && !self.sweep(usize::MAX, out) {}
             if self.cut_offs.by_time.contains_key(&place) {
                 self.counters.forgotten_early += 1;
                 self.cut_offs.remove(place);
@@ -210,10 +213,10 @@ impl SessionTable {
         changed.dedup();
         for place in changed {
             if let Some(entry) = self.cut_offs.by_time.get(&place) {
-                out.push(Effect::Store(Box::new(Record::CutOff(CutOffRecord {
+                out.push(Effect::Store(Record::CutOff(CutOffRecord {
                     cut_off: CutOff::clone(&entry.cut_off),
                     complete: entry.complete,
-                }))));
+                })));
             }
         }
         out.extend(self.cut_offs.forgotten.drain(..).map(Effect::Forget));
@@ -226,5 +229,83 @@ impl CutOff {
             initiator: self.initiator.as_deref(),
             ..EventAt::read_before(self.at, EventKind::ending_with(self.reason))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::{String, ToString};
+
+    use super::*;
+    use crate::event::{Event, Subject};
+    use crate::id::UserRef;
+    use crate::policy::{Policy, PolicySet};
+    use crate::reason::EndReason;
+    use crate::table::TableConfig;
+    use crate::time::Span;
+
+    const NOON: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+
+    fn user(text: &str) -> UserRef<'_> {
+        UserRef {
+            text,
+            number: false,
+        }
+    }
+
+    fn apply(
+        table: &mut SessionTable,
+        subject: Subject<'_>,
+        kind: EventKind,
+        out: &mut Vec<Effect>,
+    ) {
+        let event = Event {
+            subject,
+            at: NOON,
+            kind,
+            attributes: None,
+            initiator: None,
+        };
+        table.apply(event, 0, NOON, out);
+    }
+
+    #[test]
+    fn a_revocation_is_forgotten_early_only_once_it_has_ended_its_sessions() {
+        let config = TableConfig {
+            max_cut_offs: 2,
+            ..TableConfig::default()
+        };
+        let hour = Policy::built_in(Span::from_secs(3_600), None);
+        let policies = Arc::new(PolicySet::new(Vec::new(), hour).unwrap());
+        let mut table = SessionTable::new(config, policies, Timestamp::MIN);
+        let mut out = Vec::new();
+        // The sessions that are revoked lie in the last slice.
+        let ids: Vec<String> = (0..2 * SLICE + 8)
+            .map(|number| number.to_string())
+            .collect();
+        for id in &ids {
+            let subject = Subject::Session {
+                id,
+                user: Some(user(id)),
+            };
+            apply(&mut table, subject, EventKind::Activity, &mut out);
+        }
+        let revoked = &ids[2 * SLICE..];
+        for id in revoked {
+            let subject = Subject::AllSessionsOf {
+                user: user(id),
+                except: None,
+            };
+            apply(&mut table, subject, EventKind::Revoke, &mut out);
+        }
+        while !table.sweep(usize::MAX, &mut out) {}
+        let ended = out.iter().filter_map(|effect| match effect {
+            Effect::Ended(ending) => Some((ending.session.clone(), ending.reason)),
+            _ => None,
+        });
+        let expected = revoked
+            .iter()
+            .map(|id| (SessionId::new(id), EndReason::Revoked));
+        assert!(ended.eq(expected));
     }
 }

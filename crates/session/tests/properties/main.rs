@@ -58,6 +58,24 @@ proptest! {
     }
 
     #[test]
+    fn an_earlier_watermark_changes_nothing(
+        scenario in scenarios(),
+        distances in vec(1..10_000_i64, MAX_ACTS),
+    ) {
+        let mut ahead = Tracker::new(&scenario);
+        let mut back = Tracker::new(&scenario);
+        for (act, distance) in with_the_end(&scenario).zip(distances.into_iter().cycle()) {
+            prop_assert_eq!(back.act(&act), ahead.act(&act), "{:?}", act);
+            if let Act::Advance { watermark, limit } = act {
+                let earlier = Act::Advance { watermark: watermark - distance, limit };
+                prop_assert_eq!(back.act(&earlier), Outcome::default());
+            }
+            prop_assert_eq!(back.table.watermark(), ahead.table.watermark());
+        }
+        prop_assert_eq!(back.checkpoint_log, ahead.checkpoint_log);
+    }
+
+    #[test]
     fn a_restore_changes_no_output(scenario in scenarios()) {
         let mut whole = Tracker::new(&scenario);
         let mut cut = Tracker::new(&scenario);
