@@ -1,4 +1,4 @@
-//! Flags shared by all commands.
+//! Flags shared by commands.
 
 use super::{ConnectionArgs, TopicArgs};
 use crate::telemetry::LogArgs;
@@ -12,4 +12,18 @@ pub struct GlobalArgs {
     pub topics: TopicArgs,
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// The consumer group of the trackers.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TrackerGroupArgs {
+    /// Consumer group of the trackers, without --topic-prefix.
+    #[arg(
+        long,
+        env = "SUNDOWN_TRACKER_GROUP",
+        default_value = "sundown-tracker",
+        value_name = "GROUP",
+        hide_short_help = true
+    )]
+    pub tracker_group: String,
 }

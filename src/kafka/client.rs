@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rdkafka::ClientConfig;
 
+use super::connection_error::{ConnectionError, file_error, read_secret};
 use super::credentials::CredentialFiles;
+use super::oauth::{OAUTHBEARER, OAuthArgs, PROPERTY_PREFIX};
 use super::property::{Property, PropertyParser};
 use super::trust;
-use crate::bounded::{self, MAX_SECRET_BYTES};
 
 /// Whether brokers may create a topic because a client asks for it.
 const AUTO_CREATE: &str = "allow.auto.create.topics";
@@ -82,7 +83,7 @@ pub struct ConnectionArgs {
     )]
     pub tls_key_file: Option<PathBuf>,
 
-    /// SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+    /// SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.
     #[arg(
         long,
         env = "SUNDOWN_SASL_MECHANISM",
@@ -102,6 +103,17 @@ pub struct ConnectionArgs {
     )]
     pub sasl_username: Option<String>,
 
+    /// File with the SASL user name, as an alternative to --sasl-username.
+    #[arg(
+        long,
+        env = "SUNDOWN_SASL_USERNAME_FILE",
+        value_name = "FILE",
+        conflicts_with = "sasl_username",
+        hide_short_help = true,
+        global = true
+    )]
+    pub sasl_username_file: Option<PathBuf>,
+
     /// File with the SASL password, as an alternative to SUNDOWN_SASL_PASSWORD. No flag
     /// takes the password itself, because process lists show flags.
     #[arg(
@@ -112,21 +124,9 @@ pub struct ConnectionArgs {
         global = true
     )]
     pub sasl_password_file: Option<PathBuf>,
-}
 
-/// Connection flags that are inconsistent or name an unreadable file.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    #[error(
-        "--sasl-mechanism requires a password; set --sasl-password-file or SUNDOWN_SASL_PASSWORD"
-    )]
-    NoPassword,
-    #[error("cannot read {}: {source}; check {flag}", path.display())]
-    File {
-        path: PathBuf,
-        source: std::io::Error,
-        flag: &'static str,
-    },
+    #[command(flatten)]
+    pub oauth: OAuthArgs,
 }
 
 impl ConnectionArgs {
@@ -163,7 +163,12 @@ impl ConnectionArgs {
             .set("bootstrap.servers", self.bootstrap_servers())
             .set("client.id", "sundown")
             // librdkafka's default of 10 s delays the recovery from broker restarts.
-            .set("reconnect.backoff.max.ms", "2000");
+            .set("reconnect.backoff.max.ms", "2000")
+            // As the Java client: a broker's pod that was replaced leaves an address that never answers, and
+            // librdkafka's own 30 s are as long as a client may be silent.
+            .set("socket.connection.setup.timeout.ms", "10000")
+            // Client metrics for the brokers (KIP-714) take a lock for each record read.
+            .set("enable.metrics.push", "false");
         let tls_files = [
             ("ssl.certificate.location", &self.tls_cert_file),
             ("ssl.key.location", &self.tls_key_file),
@@ -172,21 +177,13 @@ impl ConnectionArgs {
         let tls = self.tls || files.chain([&self.tls_ca_file]).any(Option::is_some);
         let trusted = self.tls_ca_file.as_deref();
         let file = |source| file_error(trusted.unwrap_or(Path::new("")), source, "--tls-ca-file");
-        trust::configure(&mut config, trusted).map_err(file)?;
+        trust::configure(&mut config, trust::Peer::Broker, trusted).map_err(file)?;
         for (property, file) in tls_files {
             if let Some(file) = file {
                 config.set(property, file.to_string_lossy());
             }
         }
-        if let Some(mechanism) = &self.sasl_mechanism {
-            config
-                .set("sasl.mechanism", mechanism)
-                .set(
-                    "sasl.username",
-                    self.sasl_username.as_deref().unwrap_or_default(),
-                )
-                .set("sasl.password", self.sasl_password()?);
-        }
+        self.set_sasl(&mut config)?;
         let protocol = match (tls, self.sasl_mechanism.is_some()) {
             (false, false) => "plaintext",
             (true, false) => "ssl",
@@ -205,12 +202,39 @@ impl ConnectionArgs {
             &self.tls_ca_file,
             &self.tls_cert_file,
             &self.tls_key_file,
+            &self.sasl_username_file,
             &self.sasl_password_file,
         ];
-        let files = files.into_iter().flatten().cloned();
+        let files = files.into_iter().flatten();
+        let files = files.chain(self.oauth.files()).cloned();
         let properties = self.property_files.iter();
         let properties = properties.map(|(_, file)| PathBuf::from(file));
         CredentialFiles::new(files.chain(properties).collect())
+    }
+
+    fn set_sasl(&self, config: &mut ClientConfig) -> Result<(), ConnectionError> {
+        let mechanism = self.sasl_mechanism.as_deref();
+        let takes_tokens = mechanism.is_some_and(|mechanism| mechanism == OAUTHBEARER);
+        if self.oauth.oauth_token_url.is_some() && !takes_tokens {
+            return Err(ConnectionError::OtherMechanism);
+        }
+        let Some(mechanism) = mechanism else {
+            return Ok(());
+        };
+        config.set("sasl.mechanism", mechanism);
+        if takes_tokens {
+            let mut properties = self.properties.iter().chain(&self.property_files);
+            let by_properties = properties.any(|(key, _)| key.starts_with(PROPERTY_PREFIX));
+            return self.oauth.configure(config, by_properties);
+        }
+        let username = match &self.sasl_username_file {
+            Some(file) => read_secret(file, "--sasl-username-file")?,
+            None => self.sasl_username.clone().unwrap_or_default(),
+        };
+        config
+            .set("sasl.username", username)
+            .set("sasl.password", self.sasl_password()?);
+        Ok(())
     }
 
     /// Sets the properties of `-X` and `--property-file`.
@@ -229,19 +253,5 @@ impl ConnectionArgs {
             return read_secret(path, "--sasl-password-file");
         }
         std::env::var("SUNDOWN_SASL_PASSWORD").map_err(|_| ConnectionError::NoPassword)
-    }
-}
-
-fn read_secret(path: &Path, flag: &'static str) -> Result<String, ConnectionError> {
-    let text = bounded::read_text_file(path, MAX_SECRET_BYTES);
-    let text = text.map_err(|source| file_error(path, source, flag))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-fn file_error(path: &Path, source: std::io::Error, flag: &'static str) -> ConnectionError {
-    ConnectionError::File {
-        path: path.to_owned(),
-        source,
-        flag,
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 use std::{fmt, sync};
 
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, Message};
 
 use super::reader_config::reader_config;
 
@@ -21,7 +21,19 @@ const UNREACHABLE_HINT: &str = "check that Kafka runs, its address -b HOST:PORT 
 
 /// Parts of librdkafka's messages about connections, and hints. Numbers are those of TLS
 /// alerts (RFC 8446, section 6.2), with which brokers reject clients.
-const CONNECTION_HINTS: [(&str, &str); 9] = [
+const CONNECTION_HINTS: [(&str, &str); 12] = [
+    (
+        "SASL OAUTHBEARER token: SSL",
+        "the certificate of the token endpoint was not issued by a trusted CA; set --oauth-ca-file",
+    ),
+    (
+        NO_TOKEN,
+        "the token endpoint issued no usable token; check --oauth-token-url, --oauth-client-id, --oauth-client-secret-file and --oauth-scope",
+    ),
+    (
+        "invalid_token",
+        "the broker rejects the token; check --oauth-token-url, --oauth-scope, and the issuer, audience and keys that the broker expects",
+    ),
     (
         "certificate verify failed",
         "the broker's certificate was not issued by a trusted CA; set --tls-ca-file",
@@ -60,6 +72,11 @@ const CONNECTION_HINTS: [(&str, &str); 9] = [
     ),
 ];
 
+/// How librdkafka reports that it has no token for SASL OAUTHBEARER.
+const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
+/// Bounds the reports of a failed connection.
+const MAX_REPORTS: usize = 100;
+
 /// Displays an error of Kafka with a hint, if there is one.
 #[derive(Debug)]
 pub struct WithHint<'a>(pub &'a KafkaError);
@@ -90,10 +107,10 @@ pub const fn hint(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::ClusterAuthorizationFailed => {
             "this user may not write to any topic; grant it Write on the topics that it writes to"
         }
-        // Reported for queued records when the brokers refuse a transaction; librdkafka logs
-        // the topic.
+        // Reported for all queued records when the brokers refuse a transaction, whichever topic
+        // they refuse.
         RDKafkaErrorCode::PurgeQueue => {
-            "the brokers refused the transaction; if this user lacks Write on the topic, or on another one in librdkafka's log, grant it"
+            "the brokers refused the transaction; if this user lacks Write on one of its topics, grant it"
         }
         _ => return None,
     })
@@ -121,10 +138,12 @@ fn last_connection_error(config: &ClientConfig) -> Option<String> {
     if consumer.fetch_metadata(None, CONNECT_TIMEOUT).is_ok() {
         return None;
     }
-    // Delivers the messages; no partition is assigned.
-    let _no_record = consumer
-        .poll(LOG_TIMEOUT)
-        .map(|read| read.map(|record| record.offset()));
+    // Delivers the messages, each error with a poll of its own; no partition is assigned.
+    for _ in 0..MAX_REPORTS {
+        if consumer.poll(LOG_TIMEOUT).is_none() {
+            break;
+        }
+    }
     consumer.context().last()
 }
 
@@ -139,6 +158,11 @@ impl ConnectionLog {
         let last = self.last.lock();
         last.unwrap_or_else(sync::PoisonError::into_inner).clone()
     }
+
+    fn keep(&self, text: &str) {
+        let last = self.last.lock();
+        *last.unwrap_or_else(sync::PoisonError::into_inner) = Some(text.to_owned());
+    }
 }
 
 impl ClientContext for ConnectionLog {
@@ -146,12 +170,16 @@ impl ClientContext for ConnectionLog {
         if facility == "FAIL" {
             // librdkafka repeats the thread and the broker in front of the message.
             let text = message.rsplit("]: ").next().unwrap_or(message);
-            let last = self.last.lock();
-            *last.unwrap_or_else(sync::PoisonError::into_inner) = Some(text.to_owned());
+            self.keep(text);
         }
     }
 
-    fn error(&self, _error: KafkaError, _reason: &str) {}
+    fn error(&self, _error: KafkaError, reason: &str) {
+        // Without a token, librdkafka does not connect, which it logs as a failure.
+        if reason.starts_with(NO_TOKEN) {
+            self.keep(reason);
+        }
+    }
 }
 
 impl ConsumerContext for ConnectionLog {}

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use super::errors::WithHint;
 use crate::clock::Clock;
-use crate::session::{Span, Subject};
+use crate::session::{EventKind, Span, Subject};
 use crate::wire::event::{DecodeError, DecodeLimits, decode};
 use crate::wire::forwarded::Forwarded;
 
@@ -53,15 +53,25 @@ impl Target {
     /// # Errors
     /// [`DecodeError`] if trackers could not decode it.
     pub fn of(value: &[u8]) -> Result<Self, DecodeError> {
+        Self::with_kind(value).map(|(target, _)| target)
+    }
+
+    /// The same, and the kind of the event.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn with_kind(value: &[u8]) -> Result<(Self, EventKind), DecodeError> {
         let limits = DecodeLimits {
             max_event_age: Span::from_millis(i64::MAX),
             ..DecodeLimits::default()
         };
         let decoded = decode(Some(value), Some(Clock::default().wall()), &limits)?;
-        Ok(match decoded.event().subject {
+        let event = decoded.event();
+        let target = match event.subject {
             Subject::Session { id, .. } => Self::Key(id.to_owned()),
             Subject::AllSessionsOf { .. } | Subject::Matching { .. } => Self::EveryPartition,
-        })
+        };
+        Ok((target, event.kind))
     }
 }
 

@@ -16,7 +16,10 @@ const SECRETS: [(&str, &str); 8] = [
     ("ssl.key.pem", "--tls-key-file FILE"),
     ("ssl.key.password", PROPERTY_FILE),
     ("ssl.keystore.password", PROPERTY_FILE),
-    ("sasl.oauthbearer.client.secret", PROPERTY_FILE),
+    (
+        "sasl.oauthbearer.client.secret",
+        "--oauth-client-secret-file FILE",
+    ),
     ("sasl.oauthbearer.config", PROPERTY_FILE),
     ("sasl.oauthbearer.assertion.private.key.pem", PROPERTY_FILE),
     (

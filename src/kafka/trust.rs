@@ -40,12 +40,35 @@ pub fn certificate_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// A server whose certificate is verified.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Peer {
+    Broker,
+    /// Of tokens for SASL OAUTHBEARER.
+    TokenEndpoint,
+}
+
+impl Peer {
+    /// The properties that take a file, and certificates in PEM.
+    const fn properties(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Broker => ("ssl.ca.location", "ssl.ca.pem"),
+            Self::TokenEndpoint => ("https.ca.location", "https.ca.pem"),
+        }
+    }
+}
+
 /// Trusts the authorities of `path`, or the system's without one.
 ///
 /// # Errors
 /// As [`certificate_files`], or if a file of a directory cannot be read. librdkafka reports a
 /// single file that cannot be read.
-pub(super) fn configure(config: &mut ClientConfig, path: Option<&Path>) -> io::Result<()> {
+pub(super) fn configure(
+    config: &mut ClientConfig,
+    peer: Peer,
+    path: Option<&Path>,
+) -> io::Result<()> {
+    let (location, pem) = peer.properties();
     match path {
         Some(directory) if directory.is_dir() => {
             let mut certificates = String::new();
@@ -53,19 +76,47 @@ pub(super) fn configure(config: &mut ClientConfig, path: Option<&Path>) -> io::R
                 certificates += &bounded::read_text_file(&file, MAX_CERTIFICATES_BYTES)?;
                 certificates.push('\n');
             }
-            config.set("ssl.ca.pem", certificates);
+            config.set(pem, certificates);
         }
         Some(file) => {
-            config.set("ssl.ca.location", file.to_string_lossy());
+            config.set(location, file.to_string_lossy());
         }
-        // OpenSSL is linked statically and knows no distribution's directory; it reads these.
-        None if env::var_os("SSL_CERT_FILE").is_some() || env::var_os("SSL_CERT_DIR").is_some() => {
-        }
-        None => {
-            config.set("ssl.ca.location", "probe");
-        }
+        None => configure_by_environment(config, peer)?,
     }
     Ok(())
+}
+
+/// Trusts what the variables of OpenSSL name, or else the system's authorities. librdkafka itself
+/// prefers the system's to the variables, because OpenSSL is linked statically.
+fn configure_by_environment(config: &mut ClientConfig, peer: Peer) -> io::Result<()> {
+    let (location, pem) = peer.properties();
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let directories = variable("SSL_CERT_DIR");
+    let directories: Vec<_> = directories.iter().flat_map(env::split_paths).collect();
+    match (variable("SSL_CERT_FILE"), directories.as_slice()) {
+        (None, []) => config.set(location, "probe"),
+        (Some(file), []) => config.set(location, file.to_string_lossy()),
+        (None, [directory]) => config.set(location, directory.to_string_lossy()),
+        (file, directories) => {
+            let file = file.as_deref().map(Path::new);
+            config.set(pem, certificates_of(file, directories)?)
+        }
+    };
+    Ok(())
+}
+
+/// The certificates of a file and of directories. As OpenSSL does, passes over directories that do not
+/// exist or have none.
+fn certificates_of(file: Option<&Path>, directories: &[PathBuf]) -> io::Result<String> {
+    let existing = directories.iter().filter(|path| path.is_dir());
+    let found = existing.map(|path| certificate_files(path));
+    let files = found.flat_map(Result::unwrap_or_default);
+    let mut certificates = String::new();
+    for file in file.map(Path::to_owned).into_iter().chain(files) {
+        certificates += &bounded::read_text_file(&file, MAX_CERTIFICATES_BYTES)?;
+        certificates.push('\n');
+    }
+    Ok(certificates)
 }
 
 #[cfg(test)]
@@ -91,9 +142,17 @@ mod tests {
             [path("ca.p12")]
         );
 
+        let missing = directory.path().join("missing");
+        let directories = [missing, directory.path().to_owned()];
+        let file = Some(path("ca.p12"));
+        let found = certificates_of(file.as_deref(), &directories);
+        assert!(found.unwrap().starts_with("ca.p12\nca-2026-11-28.crt\n"));
+
         let mut config = ClientConfig::new();
-        configure(&mut config, Some(directory.path())).unwrap();
-        let trusted = config.get("ssl.ca.pem");
-        assert_eq!(trusted, Some("ca-2026-11-28.crt\nca.crt\nother.pem\n"));
+        for peer in [Peer::Broker, Peer::TokenEndpoint] {
+            configure(&mut config, peer, Some(directory.path())).unwrap();
+            let trusted = config.get(peer.properties().1);
+            assert_eq!(trusted, Some("ca-2026-11-28.crt\nca.crt\nother.pem\n"));
+        }
     }
 }
