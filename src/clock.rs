@@ -24,6 +24,15 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// Reads both clocks.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        Reading {
+            wall: self.wall(),
+            elapsed: self.elapsed(),
+        }
+    }
+
     /// Returns the wall clock, which may be wrong and may be set at any moment.
     #[must_use]
     pub fn wall(&self) -> Timestamp {

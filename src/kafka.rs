@@ -2,15 +2,20 @@
 
 pub mod args;
 pub mod client;
+pub mod connection_error;
+pub mod connection_health;
 pub mod credentials;
 pub mod end_offsets;
+pub(crate) mod end_proof;
 pub mod errors;
 pub mod event_writer;
 pub mod group;
 pub mod group_offsets;
 pub mod headers;
+mod leader_lookup;
 pub mod leaders;
 pub(crate) mod list_offsets;
+pub mod oauth;
 pub mod property;
 pub mod proven_ends;
 pub mod reader_config;

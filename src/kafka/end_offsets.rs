@@ -1,6 +1,5 @@
 //! Lists end offsets periodically on a thread.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -11,14 +10,11 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{ClientConfig, Offset};
 use tokio_util::sync::CancellationToken;
 
+use super::end_proof::EndProof;
 use super::errors::WithHint;
-use super::leaders::{self, LeaderResponse};
-use super::list_offsets::{list_led_ends, list_offsets};
-use super::proven_ends::{EndOffsetClient, ProvenEnds};
-use super::topic_ids::{TopicId, TopicIds};
+use super::list_offsets::list_offsets;
 use super::upstream::UpstreamReader;
 use crate::clock::Clock;
-use crate::clock::Reading;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
 use crate::wire::watermark::Upstream;
 
@@ -81,13 +77,8 @@ impl EndOffsetWatch {
         // Activity in an upstream transaction that is still open has been appended and counts
         // as unread: the last stable offset would hide it.
         config.set("isolation.level", "read_uncommitted");
-        let proof = Proof {
-            ends: ProvenEnds::default(),
-            topic_ids: TopicIds::new(&config)?,
-            upstream,
-        };
-        let proof = Some(proof);
-        Self::spawn(&config, topic, proof, INTERVAL, clock, health, stop)
+        let proof = EndProof::of_topic(&config, upstream, clock)?;
+        Self::spawn(&config, topic, Some(proof), INTERVAL, clock, health, stop)
     }
 
     /// Lists the last stable offsets at this interval, for display only.
@@ -109,7 +100,7 @@ impl EndOffsetWatch {
     fn spawn(
         config: &ClientConfig,
         topic: String,
-        proof: Option<Proof>,
+        proof: Option<EndProof>,
         interval: Duration,
         clock: Clock,
         health: &Health,
@@ -151,14 +142,6 @@ impl EndOffsetWatch {
     }
 }
 
-/// What proves end offsets.
-struct Proof {
-    ends: ProvenEnds,
-    topic_ids: TopicIds,
-    /// `None` for a topic that no process forwards to.
-    upstream: Option<UpstreamReader>,
-}
-
 struct Lister {
     config: ClientConfig,
     client: BaseConsumer,
@@ -168,19 +151,9 @@ struct Lister {
     partitions: Arc<Mutex<Vec<i32>>>,
     sender: SyncSender<EndOffsets>,
     /// `None` where the ends are for display only.
-    proof: Option<Proof>,
+    proof: Option<EndProof>,
     /// When requests of the current client began to fail.
     failing_since: Option<Duration>,
-}
-
-impl Proof {
-    /// Replaces the clients.
-    fn recreate(&mut self, config: &ClientConfig) -> KafkaResult<()> {
-        self.topic_ids = TopicIds::new(config)?;
-        self.upstream
-            .as_mut()
-            .map_or(Ok(()), UpstreamReader::recreate)
-    }
 }
 
 impl Lister {
@@ -232,7 +205,7 @@ impl Lister {
 
     fn list(&mut self, partitions: &[i32]) -> KafkaResult<EndOffsets> {
         let Some(proof) = &mut self.proof else {
-            let requested_at = read(self.clock);
+            let requested_at = self.clock.reading();
             let end = Offset::End;
             let ends = list_offsets(&self.client, &self.topic, partitions, end, REQUEST_TIMEOUT)?;
             return Ok(EndOffsets {
@@ -243,58 +216,6 @@ impl Lister {
                 upstream: Upstream::default(),
             });
         };
-        let mut requests = Requests {
-            client: &self.client,
-            topic: &self.topic,
-            topic_ids: &proof.topic_ids,
-            upstream: proof.upstream.as_mut(),
-            clock: self.clock,
-        };
-        proof.ends.list(&mut requests, partitions)
-    }
-}
-
-/// The requests of one listing.
-struct Requests<'a> {
-    client: &'a BaseConsumer,
-    topic: &'a str,
-    topic_ids: &'a TopicIds,
-    upstream: Option<&'a mut UpstreamReader>,
-    clock: Clock,
-}
-
-impl EndOffsetClient for Requests<'_> {
-    type Error = KafkaError;
-
-    fn reading(&mut self) -> Reading {
-        read(self.clock)
-    }
-
-    fn upstream(&mut self) -> KafkaResult<Upstream> {
-        let upstream = self.upstream.as_mut();
-        upstream.map_or_else(
-            || Ok(Upstream::default()),
-            |upstream| upstream.read_to_end(),
-        )
-    }
-
-    fn list_ends(&mut self, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, i64>> {
-        list_led_ends(self.client, self.topic, partitions, REQUEST_TIMEOUT)
-    }
-
-    fn metadata(&mut self) -> KafkaResult<LeaderResponse> {
-        leaders::fetch(self.client, self.topic, REQUEST_TIMEOUT)
-    }
-
-    fn topic_id(&mut self) -> KafkaResult<Option<TopicId>> {
-        let [id] = self.topic_ids.fetch([self.topic], REQUEST_TIMEOUT)?;
-        Ok(id)
-    }
-}
-
-fn read(clock: Clock) -> Reading {
-    Reading {
-        wall: clock.wall(),
-        elapsed: clock.elapsed(),
+        proof.list((&self.client, REQUEST_TIMEOUT), &self.topic, partitions)
     }
 }

@@ -1,13 +1,23 @@
 //! Which broker leads each partition, as brokers other than the leaders say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+/// Bounds the metadata requests of one lookup. The requester's broker confirms all leaders but itself,
+/// and one witness confirms that one; the others are for a requester whose broker is unknown.
+const MAX_REQUESTS: usize = 4;
 
-/// Bounds the metadata requests for one answer: librdkafka sends each to a random broker.
-const MAX_REQUESTS: usize = 8;
+/// The client that asks a broker for leaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The client that asks for end offsets. librdkafka chooses the broker, usually the one that was used
+    /// last: the leader, if one broker leads all partitions.
+    Requester,
+    /// A client of its own, which asks any other broker than this one.
+    Witness {
+        /// The broker whose leadership is in question.
+        other_than: i32,
+    },
+}
 
 /// The leaders of a topic's partitions, as one broker named them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,59 +90,38 @@ impl Leaders {
         }
     }
 
-    fn all_confirmed(&self, partitions: &[i32]) -> bool {
+    /// The leader of the first of `partitions` that no other broker has named so far.
+    fn unconfirmed(&self, partitions: &[i32]) -> Option<i32> {
         let mut partitions = partitions.iter();
-        partitions.all(|one| self.confirmed.contains(one) || !self.has(*one))
+        partitions.find_map(|partition| {
+            let leader = self.by_partition.get(partition).copied();
+            leader.filter(|_| !self.confirmed.contains(partition))
+        })
     }
 }
 
-/// Asks brokers for leaders until brokers other than the leaders have named those of `partitions`,
-/// or enough have been asked.
+/// Asks the requester's broker for leaders, and then witnesses until brokers other than the leaders have
+/// named those of `partitions`, a witness has no answer, or enough have been asked.
 ///
 /// # Errors
 /// That of `ask`.
 pub(super) fn find_leaders<E>(
     partitions: &[i32],
-    mut ask: impl FnMut() -> Result<LeaderResponse, E>,
+    mut ask: impl FnMut(Asker) -> Result<Option<LeaderResponse>, E>,
 ) -> Result<Leaders, E> {
     let mut leaders = Leaders::default();
+    let mut asker = Asker::Requester;
     for _ in 0..MAX_REQUESTS {
-        leaders.add(&ask()?);
-        if leaders.all_confirmed(partitions) {
+        let Some(response) = ask(asker)? else {
             break;
-        }
+        };
+        leaders.add(&response);
+        let Some(other_than) = leaders.unconfirmed(partitions) else {
+            break;
+        };
+        asker = Asker::Witness { other_than };
     }
     Ok(leaders)
-}
-
-/// Asks a broker for the leaders of `topic`.
-///
-/// # Errors
-/// If no broker answers within `timeout`, or the topic does not exist.
-pub(super) fn fetch(
-    client: &BaseConsumer,
-    topic: &str,
-    timeout: Duration,
-) -> KafkaResult<LeaderResponse> {
-    let metadata = client.fetch_metadata(Some(topic), timeout)?;
-    let unknown = || KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition);
-    let topic = metadata.topics().first().ok_or_else(unknown)?;
-    if let Some(error) = topic.error() {
-        return Err(KafkaError::MetadataFetch(error.into()));
-    }
-    let named = topic.partitions().iter().map(|partition| {
-        let leader = Some(partition.leader()).filter(|leader| *leader >= 0);
-        (partition.id(), leader)
-    });
-    let leaders: Vec<_> = named.collect();
-    if leaders.is_empty() {
-        return Err(unknown());
-    }
-    Ok(LeaderResponse {
-        answered_by: metadata.orig_broker_id(),
-        brokers: metadata.brokers().len(),
-        leaders,
-    })
 }
 
 #[cfg(test)]
@@ -157,10 +146,10 @@ mod tests {
         let after = answered(&[(1, 3, [Some(1), Some(2)])]);
         assert!(!after.confirms(&before, 0));
         assert!(after.confirms(&before, 1));
-        assert!(!after.all_confirmed(&[0, 1]));
+        assert_eq!(after.unconfirmed(&[0, 1]), Some(1));
         let after = answered(&[(1, 3, [Some(1), Some(2)]), (2, 3, [Some(1), Some(2)])]);
         assert!(after.confirms(&before, 0) && after.confirms(&before, 1));
-        assert!(after.all_confirmed(&[0, 1]));
+        assert_eq!(after.unconfirmed(&[0, 1]), None);
     }
 
     #[test]
@@ -200,9 +189,48 @@ mod tests {
         let after = answered(&[(3, 3, [None, Some(2)])]);
         assert!(!after.has(0) && !after.confirms(&before, 0));
         assert!(after.confirms(&before, 1));
-        assert!(after.all_confirmed(&[0, 1]));
+        assert_eq!(after.unconfirmed(&[0, 1]), None);
         assert_eq!(after.partition_count(), 2);
         let again = answered(&[(3, 3, [Some(1), Some(2)])]);
         assert!(!again.confirms(&after, 0), "it was unknown before");
+    }
+    /// The askers of a lookup whose responses are these.
+    fn askers(answers: &[(i32, usize, [Option<i32>; 2])]) -> Vec<Asker> {
+        let mut answers = answers.iter();
+        let mut askers = Vec::new();
+        let found = find_leaders(&[0, 1], |asker| {
+            askers.push(asker);
+            Ok::<_, ()>(answers.next().map(|&(broker, brokers, [zero, one])| {
+                let leaders = vec![(0, zero), (1, one)];
+                LeaderResponse {
+                    answered_by: broker,
+                    brokers,
+                    leaders,
+                }
+            }))
+        });
+        found.unwrap();
+        askers
+    }
+
+    #[test]
+    fn another_broker_than_the_leader_that_answered_is_asked() {
+        let own = (1, 3, [Some(1), Some(2)]);
+        let witness = |other_than| Asker::Witness { other_than };
+        let confirmed = askers(&[own, (2, 3, [Some(1), Some(2)])]);
+        assert_eq!(confirmed, [Asker::Requester, witness(1)]);
+        // Without a witness's answer, the others go on without this partition.
+        assert_eq!(askers(&[own]), [Asker::Requester, witness(1)]);
+        let no_need = askers(&[(3, 3, [Some(1), Some(2)])]);
+        assert_eq!(no_need, [Asker::Requester]);
+        let unknown = (-1, 3, [Some(1), Some(2)]);
+        let one_by_one = askers(&[unknown, (2, 3, [Some(1), Some(2)]), own]);
+        assert_eq!(one_by_one, [Asker::Requester, witness(1), witness(2)]);
+    }
+
+    #[test]
+    fn brokers_are_asked_a_bounded_number_of_times() {
+        let own = (1, 3, [Some(1), Some(1)]);
+        assert_eq!(askers(&[own; 100]).len(), MAX_REQUESTS);
     }
 }

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use super::leaders::{LeaderResponse, Leaders, find_leaders};
+use super::leaders::{Asker, LeaderResponse, Leaders, find_leaders};
 use super::topic_ids::TopicId;
 use crate::clock::Reading;
 use crate::wire::watermark::Upstream;
@@ -54,11 +54,11 @@ pub trait EndOffsetClient {
     /// If the brokers do not answer.
     fn list_ends(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Self::Error>;
 
-    /// Asks any broker for the leaders of all partitions.
+    /// Asks a broker for the leaders of all partitions; `None` if no witness has an answer.
     ///
     /// # Errors
-    /// If the broker does not answer.
-    fn metadata(&mut self) -> Result<LeaderResponse, Self::Error>;
+    /// If the requester's broker does not answer.
+    fn metadata(&mut self, asker: Asker) -> Result<Option<LeaderResponse>, Self::Error>;
 
     /// Looks up the topic's id.
     ///
@@ -95,7 +95,7 @@ impl ProvenEnds {
         } else {
             client.list_ends(&led)?
         };
-        self.leaders = find_leaders(partitions, || client.metadata())?;
+        self.leaders = find_leaders(partitions, |asker| client.metadata(asker))?;
         let is_proven = |&(partition, _): &(i32, i64)| self.leaders.confirms(&before, partition);
         Ok(EndOffsets {
             requested_at,

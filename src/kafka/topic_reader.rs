@@ -9,7 +9,7 @@ pub mod pending_ends;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -136,6 +136,11 @@ impl TopicReader {
     /// If a leader does not respond.
     pub fn end_offsets(&self, topic: &str, partitions: &[i32]) -> KafkaResult<BTreeMap<i32, i64>> {
         self.list_offsets(topic, partitions, Offset::End)
+    }
+
+    /// The client, and what bounds each of its requests.
+    pub(crate) fn client(&self) -> (&BaseConsumer<impl ConsumerContext + use<>>, Duration) {
+        (&self.consumer, self.request_timeout)
     }
 
     /// The offset of a partition's first record with this timestamp or a later one, if there

@@ -4,6 +4,7 @@
 mod admin;
 mod catalogue;
 mod error;
+mod partition_counts;
 mod plan;
 mod require;
 mod state;

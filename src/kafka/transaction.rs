@@ -230,6 +230,7 @@ fn retry(
             Err(KafkaError::Transaction(error))
                 if error.is_retriable() && attempt < MAX_ATTEMPTS =>
             {
+                tracing::warn!(step, attempt, %error, "cannot end a step of the transaction yet; retrying");
                 attempt += 1;
             }
             result => return at(step, result),

@@ -1,5 +1,6 @@
 //! Reads `sundown.watermarks`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -63,6 +64,23 @@ impl UpstreamReader {
             unusable: [0; WatermarkError::REASONS.len()],
             position: None,
         })
+    }
+
+    /// Sets the routing of this process.
+    pub fn set_routing(&mut self, routing: Routing) {
+        self.settings.routing = routing;
+    }
+
+    /// Returns the routings that trackers state by now. After an error, the next call has a new client.
+    ///
+    /// # Errors
+    /// If the end cannot be listed or reached.
+    pub fn routings(&mut self) -> KafkaResult<BTreeSet<Routing>> {
+        if let Err(error) = self.read_to_end() {
+            self.recreate()?;
+            return Err(error);
+        }
+        Ok(self.store.routings())
     }
 
     /// Replaces the client, which then reads the topic from its beginning.

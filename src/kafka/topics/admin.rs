@@ -260,10 +260,23 @@ impl TopicAdmin {
     }
 
     /// The metadata of all topics: a request for a missing topic may create it.
-    async fn metadata(&self) -> Result<Metadata, TopicError> {
+    pub(super) async fn metadata(&self) -> Result<Metadata, TopicError> {
         let client = self.client();
         self.blocking(move || client.inner().fetch_metadata(None, REQUEST_TIMEOUT))
             .await
+    }
+
+    /// Connects to a few of the brokers, as far as they can be reached: librdkafka asks for metadata
+    /// those that it is connected to, which may be one only.
+    pub(super) async fn connect_to_brokers(&self, metadata: &Metadata) {
+        for broker in brokers(metadata) {
+            let options = AdminOptions::new()
+                .request_timeout(Some(REQUEST_TIMEOUT))
+                .broker_id(broker);
+            let resource = ResourceSpecifier::Broker(broker);
+            let _refused_or_unreachable =
+                self.client().describe_configs([&resource], &options).await;
+        }
     }
 
     /// The properties of topics, without those that the user may not describe.

@@ -19,13 +19,15 @@ pub enum CommitError {
     Unacknowledged(i32),
     /// Records were refused, or timed out.
     #[error(
-        "{count} records could not be written, the first to {topic}: {}",
+        "{count} records could not be written to {}: {}",
+        topics.join(", "),
         WithHint(reason)
     )]
     Unwritten {
         count: u64,
-        /// The topic of the first record.
-        topic: String,
+        /// The topics of the records. When the brokers refuse a topic, librdkafka fails the whole
+        /// transaction with a reason that does not name it.
+        topics: Vec<String>,
         /// The error of the first record.
         reason: KafkaError,
     },

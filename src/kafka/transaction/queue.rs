@@ -16,6 +16,8 @@ use crate::session::Timestamp;
 /// How long the brokers wait for a silent producer before they abort its transaction. Until then
 /// every reader of committed records waits too.
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bounds a request for metadata; it is shorter than the transaction's.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a full or draining queue is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -29,8 +31,10 @@ pub(super) struct Failures(Mutex<FailureCounts>);
 struct FailureCounts {
     all: u64,
     too_large: u64,
-    /// The topic and the error of the first one.
-    first: Option<(String, KafkaError)>,
+    /// In the order of their first failures.
+    topics: Vec<String>,
+    /// The error of the first one.
+    first: Option<KafkaError>,
 }
 
 impl Failures {
@@ -44,17 +48,19 @@ impl Failures {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
             counters.too_large += 1;
         }
-        let first = || (topic.to_owned(), error.clone());
-        counters.first.get_or_insert_with(first);
+        if !counters.topics.iter().any(|failed| failed == topic) {
+            counters.topics.push(topic.to_owned());
+        }
+        counters.first.get_or_insert_with(|| error.clone());
     }
 
     fn take(&self) -> Result<(), CommitError> {
         let counters = std::mem::take(&mut *self.counters());
         match (counters.first, counters.too_large) {
             (None, _) => Ok(()),
-            (Some((topic, reason)), 0) => Err(CommitError::Unwritten {
+            (Some(reason), 0) => Err(CommitError::Unwritten {
                 count: counters.all,
-                topic,
+                topics: counters.topics,
                 reason,
             }),
             (Some(_), too_large) => Err(CommitError::TooLarge(too_large)),
@@ -78,7 +84,8 @@ impl ProducerContext for Failures {
     }
 }
 
-/// Queues a record, waiting while the queue is full.
+/// Queues a record, waiting while the queue is full. A partition that the producer does not know may
+/// have been added since it last asked for metadata, which it does every five minutes: it asks again.
 pub(super) fn send(
     producer: &BatchProducer,
     record: ProducerRecord<'_>,
@@ -89,6 +96,7 @@ pub(super) fn send(
     unsent.partition = record.partition;
     unsent.headers = record.headers;
     unsent.timestamp = record.timestamp.map(Timestamp::as_millis);
+    let mut has_asked = false;
     // The message timeout bounds the loop: it empties the queue if the brokers do not.
     loop {
         match producer.send(unsent) {
@@ -97,8 +105,26 @@ pub(super) fn send(
                 unsent = returned;
                 thread::sleep(POLL_INTERVAL);
             }
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition), returned))
+                if !has_asked =>
+            {
+                unsent = returned;
+                has_asked = true;
+                // If this fails, so does the record.
+                let _metadata = producer
+                    .client()
+                    .fetch_metadata(Some(record.topic), METADATA_TIMEOUT);
+            }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
                 return Err(CommitError::TooLarge(1));
+            }
+            // The brokers have refused the transaction: why is in what becomes of its records.
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::State), _)) => {
+                drain(producer)?;
+                return Err(CommitError::Kafka {
+                    step: "write a record",
+                    source: KafkaError::MessageProduction(RDKafkaErrorCode::State),
+                });
             }
             Err((source, _)) => {
                 return Err(CommitError::Kafka {
