@@ -115,11 +115,17 @@ impl GroupConsumer {
     }
 
     /// Takes the partitions of a [`Rebalance::Assigned`], and fetches them from these offsets on.
+    /// A pause of an earlier assignment does not outlive it.
     ///
     /// # Errors
     /// If librdkafka refuses.
     pub fn assign_from(&self, positions: &[(i32, i64)]) -> KafkaResult<()> {
-        context::assign(&self.consumer, &self.offsets(positions)?)
+        let list = self.offsets(positions)?;
+        context::assign(&self.consumer, &list)?;
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.consumer.resume(&list)
     }
 
     /// Gives back the partitions of a [`Rebalance::Revoked`] or [`Rebalance::Lost`].

@@ -41,8 +41,8 @@ impl Member {
         Ok(Self {
             silence: SilenceWatch::start(&consumer, config.clone(), clock, health)?,
             consumer,
-            stall: StallDetector::new(config.clone(), topic.to_owned(), health.clone()),
-            eviction: EvictionDetector::new(config),
+            stall: StallDetector::new(config, topic.to_owned(), health.clone()),
+            eviction: EvictionDetector::default(),
             clock,
             stalls_checked_at: Duration::ZERO,
         })
@@ -73,7 +73,7 @@ impl Member {
         I: IntoIterator<Item = (i32, i64)>,
     {
         let now = self.clock.elapsed();
-        self.eviction.check(now)?;
+        self.eviction.check(now, self.silence.answers_since())?;
         self.silence.check()?;
         if now.saturating_sub(self.stalls_checked_at) < STALL_CHECK_INTERVAL {
             return Ok(());
