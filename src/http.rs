@@ -3,4 +3,6 @@
 pub mod authorities;
 pub mod client;
 pub mod server;
+pub mod tls;
 pub mod token;
+mod waiting;

@@ -1,23 +1,23 @@
 //! HTTP/1 servers with bounds on connections, request heads and connection lifetimes.
 
-use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+use super::tls::ServerIdentity;
+use super::waiting::{WaitingConnections, mark_answering};
 
 /// Limit on the time that a client takes to send the head of a request.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +50,11 @@ impl ConnectionLimits {
         max_connections: 64,
         lifetime: Some(Duration::from_secs(10)),
     };
+    /// Limits for applications: many keep-alive connections.
+    pub const CLIENTS: Self = Self {
+        max_connections: 1024,
+        lifetime: None,
+    };
     /// Limits for browsers: keep-alive connections and server-sent events without an end.
     pub const LONG_LIVED: Self = Self {
         max_connections: 256,
@@ -72,13 +77,18 @@ impl HttpServer {
     /// Serves `router` on `listener`, bound to `address`, with
     /// [`ConnectionLimits::SHORT_LIVED`].
     pub(crate) fn start(listener: TcpListener, address: SocketAddr, router: Router) -> Self {
+        Self::start_with((listener, address), None, router)
+    }
+
+    /// Like [`HttpServer::start`], with TLS if the server has an identity.
+    pub(crate) fn start_with(
+        (listener, address): (TcpListener, SocketAddr),
+        identity: Option<Arc<ServerIdentity>>,
+        router: Router,
+    ) -> Self {
         let never = CancellationToken::new();
-        let task = tokio::spawn(serve(
-            listener,
-            router,
-            ConnectionLimits::SHORT_LIVED,
-            never,
-        ));
+        let limits = ConnectionLimits::SHORT_LIVED;
+        let task = tokio::spawn(serve_with(listener, identity, router, limits, never));
         Self {
             address,
             _task: AbortOnDropHandle::new(task),
@@ -189,6 +199,17 @@ pub(crate) async fn serve(
     limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
+    serve_with(listener, None, router, limits, stop).await;
+}
+
+/// Like [`serve`], with TLS if the server has an identity.
+pub(crate) async fn serve_with(
+    listener: TcpListener,
+    identity: Option<Arc<ServerIdentity>>,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let waiting = WaitingConnections::default();
     loop {
@@ -212,7 +233,7 @@ pub(crate) async fn serve(
                 // `::ffff:192.0.2.1` on a socket of both families.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let router = router.clone().layer(Extension(PeerAddr(peer)));
-                let stop = stop.clone();
+                let (stop, identity) = (stop.clone(), identity.clone());
                 let place = waiting.enter();
                 let router = router.layer(middleware::from_fn_with_state(
                     Arc::clone(&place),
@@ -220,7 +241,7 @@ pub(crate) async fn serve(
                 ));
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = serve_connection(stream, router, limits.lifetime) => {}
+                        () = accept(stream, identity, router, limits.lifetime) => {}
                         () = place.closed.cancelled() => {}
                         () = stop.cancelled() => {}
                     }
@@ -236,91 +257,29 @@ pub(crate) async fn serve(
     }
 }
 
-/// The connections whose next step is the client's: it has not sent a request, or not all of it.
-#[derive(Clone, Debug, Default)]
-struct WaitingConnections(Arc<Mutex<Waiting>>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    last_number: u64,
-    /// By how long they have waited, the longest first.
-    connections: BTreeMap<u64, CancellationToken>,
-}
-
-/// A connection that is being served.
-#[derive(Debug)]
-struct Place {
-    waiting: WaitingConnections,
-    closed: CancellationToken,
-    /// Its number while it waits.
-    number: Mutex<Option<u64>>,
-}
-
-impl WaitingConnections {
-    fn enter(&self) -> Arc<Place> {
-        let place = Place {
-            waiting: self.clone(),
-            closed: CancellationToken::new(),
-            number: Mutex::new(None),
-        };
-        place.wait();
-        Arc::new(place)
-    }
-
-    fn close_oldest(&self) {
-        if let Some((_, closed)) = self.lock().connections.pop_first() {
-            closed.cancel();
+/// Serves one connection, behind its TLS handshake if there is an identity.
+async fn accept(
+    stream: TcpStream,
+    identity: Option<Arc<ServerIdentity>>,
+    router: Router,
+    lifetime: Option<Duration>,
+) {
+    match identity {
+        None => serve_connection(stream, router, lifetime).await,
+        Some(identity) => {
+            if let Some(stream) = identity.accept(stream).await {
+                serve_connection(stream, router, lifetime).await;
+            }
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Place {
-    /// The next step is the client's.
-    fn wait(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.last_number += 1;
-        let number = waiting.last_number;
-        waiting.connections.insert(number, self.closed.clone());
-        drop(waiting);
-        *self.number() = Some(number);
-    }
-
-    /// The next step is the server's, or there is none.
-    fn leave(&self) {
-        if let Some(number) = self.number().take() {
-            self.waiting.lock().connections.remove(&number);
-        }
-    }
-
-    fn number(&self) -> MutexGuard<'_, Option<u64>> {
-        self.number.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps the place of a connection while its request is answered. A request with a body may never
-/// be complete, so its connection counts as waiting until there is a response.
-async fn mark_answering(State(place): State<Arc<Place>>, request: Request, next: Next) -> Response {
-    if http_body::Body::is_end_stream(request.body()) {
-        place.leave();
-    }
-    let response = next.run(request).await;
-    place.leave();
-    // Streams have no exact size, and keep their place for as long as they last.
-    if http_body::Body::size_hint(response.body())
-        .exact()
-        .is_some()
-    {
-        place.wait();
-    }
-    response
 }
 
 /// Serves one connection. Its errors concern the client alone, which sees them.
-async fn serve_connection(stream: TcpStream, router: Router, lifetime: Option<Duration>) {
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    lifetime: Option<Duration>,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
