@@ -7,6 +7,7 @@
 //! | streams of YAML documents, files and directories | `yaml.rs`, `file.rs` |
 //! | all sources of an installation, in the policy topic | `set.rs`, `topic.rs` |
 //! | formats: from the bytes of a record to `value` | `decode.rs`, `decode/` |
+//! | schemas of a registry | `registry.rs`, `registry/` |
 //! | CEL expressions, checked when they are compiled | `expression.rs`, `check.rs`, `functions.rs` |
 //! | from a record to a session event | `mapping.rs`, `event.rs` |
 
@@ -19,6 +20,7 @@ pub mod file;
 mod functions;
 pub mod mapping;
 pub mod record;
+pub mod registry;
 pub mod set;
 pub mod spec;
 pub mod topic;

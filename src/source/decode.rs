@@ -1,18 +1,25 @@
 //! From the bytes of a record to the variable `value`.
 
+pub(super) mod avro;
 mod cloud_event;
 mod compression;
+mod confluent;
 mod json;
+mod problem;
+pub(super) mod protobuf;
 mod text;
 mod value;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+pub(super) use self::problem::RecordProblem;
 use self::text::Pattern;
 use self::value::BoxedValue;
 use super::record::InputRecord;
-use super::spec::{Envelope, RecordFormat, SessionSourceSpec};
+use super::registry::schemas::{Schemas, WriterSchema};
+use super::spec::{Envelope, RecordFormat, SchemaRegistry, SessionSourceSpec};
 
 /// Decodes the records of one source.
 #[derive(Debug)]
@@ -20,6 +27,8 @@ pub(super) struct Decoder {
     format: RecordFormat,
     envelope: Option<Envelope>,
     pattern: Option<Pattern>,
+    /// The schemas of formats that need them.
+    schemas: Option<Arc<Schemas>>,
     /// The fields of `value` that expressions read; `None` for all.
     keep: Option<BTreeSet<String>>,
 }
@@ -52,6 +61,7 @@ impl Decoder {
             format: spec.format,
             envelope: spec.envelope,
             pattern,
+            schemas: registry(spec)?.map(Schemas::new).map(Arc::new),
             keep: None,
         })
     }
@@ -71,6 +81,28 @@ impl Decoder {
         self.format == RecordFormat::Cloudevents
     }
 
+    /// The schemas that records name, if decoding needs them.
+    pub(super) fn schemas(&self) -> Option<&Arc<Schemas>> {
+        self.schemas.as_ref()
+    }
+
+    /// The schema of a record whose decompressed value is `bytes`, if decoding needs one.
+    ///
+    /// # Errors
+    /// If it has not been fetched, or is unusable.
+    pub(super) fn writer_schema(
+        &self,
+        record: &InputRecord<'_>,
+        bytes: &[u8],
+    ) -> Result<Option<Arc<WriterSchema>>, RecordProblem> {
+        match (&self.schemas, record.value) {
+            (Some(schemas), Some(_)) => {
+                confluent::writer_schema(bytes, self.format, schemas).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The bytes of a record's value, decompressed if they are gzip or zstd.
     ///
     /// # Errors
@@ -81,7 +113,7 @@ impl Decoder {
             .map_or(Ok(Cow::Borrowed(b"")), compression::decompress)
     }
 
-    /// Decodes a record whose decompressed value is `bytes`.
+    /// Decodes a record whose decompressed value is `bytes`, with its [`Self::writer_schema`].
     ///
     /// # Errors
     /// If the value is not of the format: the problem, and what it is instead, if known.
@@ -89,6 +121,7 @@ impl Decoder {
         &'a self,
         record: &'a InputRecord<'a>,
         bytes: &'a [u8],
+        schema: Option<&'a WriterSchema>,
     ) -> Result<BoxedValue<'a>, String> {
         if record.value.is_none() && self.format != RecordFormat::Cloudevents {
             return Ok(Box::new(cel::common::types::CelNull));
@@ -103,11 +136,50 @@ impl Decoder {
                 Some(pattern) => pattern.value(bytes),
                 None => Err("there is no pattern".to_owned()),
             },
+            RecordFormat::Avro | RecordFormat::Protobuf | RecordFormat::JsonSchema => {
+                return framed(bytes, schema, keep);
+            }
         };
         decoded.map_err(|problem| match wrapping(bytes) {
             Some(wrapping) => format!("{problem}; it looks like {wrapping}"),
             None => problem,
         })
+    }
+}
+
+/// Decodes Confluent's wire format.
+fn framed<'a>(
+    bytes: &'a [u8],
+    schema: Option<&'a WriterSchema>,
+    keep: Option<&BTreeSet<String>>,
+) -> Result<BoxedValue<'a>, String> {
+    let (_, data) = confluent::split(bytes)?;
+    match schema {
+        Some(WriterSchema::Avro(schema)) => avro::value(schema, data, keep),
+        Some(WriterSchema::Protobuf(schema)) => protobuf::value(schema, data, keep),
+        Some(WriterSchema::Json) | None => json::value(data, keep),
+    }
+}
+
+/// The registry of a source's schemas, if decoding needs them.
+fn registry(spec: &SessionSourceSpec) -> Result<Option<SchemaRegistry>, (&'static str, String)> {
+    let format = spec.format.as_str();
+    match &spec.schema_registry {
+        None if spec.format.needs_registry() => {
+            let problem = format!("is missing: format {format} needs the url of a registry");
+            Err(("spec.schemaRegistry", problem))
+        }
+        Some(_) if !spec.format.names_schema() => {
+            let problem = format!("does not apply to format {format}: remove it, or set format");
+            Err(("spec.schemaRegistry", problem))
+        }
+        Some(registry) if registry.has_login() => {
+            let problem = "has credentials: name them in credentialsSecret instead";
+            Err(("spec.schemaRegistry.url", problem.to_owned()))
+        }
+        Some(registry) if spec.format.needs_registry() => Ok(Some(registry.clone())),
+        // JSON has the names of its fields.
+        Some(_) | None => Ok(None),
     }
 }
 

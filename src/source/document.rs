@@ -71,8 +71,15 @@ impl SessionSource {
         if let Some(problem) = name_problem(&self.metadata.name) {
             return fail("metadata.name", problem);
         }
-        if self.spec.topics.is_empty() {
-            return fail("spec.topics", "is empty: name the topics to read");
+        match (&self.spec.topic_pattern, self.spec.topics.is_empty()) {
+            (None, true) => return fail("spec.topics", "is empty: name the topics to read"),
+            (Some(_), false) => {
+                return fail(
+                    "spec.topicPattern",
+                    "and spec.topics are both set: remove one",
+                );
+            }
+            (None, false) | (Some(_), true) => {}
         }
         for (index, topic) in self.spec.topics.iter().enumerate() {
             let valid = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

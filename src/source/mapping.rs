@@ -4,16 +4,20 @@
 mod tests;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cel::common::types::CelBool;
 use cel::common::value::CowVal;
 use cel::{Context, ExecutionError};
+use regex::Regex;
 
-use super::decode::Decoder;
+use super::decode::{Decoder, RecordProblem};
 use super::document::{SessionSource, SourceError, SourceProblem};
 use super::event::{self, EventFields, present};
 use super::expression::{Expression, Variables, context};
+use super::functions::regex;
 use super::record::InputRecord;
+use super::registry::schemas::{MissingSchema, Schemas};
 use crate::kafka::event_writer::Target;
 use crate::wire::event::DecodeError;
 use crate::wire::time;
@@ -27,6 +31,7 @@ pub struct Mapping {
     name: String,
     generation: Option<u64>,
     topics: Vec<String>,
+    topic_pattern: Option<Regex>,
     decoder: Decoder,
     when: Option<Expression>,
     id: Option<Expression>,
@@ -64,6 +69,13 @@ pub enum MappingError {
         source_name: String,
         problem: String,
     },
+    /// The record can be mapped once its schema has been fetched; until then, this says nothing
+    /// about it.
+    #[error("source '{source_name}': {missing}")]
+    MissingSchema {
+        source_name: String,
+        missing: MissingSchema,
+    },
     /// An expression failed, or returned the wrong type.
     #[error("source '{source_name}': {field} `{expression}` {problem}")]
     Expression {
@@ -89,7 +101,7 @@ impl MappingError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Malformed { .. } => "malformed",
+            Self::Malformed { .. } | Self::MissingSchema { .. } => "malformed",
             Self::Expression { .. } => Self::MAPPING,
             Self::Invalid { error, .. } => error.code(),
         }
@@ -125,6 +137,11 @@ impl Mapping {
             name: source.full_name(),
             generation: source.metadata.generation,
             topics: spec.topics.clone(),
+            topic_pattern: spec
+                .topic_pattern
+                .as_deref()
+                .map(topic_pattern)
+                .transpose()?,
             when: optional("spec.when", &spec.when)?,
             id: optional("spec.session.id", &session.id)?,
             user: optional("spec.session.user", &session.user)?,
@@ -151,10 +168,30 @@ impl Mapping {
         self.generation
     }
 
-    /// The topics that it reads.
+    /// The topics that it reads, if it names them.
     #[must_use]
     pub fn topics(&self) -> &[String] {
         &self.topics
+    }
+
+    /// Whether it finds its topics by a pattern.
+    #[must_use]
+    pub fn has_pattern(&self) -> bool {
+        self.topic_pattern.is_some()
+    }
+
+    /// Whether it reads a topic of this name, unless that is another source's.
+    #[must_use]
+    pub fn reads(&self, topic: &str) -> bool {
+        let named = self.topics.iter().any(|one| one == topic);
+        let pattern = self.topic_pattern.as_ref();
+        named || pattern.is_some_and(|pattern| pattern.is_match(topic))
+    }
+
+    /// The schemas that its records name, if they are needed.
+    #[must_use]
+    pub fn schemas(&self) -> Option<&Arc<Schemas>> {
+        self.decoder.schemas()
     }
 
     /// Whether [`map`](Self::map) needs the headers of records.
@@ -166,12 +203,10 @@ impl Mapping {
     /// Maps a record.
     ///
     /// # Errors
-    /// [`MappingError`]; the record then belongs in the dead-letter topic.
+    /// [`MappingError`]; the record then belongs in the dead-letter topic, unless it is
+    /// [`MappingError::MissingSchema`].
     pub fn map(&self, record: &InputRecord<'_>) -> Result<Mapped, MappingError> {
-        let malformed = |problem| MappingError::Malformed {
-            source_name: self.name.clone(),
-            problem,
-        };
+        let malformed = |problem| self.malformed(problem);
         let bytes = Decoder::decompress(record).map_err(malformed)?;
         self.map_bytes(record, &bytes)
     }
@@ -181,11 +216,16 @@ impl Mapping {
         record: &'a InputRecord<'a>,
         bytes: &'a [u8],
     ) -> Result<Mapped, MappingError> {
-        let value = self.decoder.decode(record, bytes);
-        let value = value.map_err(|problem| MappingError::Malformed {
-            source_name: self.name.clone(),
-            problem,
+        let schema = self.decoder.writer_schema(record, bytes);
+        let schema = schema.map_err(|error| match error {
+            RecordProblem::Malformed(problem) => self.malformed(problem),
+            RecordProblem::MissingSchema(missing) => MappingError::MissingSchema {
+                source_name: self.name.clone(),
+                missing,
+            },
         })?;
+        let value = self.decoder.decode(record, bytes, schema.as_deref());
+        let value = value.map_err(|problem| self.malformed(problem))?;
         let variables = Variables { record, value };
         let context = context(&variables);
         if let Some(when) = &self.when {
@@ -278,6 +318,13 @@ impl Mapping {
         result.map_err(|error| self.failed(expression, describe(&error)))
     }
 
+    fn malformed(&self, problem: String) -> MappingError {
+        MappingError::Malformed {
+            source_name: self.name.clone(),
+            problem,
+        }
+    }
+
     fn failed(&self, expression: &Expression, problem: String) -> MappingError {
         MappingError::Expression {
             source_name: self.name.clone(),
@@ -301,6 +348,13 @@ impl Mapping {
         let attributes = self.attributes.iter().map(|(_, expression)| expression);
         fields.into_iter().flatten().chain(attributes)
     }
+}
+
+/// Compiles a pattern for whole names.
+fn topic_pattern(pattern: &str) -> Result<Regex, SourceProblem> {
+    // Alone first: the errors quote it.
+    let compiled = regex(pattern).and_then(|_| regex(&format!("^(?:{pattern})$")));
+    compiled.map_err(|error| SourceProblem::Field("spec.topicPattern", error.to_string()))
 }
 
 fn describe(error: &ExecutionError) -> String {

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use super::mapping::Mapping;
 use crate::kafka::Topics;
 
+/// Prefix of topics that Kafka and its tools keep for themselves.
+const INTERNAL: &str = "__";
+
 /// Mappings by topic; a topic has one source.
 #[derive(Clone, Debug, Default)]
 pub struct SourceSet {
     topics: BTreeMap<String, Arc<Mapping>>,
+    /// Those with a pattern, by name.
+    patterns: Vec<Arc<Mapping>>,
 }
 
 /// Two sources read one topic.
@@ -49,7 +54,11 @@ impl SourceSet {
     /// [`SharedTopic`] if two of them read the same topic.
     pub fn new(mappings: impl IntoIterator<Item = Arc<Mapping>>) -> Result<Self, SharedTopic> {
         let mut topics: BTreeMap<String, Arc<Mapping>> = BTreeMap::new();
+        let mut patterns = Vec::new();
         for mapping in mappings {
+            if mapping.has_pattern() {
+                patterns.push(Arc::clone(&mapping));
+            }
             for topic in mapping.topics() {
                 let earlier = topics.insert(topic.clone(), Arc::clone(&mapping));
                 if let Some(earlier) = earlier {
@@ -61,12 +70,46 @@ impl SourceSet {
                 }
             }
         }
-        Ok(Self { topics })
+        patterns.sort_by(|one, other| one.name().cmp(other.name()));
+        Ok(Self { topics, patterns })
     }
 
-    /// The mapping of each topic.
+    /// The mapping of each topic that a source names.
     #[must_use]
     pub fn topics(&self) -> &BTreeMap<String, Arc<Mapping>> {
         &self.topics
+    }
+
+    /// The mappings that find their topics by a pattern.
+    #[must_use]
+    pub fn patterns(&self) -> &[Arc<Mapping>] {
+        &self.patterns
+    }
+
+    /// Whether there is no source.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty() && self.patterns.is_empty()
+    }
+
+    /// The topics among `existing` that patterns match, each with the first source by name. The
+    /// installation's `own` topics and internal ones are never sources.
+    #[must_use]
+    pub fn matched<'a>(
+        &self,
+        existing: impl IntoIterator<Item = &'a String>,
+        own: &Topics,
+    ) -> BTreeMap<String, Arc<Mapping>> {
+        let own = own.all();
+        let candidates = existing.into_iter().filter(|topic| {
+            !topic.starts_with(INTERNAL)
+                && !own.contains(&topic.as_str())
+                && !self.topics.contains_key(*topic)
+        });
+        let matched = candidates.filter_map(|topic| {
+            let mapping = self.patterns.iter().find(|mapping| mapping.reads(topic))?;
+            Some((topic.clone(), Arc::clone(mapping)))
+        });
+        matched.collect()
     }
 }

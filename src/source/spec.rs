@@ -81,18 +81,31 @@ use crate::policy::crd::status::{Condition, conditions};
     )
 )]
 #[x_kube(
+    validation = validation::topics_or_pattern(),
     validation = validation::pattern_of_text(),
     validation = validation::pattern_of_text_only(),
-    validation = validation::envelope_of_json()
+    validation = validation::envelope_of_json(),
+    validation = validation::registry_of_schemas(),
+    validation = validation::registry_of_schemas_only()
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionSourceSpec {
-    /// Topics to read, by their full names; at least one.
+    /// Topics to read, by their full names; at least one, unless there is a `topicPattern`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "validation::topics")]
     pub topics: Vec<String>,
+    /// Regular expression for the full names of the topics to read, instead of `topics`. Topics
+    /// that are created later are read too. Those of other sources' `topics` are left to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(min = 1, max = 1024))]
+    pub topic_pattern: Option<String>,
     /// Format of the records. Values in gzip or zstd are decompressed first.
     #[serde(default)]
     pub format: RecordFormat,
+    /// Registry of the schemas that records of format `avro`, `protobuf` and `jsonSchema` name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "SchemaRegistry")]
+    pub schema_registry: Option<SchemaRegistry>,
     /// Envelope around the JSON of a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Envelope")]
@@ -154,6 +167,13 @@ pub enum RecordFormat {
     Cloudevents,
     /// A line of text: `value` has the named groups of `pattern`.
     Text,
+    /// Avro in Confluent's wire format: `value` has the fields of the record.
+    Avro,
+    /// Protobuf in Confluent's wire format: `value` has the fields of the message, by their names
+    /// in the `.proto` file.
+    Protobuf,
+    /// JSON in Confluent's wire format: `value` is the JSON, which is not validated.
+    JsonSchema,
 }
 
 impl RecordFormat {
@@ -164,7 +184,53 @@ impl RecordFormat {
             Self::Json => "json",
             Self::Cloudevents => "cloudevents",
             Self::Text => "text",
+            Self::Avro => "avro",
+            Self::Protobuf => "protobuf",
+            Self::JsonSchema => "jsonSchema",
         }
+    }
+
+    /// Whether records can only be decoded with a schema from a registry.
+    #[must_use]
+    pub const fn needs_registry(self) -> bool {
+        matches!(self, Self::Avro | Self::Protobuf)
+    }
+
+    /// Whether records name a schema of a registry.
+    #[must_use]
+    pub const fn names_schema(self) -> bool {
+        matches!(self, Self::Avro | Self::Protobuf | Self::JsonSchema)
+    }
+}
+
+/// A schema registry with Confluent's API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SchemaRegistry {
+    /// Base URL, below which the registry has `/schemas/ids/ID`.
+    #[schemars(
+        length(min = 1, max = 2048),
+        regex(pattern = r"^https?://[^/?#@]+[^?#@]*$")
+    )]
+    pub url: String,
+    /// Name of the credentials among those that the ingest processes have; in the chart, of a
+    /// Secret in `ingest.schemaRegistry.credentialsSecrets`. Its file `url` names the only registry
+    /// that it is sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "String",
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub credentials_secret: Option<String>,
+}
+
+impl SchemaRegistry {
+    /// Whether the URL has a user name or a password, which resources must not show.
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        reqwest::Url::parse(&self.url)
+            .is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
     }
 }
 
@@ -188,7 +254,8 @@ pub struct SessionSourceStatus {
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
     /// `Ready`: valid and published to the ingest processes. `Distributed`: all live ingest
-    /// processes run this generation.
+    /// processes run this generation. `Reading`: none of them has a problem with its topics or its
+    /// schema registry.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

@@ -104,6 +104,11 @@ impl SourceStore {
         sources.map(|(name, active)| (name.as_str(), &active.document))
     }
 
+    /// The compiled sources.
+    pub fn mappings(&self) -> impl Iterator<Item = &Mapping> {
+        self.0.values().map(|active| &*active.mapping)
+    }
+
     /// The document of the source with this full name.
     #[must_use]
     pub fn document(&self, name: &str) -> Option<&SessionSource> {

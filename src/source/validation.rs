@@ -47,6 +47,12 @@ pub(super) fn id_or_user() -> Rule {
         .message("id or user is needed to find sessions: add the expression of one of them")
 }
 
+/// Either `spec.topics` or `spec.topicPattern`.
+pub(super) fn topics_or_pattern() -> Rule {
+    Rule::new("has(self.topics) != has(self.topicPattern)")
+        .message("a source needs either topics or topicPattern: name the topics to read")
+}
+
 /// `spec.pattern` with format `text`.
 pub(super) fn pattern_of_text() -> Rule {
     Rule::new("!has(self.format) || self.format != 'text' || has(self.pattern)").message(
@@ -66,4 +72,19 @@ pub(super) fn envelope_of_json() -> Rule {
     Rule::new("!has(self.envelope) || !has(self.format) || self.format == 'json'")
         .message("envelope applies to format json only: remove it")
         .field_path(".envelope")
+}
+
+/// `spec.schemaRegistry` with formats that need it.
+pub(super) fn registry_of_schemas() -> Rule {
+    Rule::new(
+        "!has(self.format) || !(self.format in ['avro', 'protobuf']) || has(self.schemaRegistry)",
+    )
+    .message("formats avro and protobuf need schemaRegistry: add the url of the registry")
+}
+
+/// `spec.schemaRegistry` with no other formats.
+pub(super) fn registry_of_schemas_only() -> Rule {
+    Rule::new("!has(self.schemaRegistry) || has(self.format) && self.format in ['avro', 'protobuf', 'jsonSchema']")
+        .message("schemaRegistry applies to formats avro, protobuf and jsonSchema only: remove it, or set format")
+        .field_path(".schemaRegistry")
 }

@@ -11,11 +11,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::value::BoxedValue;
+use super::value::{BoxedValue, MAX_VALUES};
 use crate::source::spec::Envelope;
-
-/// Limit on the values that a record may have, those in skipped fields excepted.
-const MAX_VALUES: usize = 20_000;
 
 /// Parses JSON. Of an object at the top, only the fields `keep` are parsed.
 pub(super) fn value<'de>(

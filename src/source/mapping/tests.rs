@@ -1,4 +1,5 @@
 mod recipes;
+mod schemas;
 
 use std::collections::BTreeSet;
 
