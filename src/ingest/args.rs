@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::http::args::HttpArgs;
 use crate::admin::AdminArgs;
 use crate::kafka::group::GroupProtocol;
 use crate::kafka::transaction::delivery::Delivery;
 use crate::session::Span;
+use crate::source::registry::credentials::RegistryCredentialsArgs;
 use crate::wire::duration;
 
 /// Flags of `sundown ingest`.
@@ -61,6 +63,12 @@ pub struct IngestArgs {
     /// advances, and trackers end no sessions.
     #[arg(long, env = "SUNDOWN_MAX_CLOCK_SKEW", default_value = "10s", value_name = "DURATION", value_parser = duration::parse)]
     pub max_clock_skew: Span,
+
+    #[command(flatten)]
+    pub registries: RegistryCredentialsArgs,
+
+    #[command(flatten)]
+    pub http: HttpArgs,
 
     #[command(flatten)]
     pub admin: AdminArgs,

@@ -9,8 +9,9 @@ use crate::dead_letters::rejected_record::RejectedRecord;
 use crate::kafka::Topics;
 use crate::kafka::event_writer::Target;
 use crate::kafka::transaction::record::ProducerRecord;
-use crate::source::mapping::{Mapped, MappedEvent, Mapping};
+use crate::source::mapping::{Mapped, MappedEvent, Mapping, MappingError};
 use crate::source::record::from_message;
+use crate::source::registry::schemas::MissingSchema;
 use crate::wire::dead_letter::Cause;
 
 /// The outputs of the records read since the last commit, by partition.
@@ -39,7 +40,14 @@ pub struct IngestCounts {
 
 impl IngestBatch {
     /// Maps a record and adds the event or the dead letter.
-    pub fn add(&mut self, mapping: &Mapping, message: &BorrowedMessage<'_>) {
+    ///
+    /// # Errors
+    /// If the schema of the record has not been fetched; nothing is added.
+    pub fn add(
+        &mut self,
+        mapping: &Mapping,
+        message: &BorrowedMessage<'_>,
+    ) -> Result<(), MissingSchema> {
         let outputs = self.partitions.entry(message.partition()).or_default();
         match mapping.map(&from_message(message, mapping.reads_headers())) {
             Ok(Mapped::Skipped) => outputs.skipped += 1,
@@ -47,6 +55,7 @@ impl IngestBatch {
                 self.bytes += event.value.len();
                 outputs.events.push(event);
             }
+            Err(MappingError::MissingSchema { missing, .. }) => return Err(missing),
             Err(error) => {
                 let cause = Cause {
                     reason: error.code(),
@@ -58,6 +67,7 @@ impl IngestBatch {
                 outputs.dead_letters.push(rejected);
             }
         }
+        Ok(())
     }
 
     /// The bytes of all outputs.

@@ -39,6 +39,10 @@ pub struct SharedState {
 struct ReportState {
     clocks: Clocks,
     topics: BTreeMap<String, IngestedTopic>,
+    /// Sources with a pattern.
+    patterns: Vec<SourceProgress>,
+    /// When topics were last listed, while there are patterns.
+    listed: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +58,39 @@ impl SharedState {
     /// [`ClockHold`] while they disagree.
     pub fn lower(&self, reading: Reading) -> Result<Timestamp, ClockHold> {
         self.state().clocks.lower(reading)
+    }
+
+    /// The time up to which partitions can be vouched for at `reading`: no later than the last
+    /// listing of topics, if patterns depend on it.
+    ///
+    /// # Errors
+    /// [`ClockHold`] while the clocks disagree.
+    pub fn vouched(&self, reading: Reading) -> Result<Timestamp, ClockHold> {
+        let state = self.state();
+        let lower = state.clocks.lower(reading)?;
+        let is_bounded = !state.patterns.is_empty();
+        let listed = state.listed.unwrap_or(Timestamp::from_millis(0));
+        Ok(if is_bounded { lower.min(listed) } else { lower })
+    }
+
+    /// Sets the active mappings with a pattern. Of one that is new, no topic is known yet.
+    pub fn set_patterns(&self, mappings: &[Arc<Mapping>]) {
+        let patterns = mappings.iter().map(|mapping| SourceProgress {
+            source: mapping.name().to_owned(),
+            generation: mapping.generation(),
+            ..SourceProgress::default()
+        });
+        let patterns: Vec<_> = patterns.collect();
+        let mut state = self.state();
+        if state.patterns != patterns {
+            state.patterns = patterns;
+            state.listed = None;
+        }
+    }
+
+    /// Sets up to when all topics that patterns match are known.
+    pub fn set_listed(&self, at: Timestamp) {
+        self.state().listed = Some(at);
     }
 
     /// Sets the active mapping and the assignments of a topic.
@@ -111,6 +148,8 @@ impl Reporting {
         let state = ReportState {
             clocks: Clocks::new(max_clock_skew),
             topics: BTreeMap::new(),
+            patterns: Vec::new(),
+            listed: None,
         };
         Ok(Self {
             identity,
@@ -151,10 +190,13 @@ impl Reporting {
 
     fn write(&mut self, state: ProcessState) {
         let mut report = self.identity.report(state, &self.health, self.clock.wall());
-        for topic in self.shared.state().topics.values() {
+        let state = self.shared.state();
+        report.sources.extend(state.patterns.iter().cloned());
+        for topic in state.topics.values() {
             report.assignments.extend(topic.assignments.iter().cloned());
             report.sources.push(topic.progress.clone());
         }
+        drop(state);
         self.reporter.write(&report);
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::args::IngestArgs;
 use super::metrics::IngestMetrics;
 use super::reporting::SharedState;
+use super::statements::IngestStatements;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::kafka::Topics;
@@ -27,6 +29,9 @@ pub struct WorkerEnvironment {
     pub health: Health,
     pub metrics: IngestMetrics,
     pub shared: SharedState,
+    pub statements: IngestStatements,
+    /// Where requests to schema registries run.
+    pub runtime: Handle,
 }
 
 /// What a worker needs.
@@ -40,4 +45,6 @@ pub struct WorkerSettings {
     pub mapping: watch::Receiver<Arc<Mapping>>,
     /// The consumer group, prefix included.
     pub group: String,
+    /// Something has been stated about each of the first partitions of the topic, this many.
+    pub stated: i32,
 }

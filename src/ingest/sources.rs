@@ -23,7 +23,7 @@ pub type Sources = watch::Receiver<SourceSet>;
 pub fn from_files(path: &Path, topics: &Topics) -> anyhow::Result<Sources> {
     let sources = file::load(path).context("check --sources")?;
     ensure!(
-        !sources.topics().is_empty(),
+        !sources.is_empty(),
         "there is no source in {}: check --sources",
         path.display()
     );

@@ -13,8 +13,8 @@ use crate::wire::watermark::{Watermark, WatermarkRecord};
 #[derive(Debug, Default)]
 pub struct IngestWatermarks {
     partitions: BTreeMap<i32, PartitionProgress>,
-    /// The number of partitions of the topic, as last listed.
-    partition_count: Option<i32>,
+    /// The partitions, from the first on, that something has been stated about.
+    known: i32,
     /// Partitions that were added to the topic and that no process has stated anything about yet.
     added: Vec<i32>,
 }
@@ -29,6 +29,16 @@ struct PartitionProgress {
 }
 
 impl IngestWatermarks {
+    /// Starts without partitions. Something has been stated about each of the first `known`
+    /// partitions of the topic.
+    #[must_use]
+    pub fn new(known: i32) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
     /// Adds partitions. Until the position of one has reached a listed end, it holds endings.
     pub fn assign(&mut self, partitions: &[i32]) {
         for &partition in partitions {
@@ -47,9 +57,8 @@ impl IngestWatermarks {
     /// Takes the end offsets that were listed at `at`, and the number of partitions afterwards.
     pub fn on_end_offsets(&mut self, at: Timestamp, count: Option<i32>, ends: &[(i32, i64)]) {
         if let Some(count) = count {
-            let known = self.partition_count.unwrap_or(count);
-            self.added.extend(known..count);
-            self.partition_count = Some(count);
+            self.added.extend(self.known..count);
+            self.known = self.known.max(count);
         }
         for (partition, end) in ends {
             if let Some(progress) = self.partitions.get_mut(partition)
@@ -147,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_time_is_stated_once_the_end_listed_after_it_has_been_read() {
-        let mut watermarks = IngestWatermarks::default();
+        let mut watermarks = IngestWatermarks::new(2);
         watermarks.assign(&[0, 1]);
         assert_eq!(
             stated(&mut watermarks),
@@ -174,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_new_partition_holds_endings_before_any_process_reads_it() {
-        let mut watermarks = IngestWatermarks::default();
+        let mut watermarks = IngestWatermarks::new(1);
         watermarks.assign(&[0]);
         watermarks.on_end_offsets(at(1_000), Some(1), &[(0, 0)]);
         watermarks.on_positions(&[(0, 0)]);

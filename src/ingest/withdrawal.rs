@@ -1,116 +1,136 @@
-//! Withdraws what was stated about the topics of deleted sources.
+//! Withdraws statements about partitions that no process will read any more.
 //!
-//! Trackers end no session later than the least statement about any source topic, so a statement
-//! about a topic that no process reads any more would hold them for good. The statements are read
-//! first and the sources afterwards: a source that is missing then was deleted after its
-//! statement was written, or never applied.
+//! Trackers end no session later than the least statement about any source partition, so such a
+//! statement would hold them for good. There are two kinds:
+//!
+//! - **No source has the topic.** The statements are read first and the sources afterwards: a
+//!   source that is missing then was deleted after its statement was written, or never applied.
+//! - **The partition does not exist**: its topic was deleted and created again with fewer
+//!   partitions, or a topic that a pattern matched was deleted. A source that names a topic which
+//!   does not exist waits for it.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
-use rdkafka::ClientConfig;
-use rdkafka::producer::FutureRecord;
-use tokio_util::sync::CancellationToken;
 
-use super::committer::watermark_key;
-use crate::health::Health;
+use super::absences::Absences;
+use super::statements::{IngestStatements, StatedPartition};
+use crate::clock::Clock;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::errors::WithHint;
-use crate::kafka::recreating_producer::RecreatingProducer;
-use crate::kafka::topic_feed::{TopicEvent, TopicFeed};
-use crate::kafka::upstream::PARTITION;
-use crate::source::topic::PublishedSources;
-use crate::wire::watermark::WatermarkRecord;
-
-/// Bounds reading the statements to the end of their topic.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::kafka::topics::TopicAdmin;
+use crate::source::topic::{PublishedSources, SourceStore};
 
 /// Withdraws statements of ingest processes with the same group prefix.
 pub struct Withdrawal {
-    sources: PublishedSources,
-    config: ClientConfig,
-    producer: RecreatingProducer,
-    topic: String,
-    group_prefix: String,
+    /// `None` with sources from files: other processes may have other files.
+    sources: Option<PublishedSources>,
+    statements: IngestStatements,
+    admin: TopicAdmin,
+    clock: Clock,
+    absences: Absences,
 }
 
 impl Withdrawal {
-    /// Connects when it is first used.
+    /// Connects when it is first used. Without the `sources` of the policy topic, only statements
+    /// about partitions that an existing topic does not have are withdrawn.
     ///
     /// # Errors
     /// If librdkafka rejects the configuration.
-    pub fn new(global: &GlobalArgs, group: &str) -> anyhow::Result<Self> {
-        let mut producer = global.connection.producer_config()?;
-        producer.set("acks", "all");
+    pub fn new(
+        global: &GlobalArgs,
+        group: &str,
+        sources: Option<PublishedSources>,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
-            sources: PublishedSources::new(global)?,
-            config: global.connection.client_config()?,
-            producer: RecreatingProducer::new(producer)?,
-            topic: global.topics.topics().watermarks,
-            group_prefix: global.topics.prefixed(group),
+            sources,
+            statements: IngestStatements::new(global, group)?,
+            admin: TopicAdmin::new(&global.connection.client_config()?)?,
+            clock: Clock::default(),
+            absences: Absences::default(),
         })
     }
 
-    /// Withdraws the statements about topics that no source of the policy topic has.
+    /// Withdraws the statements that no process will replace.
     ///
     /// # Errors
-    /// If a topic cannot be read, or a record is not acknowledged.
-    pub async fn run(&self) -> anyhow::Result<()> {
-        let stated = self.stated().await?;
-        if stated.is_empty() {
+    /// If a topic cannot be read, brokers do not answer, or a record is not acknowledged.
+    pub async fn run(&mut self) -> anyhow::Result<()> {
+        let stated = self.statements.read().await?;
+        let store = match &self.sources {
+            Some(sources) if !stated.is_empty() => Some(sources.read(|_rejected| {}).await?),
+            Some(_) | None => None,
+        };
+        let is_read = |(topic, _): &StatedPartition| {
+            let store = store.as_ref();
+            store.is_none_or(|store| names(store, topic) || matches(store, topic))
+        };
+        let (stated, unread): (BTreeSet<_>, BTreeSet<_>) = stated.into_iter().partition(is_read);
+        self.withdraw(&unread, "no source reads the topic").await?;
+        let missing = self.missing(store.as_ref(), stated).await?;
+        let gone = self.absences.observe(missing, self.clock.elapsed());
+        if gone.is_empty() {
             return Ok(());
         }
-        let store = self.sources.read(|_rejected| {}).await?;
-        let sources = store.documents();
-        let read: BTreeSet<&str> = sources
-            .flat_map(|(_, document)| document.spec.topics.iter().map(String::as_str))
-            .collect();
-        for (key, topic) in stated {
-            if read.contains(topic.as_str()) {
-                continue;
-            }
-            let record = FutureRecord::<str, str>::to(&self.topic)
-                .key(&key)
-                .partition(PARTITION);
-            let sent = self.producer.send(record, Duration::ZERO).await;
-            sent.map_err(|error| anyhow::anyhow!("{}", WithHint(&error)))
-                .with_context(|| format!("cannot write to {}", self.topic))?;
-            tracing::info!(
-                key,
-                topic,
-                "withdrew a watermark: no source reads the topic"
-            );
+        self.withdraw(&gone, "the partition does not exist").await?;
+        // One that was added meanwhile may have been stated about before the withdrawal.
+        let counts = self.admin.partition_counts().await?;
+        let back = gone.into_iter().filter(|one| !is_missing(&counts, one));
+        let back: Vec<_> = back.collect();
+        if !back.is_empty() {
+            self.statements.hold(back).await?;
         }
         Ok(())
     }
 
-    /// The keys of statements of this group prefix, each with its topic.
-    async fn stated(&self) -> anyhow::Result<BTreeSet<(String, String)>> {
-        let stop = CancellationToken::new();
-        let _stop_on_return = stop.clone().drop_guard();
-        let mut feed = TopicFeed::start(&self.config, &self.topic, &Health::default(), stop)?;
-        let mut stated = BTreeSet::new();
-        let read = async {
-            while let Some(TopicEvent::Record(record)) = feed.recv().await {
-                let Some(key) = record.key.and_then(|key| String::from_utf8(key).ok()) else {
-                    continue;
-                };
-                stated.retain(|(known, _)| *known != key);
-                let decoded = record.value.map(|value| WatermarkRecord::decode(&value));
-                if let Some(Ok(record)) = decoded
-                    && let [watermark] = record.watermarks.as_slice()
-                {
-                    let group = format!("{}.{}", self.group_prefix, watermark.topic);
-                    if key == watermark_key(&group, watermark.partition) {
-                        stated.insert((key, watermark.topic.clone()));
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(READ_TIMEOUT, read)
-            .await
-            .with_context(|| format!("cannot read {} to its end", self.topic))?;
-        Ok(stated)
+    async fn withdraw(
+        &self,
+        partitions: &BTreeSet<StatedPartition>,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        for partition in partitions {
+            self.statements.withdraw(partition).await?;
+            let (topic, partition) = partition;
+            tracing::info!(topic, partition, reason, "withdrew a watermark");
+        }
+        Ok(())
     }
+
+    /// Those of the `stated` partitions that do not exist.
+    async fn missing(
+        &self,
+        store: Option<&SourceStore>,
+        stated: BTreeSet<StatedPartition>,
+    ) -> anyhow::Result<BTreeSet<StatedPartition>> {
+        let find = |counts: &BTreeMap<String, i32>| {
+            let is_awaited = |topic: &str| {
+                !counts.contains_key(topic) && store.is_none_or(|store| names(store, topic))
+            };
+            let missing = stated
+                .iter()
+                .filter(|one| is_missing(counts, one) && !is_awaited(&one.0));
+            missing.cloned().collect::<BTreeSet<_>>()
+        };
+        if stated.is_empty() || find(&self.admin.partition_counts().await?).is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let counts = self.admin.confirmed_partition_counts().await?;
+        let counts = counts.context("no second broker confirms that partitions are missing")?;
+        Ok(find(&counts))
+    }
+}
+
+fn names(store: &SourceStore, topic: &str) -> bool {
+    let mut documents = store.documents();
+    documents.any(|(_, document)| document.spec.topics.iter().any(|one| one == topic))
+}
+
+fn matches(store: &SourceStore, topic: &str) -> bool {
+    let mut mappings = store.mappings();
+    mappings.any(|mapping| mapping.reads(topic))
+}
+
+/// A topic without partitions is being created, or its metadata has an error.
+fn is_missing(counts: &BTreeMap<String, i32>, (topic, partition): &StatedPartition) -> bool {
+    let count = counts.get(topic);
+    count.is_none_or(|count| *count > 0 && partition >= count)
 }

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::std_duration;
 use super::batch::IngestBatch;
 use super::committer::IngestCommitter;
+use super::progress::WorkerProgress;
 use super::settings::WorkerSettings;
-use super::watermarks::IngestWatermarks;
+use super::start_offsets::start_offsets;
+use super::waiting::WaitingPartitions;
 use crate::health::Heartbeat;
 use crate::kafka::end_offsets::EndOffsetWatch;
 use crate::kafka::group::{Member, Membership, Rebalance, member_config};
@@ -36,14 +38,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// commit.
 const MAX_STALL: Duration = Duration::from_secs(120);
 
-/// How far an assigned partition has come.
-struct ReadPartition {
-    /// The offset of the first record that has not been read.
-    next: i64,
-    /// The position that is committed.
-    committed: Option<i64>,
-}
-
 /// Ingests one topic.
 pub struct IngestWorker {
     settings: WorkerSettings,
@@ -52,9 +46,11 @@ pub struct IngestWorker {
     /// Finds committed offsets.
     reader: TopicReader,
     ends: EndOffsetWatch,
-    watermarks: IngestWatermarks,
+    progress: WorkerProgress,
     batch: IngestBatch,
-    assigned: BTreeMap<i32, ReadPartition>,
+    waiting: WaitingPartitions,
+    /// Why partitions wait, as in readiness.
+    waiting_problem: Option<String>,
     last_ends: BTreeMap<i32, i64>,
     /// The id of the topic, as first listed.
     topic_id: Option<Option<TopicId>>,
@@ -109,9 +105,13 @@ impl IngestWorker {
             committer,
             reader,
             ends,
-            watermarks: IngestWatermarks::default(),
+            progress: WorkerProgress::new(&settings.topic, settings.stated),
             batch: IngestBatch::default(),
-            assigned: BTreeMap::new(),
+            waiting: WaitingPartitions::new(
+                settings.common.runtime.clone(),
+                settings.common.args.registries.clone(),
+            ),
+            waiting_problem: None,
             last_ends: BTreeMap::new(),
             topic_id: None,
             committed_at: clock.elapsed(),
@@ -132,6 +132,7 @@ impl IngestWorker {
         while !stop.is_cancelled() {
             heartbeat.beat();
             self.poll_burst()?;
+            self.resume_partitions()?;
             while let Some(rebalance) = self.member.next_rebalance() {
                 self.handle_rebalance(&rebalance)?;
             }
@@ -159,13 +160,19 @@ impl IngestWorker {
         for _ in 0..BURST {
             match consumer.poll(timeout) {
                 Some(Ok(message)) => {
-                    let progress = self.assigned.get_mut(&message.partition());
-                    // Otherwise it was fetched before the partition was assigned or refetched.
-                    if let Some(progress) = progress
-                        && message.offset() >= progress.next
+                    let partition = message.partition();
+                    let offset = message.offset();
+                    if !self.waiting.contains(partition)
+                        && self.progress.accepts(partition, offset)?
                     {
-                        progress.next = message.offset() + 1;
-                        self.batch.add(&mapping, &message);
+                        match self.batch.add(&mapping, &message) {
+                            Ok(()) => self.progress.read(partition, offset),
+                            Err(missing) => {
+                                self.progress.await_record(partition, offset);
+                                consumer.pause(&[partition])?;
+                                self.waiting.add(partition, &mapping, missing);
+                            }
+                        }
                     }
                 }
                 Some(Err(error)) => consumer.check(error)?,
@@ -179,20 +186,36 @@ impl IngestWorker {
         Ok(())
     }
 
+    /// Reads on in partitions whose schema has been fetched.
+    fn resume_partitions(&mut self) -> anyhow::Result<()> {
+        let active = Arc::clone(&self.settings.mapping.borrow());
+        for partition in self.waiting.take_ready(&active) {
+            if let Some(next) = self.progress.next(partition) {
+                self.member.consumer().seek(partition, next)?;
+            }
+        }
+        let problem = self.waiting.problem();
+        if problem != self.waiting_problem {
+            let (health, condition) = (&self.settings.common.health, &self.settings.condition);
+            match &problem {
+                Some(problem) => health.set_not_ready(condition.clone(), problem),
+                None => health.set_ready(condition),
+            }
+            self.waiting_problem = problem;
+        }
+        Ok(())
+    }
+
     fn handle_rebalance(&mut self, rebalance: &Rebalance) -> anyhow::Result<()> {
         let topic = &self.settings.topic;
         match rebalance {
             Rebalance::Assigned(ids) => {
-                let offsets = self.start_offsets(ids)?;
-                let starts: Vec<_> = offsets.iter().map(|(id, next, _)| (*id, *next)).collect();
-                tracing::info!(topic, partitions = ?ids, offsets = ?starts, "assigned");
-                self.watermarks.assign(ids);
-                self.member.consumer().assign_from(&starts)?;
-                for (partition, next, committed) in offsets {
-                    let committed = committed.then_some(next);
-                    self.assigned
-                        .insert(partition, ReadPartition { next, committed });
-                }
+                let starts = start_offsets(&self.reader, topic, ids)?;
+                let offsets = starts.iter().map(|start| (start.partition, start.offset));
+                let offsets: Vec<_> = offsets.collect();
+                tracing::info!(topic, partitions = ?ids, ?offsets, "assigned");
+                self.progress.assign(&starts);
+                self.member.consumer().assign_from(&offsets)?;
                 self.settings
                     .common
                     .health
@@ -208,42 +231,18 @@ impl IngestWorker {
                 self.release(ids)?;
             }
         }
-        self.ends.watch(self.assigned.keys().copied().collect());
+        self.ends.watch(self.progress.partitions().collect());
         self.settings
             .common
             .metrics
-            .assigned(&self.settings.topic, self.assigned.len());
+            .assigned(&self.settings.topic, self.progress.partitions().len());
         Ok(())
-    }
-
-    /// Where to start in each partition, and whether that offset is committed.
-    ///
-    /// librdkafka would find the offsets by itself, but would report no position for a partition
-    /// without further records.
-    fn start_offsets(&self, ids: &[i32]) -> anyhow::Result<Vec<(i32, i64, bool)>> {
-        let topic = &self.settings.topic;
-        let offsets = ids.iter().map(|&id| -> anyhow::Result<_> {
-            let range = self.reader.partition_offsets(topic, id)?;
-            let committed = self.reader.committed_offset(topic, id)?;
-            let Some(offset) = committed.map(|committed| committed.offset) else {
-                return Ok((id, range.first, false));
-            };
-            if (range.first..=range.end).contains(&offset) {
-                return Ok((id, offset, true));
-            }
-            tracing::error!(topic, partition = id, offset, first = range.first, end = range.end,
-                "the committed offset is outside the log: retention deleted records before they were read, or the topic was created again; starting at its first record");
-            Ok((id, range.first, false))
-        });
-        offsets.collect()
     }
 
     fn release(&mut self, ids: &[i32]) -> anyhow::Result<()> {
         self.batch.drop_partitions(ids);
-        self.watermarks.revoke(ids);
-        for id in ids {
-            self.assigned.remove(id);
-        }
+        self.progress.revoke(ids);
+        self.waiting.remove(ids);
         Ok(self.member.consumer().unassign(ids)?)
     }
 
@@ -256,10 +255,10 @@ impl IngestWorker {
                 "the topic was deleted and created again"
             );
             self.last_ends = listed.ends.iter().copied().collect();
-            match self.settings.common.shared.lower(listed.requested_at) {
+            match self.settings.common.shared.vouched(listed.requested_at) {
                 Ok(at) => {
                     self.settings.common.health.set_ready("clock");
-                    self.watermarks
+                    self.progress
                         .on_end_offsets(at, listed.partition_count, &listed.ends);
                 }
                 Err(hold) => self
@@ -272,31 +271,12 @@ impl IngestWorker {
         Ok(())
     }
 
-    /// The position in each assigned partition. librdkafka knows more than the last record, such as
-    /// transaction markers after it, but no position before the first record.
-    fn positions(&self) -> Vec<(i32, i64)> {
-        let known: BTreeMap<i32, i64> = self.member.consumer().positions().into_iter().collect();
-        let assigned = self.assigned.iter();
-        assigned
-            .map(|(partition, progress)| {
-                let known = known.get(partition).copied();
-                (*partition, known.unwrap_or_default().max(progress.next))
-            })
-            .collect()
-    }
-
     /// Commits what has been read, with backoff while transactions are aborted.
     fn commit(&mut self) -> anyhow::Result<()> {
         self.committed_at = self.settings.common.clock.elapsed();
-        let positions = self.positions();
-        self.watermarks.on_positions(&positions);
-        let watermarks = self.watermarks.unstated(&self.settings.topic);
-        let mut changed = positions.clone();
-        changed.retain(|(partition, position)| {
-            let progress = self.assigned.get(partition);
-            progress.is_some_and(|progress| progress.committed != Some(*position))
-        });
-        if changed.is_empty() && watermarks.is_empty() {
+        let positions = self.progress.positions(&self.member.consumer().positions());
+        let pending = self.progress.pending(&positions);
+        if pending.is_empty() {
             self.report(&positions);
             return Ok(());
         }
@@ -305,9 +285,9 @@ impl IngestWorker {
         };
         let mut attempt = 1;
         loop {
-            let outcome = self
-                .committer
-                .commit(&self.batch, &watermarks, &changed, &group);
+            let outcome =
+                self.committer
+                    .commit(&self.batch, &pending.watermarks, &pending.positions, &group);
             match outcome {
                 Ok(()) => break,
                 Err(error) if attempt < MAX_ATTEMPTS && self.committer.may_retry(&error) => {
@@ -329,12 +309,7 @@ impl IngestWorker {
             .common
             .shared
             .count(&self.settings.topic, &counts);
-        self.watermarks.committed();
-        for (partition, position) in changed {
-            if let Some(progress) = self.assigned.get_mut(&partition) {
-                progress.committed = Some(position);
-            }
-        }
+        self.progress.committed(&pending);
         self.report(&positions);
         Ok(())
     }
@@ -342,13 +317,13 @@ impl IngestWorker {
     /// Shows the progress in reports and metrics.
     fn report(&self, positions: &[(i32, i64)]) {
         let positions: BTreeMap<i32, i64> = positions.iter().copied().collect();
-        let assignments = self.assigned.keys().map(|partition| Assignment {
+        let assignments = self.progress.partitions().map(|partition| Assignment {
             topic: self.settings.topic.clone(),
-            partition: *partition,
+            partition,
             restoring: false,
-            position: positions.get(partition).copied(),
-            end: self.last_ends.get(partition).copied(),
-            watermark: self.watermarks.until(*partition).map(time::format),
+            position: positions.get(&partition).copied(),
+            end: self.last_ends.get(&partition).copied(),
+            watermark: self.progress.until(partition).map(time::format),
             sessions: 0,
             paused: false,
         });
@@ -363,11 +338,12 @@ impl IngestWorker {
     }
 
     fn check_member(&mut self) -> anyhow::Result<()> {
-        let (assigned, ends) = (&self.assigned, &self.last_ends);
+        let (progress, ends) = (&self.progress, &self.last_ends);
         self.member.check(|consumer| {
             let mut unread = consumer.positions();
             unread.retain(|(partition, position)| {
-                assigned.contains_key(partition)
+                progress.next(*partition).is_some()
+                    && !progress.is_awaiting(*partition)
                     && ends.get(partition).is_some_and(|end| position < end)
             });
             unread

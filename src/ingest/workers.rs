@@ -10,18 +10,18 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::discovery::{self, Discovery};
 use super::settings::{WorkerEnvironment, WorkerSettings};
 use super::sources::Sources;
 use super::withdrawal::Withdrawal;
 use super::worker::IngestWorker;
-use crate::kafka::topics::{TopicAdmin, require};
+use crate::kafka::topics::{TopicAdmin, TopicState, require};
 use crate::source::mapping::Mapping;
-use crate::source::set::SourceSet;
 
 /// How long a worker waits before it starts again after a failure.
 const RESTART_DELAY: Duration = Duration::from_secs(2);
-/// How often statements about the topics of deleted sources are looked for: the process that
-/// made them may have ended before it could withdraw them.
+/// How often statements to withdraw are looked for: the process that made them may have ended
+/// before it could withdraw them, and topics are created again.
 const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The workers by topic.
@@ -53,25 +53,27 @@ impl Workers {
     pub async fn run(
         mut self,
         mut sources: Sources,
-        withdrawal: Option<Withdrawal>,
+        mut discovery: Discovery,
+        mut withdrawal: Withdrawal,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let mut withdraw = tokio::time::interval(WITHDRAWAL_INTERVAL);
+        let mut list = tokio::time::interval(discovery::INTERVAL);
         let mut result = Ok(());
         while !stop.is_cancelled() && result.is_ok() {
             let set = sources.borrow_and_update().clone();
-            if self.update(&set, stop).await? {
+            let topics = discovery.topics(&set).await;
+            if self.update(&topics, stop).await? {
                 withdraw.reset_immediately();
             }
             tokio::select! {
                 Ok(()) = sources.changed() => {}
-                _ = withdraw.tick(), if withdrawal.is_some() => {
-                    if let Some(withdrawal) = &withdrawal
-                        && let Err(error) = withdrawal.run().await
-                    {
-                        tracing::warn!(error = format!("{error:#}"), "cannot look for watermarks of deleted sources; retrying");
+                _ = withdraw.tick() => {
+                    if let Err(error) = withdrawal.run().await {
+                        tracing::warn!(error = format!("{error:#}"), "cannot look for watermarks to withdraw; retrying");
                     }
                 }
+                _ = list.tick(), if !set.patterns().is_empty() => {}
                 failure = self.failure() => result = Err(failure),
                 () = stop.cancelled() => {}
             }
@@ -87,8 +89,11 @@ impl Workers {
     }
 
     /// Starts, changes and stops workers; returns whether any was stopped.
-    async fn update(&mut self, set: &SourceSet, stop: &CancellationToken) -> anyhow::Result<bool> {
-        let topics = set.topics();
+    async fn update(
+        &mut self,
+        topics: &BTreeMap<String, Arc<Mapping>>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<bool> {
         let kept = |topic: &String, _: &mut RunningWorker| !topics.contains_key(topic);
         let removed: Vec<_> = self.running.extract_if(.., kept).collect();
         let any_removed = !removed.is_empty();
@@ -122,6 +127,7 @@ impl Workers {
             condition: condition(topic),
             mapping,
             group: format!("{}.{topic}", common.group_prefix),
+            stated: 0,
             common,
         };
         let stop = stop.child_token();
@@ -162,9 +168,15 @@ fn condition(topic: &str) -> String {
 async fn keep_running(settings: WorkerSettings, stop: CancellationToken) -> anyhow::Result<()> {
     let admin = TopicAdmin::new(&settings.common.config)?;
     while !stop.is_cancelled() {
-        let result = match require(&admin, &[&settings.topic]).await {
-            Ok(_found) => run_once(&settings, &stop).await?,
-            Err(error) => Err(error.into()),
+        let result = match hold(&settings, &admin).await {
+            Ok(stated) => {
+                let settings = WorkerSettings {
+                    stated,
+                    ..settings.clone()
+                };
+                run_once(&settings, &stop).await?
+            }
+            Err(error) => Err(error),
         };
         let Err(error) = result else {
             return Ok(());
@@ -182,6 +194,20 @@ async fn keep_running(settings: WorkerSettings, stop: CancellationToken) -> anyh
         }
     }
     Ok(())
+}
+
+/// Before anything of a topic is read, no partition of it may lack a statement: what the members
+/// that come first state would let sessions end whose activity is on the others' partitions.
+/// Returns the number of partitions.
+async fn hold(settings: &WorkerSettings, admin: &TopicAdmin) -> anyhow::Result<i32> {
+    let topic = &settings.topic;
+    let found = require(admin, &[topic]).await?;
+    let count = found.get(topic).map_or(0, TopicState::partition_count);
+    let partitions: Vec<_> = (0..count)
+        .map(|partition| (topic.clone(), partition))
+        .collect();
+    settings.common.statements.hold(partitions).await?;
+    Ok(count)
 }
 
 /// Runs a worker until it ends; the outer error is that of its thread.
