@@ -1,17 +1,19 @@
-//! `shared-signals`: pushes a CAEP 1.0 `session-revoked` event, in a signed security event token
-//! (RFC 8417), to a receiver of the Shared Signals Framework (RFC 8935).
+//! `shared-signals`: delivers a CAEP 1.0 `session-revoked` event, in a signed security event token
+//! (RFC 8417), to a receiver of the Shared Signals Framework: by push (RFC 8935), or when the
+//! receiver polls (RFC 8936).
 
+pub mod poll_queue;
+pub mod stream;
 mod subject;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::error::ActionError;
 use super::http_client::{HttpClient, default_timeout};
@@ -22,16 +24,15 @@ use crate::handler::event::{Reasons, TriggerEvent};
 use crate::handler::fields::{
     ActionConfigError, ActionName, Literal, duration, require_encryption, url,
 };
-use crate::handler::secret::{Secret, SecretRef};
+use crate::handler::secret::SecretRef;
 use crate::session::EndReason;
 use crate::wire::time;
+use poll_queue::PollQueue;
+use stream::{EVENT, PushReceiver, SignalDelivery, SignalStream, SignalStreamSettings};
 use subject::SubjectTemplate;
 
-/// RFC 8417, section 2.3.
-const TOKEN_TYPE: &str = "secevent+jwt";
-/// RFC 8935, section 2.1.
-const SET_CONTENT_TYPE: &str = "application/secevent+jwt";
-const EVENT: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+/// The default of `timeout` if the receiver polls: longer than it pauses between two polls.
+const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A `shared-signals` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -42,9 +43,11 @@ pub struct SharedSignalsConfig {
     _kind: IgnoredAny,
     #[serde(default)]
     pub reasons: Reasons,
-    /// The receiver's push endpoint.
-    #[serde(deserialize_with = "url")]
-    url: Url,
+    /// The receiver's push endpoint. Without it, the receiver polls.
+    #[serde(default, deserialize_with = "some_url")]
+    url: Option<Url>,
+    /// Lets the receiver see its stream, and poll.
+    stream: Option<StreamConfig>,
     issuer: Literal,
     /// The receiver.
     audience: Literal,
@@ -61,98 +64,89 @@ pub struct SharedSignalsConfig {
     success: SuccessStatuses,
     /// Authenticates the handler to the receiver.
     bearer_token: Option<SecretRef>,
-    /// Bounds one attempt, from connecting to the end of the response.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
-    timeout: Duration,
+    /// Bounds one attempt: from connecting to the end of the response, or until the receiver has
+    /// fetched and acknowledged the token.
+    #[serde(default, deserialize_with = "some_duration")]
+    timeout: Option<Duration>,
     /// PEM certificates of the trusted authorities, instead of those of the system.
     ca_file: Option<PathBuf>,
 }
 
+/// The field `stream`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamConfig {
+    /// Authenticates the receiver at the endpoints of its stream.
+    token: SecretRef,
+}
+
 #[derive(Debug)]
 pub struct SharedSignals {
-    http_client: HttpClient,
-    issuer: String,
-    audience: String,
+    stream: Arc<SignalStream>,
     subject: SubjectTemplate,
-    keys: SigningKeys,
-    bearer_token: Option<Secret>,
-}
-
-/// The claims of RFC 8417, section 2.2, and CAEP 1.0, section 2. There is no `exp`: past events
-/// do not expire.
-#[derive(Serialize)]
-struct SecurityEventToken<'a> {
-    iss: &'a str,
-    aud: &'a str,
-    iat: i64,
-    jti: Uuid,
-    sub_id: Value,
-    events: Value,
-}
-
-/// The error of RFC 8935, section 2.3.
-#[derive(Deserialize)]
-struct PushErrorResponse {
-    err: String,
-    description: Option<String>,
 }
 
 impl SharedSignals {
-    /// Reads the keys and creates the HTTP client.
+    /// Reads the keys and tokens and creates the HTTP client.
     ///
     /// # Errors
-    /// [`ActionConfigError`] if the keys are not valid, or the subject has no format.
+    /// [`ActionConfigError`] if the keys are not valid, the subject has no format, or fields
+    /// contradict each other.
     pub fn new(config: SharedSignalsConfig) -> Result<Self, ActionConfigError> {
-        let name = &config.name;
+        let name = config.name.clone();
         if !config.subject.has_format() {
             let problem = "needs a format, as in {format: opaque, id: '{{ user_id }}'}";
-            return Err(ActionConfigError::field(name, "subject", problem));
+            return Err(ActionConfigError::field(&name, "subject", problem));
         }
-        if config.bearer_token.is_some() {
-            require_encryption(name, "url", &config.url, config.insecure)?;
-        }
-        let token = config.bearer_token.as_ref();
-        let token = token.map(|token| token.read_text_for(name, "bearerToken"));
-        Ok(Self {
-            keys: SigningKeys::read(name, &config.signing_keys, config.algorithm)?,
-            http_client: HttpClient::new(
-                name,
-                config.url,
-                config.timeout,
-                config.ca_file.as_ref(),
-            )?
-            .with_success(config.success),
-            issuer: config.issuer.into_string(),
-            audience: config.audience.into_string(),
-            subject: config.subject,
-            bearer_token: token.transpose()?,
-        })
+        let receiver_token = config.stream.as_ref();
+        let receiver_token =
+            receiver_token.map(|stream| stream.token.read_for(&name, "stream.token"));
+        let keys = SigningKeys::read(&name, &config.signing_keys, config.algorithm)?;
+        let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
+        let (subject, timeout) = (config.subject.clone(), config.timeout);
+        let settings = SignalStreamSettings {
+            delivery: delivery(config)?,
+            issuer: issuer.into_string(),
+            audience: audience.into_string(),
+            keys,
+            timeout: timeout.unwrap_or(DEFAULT_POLL_TIMEOUT),
+            receiver_token: receiver_token.transpose()?,
+            name,
+        };
+        let stream = Arc::new(SignalStream::new(settings));
+        Ok(Self { stream, subject })
     }
 
-    async fn push(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
-        let claims = SecurityEventToken {
-            iss: &self.issuer,
-            aud: &self.audience,
-            iat: self.http_client.now().as_millis() / 1000,
-            jti: input.event.id(),
-            sub_id: self.subject.render(&input.template_context())?,
-            events: json!({ EVENT: session_revoked(input.event) }),
-        };
-        let token = self.keys.sign(TOKEN_TYPE, &claims)?;
-        let request = self.http_client.post();
-        let mut request = request
-            .header(CONTENT_TYPE, SET_CONTENT_TYPE)
-            .header(ACCEPT, "application/json")
-            .body(token);
-        if let Some(token) = &self.bearer_token {
-            request = request.bearer_auth(token.expose_text().unwrap_or_default());
-        }
-        let response = self.http_client.send(request).await?;
-        match response.json::<PushErrorResponse>() {
-            Some(error) => response.check_status_quoting(&error.err, error.description.as_deref()),
-            None => response.check_status(),
-        }
+    async fn deliver(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
+        let subject = self.subject.render(&input.template_context())?;
+        let events = json!({ EVENT: session_revoked(input.event) });
+        self.stream.deliver(input.event.id(), subject, events).await
     }
+}
+
+fn delivery(config: SharedSignalsConfig) -> Result<SignalDelivery, ActionConfigError> {
+    let name = &config.name;
+    let Some(url) = config.url else {
+        let problem = if config.stream.is_none() {
+            "is missing; without it the receiver polls, and needs stream"
+        } else if config.bearer_token.is_some() || config.ca_file.is_some() {
+            "is missing; bearerToken and caFile belong to it"
+        } else {
+            return Ok(SignalDelivery::Poll(PollQueue::default()));
+        };
+        return Err(ActionConfigError::field(name, "url", problem));
+    };
+    if config.bearer_token.is_some() {
+        require_encryption(name, "url", &url, config.insecure)?;
+    }
+    let token = config.bearer_token.as_ref();
+    let token = token.map(|token| token.read_text_for(name, "bearerToken"));
+    let timeout = config.timeout.unwrap_or(default_timeout());
+    let http_client = HttpClient::new(name, url, timeout, config.ca_file.as_ref())?;
+    Ok(SignalDelivery::Push(Box::new(PushReceiver {
+        http_client: http_client.with_success(config.success),
+        bearer_token: token.transpose()?,
+    })))
 }
 
 /// The event of CAEP 1.0, sections 2 and 3.1.
@@ -177,12 +171,24 @@ fn session_revoked(event: &TriggerEvent) -> Value {
 
 impl Action for SharedSignals {
     fn run<'a>(&'a self, input: ActionInput<'a>) -> Attempt<'a> {
-        Box::pin(self.push(input))
+        Box::pin(self.deliver(input))
     }
 
     fn public_keys(&self) -> Vec<Jwk> {
-        self.keys.public()
+        self.stream.public_keys()
     }
+
+    fn stream(&self) -> Option<&Arc<SignalStream>> {
+        self.stream.is_visible().then_some(&self.stream)
+    }
+}
+
+fn some_url<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Url>, D::Error> {
+    url(field).map(Some)
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Duration>, D::Error> {
+    duration(field).map(Some)
 }
 
 #[cfg(test)]

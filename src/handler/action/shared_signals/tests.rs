@@ -65,7 +65,7 @@ async fn the_error_of_a_receiver_is_quoted() {
     let failed = run(&action).await.unwrap_err();
     assert_eq!(
         (failed.fault, failed.reason.as_str()),
-        (Fault::Event, reason)
+        (Fault::TargetDown, reason)
     );
 }
 
