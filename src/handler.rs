@@ -36,6 +36,7 @@ pub mod event;
 pub mod event_handler;
 pub mod fields;
 pub mod in_flight;
+pub mod issuer;
 pub mod jwks;
 pub mod lanes;
 pub mod ledger;
@@ -48,6 +49,7 @@ pub mod role;
 pub mod secret;
 pub mod selection;
 pub mod start_offsets;
+pub mod streams;
 pub mod template;
 pub mod topic_ends;
 pub mod url_template;
@@ -55,6 +57,7 @@ pub mod url_template;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context;
 use prometheus::Registry;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -65,6 +68,7 @@ use crate::clock::Clock;
 use crate::handler::metrics::HandlerMetrics;
 use crate::handler::policies::PolicyActions;
 use crate::health::Health;
+use crate::http::tls::ServerIdentity;
 use crate::kafka::args::GlobalArgs;
 use crate::kafka::errors::WithHint;
 use crate::kafka::reader_config::with_group_id;
@@ -135,8 +139,12 @@ async fn serve(
     let metrics = HandlerMetrics::new(registry, names, &FailureReason::ALL)?;
     let _keys = match &settings.jwks_listen {
         Some(listen) => {
-            let keys = settings.actions.public_keys();
-            Some(jwks::start(listen, keys, settings.jwks_issuer.as_ref()).await?)
+            let (keys, streams) = (settings.actions.public_keys(), settings.actions.streams());
+            let [certificate, key] = settings.jwks_tls.each_ref().map(Option::as_deref);
+            let identity = ServerIdentity::of_flags(certificate, key);
+            let identity = identity.context("check --jwks-tls-cert and --jwks-tls-key")?;
+            let issuer = settings.jwks_issuer.as_ref();
+            Some(jwks::start(listen, keys, issuer, streams, identity).await?)
         }
         None => None,
     };

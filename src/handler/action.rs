@@ -17,12 +17,14 @@ pub mod success;
 pub mod webhook;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use jsonwebtoken::jwk::Jwk;
 
 use super::event::TriggerEvent;
 use super::template::TemplateContext;
 use error::ActionError;
+use shared_signals::stream::SignalStream;
 
 #[cfg(test)]
 pub(in crate::handler) mod testing;
@@ -39,6 +41,11 @@ pub trait Action: Send + Sync {
     /// The public keys with which targets verify signatures.
     fn public_keys(&self) -> Vec<Jwk> {
         Vec::new()
+    }
+
+    /// The stream of Shared Signals that its receiver can see.
+    fn stream(&self) -> Option<&Arc<SignalStream>> {
+        None
     }
 }
 

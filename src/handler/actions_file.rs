@@ -10,6 +10,7 @@ use jsonwebtoken::jwk::Jwk;
 
 use super::action::log;
 use super::action::named::NamedAction;
+use super::action::shared_signals::stream::SignalStream;
 use super::event::{Reasons, Triggers};
 use super::fields::{ActionConfigError, ActionName};
 use super::retry::RetryPolicy;
@@ -92,6 +93,14 @@ impl Actions {
             .flat_map(|named| named.action.public_keys());
         let by_id: BTreeMap<_, _> = keys.map(|key| (key.common.key_id.clone(), key)).collect();
         by_id.into_values().collect()
+    }
+
+    /// The streams of Shared Signals that their receivers can see.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Arc<SignalStream>> {
+        let streams = self.list.iter();
+        let streams = streams.filter_map(|named| named.action.stream());
+        streams.cloned().collect()
     }
 
     fn build(file: ActionsFile) -> Result<Self, ActionConfigError> {

@@ -8,8 +8,9 @@ use rdkafka::ClientConfig;
 
 use super::actions_file::Actions;
 use super::event::Trigger;
-use super::jwks::Issuer;
+use super::issuer::Issuer;
 use super::role::ConsumerRole;
+use super::streams;
 use crate::admin::AdminArgs;
 use crate::kafka::Topics;
 use crate::kafka::args::GlobalArgs;
@@ -63,12 +64,32 @@ pub struct HandlerArgs {
     pub concurrency: u16,
 
     /// Listen address for the public keys of signing actions, served at
-    /// /.well-known/jwks.json only. Without it, the keys are not served.
+    /// /.well-known/jwks.json. Without it, the keys are not served.
     #[arg(long, env = "SUNDOWN_JWKS_LISTEN", value_name = "HOST:PORT")]
     pub jwks_listen: Option<String>,
 
+    /// PEM file of that listener's certificate and its chain; without it, put TLS in front of
+    /// the listener. A renewed one is used within seconds.
+    #[arg(
+        long,
+        env = "SUNDOWN_JWKS_TLS_CERT",
+        value_name = "FILE",
+        requires = "jwks_tls_key"
+    )]
+    pub jwks_tls_cert: Option<PathBuf>,
+
+    /// PEM file of that certificate's private key.
+    #[arg(
+        long,
+        env = "SUNDOWN_JWKS_TLS_KEY",
+        value_name = "FILE",
+        requires = "jwks_tls_cert"
+    )]
+    pub jwks_tls_key: Option<PathBuf>,
+
     /// Issuer of which the listener also serves a discovery document, at
-    /// /.well-known/openid-configuration, for receivers that take an issuer instead of keys.
+    /// /.well-known/openid-configuration, for receivers that take an issuer instead of keys,
+    /// and the streams of shared-signals actions, at /.well-known/ssf-configuration.
     #[arg(
         long,
         env = "SUNDOWN_JWKS_ISSUER",
@@ -98,6 +119,8 @@ pub struct Settings {
     pub jwks_listen: Option<String>,
     /// The issuer whose discovery document that address serves.
     pub jwks_issuer: Option<Issuer>,
+    /// The files of that address's certificate and key.
+    pub jwks_tls: [Option<PathBuf>; 2],
 }
 
 impl Settings {
@@ -107,15 +130,18 @@ impl Settings {
     /// If flags contradict each other, or the actions file is not valid.
     pub fn new(args: &HandlerArgs, global: &GlobalArgs) -> anyhow::Result<Self> {
         let actions = args.actions.as_deref().map(Actions::load);
+        let actions = actions.transpose()?.unwrap_or_else(Actions::only_log);
+        streams::check_issuers(&actions.streams(), args.jwks_issuer.as_ref())?;
         Ok(Self {
             client: global.connection.client_config()?,
             topics: global.topics.topics(),
             group: global.topics.prefixed(&args.group),
             group_protocol: args.group_protocol,
             concurrency: args.concurrency.into(),
-            actions: actions.transpose()?.unwrap_or_else(Actions::only_log),
+            actions,
             jwks_listen: args.jwks_listen.clone(),
             jwks_issuer: args.jwks_issuer.clone(),
+            jwks_tls: [args.jwks_tls_cert.clone(), args.jwks_tls_key.clone()],
         })
     }
 

@@ -68,21 +68,29 @@ impl Failure<'_> {
                 | "unauthorized_client"
                 | "authentication_failed"
                 | "access_denied"
-                | "invalid_key" => Fault::TargetDown,
+                | "invalid_key"
+                | "invalid_issuer"
+                | "invalid_audience" => Fault::TargetDown,
                 "temporarily_unavailable" | "server_error" => Fault::Target,
                 _ => http_fault(status),
             },
             Self::Smtp { code } => match code {
-                // RFC 4954: authentication is missing, too weak or rejected.
-                454 | 530 | 534 | 535 | 538 => Fault::TargetDown,
+                // RFC 4954: authentication is missing, too weak or rejected. RFC 7504: the host
+                // takes no mail.
+                454 | 521 | 530 | 534 | 535 | 538 => Fault::TargetDown,
                 500..=599 => Fault::Event,
                 _ => Fault::Target,
             },
             Self::Redis { code } => match code {
-                "READONLY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" => Fault::TargetDown,
-                "LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "NOREPLICAS"
-                | "MISCONF" | "OOM" | "UNKILLABLE" => Fault::Target,
-                _ => Fault::Event,
+                // The session's key has another type or serialization.
+                "WRONGTYPE" | "SERIALIZER" => Fault::Event,
+                // MOVED and ASK: a node of a cluster, and the action lacks `cluster: true`.
+                "READONLY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED" | "MOVED" | "ASK" => {
+                    Fault::TargetDown
+                }
+                // Deletions give the server no other reason to refuse a key: it is loading, busy,
+                // full, has too many clients, or lacks the command.
+                _ => Fault::Target,
             },
         }
     }
@@ -162,6 +170,8 @@ mod tests {
             (401, "invalid_client", Fault::TargetDown),
             (400, "unauthorized_client", Fault::TargetDown),
             (400, "authentication_failed", Fault::TargetDown),
+            (400, "invalid_issuer", Fault::TargetDown),
+            (400, "invalid_audience", Fault::TargetDown),
             (400, "temporarily_unavailable", Fault::Target),
             (400, "server_error", Fault::Target),
             (400, "invalid_request", Fault::Event),
@@ -178,6 +188,7 @@ mod tests {
         for (code, fault) in [
             (535, Fault::TargetDown),
             (454, Fault::TargetDown),
+            (521, Fault::TargetDown),
             (421, Fault::Target),
             (450, Fault::Target),
             (550, Fault::Event),
@@ -188,13 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn redis_that_cannot_write_is_at_fault_itself() {
+    fn redis_refuses_an_event_only_if_its_key_is_of_another_kind() {
         for (code, fault) in [
             ("READONLY", Fault::TargetDown),
             ("NOAUTH", Fault::TargetDown),
+            ("MOVED", Fault::TargetDown),
             ("LOADING", Fault::Target),
             ("MISCONF", Fault::Target),
+            ("ERR", Fault::Target),
             ("WRONGTYPE", Fault::Event),
+            ("SERIALIZER", Fault::Event),
         ] {
             assert_eq!(Failure::Redis { code }.fault(), fault, "{code}");
         }

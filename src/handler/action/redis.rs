@@ -62,7 +62,7 @@ impl Redis {
     async fn delete(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
         let deletable = self.deletion.render(&input.template_context())?;
         match tokio::time::timeout(self.timeout, self.run_commands(&deletable)).await {
-            Ok(result) => result.map_err(|error| classify(&error)),
+            Ok(result) => result,
             Err(_) => {
                 let reason = format!("no response within {:?}", self.timeout);
                 Err(ActionError::new(Failure::TimedOut, reason))
@@ -70,13 +70,15 @@ impl Redis {
         }
     }
 
-    async fn run_commands(&self, deletable: &Deletable) -> RedisResult<()> {
-        let session = self.connector.session().await?;
-        let result = deletable.delete(&session).await;
-        if let Err(error) = &result {
-            self.connector.close_after(&session, error).await;
+    async fn run_commands(&self, deletable: &Deletable) -> Result<(), ActionError> {
+        let session = self.connector.session().await;
+        let session =
+            session.map_err(|error| ActionError::new(Failure::NotConnected, error.to_string()))?;
+        if let Err(error) = deletable.delete(&session).await {
+            self.connector.close_after(&session, &error).await;
+            return Err(classify(&error));
         }
-        result
+        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! `smtp`: sends a mail to the user.
 
 use std::error::Error as _;
-use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::error::{ActionError, Failure};
+use super::error::{ActionError, Failure, Fault};
 use super::http_client::default_timeout;
 use super::{Action, ActionInput, Attempt};
 use crate::handler::event::{Reasons, Triggers};
@@ -26,6 +25,8 @@ use crate::http::{authorities, client};
 
 /// Part of lettre's error for a mail that needs an extension that the server lacks.
 const NEEDS_EXTENSION: &str = "non-ascii chars";
+/// The start of lettre's error for a name, a connection or a TLS handshake that fails.
+const CONNECTION_ERROR: &str = "Connection error";
 
 /// An `smtp` action in the actions file.
 #[derive(Debug, Deserialize)]
@@ -132,17 +133,14 @@ impl Smtp {
     async fn send(&self, input: ActionInput<'_>) -> Result<(), ActionError> {
         let mail = self.compose(input)?;
         let transport = self.transport.get_or_init(|| self.server.clone().build());
-        match tokio::time::timeout(self.timeout, transport.send(mail)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => {
-                let reason = format!(
-                    "the server did not accept the mail within {:?}",
-                    self.timeout
-                );
-                Err(ActionError::new(Failure::TimedOut, reason))
-            }
-        }
+        let attempt = tokio::time::timeout(self.timeout, deliver(transport, mail));
+        attempt.await.unwrap_or_else(|_| {
+            let reason = format!(
+                "the server did not accept the mail within {:?}",
+                self.timeout
+            );
+            Err(ActionError::new(Failure::TimedOut, reason))
+        })
     }
 
     fn compose(&self, input: ActionInput<'_>) -> Result<Message, ActionError> {
@@ -195,28 +193,51 @@ fn encryption(config: &SmtpConfig) -> Result<Tls, ActionConfigError> {
     })
 }
 
-fn classify(error: &smtp::Error) -> ActionError {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    let mut refused = false;
-    while let Some(deeper) = cause {
-        let text = deeper.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
+async fn deliver(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    mail: Message,
+) -> Result<(), ActionError> {
+    // Opens a connection if there is none: a server that refuses it (RFC 5321, section 3.1) replies
+    // as it does to a mail that it refuses.
+    if let Err(error) = transport.test_connection().await {
+        let failed = classify(&error);
+        if failed.fault == Fault::Event {
+            let reason = format!("the server refuses connections: {}", failed.reason);
+            return Err(ActionError::new(Failure::NotConnected, reason));
         }
-        let io = deeper.downcast_ref::<io::Error>();
-        refused |= io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused);
-        cause = deeper.source();
+        return Err(failed);
     }
+    let sent = transport.send(mail).await;
+    sent.map(|_| ()).map_err(|error| classify(&error))
+}
+
+fn classify(error: &smtp::Error) -> ActionError {
+    let reason = describe(error);
     let code = error.status().map(u16::from);
     let failure = match code {
         Some(code) => Failure::Smtp { code },
         None if error.is_client() && reason.contains(NEEDS_EXTENSION) => Failure::NotEncoded,
         // `is_client`: the server offers no STARTTLS or no supported authentication.
-        None if refused || error.is_tls() || error.is_client() => Failure::NotConnected,
+        None if error.is_tls() || error.is_client() || reason.starts_with(CONNECTION_ERROR) => {
+            Failure::NotConnected
+        }
         None => Failure::Interrupted,
     };
     ActionError::new(failure, reason)
+}
+
+/// Describes an error with all its causes.
+fn describe(error: &smtp::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let more = deeper.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = deeper.source();
+    }
+    text
 }
 
 /// Encodes an international domain (RFC 5890), so that the address needs no SMTPUTF8 for it.
@@ -240,8 +261,9 @@ impl<'de> Deserialize<'de> for SmtpServer {
             let parts = text.rsplit_once(':');
             let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
             match parts {
+                // IPv6 addresses have brackets before a port.
                 Some((host, port)) if !host.is_empty() => Ok(Self {
-                    host: host.to_owned(),
+                    host: host.trim_matches(['[', ']']).to_owned(),
                     port,
                 }),
                 _ => Err(format!("'{text}' is not of the form HOST:PORT")),

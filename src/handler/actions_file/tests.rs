@@ -49,7 +49,7 @@ retry: {{attempts: 8, initialBackoff: 200ms, maxBackoff: 30s, total: 5m}}
 #[test]
 fn every_example_in_the_documentation_loads() {
     let pages = [
-        include_str!("../../../docs/actions.md"),
+        include_str!("../../../docs/reference/actions.md"),
         include_str!("../../../docs/how-to/choose-an-action.md"),
     ];
     let folder = TempDir::new().unwrap();

@@ -130,9 +130,7 @@ impl Connector {
     /// Closes the connection of an attempt if it leads to the wrong server by its error,
     /// so that the next attempt resolves name and master again.
     pub(super) async fn close_after(&self, session: &Session, error: &RedisError) {
-        let is_replica = error
-            .code()
-            .is_some_and(|code| REPLICA_CODES.contains(&code));
+        let is_replica = code(error).is_some_and(|code| REPLICA_CODES.contains(&code));
         let is_broken = matches!(session.connection, RedisConnection::Master(_))
             && (error.is_io_error() || error.is_unrecoverable_error());
         // A cluster client follows the cluster's topology itself.
@@ -281,7 +279,7 @@ fn sentinel_client(
 
 /// Classifies an error.
 pub(super) fn classify(error: &RedisError) -> ActionError {
-    let failure = match (error.kind(), error.code()) {
+    let failure = match (error.kind(), code(error)) {
         _ if error.is_connection_refusal() => Failure::NotConnected,
         (
             ErrorKind::AuthenticationFailed
@@ -293,5 +291,67 @@ pub(super) fn classify(error: &RedisError) -> ActionError {
         (_, Some(code)) => Failure::Redis { code },
         _ => Failure::Interrupted,
     };
-    ActionError::new(failure, error.to_string())
+    let remedy = match code(error) {
+        Some("MOVED" | "ASK") => "; the server is a node of a cluster, set cluster: true",
+        _ => "",
+    };
+    ActionError::new(failure, format!("{error}{remedy}"))
+}
+
+/// Returns the code of a server's error. Before Redis 7, the error of a command in a script is
+/// wrapped: `ERR Error running script (call to f_…): @user_script:9: @user_script: 9: -READONLY …`.
+fn code(error: &RedisError) -> Option<&str> {
+    let wrapped = || {
+        let (script, inner) = error.detail()?.rsplit_once(": -")?;
+        let code = inner.split(' ').next();
+        code.filter(|_| script.contains("@user_script"))
+    };
+    match error.code()? {
+        "ERR" => wrapped().or(Some("ERR")),
+        code => Some(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handler::action::error::Fault;
+
+    /// The error of a reply, without its first character.
+    fn error(reply: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn the_error_of_a_command_in_a_script_counts_as_its_own() {
+        for (reply, fault) in [
+            (
+                "ERR Error running script (call to f_4a): @user_script:11: @user_script: 11: \
+                 -READONLY You can't write against a read only replica.",
+                Fault::TargetDown,
+            ),
+            (
+                "READONLY You can't write against a read only replica. script: 4a, on \
+                 @user_script:11.",
+                Fault::TargetDown,
+            ),
+            (
+                "ERR Error running script (call to f_4a): @user_script:2: @user_script: 2: \
+                 -WRONGTYPE Operation against a key holding the wrong kind of value",
+                Fault::Event,
+            ),
+            (
+                "SERIALIZER maxInactiveInterval is neither Java nor JSON",
+                Fault::Event,
+            ),
+            ("ERR max number of clients reached", Fault::Target),
+            (
+                "ERR unknown command 'UNLINK', with args beginning with: 'a: -OOM'",
+                Fault::Target,
+            ),
+        ] {
+            assert_eq!(classify(&error(reply)).fault, fault, "{reply}");
+        }
+    }
 }

@@ -116,3 +116,9 @@ fn the_certificate_of_the_server_must_not_be_an_authority() {
         .unwrap();
     assert!(error.to_string().contains("CaUsedAsEndEntity"), "{error}");
 }
+
+#[test]
+fn an_ipv6_address_has_brackets_before_its_port() {
+    let server: SmtpServer = serde_yaml::from_str("'[2001:db8::25]:587'").unwrap();
+    assert_eq!((server.host.as_str(), server.port), ("2001:db8::25", 587));
+}
