@@ -9,17 +9,20 @@
 //! | the kinds of resources | `resource_kind.rs`, `policies.rs`, `sources.rs` |
 //! | validate | `validate.rs`, `overlap.rs`, `sources/validate.rs` |
 //! | diff: records and statuses to write, pure | `diff.rs`, `conditions.rs` |
+//! | brake on mass endings | `brake.rs` |
 //! | apply | `apply.rs` |
 //! | reconciliation loop | `reconcile.rs` |
 //! | consumer lag | `lag.rs` |
 
 pub mod apply;
 pub mod args;
+pub mod brake;
 pub mod conditions;
 pub mod diff;
 pub mod lag;
 pub mod lease;
 pub mod metrics;
+mod namespace_limits;
 pub mod overlap;
 pub mod policies;
 pub mod published;
@@ -53,11 +56,14 @@ use crate::metrics::certificates;
 use crate::policy::writer::PolicyTopicWriter;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
+use crate::session_lookup::search::Searcher;
 use apply::Applier;
 use args::ControllerArgs;
+use brake::Brake;
 use lag::{LagMeter, MeasuredGroup};
 use lease::{Election, ElectionConfig, Leadership};
 use metrics::ControllerMetrics;
+use namespace_limits::NamespaceLimits;
 use policies::PolicyKind;
 use published::{EndOffsetProbe, PublishedRecords};
 use reconcile::{Reconciler, ReconcilerInputs};
@@ -65,6 +71,7 @@ use resource_kind::ResourceKind;
 use rollout::ProcessRegistry;
 use scope::Scope;
 use sources::SourceKind;
+use validate::PolicyRules;
 
 /// A loop without a heartbeat for this long is stuck. It exceeds a reconciliation of a thousand
 /// policies with a slow API server.
@@ -111,7 +118,7 @@ pub async fn run(
     let election = election(&client, args, reports.id(), clock, &health);
     let leadership = election.leadership();
 
-    let group = global.topics.prefixed(&args.tracker_group);
+    let group = global.topics.prefixed(&args.trackers.tracker_group);
     let views = {
         let reader = with_group_id(&config, &group);
         TopicViews::start(&reader, &topics, clock, &health, &stop)?
@@ -132,6 +139,8 @@ pub async fn run(
         metrics,
         clock,
         health: health.clone(),
+        searcher: Searcher::new(args.admin_token.read()?)?,
+        max_mass_ending: args.max_mass_ending,
     };
     let reporting = tokio::spawn(reports.run(stop.clone()));
 
@@ -163,6 +172,9 @@ struct ReconcilerParts {
     metrics: ControllerMetrics,
     clock: Clock,
     health: Health,
+    /// Counts sessions for the brake.
+    searcher: Searcher,
+    max_mass_ending: u8,
 }
 
 impl ReconcilerParts {
@@ -173,9 +185,11 @@ impl ReconcilerParts {
         topics: &Topics,
         stop: &CancellationToken,
     ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-        let policies = self.reconciler(PolicyKind {
+        let rules = PolicyRules {
             routing_key: args.routing_key,
-        })?;
+            limits: NamespaceLimits::read(args.namespace_limits.as_deref())?,
+        };
+        let policies = self.reconciler(PolicyKind { rules })?;
         let sources = self.reconciler(SourceKind {
             own_topics: topics.clone(),
         })?;
@@ -210,7 +224,14 @@ impl ReconcilerParts {
             self.metrics.clone(),
         );
         let (clock, health) = (self.clock, self.health.clone());
-        Ok(Reconciler::new(kind, inputs, applier, clock, health))
+        let brake = Brake::new(self.searcher.clone(), self.max_mass_ending);
+        Ok(Reconciler::new(
+            kind,
+            inputs,
+            (applier, brake),
+            clock,
+            health,
+        ))
     }
 }
 
@@ -321,7 +342,7 @@ fn measured_groups(
     let topics = global.topics.topics();
     let handlers = global.topics.prefixed(&args.handler_group);
     let trackers = MeasuredGroup {
-        group: global.topics.prefixed(&args.tracker_group),
+        group: global.topics.prefixed(&args.trackers.tracker_group),
         topic: topics.session_logs,
     };
     move || {

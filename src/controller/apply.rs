@@ -229,7 +229,7 @@ fn is_problem(condition: &Condition) -> bool {
             condition.status != ConditionStatus::True && condition.reason != "Publishing"
         }
         ConditionType::Ambiguous => condition.status == ConditionStatus::True,
-        ConditionType::Distributed => false,
+        ConditionType::Distributed | ConditionType::Reading => false,
     }
 }
 

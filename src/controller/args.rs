@@ -1,10 +1,13 @@
 //! Flags of `sundown controller`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::admin::AdminArgs;
+use crate::kafka::args::TrackerGroupArgs;
+use crate::session_lookup::AdminTokenArgs;
 use crate::wire::duration;
 use crate::wire::routing::RoutingKey;
 
@@ -41,6 +44,11 @@ pub struct ControllerArgs {
     #[arg(long, env = "SUNDOWN_POLICY_SELECTOR", value_name = "SELECTOR")]
     pub policy_selector: Option<String>,
 
+    /// YAML file of limits on the policies of namespaces: what they must match, the highest
+    /// priority, and the actions that they may name.
+    #[arg(long, env = "SUNDOWN_NAMESPACE_LIMITS", value_name = "FILE")]
+    pub namespace_limits: Option<PathBuf>,
+
     /// The `--routing-key` of the trackers: policies with `maxSessions` need `user_id`.
     #[arg(
         long,
@@ -69,14 +77,8 @@ pub struct ControllerArgs {
     #[arg(long, env = "SUNDOWN_LEASE_DURATION", default_value = "15s", value_name = "DURATION", value_parser = lease_duration)]
     pub lease_duration: Duration,
 
-    /// Consumer group of the trackers, without --topic-prefix, for lag measurement.
-    #[arg(
-        long,
-        env = "SUNDOWN_TRACKER_GROUP",
-        default_value = "sundown-tracker",
-        value_name = "GROUP"
-    )]
-    pub tracker_group: String,
+    #[command(flatten)]
+    pub trackers: TrackerGroupArgs,
 
     /// Consumer group of the handlers, without --topic-prefix, for lag measurement.
     #[arg(
@@ -100,6 +102,15 @@ pub struct ControllerArgs {
     /// Interval between lag measurements, from 1 s to 10 s.
     #[arg(long, env = "SUNDOWN_LAG_INTERVAL", default_value = "5s", value_name = "DURATION", value_parser = lag_interval)]
     pub lag_interval: Duration,
+
+    /// Hold changes of policies that would end more than this share of the live sessions within
+    /// a minute, and at least 1000 of them, until an annotation of the policy confirms them. 100
+    /// holds none.
+    #[arg(long, env = "SUNDOWN_MAX_MASS_ENDING", default_value = "50", value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub max_mass_ending: u8,
+
+    #[command(flatten)]
+    pub admin_token: AdminTokenArgs,
 
     #[command(flatten)]
     pub admin: AdminArgs,

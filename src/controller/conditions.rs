@@ -59,7 +59,7 @@ pub struct UndatedCondition {
 }
 
 impl UndatedCondition {
-    fn new(
+    pub(super) fn new(
         kind: ConditionType,
         (status, reason, message): (ConditionStatus, &'static str, String),
     ) -> Self {
@@ -137,7 +137,7 @@ pub fn status(
     }
 }
 
-type Evaluation = (ConditionStatus, &'static str, String);
+pub(super) type Evaluation = (ConditionStatus, &'static str, String);
 
 fn ready(input: &PublicationInput<'_>) -> Evaluation {
     use ConditionStatus::{False, True, Unknown};

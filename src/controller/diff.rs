@@ -47,7 +47,8 @@ pub fn diff<Spec>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::validate::validate;
+    use crate::controller::namespace_limits::NamespaceLimits;
+    use crate::controller::validate::{PolicyRules, validate};
     use crate::wire::routing::RoutingKey;
 
     #[test]
@@ -60,7 +61,11 @@ mod tests {
         .unwrap();
         let objects = BTreeMap::from([("ns/p".to_owned(), object)]);
         let scope = Scope::Namespaces(vec!["ns".to_owned()]);
-        let validation = validate(&objects, &BTreeMap::new(), 0, RoutingKey::SessionId);
+        let rules = PolicyRules {
+            routing_key: RoutingKey::SessionId,
+            limits: NamespaceLimits::default(),
+        };
+        let validation = validate(&objects, &BTreeMap::new(), 0, &rules);
         let stale = |name: &str| (name.to_owned(), b"{}".to_vec());
         let mut published = BTreeMap::from([
             stale("ns/p"),

@@ -6,22 +6,21 @@ use std::time::Duration;
 use kube::CustomResourceExt;
 use kube::api::{ApiResource, DynamicObject};
 
-use super::conditions::{self, PolicyStatusInput, PublicationInput, TRACKERS};
+use super::brake;
+use super::conditions::{self, PolicyStatusInput, Readers, TRACKERS};
 use super::metrics::{ControllerMetrics, PolicyGauges};
 use super::published::PublishedRecords;
 use super::resource_kind::{ResourceKind, ResourceStatus, StatusInputs, StatusUpdate, status_of};
 use super::scope::Scope;
-use super::validate::{Ambiguity, Validation, ambiguities, validate};
+use super::validate::{Ambiguity, PolicyRules, Validation, ambiguities, validate};
 use crate::policy::crd::status::Condition;
 use crate::policy::document::{
     KIND, SessionPolicyResource, SessionPolicySpec, SessionPolicyStatus,
 };
-use crate::wire::routing::RoutingKey;
 
 /// Session policies.
 pub struct PolicyKind {
-    /// The routing key of the trackers.
-    pub routing_key: RoutingKey,
+    pub rules: PolicyRules,
 }
 
 impl ResourceKind for PolicyKind {
@@ -32,6 +31,7 @@ impl ResourceKind for PolicyKind {
     const PLURAL: &'static str = "policies";
     const REQUIRED: bool = true;
     const COUNTS_INTERVAL: Duration = Duration::from_secs(5);
+    const READERS: &'static Readers = &TRACKERS;
 
     fn api_resource() -> ApiResource {
         SessionPolicyResource::api_resource()
@@ -45,6 +45,11 @@ impl ResourceKind for PolicyKind {
         &published.values
     }
 
+    fn active_generation(published: &PublishedRecords, name: &str) -> Option<u64> {
+        let active = published.store.document(name);
+        active.and_then(|active| active.metadata.generation)
+    }
+
     fn validate(
         &self,
         known: &Scope,
@@ -53,7 +58,14 @@ impl ResourceKind for PolicyKind {
     ) -> Validation<SessionPolicySpec> {
         let foreign = published.values.keys();
         let foreign = foreign.filter(|name| !known.owns(name)).count();
-        validate(objects, &published.values, foreign, self.routing_key)
+        validate(objects, &published.values, foreign, &self.rules)
+    }
+
+    fn can_end_sessions(
+        validation: &Validation<SessionPolicySpec>,
+        published: &PublishedRecords,
+    ) -> Vec<String> {
+        brake::can_end_sessions(validation, published)
     }
 
     fn statuses(
@@ -71,18 +83,7 @@ impl ResourceKind for PolicyKind {
                 let generation = object.metadata.generation.unwrap_or(1);
                 let expected = u64::try_from(generation).unwrap_or(1);
                 let rollout = inputs.processes.rollout(name, expected, inputs.now);
-                let valid = validation.valid.get(name);
-                let active = published.store.document(name);
-                let publication = PublicationInput {
-                    generation,
-                    rejection: validation.rejected.get(name),
-                    active_generation: active.and_then(|active| active.metadata.generation),
-                    published: valid
-                        .is_some_and(|policy| policy.is_published(published.values.get(name))),
-                    kafka_error: inputs.kafka_error,
-                    rollout: &rollout,
-                    readers: &TRACKERS,
-                };
+                let publication = Self::publication(inputs, name, object, &rollout);
                 let ready = publication.rejection.is_none() && publication.published;
                 let ambiguity = ambiguities.get(name).unwrap_or(&Ambiguity::None);
                 let input = PolicyStatusInput {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Applier, ApplyError, WriteBackoff};
+use super::brake::Brake;
 use super::diff::diff;
 use super::published::EndOffsetProbe;
 use super::resource_kind::{ResourceKind, ResourceStatus, StatusInputs, StatusUpdate, status_of};
@@ -51,6 +52,7 @@ pub struct Reconciler<K: ResourceKind> {
     kind: K,
     inputs: ReconcilerInputs,
     applier: Applier,
+    brake: Brake,
     resources: ResourceCache,
     backoff: WriteBackoff,
     /// The last status written of each resource.
@@ -68,7 +70,7 @@ impl<K: ResourceKind> Reconciler<K> {
     pub fn new(
         kind: K,
         inputs: ReconcilerInputs,
-        applier: Applier,
+        (applier, brake): (Applier, Brake),
         clock: Clock,
         health: Health,
     ) -> Self {
@@ -77,6 +79,7 @@ impl<K: ResourceKind> Reconciler<K> {
             kind,
             inputs,
             applier,
+            brake,
             resources,
             backoff: WriteBackoff::default(),
             written: BTreeMap::new(),
@@ -173,9 +176,10 @@ impl<K: ResourceKind> Reconciler<K> {
             // The topic is still being read.
             return Ok(());
         }
-        let validation = self.validate(known);
+        let mut validation = self.validate(known);
         let mut result = Ok(());
         if current {
+            self.hold_mass_endings(&mut validation).await;
             result = self.publish(known, &validation).await;
             if let Err(ApplyError::Topic(error)) = &result {
                 kafka_error = Some(error.clone());
@@ -208,6 +212,16 @@ impl<K: ResourceKind> Reconciler<K> {
         let published = self.applier.published.borrow();
         let objects = self.resources.objects();
         self.kind.validate(known, objects, &published)
+    }
+
+    /// Rejects changes that would end too many sessions at once.
+    async fn hold_mass_endings(&mut self, validation: &mut Validation<K::Spec>) {
+        let names = K::can_end_sessions(validation, &self.applier.published.borrow());
+        let now = self.clock.elapsed();
+        let trackers = self.inputs.processes.borrow().trackers(now);
+        let objects = self.resources.objects();
+        let hold = self.brake.hold(names, validation, objects, &trackers, now);
+        hold.await;
     }
 
     /// Reconciles the policy topic.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::conditions::{PublicationInput, Readers};
 use super::metrics::ControllerMetrics;
 use super::published::PublishedRecords;
 use super::rollout::{ProcessRegistry, Rollout};
@@ -29,6 +30,8 @@ pub trait ResourceKind: Send + Sync + 'static {
     const REQUIRED: bool;
     /// Interval between updates of a status in which only counts have changed.
     const COUNTS_INTERVAL: Duration;
+    /// The processes that read the published resources.
+    const READERS: &'static Readers;
 
     /// The API resource.
     fn api_resource() -> ApiResource;
@@ -39,6 +42,9 @@ pub trait ResourceKind: Send + Sync + 'static {
     /// The published values, by full name.
     fn values(published: &PublishedRecords) -> &BTreeMap<String, Vec<u8>>;
 
+    /// The generation of the published resource with this full name.
+    fn active_generation(published: &PublishedRecords, name: &str) -> Option<u64>;
+
     /// Validates the resources of the API server. Records outside `known` belong to other owners.
     fn validate(
         &self,
@@ -46,6 +52,34 @@ pub trait ResourceKind: Send + Sync + 'static {
         objects: &BTreeMap<String, DynamicObject>,
         published: &PublishedRecords,
     ) -> Validation<Self::Spec>;
+
+    /// The unpublished resources that can end sessions.
+    fn can_end_sessions(
+        _validation: &Validation<Self::Spec>,
+        _published: &PublishedRecords,
+    ) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What the conditions of a resource on its publication are derived from.
+    fn publication<'a>(
+        inputs: &StatusInputs<'a, Self::Spec>,
+        name: &str,
+        object: &DynamicObject,
+        rollout: &'a Rollout,
+    ) -> PublicationInput<'a> {
+        let valid = inputs.validation.valid.get(name);
+        let value = Self::values(inputs.published).get(name);
+        PublicationInput {
+            generation: object.metadata.generation.unwrap_or(1),
+            rejection: inputs.validation.rejected.get(name),
+            active_generation: Self::active_generation(inputs.published, name),
+            published: valid.is_some_and(|resource| resource.is_published(value)),
+            kafka_error: inputs.kafka_error,
+            rollout,
+            readers: Self::READERS,
+        }
+    }
 
     /// Derives the statuses.
     fn statuses(&self, inputs: &StatusInputs<'_, Self::Spec>) -> Vec<StatusUpdate<Self::Status>>;

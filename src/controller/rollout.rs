@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::kafka::topic_feed::{TopicEvent, TopicRecord};
 use crate::processes::{ProcessReport, ProcessState, is_live};
 use crate::session::Timestamp;
+use crate::session_lookup::owners::TrackerEndpoint;
 
 /// The most records applied in one batch.
 const MAX_BATCH: usize = 1_000;
@@ -72,6 +73,20 @@ impl ProcessRegistry {
             }
         }
         rollout
+    }
+
+    /// The live trackers with an admin port, at `now` on the clock.
+    #[must_use]
+    pub fn trackers(&self, now: Duration) -> Vec<TrackerEndpoint> {
+        let trackers = self.live("tracker", now).filter_map(|report| {
+            let partitions = report.assignments.iter().map(|one| one.partition);
+            Some(TrackerEndpoint {
+                id: report.id.clone(),
+                admin: report.admin.clone()?,
+                partitions: partitions.collect(),
+            })
+        });
+        trackers.collect()
     }
 
     /// Consumer groups of actions on terminal events, `HANDLER_GROUP.ACTION`, as reported in the

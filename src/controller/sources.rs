@@ -9,17 +9,20 @@ use std::time::Duration;
 use kube::CustomResourceExt;
 use kube::api::{ApiResource, DynamicObject};
 
-use super::conditions::{PublicationInput, Readers, dated, publication};
+use super::conditions::{
+    Evaluation, PublicationInput, Readers, UndatedCondition, dated, publication,
+};
 use super::metrics::{ControllerMetrics, SourceGauges};
 use super::published::PublishedRecords;
 use super::resource_kind::{ResourceKind, ResourceStatus, StatusInputs, StatusUpdate, status_of};
 use super::scope::Scope;
 use super::validate::Validation;
 use crate::kafka::Topics;
-use crate::policy::crd::status::Condition;
+use crate::policy::crd::status::{Condition, ConditionStatus, ConditionType};
 use crate::source::document::KIND;
 use crate::source::spec::{SessionSourceResource, SessionSourceSpec, SessionSourceStatus};
 use crate::source::topic;
+use rollout::IngestProgress;
 use validate::validate;
 
 /// The readers of sources.
@@ -44,6 +47,7 @@ impl ResourceKind for SourceKind {
     const PLURAL: &'static str = "sources";
     const REQUIRED: bool = false;
     const COUNTS_INTERVAL: Duration = Duration::from_secs(15);
+    const READERS: &'static Readers = &INGEST;
 
     fn api_resource() -> ApiResource {
         SessionSourceResource::api_resource()
@@ -55,6 +59,11 @@ impl ResourceKind for SourceKind {
 
     fn values(published: &PublishedRecords) -> &BTreeMap<String, Vec<u8>> {
         &published.source_values
+    }
+
+    fn active_generation(published: &PublishedRecords, name: &str) -> Option<u64> {
+        let active = published.sources.document(name);
+        active.and_then(|active| active.metadata.generation)
     }
 
     fn validate(
@@ -92,7 +101,6 @@ fn status_update(
     object: &DynamicObject,
 ) -> StatusUpdate<SessionSourceStatus> {
     let generation = object.metadata.generation.unwrap_or(1);
-    let valid = inputs.validation.valid.get(name);
     let active = inputs.published.sources.document(name);
     let topics = active.map_or(&[][..], |active| &active.spec.topics);
     let (rollout, progress) = inputs.processes.source_rollout(
@@ -100,18 +108,10 @@ fn status_update(
         topics,
         inputs.now,
     );
-    let input = PublicationInput {
-        generation,
-        rejection: inputs.validation.rejected.get(name),
-        active_generation: active.and_then(|active| active.metadata.generation),
-        published: valid
-            .is_some_and(|source| source.is_published(inputs.published.source_values.get(name))),
-        kafka_error: inputs.kafka_error,
-        rollout: &rollout,
-        readers: &INGEST,
-    };
+    let input = SourceKind::publication(inputs, name, object, &rollout);
     let previous: SessionSourceStatus = status_of(object);
-    let conditions = publication(&input);
+    let reading = UndatedCondition::new(ConditionType::Reading, reading(&input, &progress));
+    let conditions = publication(&input).into_iter().chain([reading]);
     let conditions = dated(conditions, generation, &previous.conditions, inputs.wall);
     // The numbers are unknown while process reports cannot be read.
     let status = if inputs.kafka_error.is_some() {
@@ -135,6 +135,26 @@ fn status_update(
         ready: input.rejection.is_none() && input.published,
         status,
         rollout,
+    }
+}
+
+/// Whether the processes can read the topics.
+fn reading(input: &PublicationInput<'_>, progress: &IngestProgress) -> Evaluation {
+    use ConditionStatus::{False, True, Unknown};
+    match (input.kafka_error, &progress.problem) {
+        (Some(error), _) => {
+            let message = format!("the reports of the {} are unknown: {error}", INGEST.plural);
+            (Unknown, "KafkaUnavailable", message)
+        }
+        (None, _) if input.rollout.processes == 0 => {
+            let message = format!("no {} has reported recently", INGEST.singular);
+            (Unknown, INGEST.none, message)
+        }
+        (None, Some(problem)) => (False, "NotReading", problem.clone()),
+        (None, None) => {
+            let message = "no ingest process reports a problem with its topics".to_owned();
+            (True, "Reading", message)
+        }
     }
 }
 

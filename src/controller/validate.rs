@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use serde::de::DeserializeOwned;
 
+use super::namespace_limits::NamespaceLimits;
 use super::overlap::Comparison;
 use crate::policy::document::{API_VERSION, KIND, Metadata, SessionPolicy, SessionPolicySpec};
 use crate::policy::record;
@@ -55,6 +56,30 @@ impl Rejection {
     }
 }
 
+/// What this installation can and may enforce, beyond what makes a policy valid.
+#[derive(Debug)]
+pub struct PolicyRules {
+    /// The routing key of the trackers.
+    pub routing_key: RoutingKey,
+    pub limits: NamespaceLimits,
+}
+
+impl PolicyRules {
+    fn check(&self, document: SessionPolicy) -> Result<SessionPolicy, Rejection> {
+        if let Some(problem) = session_limit_problem(&document.spec, self.routing_key) {
+            return Err(Rejection::invalid(problem));
+        }
+        let namespace = document.metadata.namespace.as_deref().unwrap_or_default();
+        match self.limits.problem(namespace, &document.spec) {
+            Some(problem) => Err(Rejection {
+                reason: "NotPermitted",
+                problem,
+            }),
+            None => Ok(document),
+        }
+    }
+}
+
 impl<Spec> ValidResource<Spec> {
     /// Returns whether this is the value of the resource's record.
     #[must_use]
@@ -70,7 +95,7 @@ pub fn validate(
     objects: &BTreeMap<String, DynamicObject>,
     published: &BTreeMap<String, Vec<u8>>,
     foreign: usize,
-    routing_key: RoutingKey,
+    rules: &PolicyRules,
 ) -> Validation<SessionPolicySpec> {
     let mut validation = Validation::default();
     let known = objects
@@ -80,11 +105,8 @@ pub fn validate(
         .iter()
         .filter(|(name, _)| !published.contains_key(*name));
     for (name, object) in known.chain(new) {
-        let document = to_document(object).and_then(|document| {
-            let problem = session_limit_problem(&document.spec, routing_key);
-            problem.map_or(Ok(document), Err)
-        });
-        let rejection = match document {
+        let document = to_document(object).map_err(Rejection::invalid);
+        let rejection = match document.and_then(|document| rules.check(document)) {
             Ok(_) if foreign + validation.valid.len() >= PolicySet::MAX => {
                 let limit = PolicySet::MAX;
                 Rejection {
@@ -101,7 +123,7 @@ pub fn validate(
                 validation.valid.insert(name.clone(), policy);
                 continue;
             }
-            Err(problem) => Rejection::invalid(problem),
+            Err(rejection) => rejection,
         };
         validation.rejected.insert(name.clone(), rejection);
     }
@@ -218,6 +240,13 @@ mod tests {
         )
     }
 
+    fn rules(routing_key: RoutingKey) -> PolicyRules {
+        PolicyRules {
+            routing_key,
+            limits: NamespaceLimits::default(),
+        }
+    }
+
     #[test]
     fn objects_are_valid_or_rejected() {
         let objects = BTreeMap::from([
@@ -229,7 +258,7 @@ mod tests {
             object("future", &json!({"idleTimeout": "1h", "geofence": "eu"})),
             object("broken", &json!("nonsense")),
         ]);
-        let validation = validate(&objects, &BTreeMap::new(), 0, RoutingKey::SessionId);
+        let validation = validate(&objects, &BTreeMap::new(), 0, &rules(RoutingKey::SessionId));
         let good: Value = serde_json::from_str(&validation.valid["ns/good"].value).unwrap();
         let metadata = json!({"name": "good", "namespace": "ns", "generation": 4});
         assert_eq!(good["metadata"], metadata);
@@ -248,7 +277,7 @@ mod tests {
     fn session_limits_need_routing_by_user() {
         let spec = json!({"idleTimeout": "1h", "maxSessions": 3});
         let objects = BTreeMap::from([object("limited", &spec)]);
-        let validated = |key| validate(&objects, &BTreeMap::new(), 0, key);
+        let validated = |key| validate(&objects, &BTreeMap::new(), 0, &rules(key));
         assert!(
             validated(RoutingKey::UserId)
                 .valid
@@ -270,7 +299,7 @@ mod tests {
             &objects,
             &published,
             PolicySet::MAX - 1,
-            RoutingKey::SessionId,
+            &rules(RoutingKey::SessionId),
         );
         assert_eq!(validation.valid.keys().collect::<Vec<_>>(), ["ns/b"]);
         assert_eq!(validation.rejected["ns/a"].reason, "TooManyPolicies");
@@ -283,7 +312,7 @@ mod tests {
             object("b", &json!({"idleTimeout": "1h"})),
             object("higher", &json!({"idleTimeout": "1h", "priority": 1})),
         ]);
-        let valid = validate(&objects, &BTreeMap::new(), 0, RoutingKey::SessionId).valid;
+        let valid = validate(&objects, &BTreeMap::new(), 0, &rules(RoutingKey::SessionId)).valid;
         let (_, foreign) = object("default", &json!({"idleTimeout": "1h"}));
         let mut foreign = to_document(&foreign).unwrap();
         foreign.metadata.namespace = None;

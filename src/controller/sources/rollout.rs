@@ -14,6 +14,8 @@ pub(super) struct IngestProgress {
     pub(super) records: RecordCounts,
     /// Records not read yet; `None` while no live process knows it.
     pub(super) lag: Option<u64>,
+    /// A process that cannot read one of the topics, and the reason.
+    pub(super) problem: Option<String>,
 }
 
 impl ProcessRegistry {
@@ -39,6 +41,12 @@ impl ProcessRegistry {
                 rollout.applied += 1;
             } else if rollout.waiting_for.is_none() {
                 rollout.waiting_for = Some(waiting(process, topics));
+            }
+            if progress.problem.is_none() && !reported.is_empty() {
+                let found = reported.iter().map(|one| one.topic.clone());
+                let topics: Vec<_> = topics.iter().cloned().chain(found).collect();
+                let reason = problem(process, &topics);
+                progress.problem = reason.map(|reason| format!("{}: {reason}", process.id));
             }
             for one in reported {
                 progress.add(process, one);
@@ -67,12 +75,18 @@ impl IngestProgress {
 
 /// Names a process without the generation, with the reason in its report, if there is one.
 fn waiting(process: &ProcessReport, topics: &[String]) -> String {
-    let mut reasons = process.not_ready.iter().filter(|(condition, _)| {
-        let topic = condition.strip_prefix("ingest of ");
-        *condition == "sources" || topic.is_some_and(|topic| topics.iter().any(|one| one == topic))
-    });
-    match reasons.next() {
-        Some((_, reason)) => format!("{} ({reason})", process.id),
+    let sources = process.not_ready.get("sources");
+    match sources.map(String::as_str).or(problem(process, topics)) {
+        Some(reason) => format!("{} ({reason})", process.id),
         None => process.id.clone(),
     }
+}
+
+/// Why the process does not read one of the topics, by its report.
+fn problem<'a>(process: &'a ProcessReport, topics: &[String]) -> Option<&'a str> {
+    let mut reasons = process.not_ready.iter().filter(|(condition, _)| {
+        let topic = condition.strip_prefix("ingest of ");
+        topic.is_some_and(|topic| topics.iter().any(|one| one == topic))
+    });
+    reasons.next().map(|(_, reason)| reason.as_str())
 }
