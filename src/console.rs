@@ -163,13 +163,7 @@ impl Console {
         let topics = global.topics.topics();
         let live = Live::new(clock);
         let config = global.connection.client_config()?;
-        connection::start(
-            &config,
-            &topics.policies,
-            clock,
-            health.clone(),
-            stop.clone(),
-        )?;
+        connection::start(&config, &topics.policies, clock, &health, stop.clone())?;
         spawn_readers(&live, global, args, (&health, &topics), &stop)?;
         let admin_address = args.admin.advertised(admin.address());
         let identity = Identity::new("console", admin_address, clock.wall());
@@ -223,7 +217,7 @@ fn spawn_readers(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let config = global.connection.client_config()?;
-    let tracker_group = global.topics.prefixed(&args.tracker_group);
+    let tracker_group = global.topics.prefixed(&args.trackers.tracker_group);
     let handler_group = global.topics.prefixed(&args.handler_group);
     let reader_config = with_group_id(&config, &tracker_group);
     let reports = TopicFeed::start(&reader_config, &topics.processes, health, stop.clone())?;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::proxy::BasePath;
 use crate::admin::AdminArgs;
+use crate::kafka::args::TrackerGroupArgs;
 use crate::session_lookup::AdminTokenArgs;
 
 /// Flags of `sundown console`.
@@ -70,15 +71,8 @@ pub struct ConsoleArgs {
     #[arg(long, env = "SUNDOWN_REDACT")]
     pub redact: bool,
 
-    /// Consumer group of the trackers, without --topic-prefix.
-    #[arg(
-        long,
-        env = "SUNDOWN_TRACKER_GROUP",
-        default_value = "sundown-tracker",
-        value_name = "GROUP",
-        hide_short_help = true
-    )]
-    pub tracker_group: String,
+    #[command(flatten)]
+    pub trackers: TrackerGroupArgs,
 
     /// Consumer group of the handlers, without --topic-prefix.
     #[arg(

@@ -231,7 +231,8 @@ impl Chart {
             )
         });
         format!(
-            "The last 15 minutes. {}.",
+            "The last {}. {}.",
+            span(self.length() as i64 * self.step_millis),
             series.collect::<Vec<_>>().join("; ")
         )
     }

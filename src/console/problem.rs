@@ -21,6 +21,9 @@ pub enum Problem {
     ForeignOrigin,
     #[error("a token is required; log in, or send the header Authorization: Bearer TOKEN")]
     Unauthorized,
+    /// The address has sent too many wrong tokens.
+    #[error("too many wrong tokens from this address; try again in a minute")]
+    TooManyAttempts,
     /// The CSRF token is missing, outdated or of another browser.
     #[error("the form belongs to another login; reload the page and submit it again")]
     StaleForm,
@@ -50,6 +53,7 @@ impl Problem {
             Self::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::ForeignOrigin | Self::StaleForm | Self::ReadOnly => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unconfirmed(_) => StatusCode::CONFLICT,

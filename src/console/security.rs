@@ -3,8 +3,10 @@
 //! | part | file |
 //! |---|---|
 //! | browsers that have logged in | `logins.rs` |
+//! | a bound on wrong tokens | `attempts.rs` |
 //! | checks on every request, security headers on every response | `guard.rs` |
 
+pub mod attempts;
 pub mod guard;
 pub mod logins;
 

@@ -135,10 +135,10 @@ fn checkpoint(key: Option<&[u8]>, value: &[u8]) -> Option<Value> {
                 "ended_at": time::format(ended.ended_at),
                 "in_flight": ended.in_flight.map(time::format),
             })),
-            "unmatched": record.unmatched.map(|end| json!({
+            "unmatched": record.unmatched.iter().map(|end| json!({
                 "reason": end.reason.as_str(),
                 "at": time::format(end.at),
-            })),
+            })).collect::<Vec<_>>(),
         }),
         Ok(Record::CutOff(record)) => cut_off(&record),
     })

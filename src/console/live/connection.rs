@@ -9,19 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::health::{HELPER_TIMEOUT, Health, Heartbeat};
-use crate::kafka::errors::WithHint;
+use crate::kafka::connection_health::ConnectionHealth;
 use crate::kafka::recreating_client::RecreatingClient;
 
 /// Interval between two requests.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Bounds one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Kafka may be away before the console is not ready.
-const TOLERANCE: Duration = Duration::from_secs(60);
 /// Interval at which the wait for the next request checks for cancellation.
 const STOP_INTERVAL: Duration = Duration::from_millis(200);
-/// The name of the readiness condition.
-const CONDITION: &str = "kafka";
 
 /// Asks the brokers for the metadata of a topic, on a thread, until `stop`. The console is not ready once they
 /// have not answered for a minute.
@@ -32,34 +28,23 @@ pub fn start(
     config: &ClientConfig,
     topic: &str,
     clock: Clock,
-    health: Health,
+    health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (config, topic) = (config.clone(), topic.to_owned());
     let mut client = RecreatingClient::new(clock, move || config.create::<BaseConsumer>())?;
-    let mut answered_at = clock.elapsed();
-    let watched = health.clone();
+    let mut connection = ConnectionHealth::new(clock, health.clone());
     let run = move |heartbeat: Heartbeat| {
         while !stop.is_cancelled() {
             heartbeat.beat();
             let answer = client.ask(|client| client.fetch_metadata(Some(&topic), REQUEST_TIMEOUT));
-            match answer {
-                Ok(_) => {
-                    answered_at = clock.elapsed();
-                    health.set_ready(CONDITION);
-                }
-                Err(error) if clock.elapsed().saturating_sub(answered_at) >= TOLERANCE => {
-                    let reason = format!("no broker answers: {}", WithHint(&error));
-                    health.set_not_ready(CONDITION, reason);
-                }
-                Err(_) => {}
-            }
+            connection.observe(&answer);
             let next = clock.elapsed() + INTERVAL;
             while clock.elapsed() < next && !stop.is_cancelled() {
                 thread::sleep(STOP_INTERVAL);
             }
         }
     };
-    watched.spawn("kafka-connection", HELPER_TIMEOUT, run)?;
+    health.spawn("kafka-connection", HELPER_TIMEOUT, run)?;
     Ok(())
 }

@@ -16,6 +16,8 @@ use crate::session::{EndReason, Timestamp};
 
 const STEPS_PER_MINUTE: usize = 20;
 const _: () = assert!(STEP_MILLIS * 20 == 60_000);
+/// Charts show a multiple of this: their time axis has three parts, of whole minutes.
+const CHART_STEPS: usize = 3 * STEPS_PER_MINUTE;
 /// Steps over which the chart of lateness is smoothed.
 const LATENESS_WINDOW: usize = 5;
 
@@ -44,7 +46,7 @@ pub struct DashboardPage {
     partitions_owned: usize,
     /// All partitions of session events.
     partitions: usize,
-    /// Charts of the last 15 minutes.
+    /// Charts of up to the last 15 minutes.
     charts: Vec<Chart>,
 }
 
@@ -97,9 +99,21 @@ impl Page for DashboardPage {
             trackers: trackers.len(),
             partitions_owned: assignments().count(),
             partitions,
-            charts: charts(&state.history, first, &steps),
+            charts: {
+                let skipped = steps.len() - shown(&steps);
+                charts(&state.history, first + skipped as i64, &steps[skipped..])
+            },
         }
     }
+}
+
+/// Returns how many of the latest steps charts show: those since the first report of a tracker, and some
+/// more so that the axis has whole minutes.
+fn shown(steps: &[HistoryStep]) -> usize {
+    let reported = steps.iter().position(|step| step.trackers > 0);
+    let reported = reported.map_or(0, |first| steps.len() - first);
+    let rounded = reported.max(1).next_multiple_of(CHART_STEPS);
+    rounded.min(steps.len())
 }
 
 fn charts(history: &History, first: i64, steps: &[HistoryStep]) -> Vec<Chart> {
@@ -140,7 +154,7 @@ fn charts(history: &History, first: i64, steps: &[HistoryStep]) -> Vec<Chart> {
             endings.collect(),
         ),
         chart(
-            ("lateness", "Expiry lateness beyond --allowed-lateness", "s"),
+            ("lateness", "Lateness beyond --allowed-lateness", "s"),
             ChartKind::Lines,
             vec![lateness("median", 0.5), lateness("99th percentile", 0.99)],
         ),
@@ -222,4 +236,26 @@ fn notices(state: &LiveState, trackers: &[&Process], now: Timestamp) -> Vec<Noti
         }
     }
     notices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_show_the_whole_minutes_since_the_first_report() {
+        let steps = |reported: usize| {
+            let mut steps = vec![HistoryStep::default(); 300];
+            for step in steps.iter_mut().rev().take(reported) {
+                step.trackers = 1;
+            }
+            steps
+        };
+        for (reported, expected) in [(0, 60), (1, 60), (60, 60), (61, 120), (290, 300)] {
+            assert_eq!(shown(&steps(reported)), expected, "{reported}");
+        }
+        let mut outage = steps(1);
+        outage[100].trackers = 1;
+        assert_eq!(shown(&outage), 240);
+    }
 }

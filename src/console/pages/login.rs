@@ -16,7 +16,7 @@ use super::{RequestContext, layout, render};
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
 use crate::console::security::guard::{LOGIN_COOKIE, cookie};
-use crate::console::security::logins::LOGIN_LIFETIME;
+use crate::console::security::logins::{LOGIN_LIFETIME, TokenCheck};
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
 
@@ -68,12 +68,20 @@ pub async fn log_in(
     let Some(logins) = &app.security.logins else {
         return Problem::ReadOnly.into_response();
     };
-    let accepted = logins.is_token(form.token.trim().as_bytes());
-    let outcome = if accepted { "done" } else { "refused" };
-    tracing::info!(target: "audit", action = "login", from = %peer.0.ip(), outcome, "login requested");
-    if !accepted {
-        tokio::time::sleep(WRONG_TOKEN_DELAY).await;
-        return Redirect::to("/login?wrong").into_response();
+    let from = peer.0.ip();
+    let check = logins.check_token(from, form.token.trim().as_bytes());
+    let outcome = match check {
+        TokenCheck::Accepted => "done",
+        TokenCheck::Wrong | TokenCheck::TooMany => "refused",
+    };
+    tracing::info!(target: "audit", action = "login", %from, outcome, "login requested");
+    match check {
+        TokenCheck::Accepted => {}
+        TokenCheck::Wrong => {
+            tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+            return Redirect::to("/login?wrong").into_response();
+        }
+        TokenCheck::TooMany => return Problem::TooManyAttempts.into_response(),
     }
     let (value, max_age) = (logins.log_in(), LOGIN_LIFETIME.as_secs());
     let cookie =

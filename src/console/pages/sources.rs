@@ -100,7 +100,7 @@ fn row(
             .iter()
             .all(|one| document.is_none() || one.generation == generation);
         applied += usize::from(is_current && !reported.is_empty());
-        for one in reported {
+        for one in reported.into_iter().filter(|one| !one.topic.is_empty()) {
             let row = topics.entry(&one.topic).or_default();
             row.events += one.events;
             row.skipped += one.skipped;

@@ -1,5 +1,6 @@
 //! Middleware: authentication and origin checks of requests, security headers of responses.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -8,9 +9,11 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::logins::TokenCheck;
 use super::{Caller, Security};
 use crate::console::problem::Problem;
 use crate::console::state::AppState;
+use crate::http::server::PeerAddr;
 
 /// The cookie of a login.
 pub const LOGIN_COOKIE: &str = "sundown_console";
@@ -41,22 +44,34 @@ const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
 
 /// Passes allowed requests on, with the [`Caller`] as an extension.
 pub async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let caller = authenticate(&app.security, headers);
-    let path = request.uri().path();
-    let response = if let Err(problem) = check_origin(&app.security, request.method(), headers) {
-        problem.into_response()
-    } else if app.security.token_to_read && caller == Caller::Anonymous && !is_public(path) {
-        if path.starts_with("/api/") {
-            Problem::Unauthorized.into_response()
-        } else {
+    let response = match admit(&app.security, &request) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(Problem::Unauthorized) if !request.uri().path().starts_with("/api/") => {
             Redirect::to("/login").into_response()
         }
-    } else {
-        request.extensions_mut().insert(caller);
-        next.run(request).await
+        Err(problem) if request.uri().path().starts_with("/api/") => problem.into_json(),
+        Err(problem) => problem.into_response(),
     };
     with_security_headers(response)
+}
+
+/// Checks that a request is allowed, as far as that does not depend on what it changes.
+fn admit(security: &Security, request: &Request) -> Result<Caller, Problem> {
+    let headers = request.headers();
+    check_origin(security, request.method(), headers)?;
+    let path = request.uri().path();
+    let is_public = is_public(path);
+    let token_to_read = security.token_to_read && !is_public;
+    // Elsewhere a token would make no difference. A proxy may send one of its own with every request.
+    let needs_token = token_to_read || !is_public && !is_read(request.method());
+    let caller = authenticate(security, request, needs_token)?;
+    if token_to_read && caller == Caller::Anonymous {
+        return Err(Problem::Unauthorized);
+    }
+    Ok(caller)
 }
 
 /// The value of a cookie.
@@ -71,17 +86,31 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn authenticate(security: &Security, headers: &HeaderMap) -> Caller {
+fn authenticate(
+    security: &Security,
+    request: &Request,
+    needs_token: bool,
+) -> Result<Caller, Problem> {
     let Some(logins) = &security.logins else {
-        return Caller::Anonymous;
+        return Ok(Caller::Anonymous);
     };
+    let headers = request.headers();
+    let csrf = cookie(headers, LOGIN_COOKIE).and_then(|cookie| logins.csrf(&cookie));
+    if let Some(csrf) = csrf {
+        return Ok(Caller::Browser { csrf });
+    }
     let bearer = headers.get(header::AUTHORIZATION);
     let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if bearer.is_some_and(|token| logins.is_token(token)) {
-        return Caller::Program;
+    let Some(token) = bearer.filter(|_| needs_token) else {
+        return Ok(Caller::Anonymous);
+    };
+    let peer = request.extensions().get::<PeerAddr>();
+    let from = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
+    match logins.check_token(from, token) {
+        TokenCheck::Accepted => Ok(Caller::Program),
+        TokenCheck::Wrong => Ok(Caller::Anonymous),
+        TokenCheck::TooMany => Err(Problem::TooManyAttempts),
     }
-    let csrf = cookie(headers, LOGIN_COOKIE).and_then(|cookie| logins.csrf(&cookie));
-    csrf.map_or(Caller::Anonymous, |csrf| Caller::Browser { csrf })
 }
 
 /// Checks that a request is for an allowed host and, unless it only reads, that no page of
@@ -99,7 +128,7 @@ fn check_origin(security: &Security, method: &Method, headers: &HeaderMap) -> Re
     {
         return Err(Problem::ForeignHost(host.to_owned()));
     }
-    if method == Method::GET || method == Method::HEAD {
+    if is_read(method) {
         return Ok(());
     }
     let site = text(HeaderName::from_static("sec-fetch-site"));
@@ -119,6 +148,10 @@ fn without_port(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
 }
 
 /// Whether a path is needed before the login.

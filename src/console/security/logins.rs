@@ -4,11 +4,13 @@
 //! console accepts it, a restart does not end it, and a new token ends all of them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hmac::Mac;
 
+use super::attempts::WrongTokens;
 use crate::clock::Clock;
 use crate::http::token::{Token, constant_time_eq, hmac_sha256};
 
@@ -27,6 +29,16 @@ pub struct Logins {
     clock: Clock,
     /// The end of each login that was logged out here, in seconds since 1970, by its id.
     logouts: Mutex<BTreeMap<Vec<u8>, i64>>,
+    wrong_tokens: WrongTokens,
+}
+
+/// What a token is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenCheck {
+    Accepted,
+    Wrong,
+    /// Its address has sent too many wrong ones. It has not been looked at.
+    TooMany,
 }
 
 impl Logins {
@@ -40,13 +52,25 @@ impl Logins {
             key,
             clock: Clock::default(),
             logouts: Mutex::default(),
+            wrong_tokens: WrongTokens::default(),
         }
     }
 
-    /// Returns whether `candidate` is the token.
+    /// Checks a token that a client at this address has sent, and counts it if it is wrong.
     #[must_use]
-    pub fn is_token(&self, candidate: &[u8]) -> bool {
-        self.token.matches(candidate)
+    pub fn check_token(&self, from: IpAddr, candidate: &[u8]) -> TokenCheck {
+        let now = self.clock.elapsed();
+        if self.wrong_tokens.has_too_many(from, now) {
+            return TokenCheck::TooMany;
+        }
+        if self.token.matches(candidate) {
+            return TokenCheck::Accepted;
+        }
+        self.wrong_tokens.add(from, now);
+        if self.wrong_tokens.has_too_many(from, now) {
+            tracing::warn!(target: "audit", %from, "too many wrong tokens; ignoring tokens from this address for a minute");
+        }
+        TokenCheck::Wrong
     }
 
     /// Logs a browser in; returns the value of its cookie: a random id, the end of the login in
@@ -128,8 +152,11 @@ mod tests {
     #[test]
     fn a_browser_is_logged_in_until_it_logs_out() {
         let logins = logins("0123456789abcdef");
-        assert!(logins.is_token(b"0123456789abcdef"));
-        assert!(!logins.is_token(b"0123456789abcdeg") && !logins.is_token(b""));
+        let check = |token| logins.check_token(IpAddr::from([192, 0, 2, 1]), token);
+        assert_eq!(check(b"0123456789abcdef"), TokenCheck::Accepted);
+        for wrong in [&b"0123456789abcdeg"[..], b""] {
+            assert_eq!(check(wrong), TokenCheck::Wrong);
+        }
         let cookie = logins.log_in();
         let csrf = logins.csrf(&cookie).unwrap();
         assert_ne!(csrf, cookie);
