@@ -2,8 +2,8 @@
 //!
 //! Correctness depends on the order of the steps. First, the restore fetches the committed
 //! offset, once no transaction is pending on it. *Then* it fetches the checkpoint partition's
-//! high watermark: every record of that offset's transaction, or of an earlier one, lies below
-//! it. Commit markers reach partitions one by one, so the restore waits until the checkpoint
+//! high watermark from the broker that leads it: every record of that offset's transaction, or of an
+//! earlier one, lies below it. Commit markers reach partitions one by one, so the restore waits until the checkpoint
 //! partition's last stable offset has reached the high watermark. An earlier last stable offset
 //! would hide records that the committed offset already covers.
 
@@ -235,7 +235,7 @@ fn replay_record(
     limits: &DecodeLimits,
 ) {
     let mark = Forwarded::decode(record.key());
-    let time = Forwarded::time(mark, record, now);
+    let time = Forwarded::time(mark, record.timestamp().0, now);
     // Records that cannot be decoded were dead-lettered when they were first read.
     let Ok(decoded) = decode(record.value(), time, limits) else {
         return;

@@ -133,10 +133,7 @@ impl Io for KafkaIo {
     type GroupMetadata = ConsumerGroupMetadata;
 
     fn reading(&self) -> Reading {
-        Reading {
-            wall: self.clock.wall(),
-            elapsed: self.clock.elapsed(),
-        }
+        self.clock.reading()
     }
 
     fn take_policies(&mut self) -> Option<Arc<PolicySet>> {
@@ -154,8 +151,7 @@ impl Io for KafkaIo {
     fn take_end_offsets(&mut self) -> Option<EndOffsets> {
         let end_offsets = self.parts.end_offsets.poll()?;
         self.last_ends.clone_from(&end_offsets.ends);
-        self.metrics
-            .unusable_watermarks(&end_offsets.upstream.unusable);
+        self.metrics.upstream(&end_offsets.upstream);
         if let Some(count) = end_offsets.partition_count {
             self.metrics.set_topic_partitions(count);
         }

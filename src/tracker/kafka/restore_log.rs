@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Reading};
 use crate::health::Heartbeat;
 use crate::kafka::Topics;
+use crate::kafka::end_proof::EndProof;
 use crate::kafka::errors::WithHint;
 use crate::kafka::headers;
 use crate::kafka::topic_ids::TopicIds;
@@ -27,10 +28,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const STABLE_END_INTERVAL: Duration = Duration::from_millis(50);
 /// Interval at which a wait for records checks for cancellation.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Interval at which brokers are asked until one confirms who leads the checkpoint partition.
+const PROOF_INTERVAL: Duration = Duration::from_millis(100);
+/// Bounds the time without proof of that leader. Other partitions may be restored meanwhile, and the next
+/// attempt is that of a new client, which may reach another broker.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bounds the time without a record or the end of the partition.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long topic ids are used again: for the other partitions of an assignment.
-const IDENTITY_LIFETIME: Duration = Duration::from_secs(1);
+/// How long topic ids and leaders are used again: for the other partitions of an assignment.
+const LOOKUP_LIFETIME: Duration = Duration::from_secs(1);
 /// Bounds a broker's wait for records before it returns an empty response, in milliseconds.
 /// Only an empty response shows the end of a partition; the default is half a second.
 const FETCH_WAIT_MAX_MS: &str = "10";
@@ -41,6 +47,10 @@ pub(crate) struct KafkaLog {
     reader: TopicReader,
     /// Lists high watermarks, which may be above the last stable offsets.
     uncommitted: TopicReader,
+    /// Proves the high watermarks of the checkpoint topic.
+    proof: EndProof,
+    /// When the last of them was listed.
+    proven_at: Duration,
     topic_ids: TopicIds,
     /// The topics, and when they were looked up.
     identity: Option<(LogIdentity, Duration)>,
@@ -74,6 +84,8 @@ impl KafkaLog {
         Ok(Self {
             reader: TopicReader::new(config, &options)?,
             uncommitted: TopicReader::read_uncommitted(config, &options)?,
+            proof: EndProof::of_leaders(config, clock),
+            proven_at: Duration::ZERO,
             topic_ids: TopicIds::new(config)?,
             identity: None,
             topics,
@@ -90,6 +102,24 @@ impl KafkaLog {
     pub(crate) fn begin(&mut self, partition: i32, heartbeat: Option<Heartbeat>) {
         self.partition = partition;
         self.heartbeat = heartbeat;
+    }
+
+    /// The checkpoint partition's high watermark, if its leader is certain.
+    fn listed_checkpoint_end(&mut self) -> Result<Option<i64>, RestoreError> {
+        let (client, topic) = (self.uncommitted.client(), &self.topics.checkpoint);
+        match self.proof.list(client, topic, &[self.partition]) {
+            Ok(listed) => Ok(listed.ends.first().map(|&(_, end)| end)),
+            Err(source) => Err(self.checkpoint_failed("list the end", source)),
+        }
+    }
+
+    fn checkpoint_failed(&self, step: &'static str, source: KafkaError) -> RestoreError {
+        let topic = self.topics.checkpoint.clone();
+        RestoreError::Kafka {
+            topic,
+            step,
+            source,
+        }
     }
 
     /// The checkpoint partition's offsets at the isolation level of `reader`.
@@ -141,10 +171,7 @@ impl RestoreLog for KafkaLog {
     type Record<'a> = BorrowedMessage<'a>;
 
     fn reading(&self) -> Reading {
-        Reading {
-            wall: self.clock.wall(),
-            elapsed: self.clock.elapsed(),
-        }
+        self.clock.reading()
     }
 
     fn committed(&mut self) -> Result<Option<CommittedOffset>, RestoreError> {
@@ -161,7 +188,7 @@ impl RestoreLog for KafkaLog {
     fn identity(&mut self) -> Result<LogIdentity, RestoreError> {
         let now = self.clock.elapsed();
         if let Some((identity, at)) = self.identity
-            && now.saturating_sub(at) < IDENTITY_LIFETIME
+            && now.saturating_sub(at) < LOOKUP_LIFETIME
         {
             return Ok(identity);
         }
@@ -192,7 +219,27 @@ impl RestoreLog for KafkaLog {
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, RestoreError> {
-        Ok(self.checkpoint_offsets(&self.uncommitted)?.end)
+        let begun = self.clock.elapsed();
+        if begun.saturating_sub(self.proven_at) > LOOKUP_LIFETIME {
+            self.proof.forget_leaders();
+        }
+        let mut interval = Duration::ZERO;
+        loop {
+            self.check_stop()?;
+            let end = self.listed_checkpoint_end()?;
+            let now = self.clock.elapsed();
+            if let Some(end) = end {
+                self.proven_at = now;
+                return Ok(end);
+            }
+            if now.saturating_sub(begun) > PROOF_TIMEOUT {
+                let timed_out = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+                return Err(self.checkpoint_failed("confirm the leader", timed_out));
+            }
+            // The first request may only have found the leaders.
+            thread::sleep(interval);
+            interval = PROOF_INTERVAL;
+        }
     }
 
     fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, RestoreError> {

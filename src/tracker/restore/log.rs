@@ -61,7 +61,8 @@ pub trait RestoreLog {
     fn source_offsets(&mut self) -> Result<OffsetRange, Self::Error>;
 
     /// Fetches the high watermark of the checkpoint partition: the end of its records, those of
-    /// open transactions included.
+    /// open transactions included. Waits until the broker that states it is certain to lead the partition:
+    /// one that was deposed and does not know it states an old one.
     ///
     /// # Errors
     /// If the brokers do not answer.

@@ -102,7 +102,7 @@ impl Rebuild {
         {
             self.table.restore(Record::Session(SessionRecord {
                 ended: None,
-                unmatched: None,
+                unmatched: Vec::new(),
                 ..session
             }));
         }

@@ -122,7 +122,7 @@ impl RestoreLog for Deleted {
             session: Packed::new("s"),
             live: Some(live),
             ended: None,
-            unmatched: None,
+            unmatched: Vec::new(),
         });
         record.encode(&mut value);
         visit(&Written { value })?;
