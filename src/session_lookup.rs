@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::http::token::{Token, TokenError};
-use crate::session::{EndReason, LiveSession, RememberedEnding};
+use crate::session::{EndReason, LiveSession, RememberedEnding, Span};
 use crate::wire::terminal::{PolicyRef, user_literal};
 use crate::wire::time;
 
@@ -26,6 +26,10 @@ use crate::wire::time;
 pub const MAX_SESSIONS: usize = 100;
 /// The path on the trackers' admin ports.
 pub const PATH: &str = "/sessions";
+/// The path at which trackers count the sessions that changes of policies would end.
+pub const ENDINGS_PATH: &str = "/sessions/endings";
+/// How far ahead those endings are.
+pub const ENDINGS_AHEAD: Span = Span::from_secs(60);
 
 /// The token of trackers' admin ports.
 #[derive(Args, Clone, Debug, Default)]
@@ -73,6 +77,10 @@ pub struct LookupQuery {
     pub count: bool,
 }
 
+/// Changes of policies, for [`ENDINGS_PATH`]: by full name, the value of the policy's record, or null for
+/// a deleted policy.
+pub type PolicyChanges = BTreeMap<String, Option<String>>;
+
 /// A tracker's response.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LookupResponse {
@@ -86,6 +94,9 @@ pub struct LookupResponse {
     /// The number of matching sessions, if they are counted.
     #[serde(default)]
     pub count: u64,
+    /// The number of live sessions, if endings are counted.
+    #[serde(default)]
+    pub live: u64,
     /// The tracker's partitions. Those that are restoring have not been searched.
     pub partitions: Vec<SearchedPartition>,
 }

@@ -174,17 +174,19 @@ impl Role {
         let (health, metrics) = (&self.health, &self.metrics);
         let config = group_config(&self.config, args, &self.group);
         let log = &topics.session_logs;
-        let Some(routing) = read_layout(&config, log, args.routing(partitions), health, stop)?
-        else {
+        let topic = args.routing(partitions);
+        let upstream = upstream_settings(topics, topic, &self.identity);
+        let mut upstream = UpstreamReader::new(&config, upstream, clock)?;
+        let routing = read_layout(&config, log, topic, &mut upstream, (health, stop))?;
+        let Some(routing) = routing else {
             return Ok(());
         };
+        upstream.set_routing(routing);
         let member = Member::new(config.clone(), log, clock, health)?;
         let consumer = Arc::clone(member.consumer());
         let Some(committer) = create_committer(|| self.committer(&consumer), health, stop)? else {
             return Ok(());
         };
-        let upstream = upstream_settings(topics, routing, &self.identity);
-        let upstream = UpstreamReader::new(&config, upstream, clock)?;
         let (client, log) = (config.clone(), log.clone());
         let ends = EndOffsetWatch::start(client, log, upstream, clock, health, stop.clone())?;
         let parts = Parts {

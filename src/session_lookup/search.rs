@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::owners::TrackerEndpoint;
-use super::{EndedSession, FoundSession, LookupQuery, LookupResponse, PATH};
+use super::{
+    ENDINGS_PATH, EndedSession, FoundSession, LookupQuery, LookupResponse, PATH, PolicyChanges,
+};
 use crate::http::client;
 use crate::http::token::Token;
 use crate::wire::partitioner::murmur2_partition;
@@ -49,6 +51,18 @@ pub struct SearchResult {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SessionCount {
     pub sessions: u64,
+    /// Why sessions may be missing.
+    pub gaps: Vec<SearchGap>,
+}
+
+/// How many sessions changes of policies would end within [`ENDINGS_AHEAD`](super::ENDINGS_AHEAD), on
+/// the partitions that could be searched.
+#[derive(Clone, Debug, Default)]
+pub struct MassEnding {
+    pub live: u64,
+    pub ending: u64,
+    /// Whether a tracker has counted those of a partition.
+    pub counted: bool,
     /// Why sessions may be missing.
     pub gaps: Vec<SearchGap>,
 }
@@ -113,6 +127,34 @@ impl Searcher {
         }
     }
 
+    /// Counts the sessions that changes of policies would end.
+    pub async fn count_endings(
+        &self,
+        changes: &PolicyChanges,
+        trackers: &[TrackerEndpoint],
+    ) -> MassEnding {
+        let mut requests = Vec::with_capacity(trackers.len());
+        for tracker in trackers {
+            let url = format!("http://{}{ENDINGS_PATH}", tracker.admin);
+            requests.push(self.request(self.client.post(url).json(changes), tracker));
+        }
+        let responses = stream::iter(requests).buffered(MAX_CONCURRENT_REQUESTS);
+        let mut responses = responses.zip(stream::iter(trackers));
+        let mut total = MassEnding::default();
+        while let Some((response, tracker)) = responses.next().await {
+            match response {
+                Ok(response) => {
+                    total.live = total.live.saturating_add(response.live);
+                    total.ending = total.ending.saturating_add(response.count);
+                    total.counted |= response.partitions.iter().any(|one| !one.restoring);
+                    total.gaps.extend(restoring(&response, tracker));
+                }
+                Err(gap) => total.gaps.push(gap),
+            }
+        }
+        total
+    }
+
     /// Searches for live sessions on `partition_count` partitions. For a session id, the owner
     /// of the partition that the id hashes to is searched first, then the others, because
     /// applications may use other keys.
@@ -154,14 +196,10 @@ impl Searcher {
     }
 
     async fn search(&self, query: &LookupQuery, tracker: &TrackerEndpoint) -> SearchResult {
-        match self.request(query, tracker).await {
+        let request = self.client.get(url(query, &tracker.admin));
+        match self.request(request, tracker).await {
             Ok(response) => {
-                let partitions = response.partitions.iter().filter(|one| one.restoring);
-                let partitions: BTreeSet<_> = partitions.map(|one| one.partition).collect();
-                let gap = (!partitions.is_empty()).then(|| SearchGap::Restoring {
-                    tracker: tracker.id.clone(),
-                    partitions,
-                });
+                let gap = restoring(&response, tracker);
                 SearchResult {
                     sessions: response.sessions,
                     ended: response.ended,
@@ -179,10 +217,9 @@ impl Searcher {
 
     async fn request(
         &self,
-        query: &LookupQuery,
+        mut request: RequestBuilder,
         tracker: &TrackerEndpoint,
     ) -> Result<LookupResponse, SearchGap> {
-        let mut request = self.client.get(url(query, &tracker.admin));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.secret());
         }
@@ -266,6 +303,15 @@ fn error_message(status: u16, body: &[u8]) -> String {
         Ok(body) => body.error,
         Err(_) => format!("status {status}"),
     }
+}
+
+fn restoring(response: &LookupResponse, tracker: &TrackerEndpoint) -> Option<SearchGap> {
+    let partitions = response.partitions.iter().filter(|one| one.restoring);
+    let partitions: BTreeSet<_> = partitions.map(|one| one.partition).collect();
+    (!partitions.is_empty()).then(|| SearchGap::Restoring {
+        tracker: tracker.id.clone(),
+        partitions,
+    })
 }
 
 fn unowned(trackers: &[TrackerEndpoint], partition_count: i32) -> Option<SearchGap> {

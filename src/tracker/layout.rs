@@ -1,7 +1,8 @@
 //! How the sessions of the group are distributed over partitions, as the committed offsets state.
 //!
 //! Sessions stay where they are when partitions are added: the number of partitions by which they were
-//! distributed first is committed with every offset and goes on to count.
+//! distributed first is committed with every offset and goes on to count. Should all offsets be lost, the
+//! records of `sundown.watermarks` state it as well.
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::health::Health;
 use crate::kafka::errors::WithHint;
 use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
+use crate::kafka::upstream::UpstreamReader;
 use crate::wire::routing::{Routing, RoutingKey};
 
 /// Bounds the request for the committed offsets.
@@ -65,8 +67,8 @@ pub fn layout(
 }
 
 /// Reads from the offsets that the group has committed how its sessions are distributed over the
-/// partitions of `log`, which is `topic` if it has committed none. `config` has the `group.id`. Returns
-/// `None` if `stop` is cancelled before the brokers answer.
+/// partitions of `log`; if it has committed none, from `upstream`; if that states nothing either, it is
+/// `topic`. `config` has the `group.id`. Returns `None` if `stop` is cancelled before the brokers answer.
 ///
 /// # Errors
 /// [`LayoutError`], and if librdkafka rejects the configuration.
@@ -74,8 +76,8 @@ pub(super) fn read_layout(
     config: &ClientConfig,
     log: &str,
     topic: Routing,
-    health: &Health,
-    stop: &CancellationToken,
+    upstream: &mut UpstreamReader,
+    (health, stop): (&Health, &CancellationToken),
 ) -> anyhow::Result<Option<Routing>> {
     let options = ReaderOptions {
         name: "sundown-layout",
@@ -87,7 +89,15 @@ pub(super) fn read_layout(
     let create = move || TopicReader::read_uncommitted(&config, &options);
     let mut reader = RecreatingClient::new(Clock::default(), create)?;
     while !stop.is_cancelled() {
-        match reader.ask(|reader| stated(reader, log, topic.partitions)) {
+        let committed = reader.ask(|reader| stated(reader, log, topic.partitions));
+        let stated = committed.and_then(|committed| {
+            if committed.is_empty() {
+                stated_by_trackers(upstream, topic.partitions)
+            } else {
+                Ok(committed)
+            }
+        });
+        match stated {
             Ok(stated) => {
                 health.set_ready("kafka");
                 let layout = layout(stated, topic).context("cannot continue the sessions")?;
@@ -95,8 +105,11 @@ pub(super) fn read_layout(
             }
             Err(error) => {
                 let error = WithHint(&error).to_string();
-                tracing::warn!(error, "cannot fetch the committed offsets; retrying");
-                health.set_not_ready("kafka", format!("fetching the committed offsets: {error}"));
+                tracing::warn!(error, "cannot read how sessions are distributed; retrying");
+                health.set_not_ready(
+                    "kafka",
+                    format!("reading how sessions are distributed: {error}"),
+                );
                 std::thread::sleep(RETRY_INTERVAL);
             }
         }
@@ -111,6 +124,12 @@ fn stated(reader: &TopicReader, log: &str, partitions: i32) -> KafkaResult<Vec<R
         .values()
         .filter_map(|committed| OffsetMetadata::decode(&committed.metadata)?.routing);
     Ok(stated.collect())
+}
+
+/// What trackers state, unless it is about partitions that a topic had which was deleted since.
+fn stated_by_trackers(upstream: &mut UpstreamReader, partitions: i32) -> KafkaResult<Vec<Routing>> {
+    let stated = upstream.routings()?.into_iter();
+    Ok(stated.filter(|one| one.partitions <= partitions).collect())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod partitions;
+mod upstream;
 
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use crate::tracker::partition::{PartitionCounters, TOO_MANY_SESSIONS};
 use crate::tracker::routing::RoutingHold;
 use crate::tracker::state_hold::StateHold;
 use crate::wire::event::DecodeError;
-use crate::wire::watermark::WatermarkError;
+use crate::wire::watermark::Upstream;
 use clocks::ClockMetrics;
 use partitions::PartitionMetrics;
+use upstream::UpstreamMetrics;
 
 pub use partitions::{AssignedPartition, LivePartition};
 
@@ -73,7 +75,7 @@ pub struct TrackerMetrics {
     partitions: PartitionMetrics,
     clocks: ClockMetrics,
     routing_hold: IntGaugeVec,
-    unusable_watermarks: IntCounterVec,
+    upstream: UpstreamMetrics,
     rejected_policies: IntCounter,
     policy_generations: IntGaugeVec,
     policies_shown: SeriesSet,
@@ -116,7 +118,7 @@ impl TrackerMetrics {
             partitions: PartitionMetrics::new(&register)?,
             clocks: ClockMetrics::new(&register)?,
             routing_hold: register.gauges("sundown_tracker_routing_hold", "1 for the reason for which no session may end although the clocks agree, if any.", "reason")?,
-            unusable_watermarks: register.counters("sundown_tracker_unusable_watermarks_total", "Records read from the topic of watermarks that state none; see the log for their offsets.", "reason")?,
+            upstream: UpstreamMetrics::new(&register)?,
             rejected_policies: register.counter("sundown_tracker_rejected_policies_total", "Records of the policy topic that were rejected; the policies before them stayed active.")?,
             policy_generations: register.gauges("sundown_tracker_policy_generation", "Generation of the active policy; 0 for the built-in one.", "policy")?,
             policies_shown: SeriesSet::default(),
@@ -133,7 +135,6 @@ impl TrackerMetrics {
             (&metrics.dead_letters, &DecodeError::CODES),
             (&metrics.dead_letters, &[TOO_MANY_SESSIONS, FORWARDING_LOOP]),
             (&metrics.dropped_attributes, &["unusable", "too_large"]),
-            (&metrics.unusable_watermarks, &WatermarkError::REASONS),
             (
                 &metrics.forwarded,
                 &ForwardCause::ALL.map(ForwardCause::as_str),
@@ -338,12 +339,9 @@ impl TrackerMetrics {
         }
     }
 
-    /// Takes over the counts of records that state no watermark, by [`WatermarkError::REASONS`].
-    pub fn unusable_watermarks(&self, totals: &[u64]) {
-        for (reason, total) in WatermarkError::REASONS.into_iter().zip(totals) {
-            let counter = self.unusable_watermarks.with_label_values(&[reason]);
-            counter.inc_by(total.saturating_sub(counter.get()));
-        }
+    /// Shows what the topic of watermarks states.
+    pub fn upstream(&self, upstream: &Upstream) {
+        self.upstream.show(upstream);
     }
 
     /// Returns the events that producers had written to the wrong partition.

@@ -11,8 +11,8 @@ use super::offset_metadata::{LogIdentity, OffsetMetadata};
 use crate::dead_letters::rejected_record::RejectedRecord;
 use crate::kafka::topic_ids::TopicId;
 use crate::session::{
-    Counters, CutOffScope, Effect, LiveSession, Lookup, Policy, PolicySet, SessionId, SessionTable,
-    Span, Timestamp, UserId,
+    Counters, CutOffScope, Effect, EndingCount, LiveSession, Lookup, Policy, PolicySet, SessionId,
+    SessionTable, Span, Timestamp, UserId,
 };
 use crate::wire::event::DroppedAttributes;
 use crate::wire::routing::Routing;
@@ -346,6 +346,26 @@ impl Partition {
         slots: usize,
     ) -> (u64, Option<u32>) {
         self.table.count(scope, except, start, slots)
+    }
+
+    /// Returns the active policies.
+    #[must_use]
+    pub fn policies(&self) -> &Arc<PolicySet> {
+        self.table.policies()
+    }
+
+    /// Counts the live sessions that `policies` would end within `ahead` of the watermark; see
+    /// [`SessionTable::count_ending`].
+    #[must_use]
+    pub fn count_ending(
+        &self,
+        policies: &PolicySet,
+        ahead: Span,
+        slots: (u32, usize),
+        count: &mut EndingCount,
+    ) -> Option<u32> {
+        let horizon = self.table.watermark() + ahead;
+        self.table.count_ending(policies, horizon, slots, count)
     }
 
     /// Returns the active policies by descending priority, each with the number of its live

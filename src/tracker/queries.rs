@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 
 use super::engine::Engine;
 use super::partition::Partition;
-use crate::session::{CutOffScope, Lookup, SessionId, UserId};
+use crate::session::{CutOffScope, EndingCount, Lookup, Policy, PolicySet, SessionId, UserId};
 use crate::session_lookup::{
-    EndedSession, FoundSession, LookupResponse, MAX_SESSIONS, SearchedPartition,
+    ENDINGS_AHEAD, EndedSession, FoundSession, LookupResponse, MAX_SESSIONS, SearchedPartition,
 };
 
 /// How long a response may take.
@@ -41,6 +41,9 @@ pub enum Query {
         scope: CutOffScope,
         except: Option<SessionId>,
     },
+    /// The number of sessions that changes of policies would end within [`ENDINGS_AHEAD`]: by name, the
+    /// changed policy or `None` for a deleted one.
+    Endings(Vec<(String, Option<Policy>)>),
 }
 
 /// Sends queries to the loop. Clones share its queue.
@@ -81,7 +84,9 @@ struct Search {
     sender: oneshot::Sender<LookupResponse>,
     query: Query,
     /// Sessions counted on the first of the partitions left.
-    counted: u64,
+    counted: EndingCount,
+    /// The policies with the changes of the query.
+    changed: Option<PolicySet>,
     /// Partitions that have not been searched to their end.
     left: VecDeque<i32>,
     /// The next slot in the first of them.
@@ -132,7 +137,7 @@ impl Executor {
                 Query::Session(id) => {
                     let _closed = sender.send(look_up(engine, &id));
                 }
-                query @ (Query::SessionsOf(_) | Query::Count { .. }) => {
+                query @ (Query::SessionsOf(_) | Query::Count { .. } | Query::Endings(_)) => {
                     self.search = Search::new(sender, query, engine).step(engine);
                     return;
                 }
@@ -148,7 +153,8 @@ impl Search {
         Self {
             left: live.map(|one| one.partition).collect(),
             slot: 0,
-            counted: 0,
+            counted: EndingCount::default(),
+            changed: None,
             sender,
             query,
             response,
@@ -169,7 +175,8 @@ impl Search {
             None => {
                 // Revoked or being restored since the search began, so its sessions are unknown.
                 self.response.drop_partition(number);
-                self.counted = 0;
+                self.counted = EndingCount::default();
+                self.changed = None;
                 None
             }
         };
@@ -178,7 +185,10 @@ impl Search {
             self.left.clear();
         } else if next.is_none() {
             self.left.pop_front();
-            self.response.count += std::mem::take(&mut self.counted);
+            let counted = std::mem::take(&mut self.counted);
+            self.response.live += counted.live;
+            self.response.count += counted.ending;
+            self.changed = None;
         }
         self.slot = next.unwrap_or_default();
         Some(self)
@@ -198,12 +208,35 @@ impl Search {
             Query::Count { scope, except } => {
                 let except = except.as_ref();
                 let (count, next) = partition.count(scope, except, self.slot, COUNT_STEP);
-                self.counted += count;
+                self.counted.ending += count;
+                next
+            }
+            Query::Endings(changes) => {
+                let changed = match self.changed.take() {
+                    Some(changed) => changed,
+                    None => {
+                        let named = changes.iter();
+                        let named = named.map(|(name, policy)| (name.as_str(), policy.clone()));
+                        let changed = partition.policies().with_changes(named);
+                        // More policies than the limit are never published, so that they end none.
+                        changed.unwrap_or_else(|_| PolicySet::clone(partition.policies()))
+                    }
+                };
+                let slots = (self.slot, slots_matched(changed.iter().count()));
+                let next =
+                    partition.count_ending(&changed, ENDINGS_AHEAD, slots, &mut self.counted);
+                self.changed = Some(changed);
                 next
             }
             Query::Session(_) => None,
         }
     }
+}
+
+/// Slots whose sessions are matched with this many policies in one round: fewer with more of them.
+fn slots_matched(policies: usize) -> usize {
+    const QUICK: usize = 16;
+    (COUNT_STEP / policies.div_ceil(QUICK).max(1)).max(STEP / 4)
 }
 
 impl LookupResponse {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use super::assignment::PartitionManager;
@@ -99,7 +100,7 @@ impl TrackerWorker {
     fn apply_records(&mut self) -> anyhow::Result<()> {
         let now_upper = self.partition_manager.now_upper();
         let consumer = self.member.consumer();
-        let mut records = Vec::with_capacity(BURST);
+        let mut records = SmallVec::<[_; BURST]>::new();
         let mut timeout = IDLE_POLL;
         while records.len() < BURST {
             match consumer.poll(timeout) {

@@ -61,6 +61,8 @@ pub enum ConditionType {
     Distributed,
     /// Another policy of the same priority can match the same sessions.
     Ambiguous,
+    /// All live ingest processes can read the topics of the source.
+    Reading,
 }
 
 /// Whether a condition holds.

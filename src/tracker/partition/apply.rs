@@ -1,5 +1,7 @@
 //! Applies, forwards and rejects records.
 
+use smallvec::SmallVec;
+
 use super::{GROUP, Partition, TOO_MANY_SESSIONS};
 use crate::dead_letters::rejected_record::RejectedRecord;
 use crate::session::{Applied, LoggedEvent, Timestamp};
@@ -33,24 +35,25 @@ impl Partition {
         now_upper: Timestamp,
         limits: &DecodeLimits,
     ) {
-        let mut accepted = Vec::with_capacity(records.len());
+        // On the stack: large allocations make the allocator tidy up the many small ones of the client.
+        let mut accepted = SmallVec::<[_; GROUP]>::new();
         for record in records {
             let mark = Forwarded::decode(record.key());
-            let time = Forwarded::time(mark, record, now_upper);
-            if let Some(decoded) = self.read(record, time, limits)
+            // A call of the client: once for each record.
+            let timestamp = record.timestamp();
+            let time = Forwarded::time(mark, timestamp.0, now_upper);
+            if let Some(decoded) = self.read(record, timestamp, time, limits)
                 && self.route(record, &decoded, mark)
             {
-                accepted.push((record, decoded, time));
+                accepted.push((record, decoded, time.unwrap_or(now_upper)));
             }
         }
-        let events: Vec<LoggedEvent<'_>> = accepted
-            .iter()
-            .map(|(record, decoded, time)| LoggedEvent {
-                event: decoded.event(),
-                offset: record.offset(),
-                record_timestamp: time.unwrap_or(now_upper),
-            })
-            .collect();
+        let mut events = SmallVec::<[_; GROUP]>::new();
+        events.extend(accepted.iter().map(|(record, decoded, time)| LoggedEvent {
+            event: decoded.event(),
+            offset: record.offset(),
+            record_timestamp: *time,
+        }));
         let mut refused = Vec::new();
         let outcome = |place, applied| {
             if applied == Applied::Refused {
@@ -134,6 +137,7 @@ impl Partition {
     fn read<'a>(
         &mut self,
         record: &'a impl SourceRecord,
+        (timestamp, kind): (Timestamp, TimestampKind),
         time: Option<Timestamp>,
         limits: &DecodeLimits,
     ) -> Option<Decoded<'a>> {
@@ -144,7 +148,6 @@ impl Partition {
         }
         self.position = offset + 1;
         self.events += 1;
-        let (timestamp, kind) = record.timestamp();
         if kind == TimestampKind::LogAppendTime {
             self.append_time = self.append_time.max(Some(timestamp));
         }

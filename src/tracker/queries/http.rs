@@ -1,4 +1,4 @@
-//! `GET /sessions` on the admin port, and its access control.
+//! `GET /sessions` and `POST /sessions/endings` on the admin port, and their access control.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,16 +6,18 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Json;
 use axum::Router;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 
 use super::{Handle, Query, QueryError};
 use crate::http::token::Token;
+use crate::policy::record::{PolicyRecord, decode};
 use crate::session::{Attributes, CutOffScope, SessionId, UserId, UserRef};
-use crate::session_lookup::{LookupQuery, LookupResponse, PATH};
+use crate::session_lookup::{ENDINGS_PATH, LookupQuery, LookupResponse, PATH, PolicyChanges};
 use crate::wire::event::encode::user_id;
 
 /// The access control of `/sessions`: ids are personal data.
@@ -44,6 +46,8 @@ enum RequestError {
         "the query string needs session or user, or count=true with user or attributes (a JSON object of strings); request /sessions?session=ID or /sessions?user=ID"
     )]
     Malformed,
+    #[error("a policy is not one that this tracker's release accepts")]
+    Policy,
     #[error(transparent)]
     QueryError(#[from] QueryError),
 }
@@ -55,6 +59,15 @@ impl Gate {
     pub fn new(token: Option<Token>, address: SocketAddr) -> Self {
         let loopback = address.ip().is_loopback();
         Self { token, loopback }
+    }
+
+    /// Checks a request for counts alone: they are no personal data, so that they need a token only if
+    /// there is one.
+    fn check_count(&self, headers: &HeaderMap) -> Result<(), RequestError> {
+        match (&self.token, self.loopback) {
+            (None, false) => Ok(()),
+            _ => self.check(headers),
+        }
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<(), RequestError> {
@@ -79,6 +92,7 @@ impl Gate {
 pub fn router(handle: Handle, gate: Gate) -> Router {
     Router::new()
         .route(PATH, get(sessions))
+        .route(ENDINGS_PATH, post(endings))
         .with_state((handle, gate))
 }
 
@@ -91,6 +105,39 @@ async fn sessions(
         Ok(found) => Json(found).into_response(),
         Err(error) => error.into_response(),
     }
+}
+
+async fn endings(
+    State((handle, gate)): State<(Handle, Gate)>,
+    headers: HeaderMap,
+    changes: Result<Json<PolicyChanges>, JsonRejection>,
+) -> Response {
+    match count_endings(&handle, &gate, &headers, changes).await {
+        Ok(counted) => Json(counted).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn count_endings(
+    handle: &Handle,
+    gate: &Gate,
+    headers: &HeaderMap,
+    changes: Result<Json<PolicyChanges>, JsonRejection>,
+) -> Result<LookupResponse, RequestError> {
+    gate.check_count(headers)?;
+    let Ok(Json(changes)) = changes else {
+        return Err(RequestError::Policy);
+    };
+    let changes = changes.into_iter().map(|(name, value)| {
+        let value = value.as_ref().map(String::as_bytes);
+        match decode(Some(name.as_bytes()), value) {
+            Ok(PolicyRecord::Active { policy, .. }) => Ok((name, Some(policy))),
+            Ok(PolicyRecord::Deleted(_)) => Ok((name, None)),
+            Err(_) => Err(RequestError::Policy),
+        }
+    });
+    let changes: Result<Vec<_>, _> = changes.collect();
+    Ok(handle.query(Query::Endings(changes?)).await?)
 }
 
 async fn look_up(
@@ -160,7 +207,7 @@ impl IntoResponse for RequestError {
             Self::Closed => StatusCode::FORBIDDEN,
             Self::Token => StatusCode::UNAUTHORIZED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Malformed | Self::Policy => StatusCode::BAD_REQUEST,
             Self::QueryError(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let error = self.to_string();
@@ -204,6 +251,10 @@ mod tests {
         let open = gate(false, "0.0.0.0:80");
         let refused = open.check(&headers(&[(header::HOST, "localhost")]));
         assert_eq!(refused, Err(RequestError::Closed));
+        // Counts are as open as metrics.
+        assert_eq!(open.check_count(&HeaderMap::new()), Ok(()));
+        let foreign = local.check_count(&headers(&[(header::HOST, "evil.example")]));
+        assert_eq!(foreign, Err(RequestError::ForeignHost));
     }
 
     #[test]
