@@ -1,6 +1,6 @@
 //! Wire formats: conversions between records and the types of the session core.
 //!
-//! `docs/events.md` describes each format; `sundown schema` prints their JSON Schemas.
+//! `docs/reference/events.md` describes each format; `sundown schema` prints their JSON Schemas.
 
 pub mod dead_letter;
 pub mod duration;

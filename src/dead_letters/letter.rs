@@ -26,7 +26,7 @@ pub struct DeadLetterId {
 
 /// A record of a dead-letter topic that is not a marker.
 #[derive(Clone, Debug)]
-pub(crate) struct DeadLetter {
+pub struct DeadLetter {
     pub(crate) id: DeadLetterId,
     /// When the dead letter was written.
     pub(crate) at: Timestamp,
@@ -61,8 +61,20 @@ pub struct DeadLetterSummary {
 
 impl DeadLetter {
     pub(crate) fn read(record: &BorrowedMessage<'_>) -> Self {
-        let headers = ReadableHeaders::copy(record.headers());
-        let all_headers = record.headers().filter(|_| headers.unreadable > 0);
+        let letter = Self::of(record);
+        let all_headers = record
+            .headers()
+            .filter(|_| letter.headers.unreadable > 0)
+            .map(BorrowedHeaders::detach);
+        Self {
+            all_headers,
+            ..letter
+        }
+    }
+
+    /// Copies a record of a dead-letter topic, without the headers whose names are not UTF-8.
+    #[must_use]
+    pub fn of(record: &impl Message) -> Self {
         Self {
             id: DeadLetterId {
                 topic: record.topic().to_owned(),
@@ -72,8 +84,8 @@ impl DeadLetter {
             at: Timestamp::from_millis(record.timestamp().to_millis().unwrap_or_default()),
             key: record.key().map(<[u8]>::to_vec),
             value: record.payload().map(<[u8]>::to_vec),
-            all_headers: all_headers.map(BorrowedHeaders::detach),
-            headers,
+            headers: ReadableHeaders::copy(record.headers()),
+            all_headers: None,
         }
     }
 
@@ -118,13 +130,15 @@ impl DeadLetter {
     }
 
     /// The failures before the last redrive, the latest last.
-    pub(crate) fn history(&self) -> Vec<FailureRecord> {
+    #[must_use]
+    pub fn history(&self) -> Vec<FailureRecord> {
         let header = self.header(REDRIVE_HISTORY).unwrap_or("[]");
         serde_json::from_str(header).unwrap_or_default()
     }
 
     /// The latest failure.
-    pub(crate) fn failure(&self) -> FailureRecord {
+    #[must_use]
+    pub fn failure(&self) -> FailureRecord {
         let part = |name| self.header(name).unwrap_or("?");
         let (topic, partition) = (part(SOURCE_TOPIC), part(SOURCE_PARTITION));
         FailureRecord {
@@ -136,7 +150,9 @@ impl DeadLetter {
         }
     }
 
-    pub(crate) fn summary(&self) -> DeadLetterSummary {
+    /// What `sundown dlq list` shows of it.
+    #[must_use]
+    pub fn summary(&self) -> DeadLetterSummary {
         DeadLetterSummary {
             id: self.id.to_string(),
             dead_since: time::format(self.at),

@@ -51,7 +51,8 @@ impl Processor for Redrive {
 
 /// The source record's headers, its failures so far and, for terminal events, the actions to
 /// run.
-fn headers(kind: DeadLetterKind, letter: &DeadLetter) -> OwnedHeaders {
+#[must_use]
+pub fn headers(kind: DeadLetterKind, letter: &DeadLetter) -> OwnedHeaders {
     let ours = |name: &str| {
         name.starts_with(HEADER_PREFIX) || [REDRIVE_ACTIONS, REDRIVE_HISTORY].contains(&name)
     };

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{SourceRecord, record_time};
+use super::record::record_time;
 use crate::session::Timestamp;
 
 /// The first byte of the key of a marked record.
@@ -82,15 +82,11 @@ impl Forwarded {
         key
     }
 
-    /// Returns the record timestamp that counts: that of the original, which is no later than the
-    /// record's own; see [`SourceRecord::time`].
+    /// Returns the record timestamp that counts: that of the original, which is no later than
+    /// `own`, the record's; see [`record_time`].
     #[must_use]
-    pub fn time(
-        mark: Option<Self>,
-        record: &impl SourceRecord,
-        now_upper: Timestamp,
-    ) -> Option<Timestamp> {
-        let own = record.time(now_upper);
+    pub fn time(mark: Option<Self>, own: Timestamp, now_upper: Timestamp) -> Option<Timestamp> {
+        let own = record_time(own, now_upper);
         let original = mark.and_then(|mark| mark.timestamp);
         let original = original.and_then(|at| record_time(Timestamp::from_millis(at), now_upper));
         match (original, own) {

@@ -21,7 +21,8 @@ pub type RecordHeader = (String, Option<Vec<u8>>);
 /// missing, or in another unit than milliseconds.
 const EARLIEST_RECORD: Timestamp = Timestamp::from_millis(946_684_800_000);
 
-/// See [`SourceRecord::time`].
+/// Returns a record's timestamp if it is within the years 2000 to 9999, and at most `now_upper`, the
+/// latest that the time can be.
 #[must_use]
 pub fn record_time(timestamp: Timestamp, now_upper: Timestamp) -> Option<Timestamp> {
     (EARLIEST_RECORD..=time::LATEST)
@@ -33,11 +34,6 @@ pub fn record_time(timestamp: Timestamp, now_upper: Timestamp) -> Option<Timesta
 pub trait SourceRecord {
     fn offset(&self) -> i64;
     fn timestamp(&self) -> (Timestamp, TimestampKind);
-    /// Returns the timestamp if it is within the years 2000 to 9999, and at most `now_upper`, the
-    /// latest that the time can be.
-    fn time(&self, now_upper: Timestamp) -> Option<Timestamp> {
-        record_time(self.timestamp().0, now_upper)
-    }
     fn key(&self) -> Option<&[u8]>;
     fn value(&self) -> Option<&[u8]>;
     /// Copies the headers, whatever bytes they have; only called for records that go to the

@@ -15,7 +15,7 @@
 //! topics, without a routing, under keys that begin with `ingest/`. Records with other keys are
 //! ignored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -225,7 +225,21 @@ impl WatermarkStore {
             }
         }
         upstream.sources = sources.values().copied().min();
+        for ((topic, _), until) in sources {
+            let least = upstream
+                .source_topics
+                .entry(topic.to_owned())
+                .or_insert(until);
+            *least = until.min(*least);
+        }
         upstream
+    }
+
+    /// Returns how sessions are distributed as trackers state it, without repetitions.
+    #[must_use]
+    pub fn routings(&self) -> BTreeSet<Routing> {
+        let routings = self.trackers.values().filter_map(|record| record.routing);
+        routings.collect()
     }
 
     /// Returns the keys of trackers' records other than `own` that state nothing that other
@@ -268,6 +282,8 @@ pub struct Upstream {
     pub partitions: BTreeMap<i32, Timestamp>,
     /// The least of the watermarks of all source topics; `None` without sources.
     pub sources: Option<Timestamp>,
+    /// The least of the watermarks of each source topic.
+    pub source_topics: BTreeMap<String, Timestamp>,
     /// Why the topic proves nothing, if a record of it cannot be used.
     pub problem: Option<String>,
     /// Keys of records of trackers that have ended, which can be deleted.

@@ -1,6 +1,8 @@
 //! Decodes session events from JSON.
 
 #[cfg(test)]
+mod fast_path_tests;
+#[cfg(test)]
 mod subject_tests;
 #[cfg(test)]
 mod tests;
@@ -78,7 +80,7 @@ struct RawEvent<'a> {
 struct BorrowedStr<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Decodes the value of a record of the session event topic. `record_time` is the record's
-/// timestamp ([`SourceRecord::time`](crate::wire::record::SourceRecord::time)), which an event
+/// timestamp ([`record_time`](crate::wire::record::record_time)), which an event
 /// without a time of its own gets.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use super::fields::Fields;
 
 /// Parses `value` if it has the common form.
 pub(super) fn parse(value: &[u8]) -> Option<Fields<'_>> {
-    let value = value.trim_ascii_end();
+    let value = trim_end(value);
     if !is_plain(value) {
         return None;
     }
@@ -107,6 +107,15 @@ impl<'a> Scanner<'a> {
         self.0 = unread;
         consumed
     }
+}
+
+/// Removes white space at the end: that of JSON (RFC 8259, section 2), not that of ASCII, which has
+/// the form feed.
+fn trim_end(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t' | b'\n' | b'\r'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Whether all bytes are ASCII that a JSON string can contain without an escape (RFC 8259, section 7),

@@ -75,7 +75,10 @@ fn the_least_of_all_sources_counts() {
         ("ingest/3", record(None, "events", &[(0, 25)])),
     ]);
     let least = |store: &WatermarkStore| {
-        let sources = store.upstream("logs", ROUTING, b"own").sources;
+        let upstream = store.upstream("logs", ROUTING, b"own");
+        let least = upstream.source_topics.values().min();
+        assert_eq!(upstream.sources.as_ref(), least);
+        let sources = upstream.sources;
         sources.map(Timestamp::as_millis)
     };
     assert_eq!(least(&store), Some(25));

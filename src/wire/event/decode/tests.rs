@@ -326,36 +326,6 @@ fn user_ids_are_preserved() {
     }
 }
 
-#[test]
-fn the_fast_path_parses_common_events() {
-    for common in [
-        r#"{"user_id":123,"session_id":"abc123","activity_timestamp":"2025-02-07T12:00:00Z"}"#,
-        r#"{ "session_id" : "", "user_id" : "ann" , "activity_timestamp" : -0, "event": "login" } "#,
-        r#"{"event":"logout"}"#,
-        r#"{"session_id":4711,"user_id":12.50,"activity_timestamp":1738929600.25}"#,
-    ] {
-        let fields = fast_path::parse(common.as_bytes());
-        assert!(fields.is_some(), "{common}");
-        assert_eq!(fields, parse(common.as_bytes()).ok(), "{common}");
-    }
-    for other in [
-        r#"{"session_id":null}"#,
-        r#"{"session_id":"é"}"#,
-        r#"{"session_id":"\u0061"}"#,
-        r#"{"session_id":"a","session_id":"b"}"#,
-        r#"{"activity_timestamp":1.}"#,
-        r#"{"activity_timestamp":1.5e9}"#,
-        r#"{"user_id":01}"#,
-        r#"{"user_id":-}"#,
-        r#"{"device":"phone"}"#,
-        r#"{"event":"login"} {}"#,
-        r#"{"event":"login",}"#,
-        r#"{"event":"login""#,
-    ] {
-        assert_eq!(fast_path::parse(other.as_bytes()), None, "{other}");
-    }
-}
-
 proptest! {
     #[test]
     fn any_bytes_decode_to_an_event_or_an_error(value in prop::collection::vec(any::<u8>(), 0..200)) {
