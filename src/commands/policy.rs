@@ -32,8 +32,9 @@ pub enum PolicyCommand {
     Delete(delete::DeleteArgs),
     /// Validate policies like `apply`, without Kafka.
     Validate(input::FileArgs),
-    /// Print the policy of a guideline (NIST SP 800-63B, OWASP, PCI DSS).
+    /// Print the policy of a guideline (NIST SP 800-63B, OWASP, PCI DSS), or list the guidelines.
     ///
+    /// Comments in the policy state the section that each timeout is from.
     /// Apply it with `sundown policy preset nist-aal2 | kubectl apply -f -`, or with
     /// `sundown policy apply -f -` without Kubernetes.
     Preset(preset::PresetArgs),

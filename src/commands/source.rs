@@ -37,7 +37,7 @@ pub enum SourceCommand {
 /// If sources are invalid, or records cannot be read.
 pub fn run(command: &SourceCommand, global: &GlobalArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()?;
     let topic = || PublishedSources::new(global);
     match command {
@@ -45,6 +45,6 @@ pub fn run(command: &SourceCommand, global: &GlobalArgs) -> anyhow::Result<()> {
         SourceCommand::Get(args) => runtime.block_on(get::run(args, &topic()?)),
         SourceCommand::Delete(args) => runtime.block_on(delete::run(args, &topic()?)),
         SourceCommand::Validate(args) => validate::run(args),
-        SourceCommand::Test(args) => test::run(args, global),
+        SourceCommand::Test(args) => test::run(args, global, &runtime),
     }
 }

@@ -2,7 +2,6 @@
 
 mod export;
 mod file;
-mod group_args;
 mod import;
 mod inspect;
 mod reset;
@@ -15,9 +14,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use crate::kafka::args::GlobalArgs;
+use crate::kafka::args::{GlobalArgs, TrackerGroupArgs};
 use crate::output::{self, OutputArgs, table};
-use group_args::GroupArgs;
 use import::ImportArgs;
 use inspect::{Inspector, PartitionReport};
 use reset::ResetTarget;
@@ -53,14 +51,14 @@ pub struct ExportArgs {
     #[arg(short, long, default_value = "-", value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
-    pub group: GroupArgs,
+    pub group: TrackerGroupArgs,
 }
 
 /// Flags of `sundown state describe`.
 #[derive(Args, Clone, Debug)]
 pub struct DescribeArgs {
     #[command(flatten)]
-    pub group: GroupArgs,
+    pub group: TrackerGroupArgs,
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -81,7 +79,7 @@ pub struct StateResetArgs {
     #[arg(short, long)]
     pub yes: bool,
     #[command(flatten)]
-    pub group: GroupArgs,
+    pub group: TrackerGroupArgs,
 }
 
 /// Runs `sundown state`.

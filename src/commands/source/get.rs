@@ -50,7 +50,10 @@ fn to_table(documents: &[&SessionSource]) -> String {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         [
             document.full_name(),
-            spec.topics.join(","),
+            match &spec.topic_pattern {
+                Some(pattern) => format!("/{pattern}/"),
+                None => spec.topics.join(","),
+            },
             spec.format.as_str().to_owned(),
             or_none(&spec.session.id),
             or_none(&spec.session.user),

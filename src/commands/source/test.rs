@@ -6,14 +6,18 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use super::args::SourceFileArgs;
 use super::sample;
 use crate::kafka::args::GlobalArgs;
 use crate::output::{OutputArgs, table};
 use crate::source::document::SessionSource;
-use crate::source::mapping::{Mapped, Mapping};
+use crate::source::mapping::{Mapped, Mapping, MappingError};
 use crate::source::record::InputRecord;
+use crate::source::registry::client::{RegistryClient, RegistryError};
+use crate::source::registry::credentials::RegistryCredentialsArgs;
+use crate::source::registry::schemas::MissingSchema;
 use crate::source::yaml::ParsedSource;
 
 /// Flags of `sundown source test`.
@@ -44,6 +48,9 @@ pub struct SourceTestArgs {
     pub limit: u16,
 
     #[command(flatten)]
+    pub registries: RegistryCredentialsArgs,
+
+    #[command(flatten)]
     pub output: OutputArgs,
 }
 
@@ -70,14 +77,22 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-pub(super) fn run(args: &SourceTestArgs, global: &GlobalArgs) -> anyhow::Result<()> {
+pub(super) fn run(
+    args: &SourceTestArgs,
+    global: &GlobalArgs,
+    runtime: &Runtime,
+) -> anyhow::Result<()> {
     let sources = args.files.read_valid()?;
     let (document, mapping) = select(&sources, args)?;
     let mut rows = Vec::new();
     let limit = usize::from(args.limit);
+    let mut problem = None;
     let each = |name: String, record: &InputRecord<'_>| {
-        if rows.len() < limit {
-            rows.push(row(name, mapping, record));
+        if rows.len() < limit && problem.is_none() {
+            match map(mapping, record, &args.registries, runtime) {
+                Ok(mapped) => rows.push(row(name, mapped)),
+                Err(error) => problem = Some(error),
+            }
         }
     };
     match (&args.from, &args.topic) {
@@ -88,7 +103,33 @@ pub(super) fn run(args: &SourceTestArgs, global: &GlobalArgs) -> anyhow::Result<
         (None, Some(topic)) => sample::of_topic(global, topic, limit, each)?,
         (None, None) => bail!("there are no records: pass --from or --topic"),
     }
+    if let Some(problem) = problem {
+        return Err(problem.into());
+    }
     args.output.print(&rows, |rows| to_table(rows))
+}
+
+/// Maps a record, and fetches its schema if that is missing.
+fn map(
+    mapping: &Mapping,
+    record: &InputRecord<'_>,
+    registries: &RegistryCredentialsArgs,
+    runtime: &Runtime,
+) -> Result<Result<Mapped, MappingError>, RegistryError> {
+    let mapped = mapping.map(record);
+    let (Err(MappingError::MissingSchema { missing, .. }), Some(schemas)) =
+        (&mapped, mapping.schemas())
+    else {
+        return Ok(mapped);
+    };
+    let MissingSchema(id) = *missing;
+    let client = RegistryClient::new(schemas.registry(), registries)?;
+    match runtime.block_on(client.schema(id)) {
+        Ok(definition) => schemas.add(id, &definition),
+        Err(RegistryError::Unusable(problem)) => schemas.add_unusable(id, problem),
+        Err(error) => return Err(error),
+    }
+    Ok(mapping.map(record))
 }
 
 /// The source that the flags name, or the only one, or the one that reads the topic.
@@ -97,11 +138,9 @@ fn select<'a>(
     args: &SourceTestArgs,
 ) -> anyhow::Result<&'a ParsedSource> {
     let named = |source: &&ParsedSource| args.source.as_ref() == Some(&source.0.metadata.name);
-    let reads = |(document, _): &&ParsedSource| {
-        let topics: &[String] = &document.spec.topics;
-        args.topic
-            .as_ref()
-            .is_some_and(|topic| topics.contains(topic))
+    let reads = |(_, mapping): &&ParsedSource| {
+        let topic = args.topic.as_ref();
+        topic.is_some_and(|topic| mapping.reads(topic))
     };
     if let Some(name) = &args.source {
         let found = sources.iter().find(named);
@@ -125,8 +164,8 @@ fn name(document: &SessionSource) -> &str {
     &document.metadata.name
 }
 
-fn row(record: String, mapping: &Mapping, input: &InputRecord<'_>) -> TestedRecord {
-    let (result, event, error, unusable_attributes) = match mapping.map(input) {
+fn row(record: String, mapped: Result<Mapped, MappingError>) -> TestedRecord {
+    let (result, event, error, unusable_attributes) = match mapped {
         Ok(Mapped::Skipped) => ("skipped", None, None, 0),
         Ok(Mapped::Event(event)) => {
             let json = serde_json::from_slice(&event.value).ok();

@@ -9,9 +9,9 @@ use anyhow::bail;
 use clap::Args;
 
 use super::file;
-use super::group_args::GroupArgs;
 use super::inspect::{Inspector, PartitionReport};
 use super::writer::StateWriter;
+use crate::kafka::args::TrackerGroupArgs;
 use crate::output::{self, progress};
 use crate::session::{Record, SessionRecord};
 use crate::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
@@ -33,7 +33,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub active_now: bool,
     #[command(flatten)]
-    pub group: GroupArgs,
+    pub group: TrackerGroupArgs,
 }
 
 /// The records of each partition, by their keys.

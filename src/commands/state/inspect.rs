@@ -131,7 +131,7 @@ impl Inspector {
         let mut effects = Vec::new();
         table.flush(position, Timestamp::MIN, 0, &mut effects);
         let stored = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Store(record) => Some(*record),
+            Effect::Store(record) => Some(record),
             _ => None,
         });
         Ok(Ok(stored.collect()))
