@@ -1,5 +1,7 @@
 //! `sundown demo`: all roles in one process, with synthetic users and short timeouts.
 
+mod access_log;
+mod applications;
 mod cluster;
 mod narrator;
 mod observer;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, FromArgMatches};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,14 +24,16 @@ use crate::demo::pace::Pace;
 use crate::demo::population::{MAX_LATENESS, Population};
 use crate::handler::args::HandlerArgs;
 use crate::http::token::Token;
+use crate::ingest::args::IngestArgs;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::event_writer::EventWriter;
 use crate::kafka::topics::Layout;
 use crate::output;
 use crate::session::Span;
+use crate::source::topic::PublishedSources;
 use crate::tracker::args::TrackerArgs;
 use crate::wire::duration;
-use crate::{handler, shutdown, tracker};
+use crate::{handler, ingest, shutdown, tracker};
+use applications::Applications;
 use cluster::DemoCluster;
 use narrator::Narrator;
 use observer::Observer;
@@ -40,7 +45,7 @@ pub const DEFAULT_LOG: &str = "warn,audit=info,librdkafka=error,sundown::kafka::
 
 /// Interval between status lines.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
-/// The longest wait for a record or an event before checking for the end.
+/// The longest wait for a record before checking for the end.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// Flags of `sundown demo`.
@@ -111,6 +116,7 @@ async fn run_demo(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     ));
     let console = console.with_token(token);
     let cluster = DemoCluster::start(global, Layout::new(Some(args.partitions))).await?;
+    apply_source(&cluster).await?;
     let flags = tracker_flags(args, &cluster);
     print_introduction(args, &cluster, &flags);
 
@@ -136,18 +142,21 @@ async fn run_demo(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Publishes the source of the website's access log.
+async fn apply_source(cluster: &DemoCluster) -> anyhow::Result<()> {
+    let source = access_log::source(&cluster.global.topics.topic_prefix)?;
+    let published = PublishedSources::new(&cluster.global)?;
+    let sources = [(source.metadata.name.as_str(), Some(&source))];
+    published.write(sources).await
+}
+
 /// Returns the flags of the demo's trackers.
 fn tracker_flags(args: &DemoArgs, cluster: &DemoCluster) -> Vec<String> {
-    let guarantees = if cluster.is_embedded() {
-        // The embedded broker supports neither transactions nor classic groups with several
-        // members.
-        "--delivery at-least-once --group-protocol consumer"
-    } else {
-        "--delivery exactly-once"
-    };
     let flags = format!(
-        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS} {guarantees}",
-        args.idle_timeout, args.absolute_timeout
+        "--idle-timeout {} --absolute-timeout {} --allowed-lateness {MAX_LATENESS} {}",
+        args.idle_timeout,
+        args.absolute_timeout,
+        cluster.guarantees()
     );
     flags.split(' ').map(str::to_owned).collect()
 }
@@ -167,6 +176,10 @@ fn print_introduction(args: &DemoArgs, cluster: &DemoCluster, tracker_flags: &[S
         "{} users, {} events per second; sessions end {} after the last activity, {} after the start, or at a logout",
         args.users, args.rate, args.idle_timeout, args.absolute_timeout
     ));
+    let website = access_log::topic(&cluster.global.topics.topic_prefix);
+    output::line(format_args!(
+        "A website writes an access log to the topic {website}; a source maps its lines to session events"
+    ));
     output::line("In a second terminal, start another tracker to see a rebalance:");
     output::line(format_args!("  {program} tracker {flags} {tracker_flags}"));
     output::line("or log a user out:");
@@ -174,7 +187,7 @@ fn print_introduction(args: &DemoArgs, cluster: &DemoCluster, tracker_flags: &[S
     output::line("Press Ctrl-C to end the demo.\n");
 }
 
-/// Starts the synthetic users, the trackers and the handler.
+/// Starts the synthetic users, the trackers, the handler and ingest.
 fn spawn_roles(
     args: &DemoArgs,
     cluster: &DemoCluster,
@@ -197,12 +210,19 @@ fn spawn_roles(
         let result = handler::run(&handler_global, &handler_args, handler_stop).await;
         result.context("the demo's handler failed")
     });
-    let config = global.connection.producer_config()?;
-    let topic = global.topics.topics().session_logs;
-    let writer = EventWriter::new(config, &topic, cluster.partitions)?;
+    let flags: Vec<_> = cluster.guarantees().split(' ').map(str::to_owned).collect();
+    let ingest_args: IngestArgs = parse(&flags)?;
+    let (ingest_global, ingest_stop) = (global.clone(), stop.clone());
+    // The compiler cannot prove that its future is `Send`.
+    roles.spawn_blocking(move || {
+        let ingest = ingest::run(&ingest_global, &ingest_args, ingest_stop);
+        let result = Handle::current().block_on(ingest);
+        result.context("the demo's ingest failed")
+    });
+    let applications = Applications::new(cluster)?;
     let population = Population::new(args.users, args.seed.unwrap_or_else(rand::random));
     let (pace, stop) = (Pace::new(args.rate), stop.clone());
-    roles.spawn_blocking(move || write_events(population, pace, &writer, &stop));
+    roles.spawn_blocking(move || applications.run(population, pace, &stop));
     Ok(roles)
 }
 
@@ -232,28 +252,6 @@ async fn wait_for_end(
         result = result.and(ended?);
     }
     result
-}
-
-/// Writes the events of the synthetic users until `stop`.
-fn write_events(
-    mut population: Population,
-    pace: Pace,
-    writer: &EventWriter,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let clock = Clock::default();
-    let mut number = 0;
-    while !stop.is_cancelled() {
-        let wait = pace.wait(number, clock.elapsed());
-        if wait.is_zero() {
-            let event = population.next(clock.wall());
-            writer.send(&event.target(), &event.to_json()?)?;
-            number += 1;
-        }
-        writer.wait(wait.min(MAX_WAIT));
-    }
-    writer.flush()?;
-    Ok(())
 }
 
 /// Prints the observed events until `done`.

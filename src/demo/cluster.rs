@@ -5,8 +5,9 @@ use std::mem::ManuallyDrop;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
+use super::access_log;
 use crate::kafka::args::GlobalArgs;
-use crate::kafka::topics::{Layout, TopicAdmin, catalogue, plan};
+use crate::kafka::topics::{Layout, TopicAdmin, TopicSpec, catalogue, plan};
 
 /// The default prefix of names on an existing cluster, so that the demo never touches the
 /// topics of another installation.
@@ -37,6 +38,17 @@ impl DemoCluster {
         self.embedded.is_some()
     }
 
+    /// Returns the flags of roles for the guarantees that the brokers can give.
+    pub(super) fn guarantees(&self) -> &'static str {
+        if self.is_embedded() {
+            // The embedded broker supports neither transactions nor classic groups with several
+            // members.
+            "--delivery at-least-once --group-protocol consumer"
+        } else {
+            "--delivery exactly-once"
+        }
+    }
+
     /// Returns the flags for other processes to connect to this cluster.
     pub(super) fn flags(&self) -> String {
         let bootstrap = self.global.connection.bootstrap_servers();
@@ -51,9 +63,12 @@ async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<DemoClu
     let global = with_prefix(global);
     let topics = global.topics.topics();
     let admin = TopicAdmin::new(&global.connection.client_config()?)?;
-    let existing = admin.existing(&topics.all()).await?;
+    let mut names = topics.all().to_vec();
+    let website = access_log::topic(&global.topics.topic_prefix);
+    names.push(&website);
+    let existing = admin.existing(&names).await?;
     let layout = Layout::beside(&existing, &topics, Some(layout.partitions));
-    let steps = plan(catalogue(&topics, layout), &existing, None);
+    let steps = plan(specs(&global, layout), &existing, None);
     let missing: Vec<_> = steps
         .iter()
         .filter(|step| !existing.contains_key(&step.spec.name))
@@ -65,6 +80,17 @@ async fn existing(global: &GlobalArgs, layout: Layout) -> anyhow::Result<DemoClu
         partitions: layout.checkpoint,
         embedded: None,
     })
+}
+
+/// The topics of the installation, and that of the website.
+fn specs(global: &GlobalArgs, layout: Layout) -> Vec<TopicSpec> {
+    let mut specs = catalogue(&global.topics.topics(), layout);
+    specs.push(TopicSpec {
+        name: access_log::topic(&global.topics.topic_prefix),
+        partitions: access_log::PARTITIONS,
+        configs: Vec::new(),
+    });
+    specs
 }
 
 /// Adds [`PREFIX`] unless the flags set a prefix.
@@ -80,7 +106,7 @@ fn with_prefix(global: &GlobalArgs) -> GlobalArgs {
 /// producers; its transactions guarantee nothing.
 fn embedded(global: &GlobalArgs, layout: Layout) -> anyhow::Result<DemoCluster> {
     let cluster = MockCluster::new(1)?;
-    for topic in catalogue(&global.topics.topics(), layout) {
+    for topic in specs(global, layout) {
         cluster.create_topic(&topic.name, topic.partitions, 1)?;
     }
     let mut global = global.clone();

@@ -13,7 +13,7 @@ use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
 use crate::kafka::topics::{TopicAdmin, require};
 use crate::session::{Subject, Timestamp};
 use crate::wire::event::decode::{DecodeLimits, decode};
-use crate::wire::record::SourceRecord;
+use crate::wire::record::{SourceRecord, record_time};
 
 /// Bounds one request to the brokers.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ impl Observer {
         let value = message.payload()?;
         let topic = message.topic();
         if topic == self.topics.session_logs {
-            let time = message.time(Timestamp::MAX);
+            let time = record_time(SourceRecord::timestamp(message).0, Timestamp::MAX);
             let decoded = decode(Some(value), time, &DecodeLimits::default()).ok()?;
             let event = decoded.event();
             if let Subject::Session { id, .. } = event.subject {

@@ -8,7 +8,7 @@ use crate::kafka::event_writer::Target;
 use crate::session::{EventKind, Timestamp};
 use crate::wire::event::encode::{SessionEvent, user_id};
 
-/// Every tenth user has a string id instead of a number.
+/// Every tenth user has a string id instead of a number: the users of the demo's website.
 const STRING_ID_EVERY: u32 = 10;
 /// The id of the first user.
 const FIRST_ID: u32 = 1_000;
@@ -35,16 +35,27 @@ impl SyntheticEvent {
         Target::Key(self.session.to_string())
     }
 
+    /// Whether the user visits the demo's website.
+    pub(super) fn is_website(&self) -> bool {
+        self.user.is_multiple_of(STRING_ID_EVERY)
+    }
+
+    /// Returns the id of the user.
+    pub(super) fn user_name(&self) -> String {
+        let number = FIRST_ID + self.user;
+        if self.is_website() {
+            format!("user-{number}")
+        } else {
+            number.to_string()
+        }
+    }
+
     /// Encodes the value of the record.
     ///
     /// # Errors
     /// See [`SessionEvent::to_json`].
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
-        let number = FIRST_ID + self.user;
-        let user = match self.user % STRING_ID_EVERY {
-            0 => user_id(&format!("user-{number}"), true)?,
-            _ => user_id(&number.to_string(), false)?,
-        };
+        let user = user_id(&self.user_name(), false)?;
         let attributes = BTreeMap::from([
             ("tenant", pick(&TENANTS, self.user)),
             ("client", pick(&CLIENTS, self.session.as_fields().0)),
