@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use crate::helm::template;
+use crate::helm::{CHART, STRIMZI, helm, template};
 
 const KINDS_OF_OTHERS: [&str; 7] = [
     "kafkatopics.kafka.strimzi.io",
@@ -52,6 +52,17 @@ impl Namespace {
         });
         namespace.kubectl(&["apply", "-f", "-"], &manifest.to_string());
         Some(namespace)
+    }
+
+    /// Creates a service account. A dry run creates none, and refuses a pod whose account is missing.
+    fn create_account(&self, name: &str) {
+        let manifest = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": self.name},
+        });
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        self.kubectl(&apply, &manifest.to_string());
     }
 
     /// Runs kubectl, which must succeed; returns its output.
@@ -111,6 +122,7 @@ fn a_server_accepts_all_of_it_in_a_restricted_namespace() {
     let Some(namespace) = Namespace::create("sundown-chart-accepted") else {
         return;
     };
+    namespace.create_account("demo-sundown-check-strimzi");
     let mut installations = vec![vec![
         "kafka.bootstrapServers=kafka:9092",
         "autoscaling.tracker.mode=hpa",
@@ -198,6 +210,47 @@ fn a_server_accepts_the_kafkas_of_the_manifests() {
             "{output}"
         );
     }
+}
+
+#[test]
+fn the_notes_of_an_upgrade_name_topics_that_grow() {
+    let Some(namespace) = Namespace::create("sundown-chart-grown") else {
+        return;
+    };
+    if !namespace.knows(&[
+        "kafkatopics.kafka.strimzi.io",
+        "kafkausers.kafka.strimzi.io",
+    ]) {
+        return;
+    }
+    let release = |command: &[&str], partitions: &str| {
+        let partitions = format!("kafka.strimzi.topics.partitions={partitions}");
+        let kubeconfig = namespace.kubeconfig.to_str().unwrap();
+        let connection = ["--kubeconfig", kubeconfig, "--namespace", namespace.name];
+        let values = ["crds.install=false", STRIMZI, &partitions];
+        let mut arguments = [command, &["demo", CHART], &connection].concat();
+        for value in values {
+            arguments.extend(["--set", value]);
+        }
+        let output = helm(&arguments)?;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        assert!(output.status.success(), "{}", text(output.stderr));
+        let output = text(output.stdout);
+        Some(output.split_once("NOTES:\n").unwrap().1.to_owned())
+    };
+    let grow = "Topics grow from 3 to 6 partitions.";
+    let Some(notes) = release(&["install"], "3") else {
+        return;
+    };
+    assert!(!notes.contains("partitions"), "{notes}");
+    let notes = release(&["upgrade"], "3").unwrap();
+    assert!(!notes.contains("partitions"), "{notes}");
+    let notes = release(&["upgrade", "--dry-run=server"], "6").unwrap();
+    assert!(notes.contains(grow), "{notes}");
+    let notes = release(&["upgrade"], "6").unwrap();
+    assert!(notes.contains(grow), "{notes}");
+    let notes = release(&["upgrade", "--dry-run=server"], "2").unwrap();
+    assert!(notes.contains("Topics keep 6 partitions"), "{notes}");
 }
 
 /// What Argo CD and Flux would call drift.

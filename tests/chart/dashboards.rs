@@ -170,6 +170,21 @@ impl Dashboard {
     }
 }
 
+/// Several alerts would cover the data of every panel in red.
+#[test]
+fn annotations_are_named_and_off() {
+    for name in NAMES {
+        let text = fs::read_to_string(format!("{CHART}/dashboards/{name}.json")).unwrap();
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        let annotations: Vec<_> = array(&dashboard["annotations"]["list"]).collect();
+        assert_eq!(annotations.len(), 1, "{name}");
+        assert_eq!(annotations[0]["name"], "Critical alerts", "{name}");
+        assert_eq!(annotations[0]["enable"], false, "{name}");
+        let query = annotations[0]["expr"].as_str().unwrap();
+        assert!(query.contains("severity=\"critical\""), "{name}: {query}");
+    }
+}
+
 /// What Grafana would refuse, or show wrongly.
 #[test]
 fn dashboards_are_sound() {

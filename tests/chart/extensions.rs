@@ -142,6 +142,37 @@ fn the_console_is_reached_through_an_ingress_or_a_gateway() {
 }
 
 #[test]
+fn ports_of_applications_speak_https_with_a_secret() {
+    let Some(objects) = with_values(&[
+        BROKERS,
+        "ingest.enabled=true",
+        "ingest.http.enabled=true",
+        "ingest.http.tokensSecret=tokens",
+        "ingest.http.tlsSecret=events-tls",
+        "handler.actions.actions[0].name=log",
+        "handler.actions.actions[0].type=log",
+        "handler.jwks.enabled=true",
+        "handler.jwks.tlsSecret=keys-tls",
+    ]) else {
+        return;
+    };
+    for (role, port, flag) in [("ingest", "http", "HTTP"), ("handler", "jwks", "JWKS")] {
+        let certificate = format!("SUNDOWN_{flag}_TLS_CERT");
+        assert_eq!(
+            variable(deployment(&objects, role), &certificate),
+            Some(format!("/etc/sundown/{port}-tls/tls.crt").as_str())
+        );
+        let services = of_kind(&objects, "Service");
+        let suffix = format!("{role}-{port}");
+        let service = services.iter().find(|service| {
+            let name = service["metadata"]["name"].as_str();
+            name.is_some_and(|name| name.ends_with(&suffix))
+        });
+        assert_eq!(service.unwrap()["spec"]["ports"][0]["port"], 443);
+    }
+}
+
+#[test]
 fn extra_objects_are_templates() {
     let values = json!({
         "kafka": {"bootstrapServers": "kafka:9092"},
@@ -188,6 +219,80 @@ fn network_policies_take_further_rules() {
     assert_eq!(policy("console")["ingress"][2]["ports"][0]["port"], 9999);
     let test = &policy("check")["egress"][0]["ports"];
     assert!(test.to_string().contains("5353"), "{test}");
+}
+
+#[test]
+fn limits_of_namespaces_reach_the_controller_with_all_digits() {
+    let limits = json!({
+        "shop": {
+            "match": {"attributes": {"tenant": "shop"}},
+            "maxPriority": 20_000_000,
+            "actions": ["audit"],
+        },
+        "*": {"maxPriority": 0},
+    });
+    let values = json!({
+        "kafka": {"bootstrapServers": "kafka:9092"},
+        "controller": {"namespaceLimits": limits},
+    });
+    let Some(objects) = with_file(&values) else {
+        return;
+    };
+    let name = "demo-sundown-controller-limits";
+    let mut maps = of_kind(&objects, "ConfigMap").into_iter();
+    let map = maps.find(|map| map["metadata"]["name"] == name).unwrap();
+    let text = map["data"]["limits.yaml"].as_str().unwrap();
+    assert!(text.contains("20000000"), "{text}");
+    assert_eq!(serde_yaml::from_str::<Value>(text).unwrap(), limits);
+    let controller = deployment(&objects, "controller");
+    let path = variable(controller, "SUNDOWN_NAMESPACE_LIMITS").unwrap();
+    assert_eq!(path, "/etc/sundown/limits/limits.yaml");
+    let pod = &controller["spec"]["template"];
+    let mounts = &pod["spec"]["containers"][0]["volumeMounts"];
+    let named = |list: &Value| {
+        let mut found = list.as_array().unwrap().iter();
+        found.find(|one| one["name"] == "limits").unwrap().clone()
+    };
+    assert_eq!(named(mounts)["mountPath"], "/etc/sundown/limits");
+    let volume = named(&pod["spec"]["volumes"]);
+    assert_eq!(volume["configMap"]["name"], name);
+    // An edit restarts the controllers.
+    assert!(pod["metadata"]["annotations"]["checksum/config"].is_string());
+
+    let wrong = "controller.namespaceLimits.shop.priority=1";
+    let refused = template(&[BROKERS, wrong]).unwrap().unwrap_err();
+    assert!(refused.contains("priority"), "{refused}");
+}
+
+/// OpenShift's DNS pods listen on 5353.
+#[test]
+fn ports_of_dns_can_be_chosen() {
+    let ports = |values: &[&str]| {
+        let values = [&[BROKERS, "networkPolicy.enabled=true"], values].concat();
+        let objects = with_values(&values)?;
+        let mut found = Vec::new();
+        for policy in of_kind(&objects, "NetworkPolicy") {
+            let name = policy["metadata"]["name"].as_str().unwrap();
+            if !name.ends_with("-handler") {
+                // Actions of handlers may call any destination.
+                let ports = policy["spec"]["egress"][0]["ports"].as_array().unwrap();
+                let udp = ports.iter().filter(|port| port["protocol"] == "UDP");
+                let udp: Vec<_> = udp.map(|port| port["port"].as_u64().unwrap()).collect();
+                found.push((name.to_owned(), udp));
+            }
+        }
+        Some(found)
+    };
+    let Some(default) = ports(&[]) else {
+        return;
+    };
+    assert_eq!(default.len(), 4);
+    for (name, ports) in default {
+        assert_eq!(ports, [53, 5353], "{name}");
+    }
+    for (name, ports) in ports(&["networkPolicy.dnsPorts={5353}"]).unwrap() {
+        assert_eq!(ports, [5353], "{name}");
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use serde::Serialize;
 use sundown::kafka::TopicArgs;
@@ -58,6 +60,14 @@ fn topics_are_those_that_the_program_asks_for() {
         "files/topics.yaml",
         &format!("# Made from src/kafka/topics/catalogue.rs.\n{yaml}"),
     );
+}
+
+#[test]
+fn the_icon_is_that_of_the_docs() {
+    let icon = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images/icon.svg")).unwrap();
+    let icon = format!("icon: data:image/svg+xml;base64,{}", STANDARD.encode(icon));
+    let chart = fs::read_to_string(format!("{CHART}/Chart.yaml")).unwrap();
+    assert!(chart.lines().any(|line| line == icon), "{icon}");
 }
 
 #[test]

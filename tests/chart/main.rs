@@ -5,6 +5,7 @@
     reason = "a failed test panics with what it observed"
 )]
 
+mod authentication;
 mod cluster;
 mod dashboards;
 mod extensions;
@@ -16,3 +17,4 @@ mod notes;
 mod objects;
 mod platforms;
 mod rendered;
+mod strimzi;

@@ -159,7 +159,7 @@ fn dashboards_are_config_maps_that_grafana_finds() {
 /// Each alert has a summary and an entry in the runbook; the runbook has no other entries.
 #[test]
 fn every_alert_has_its_entry_in_the_runbook() {
-    let runbook = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbook.md");
+    let runbook = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/how-to/runbook.md");
     let runbook = fs::read_to_string(runbook).unwrap();
     let entries: Vec<_> = runbook
         .lines()
@@ -171,7 +171,7 @@ fn every_alert_has_its_entry_in_the_runbook() {
     for rule in rules(&alerts["groups"]) {
         let name = rule["alert"].as_str().unwrap();
         names.push(name.to_owned());
-        let anchor = format!("docs/runbook.md#{}", name.to_lowercase());
+        let anchor = format!("docs/how-to/runbook.md#{}", name.to_lowercase());
         assert_eq!(rule["annotations"]["runbook_url"], *anchor, "{name}");
         for text in ["summary", "description"] {
             assert!(rule["annotations"][text].is_string(), "{name}: {text}");

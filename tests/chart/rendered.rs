@@ -48,6 +48,16 @@ fn renders_what_it_has_always_rendered() {
                 "handler.secrets={webhook}",
                 "ingest.enabled=true",
                 "ingest.sourceTopics={nginx-access}",
+                "ingest.http.enabled=true",
+                "ingest.http.tokensSecret=events",
+                "ingest.http.publicTokensSecret=pages",
+                "ingest.http.ssfTransmitters[0].issuer=https://idp.example",
+                "ingest.http.ssfTransmitters[0].audience=sundown",
+                "ingest.http.ssfTransmitters[0].jwksUri=https://idp.example/keys",
+                "ingest.http.allowedOrigins={https://shop.example}",
+                "ingest.sourceTopicPrefixes={clicks-}",
+                "ingest.schemaRegistry.credentialsSecrets={registry}",
+                "networkPolicy.schemaRegistryPorts={8081}",
             ],
         ),
     ] {
@@ -121,6 +131,34 @@ fn refuses_connections_that_contradict_themselves() {
             &[BROKERS, "kafka.sasl.passwordSecret=mine"],
             "but kafka.sasl.mechanism is not",
         ),
+        (
+            &[BROKERS, "kafka.sasl.mechanism=OAUTHBEARER"],
+            "requires kafka.sasl.oauth.tokenUrl",
+        ),
+        (
+            &[
+                BROKERS,
+                "kafka.sasl.mechanism=OAUTHBEARER",
+                "kafka.sasl.oauth.tokenUrl=https://idp.example/token",
+                "kafka.sasl.oauth.clientId=sundown",
+            ],
+            "requires kafka.sasl.oauth.secret",
+        ),
+        (
+            &[
+                BROKERS,
+                "kafka.sasl.oauth.tokenUrl=https://idp.example/token",
+            ],
+            "but clients do not use it",
+        ),
+        (
+            &[BROKERS, r"kafka.properties.ssl\.key\.password=hunter2"],
+            "use kafka.secretProperties",
+        ),
+        (
+            &[BROKERS, r"kafka.properties.sasl\.password=hunter2"],
+            "use kafka.sasl",
+        ),
     ]);
 }
 
@@ -151,6 +189,20 @@ fn refuses_autoscaling_by_a_metric_without_a_source() {
                 "autoscaling.tracker.maxReplicas=1",
             ],
             "autoscaling.tracker.maxReplicas (1) is below tracker.replicas (2)",
+        ),
+        (
+            &[BROKERS, "ingest.enabled=true", "ingest.http.enabled=true"],
+            "ingest.http.enabled needs ingest.http.tokensSecret",
+        ),
+        (
+            &[
+                BROKERS,
+                "ingest.enabled=true",
+                "ingest.http.enabled=true",
+                "ingest.http.tokensSecret=events",
+                "ingest.http.publicTokensSecret=pages",
+            ],
+            "needs ingest.http.allowedOrigins",
         ),
         (
             &[BROKERS, "autoscaling.ingest.mode=keda"],

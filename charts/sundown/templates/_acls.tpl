@@ -2,7 +2,7 @@
 {{- define "sundown.sourceTopics" -}}
 {{- $topics := default list .Values.ingest.sourceTopics -}}
 {{- range .Values.ingest.sources -}}
-{{- $topics = concat $topics .spec.topics -}}
+{{- $topics = concat $topics (default list .spec.topics) -}}
 {{- end -}}
 {{- $topics | uniq | sortAlpha | toJson -}}
 {{- end -}}
@@ -74,6 +74,10 @@ operations; removing any single one makes the role fail.
 {{- if or (eq .role "ingest") (and (eq .role "controller") .root.Values.ingest.enabled) }}
 {{- range include "sundown.sourceTopics" .root | fromJsonArray }}
 - resource: {type: topic, name: {{ . | quote }}, patternType: literal}
+  operations: [Read]
+{{- end }}
+{{- range default list .root.Values.ingest.sourceTopicPrefixes }}
+- resource: {type: topic, name: {{ . | quote }}, patternType: prefix}
   operations: [Read]
 {{- end }}
 {{- end }}

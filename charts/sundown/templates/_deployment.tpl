@@ -130,7 +130,7 @@ spec:
       {{- end }}
 {{- end -}}
 
-{{/* The token of the trackers' admin ports, for trackers and consoles. */}}
+{{/* The token of the trackers' admin ports, for trackers, consoles and controllers. */}}
 {{- define "sundown.adminToken" -}}
 {{- with .Values.tracker.adminTokenSecret -}}
 env:

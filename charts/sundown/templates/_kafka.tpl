@@ -15,8 +15,8 @@ appear neither in the pod specification nor in the process list.
 {{- end -}}
 
 {{/*
-The secrets to mount, as JSON: ca {secret, key}, client {secret, cert, key} and
-password {secret, key, mechanism, username}; absent entries are omitted. A ca without a key is the whole secret. Takes root, role.
+The secrets to mount, as JSON: ca {secret, key}, client {secret, cert, key}, password {secret, key, mechanism, username,
+usernameKey}, oauth {secret, key, clientId, clientIdKey} and oauth-ca {secret, key}; absent entries are omitted. A ca without a key is the whole secret. Takes root, role.
 */}}
 {{- define "sundown.credentials" -}}
 {{- $kafka := .root.Values.kafka -}}
@@ -29,7 +29,7 @@ password {secret, key, mechanism, username}; absent entries are omitted. A ca wi
 {{- if eq $kafka.strimzi.authentication "tls" -}}
 {{- $_ := set $found "client" (dict "secret" $user "cert" "user.crt" "key" "user.key") -}}
 {{- else if eq $kafka.strimzi.authentication "scram-sha-512" -}}
-{{- $_ := set $found "password" (dict "secret" $user "key" "password" "mechanism" "SCRAM-SHA-512" "username" $user) -}}
+{{- $_ := set $found "password" (dict "secret" $user "key" "password" "mechanism" "SCRAM-SHA-512" "username" $user "usernameKey" "") -}}
 {{- end -}}
 {{- else -}}
 {{- if $kafka.tls.caSecret -}}
@@ -38,11 +38,44 @@ password {secret, key, mechanism, username}; absent entries are omitted. A ca wi
 {{- if $kafka.tls.clientSecret -}}
 {{- $_ := set $found "client" (dict "secret" $kafka.tls.clientSecret "cert" $kafka.tls.certKey "key" $kafka.tls.keyKey) -}}
 {{- end -}}
-{{- if $kafka.sasl.mechanism -}}
-{{- $_ := set $found "password" (dict "secret" $kafka.sasl.passwordSecret "key" $kafka.sasl.passwordKey "mechanism" $kafka.sasl.mechanism "username" $kafka.sasl.username) -}}
+{{- if and $kafka.sasl.mechanism (ne $kafka.sasl.mechanism "OAUTHBEARER") -}}
+{{- $_ := set $found "password" (dict "secret" $kafka.sasl.passwordSecret "key" $kafka.sasl.passwordKey "mechanism" $kafka.sasl.mechanism "username" $kafka.sasl.username "usernameKey" $kafka.sasl.usernameKey) -}}
+{{- end -}}
+{{- end -}}
+{{- if include "sundown.usesOAuth" .root -}}
+{{- $oauth := $kafka.sasl.oauth -}}
+{{- $client := dict "secret" $oauth.secret "key" $oauth.secretKey "clientId" $oauth.clientId "clientIdKey" $oauth.clientIdKey -}}
+{{- if $kafka.strimzi.cluster -}}
+{{- /* Each role is a client, with the name of its KafkaUser. */ -}}
+{{- $_ := set $client "secret" (default (include "sundown.role" .) $oauth.secret) -}}
+{{- if not $oauth.clientIdKey -}}
+{{- $_ := set $client "clientId" (default (include "sundown.role" .) $oauth.clientId) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $found "oauth" $client -}}
+{{- if $oauth.caSecret -}}
+{{- $_ := set $found "oauth-ca" (dict "secret" $oauth.caSecret "key" $oauth.caKey) -}}
 {{- end -}}
 {{- end -}}
 {{- $found | toJson -}}
+{{- end -}}
+
+{{/* Non-empty if clients authenticate with tokens. Takes root. */}}
+{{- define "sundown.usesOAuth" -}}
+{{- with .Values.kafka -}}
+{{- if eq (ternary (eq .strimzi.authentication "oauth") (eq .sasl.mechanism "OAUTHBEARER") (not (empty .strimzi.cluster))) true -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Port of the token endpoint; empty without one. Takes root. */}}
+{{- define "sundown.tokenPort" -}}
+{{- if include "sundown.usesOAuth" . -}}
+{{- $url := urlParse .Values.kafka.sasl.oauth.tokenUrl -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Environment variables. Takes root, role. */}}
@@ -78,11 +111,52 @@ password {secret, key, mechanism, username}; absent entries are omitted. A ca wi
 {{- with $credentials.password }}
 - name: SUNDOWN_SASL_MECHANISM
   value: {{ .mechanism | quote }}
+{{- if .usernameKey }}
+- name: SUNDOWN_SASL_USERNAME_FILE
+  value: /etc/sundown/kafka/password/username
+{{- else }}
 - name: SUNDOWN_SASL_USERNAME
   value: {{ .username | quote }}
+{{- end }}
 - name: SUNDOWN_SASL_PASSWORD_FILE
   value: /etc/sundown/kafka/password/password
 {{- end }}
+{{- with $credentials.oauth }}
+- name: SUNDOWN_SASL_MECHANISM
+  value: OAUTHBEARER
+- name: SUNDOWN_OAUTH_TOKEN_URL
+  value: {{ $kafka.sasl.oauth.tokenUrl | quote }}
+{{- if .clientIdKey }}
+- name: SUNDOWN_OAUTH_CLIENT_ID_FILE
+  value: /etc/sundown/kafka/oauth/client-id
+{{- else }}
+- name: SUNDOWN_OAUTH_CLIENT_ID
+  value: {{ .clientId | quote }}
+{{- end }}
+- name: SUNDOWN_OAUTH_CLIENT_SECRET_FILE
+  value: /etc/sundown/kafka/oauth/client-secret
+{{- with $kafka.sasl.oauth.scope }}
+- name: SUNDOWN_OAUTH_SCOPE
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- with index $credentials "oauth-ca" }}
+- name: SUNDOWN_OAUTH_CA_FILE
+  value: /etc/sundown/kafka/oauth-ca{{ with .key }}/ca.crt{{ end }}
+{{- end }}
+{{- if $kafka.secretProperties }}
+- name: SUNDOWN_KAFKA_PROPERTY_FILES
+  value: {{ include "sundown.propertyFiles" $kafka.secretProperties | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* The files of secret properties as `key=file;key=file`. */}}
+{{- define "sundown.propertyFiles" -}}
+{{- $pairs := list -}}
+{{- range $property, $_ := . -}}
+{{- $pairs = append $pairs (printf "%s=/etc/sundown/kafka/properties/%s" $property $property) -}}
+{{- end -}}
+{{- join ";" $pairs -}}
 {{- end -}}
 
 {{/* librdkafka's properties as `key=value;key=value`, in the order of their names. */}}
@@ -99,6 +173,11 @@ password {secret, key, mechanism, username}; absent entries are omitted. A ca wi
 {{- range $name, $_ := include "sundown.credentials" . | fromJson }}
 - name: kafka-{{ $name }}
   mountPath: /etc/sundown/kafka/{{ $name }}
+  readOnly: true
+{{- end }}
+{{- if .root.Values.kafka.secretProperties }}
+- name: kafka-properties
+  mountPath: /etc/sundown/kafka/properties
   readOnly: true
 {{- end }}
 {{- end -}}
@@ -124,6 +203,40 @@ password {secret, key, mechanism, username}; absent entries are omitted. A ca wi
 - name: kafka-password
   secret:
     secretName: {{ .secret | quote }}
-    items: [{key: {{ .key | quote }}, path: password}]
+    items: [{key: {{ .key | quote }}, path: password}{{ with .usernameKey }}, {key: {{ . | quote }}, path: username}{{ end }}]
 {{- end }}
+{{- with $credentials.oauth }}
+- name: kafka-oauth
+  secret:
+    secretName: {{ .secret | quote }}
+    items: [{key: {{ .key | quote }}, path: client-secret}{{ with .clientIdKey }}, {key: {{ . | quote }}, path: client-id}{{ end }}]
+{{- end }}
+{{- with index $credentials "oauth-ca" }}
+- name: kafka-oauth-ca
+  secret:
+    secretName: {{ .secret | quote }}
+    {{- with .key }}
+    items: [{key: {{ . | quote }}, path: ca.crt}]
+    {{- end }}
+{{- end }}
+{{- with .root.Values.kafka.secretProperties }}
+- name: kafka-properties
+  projected:
+    sources:
+      {{- range $property, $source := . }}
+      - secret: {name: {{ $source.secret | quote }}, items: [{key: {{ $source.key | quote }}, path: {{ $property | quote }}}]}
+      {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the chart makes KafkaUsers: the certificates or passwords of its pods, or their permissions. */}}
+{{- define "sundown.kafkaUsers" -}}
+{{- with .Values.kafka.strimzi -}}
+{{- if and .cluster .users.create (ne .authentication "none") (ne (list .authentication .authorization | join " ") "oauth none") }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the chart makes resources of Strimzi. */}}
+{{- define "sundown.strimziResources" -}}
+{{- if or (include "sundown.kafkaUsers" .) (and .Values.kafka.strimzi.cluster .Values.kafka.strimzi.topics.create) }}true{{ end -}}
 {{- end -}}

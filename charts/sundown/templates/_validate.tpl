@@ -10,11 +10,32 @@
 {{- if and .strimzi.cluster (eq .strimzi.authentication "tls") (not .strimzi.encrypted) -}}
 {{- fail "kafka.strimzi.authentication is tls, but kafka.strimzi.encrypted is false: mutual TLS needs an encrypted listener" -}}
 {{- end -}}
-{{- if and .sasl.mechanism (not (and .sasl.username .sasl.passwordSecret)) -}}
-{{- fail "kafka.sasl.mechanism requires kafka.sasl.username and kafka.sasl.passwordSecret; set both" -}}
+{{- if and .sasl.mechanism (ne .sasl.mechanism "OAUTHBEARER") (not (and (or .sasl.username .sasl.usernameKey) .sasl.passwordSecret)) -}}
+{{- fail "kafka.sasl.mechanism requires kafka.sasl.username and kafka.sasl.passwordSecret; set both, or kafka.sasl.usernameKey instead of the former" -}}
 {{- end -}}
-{{- if and (or .sasl.username .sasl.passwordSecret) (not .sasl.mechanism) -}}
+{{- if and (or .sasl.username .sasl.usernameKey .sasl.passwordSecret) (has .sasl.mechanism (list "" "OAUTHBEARER")) -}}
 {{- fail "kafka.sasl.username or kafka.sasl.passwordSecret is set, but kafka.sasl.mechanism is not: set it to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512" -}}
+{{- end -}}
+{{- $oauth := .sasl.oauth -}}
+{{- if include "sundown.usesOAuth" $ -}}
+{{- if not $oauth.tokenUrl -}}
+{{- fail "OAUTHBEARER requires kafka.sasl.oauth.tokenUrl, the token endpoint of your identity provider" -}}
+{{- end -}}
+{{- if and (not .strimzi.cluster) (not (and (or $oauth.clientId $oauth.clientIdKey) $oauth.secret)) -}}
+{{- fail "kafka.sasl.mechanism OAUTHBEARER requires kafka.sasl.oauth.secret and kafka.sasl.oauth.clientId or clientIdKey; set both" -}}
+{{- end -}}
+{{- else if $oauth.tokenUrl -}}
+{{- fail "kafka.sasl.oauth.tokenUrl is set, but clients do not use it: set kafka.sasl.mechanism to OAUTHBEARER, or kafka.strimzi.authentication to oauth" -}}
+{{- end -}}
+{{- range list "sasl.password" "sasl.oauthbearer.client.secret" -}}
+{{- if or (hasKey (default dict $.Values.kafka.properties) .) (hasKey (default dict $.Values.kafka.secretProperties) .) -}}
+{{- fail (printf "kafka.properties and kafka.secretProperties do not take %s; use kafka.sasl" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $property, $_ := .properties -}}
+{{- if regexMatch "[.]password$|[.]passphrase$|[.]key[.]pem$|^sasl[.]oauthbearer[.]config$" $property -}}
+{{- fail (printf "kafka.properties are shown in the pods' specification, and %s is secret; use kafka.secretProperties" $property) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.handler.actions .Values.handler.actionsConfigMap -}}
@@ -39,6 +60,12 @@
 {{- if and (dig "enabled" false (default dict .httpRoute)) (not .httpRoute.parentRefs) -}}
 {{- fail "console.httpRoute.enabled requires console.httpRoute.parentRefs; name your Gateway" -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.ingest.http.enabled (not .Values.ingest.http.tokensSecret) (not .Values.ingest.http.ssfTransmitters) -}}
+{{- fail "ingest.http.enabled needs ingest.http.tokensSecret, a Secret whose keys are the names of bearer tokens, or ingest.http.ssfTransmitters" -}}
+{{- end -}}
+{{- if and .Values.ingest.http.publicTokensSecret (not .Values.ingest.http.allowedOrigins) -}}
+{{- fail "ingest.http.publicTokensSecret needs ingest.http.allowedOrigins: the origins of the pages that have the tokens" -}}
 {{- end -}}
 {{- include "sundown.validateAutoscaling" . -}}
 {{- include "sundown.validateNetworkPolicy" . -}}
