@@ -3,9 +3,13 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use sundown::kafka::leaders::LeaderResponse;
+use sundown::kafka::leaders::{Asker, LeaderResponse};
+
+use crate::cluster::{Cluster, Place, index};
 
 const BROKERS: i32 = 3;
+/// How often no witness has an answer, in a thousand.
+const NO_WITNESS: u32 = 100;
 
 /// The brokers of the cluster.
 #[derive(Debug)]
@@ -85,20 +89,39 @@ impl Brokers {
         if isolated.is_some_and(|isolated| isolated.broker == broker) {
             return self.deposed(partition).map(|(_, end)| end);
         }
-        let leader = self.leaders.get(crate::cluster::index(partition));
+        let leader = self.leaders.get(index(partition));
         (leader == Some(&broker)).then_some(end)
     }
 
-    /// The response of some broker.
-    pub(crate) fn metadata(&self, rng: &mut ChaCha8Rng) -> LeaderResponse {
-        let answered_by = rng.random_range(0..BROKERS);
+    /// The response of some broker, for a witness of another one than that in question, if there is one.
+    pub(crate) fn metadata(&self, asker: Asker, rng: &mut ChaCha8Rng) -> Option<LeaderResponse> {
+        let answered_by = match asker {
+            Asker::Requester => rng.random_range(0..BROKERS),
+            Asker::Witness { .. } if rng.random_ratio(NO_WITNESS, 1_000) => return None,
+            Asker::Witness { other_than } => (other_than + rng.random_range(1..BROKERS)) % BROKERS,
+        };
         let isolated = self.isolated.as_ref();
         let isolated = isolated.filter(|isolated| isolated.broker == answered_by);
         let leaders = isolated.map_or(&self.leaders, |isolated| &isolated.leaders);
-        LeaderResponse {
+        Some(LeaderResponse {
             answered_by,
             brokers: usize::try_from(BROKERS).expect("a few"),
             leaders: (0..).zip(leaders.iter().copied().map(Some)).collect(),
-        }
+        })
+    }
+}
+
+impl Cluster {
+    /// Cuts the leader of a source partition off from the other brokers.
+    pub(crate) fn isolate_leader(&mut self, partition: i32) {
+        let logs = self.source.iter();
+        let offsets: Vec<_> = logs.map(|log| (log.stable_end(), log.end)).collect();
+        self.brokers.isolate(index(partition), &offsets);
+    }
+
+    /// The end of a source partition as `broker` states it, if it does.
+    pub(crate) fn end_by(&self, partition: i32, broker: i32) -> Option<i64> {
+        let end = self.log(Place::Source(partition)).end;
+        self.brokers.end_by(partition, broker, end)
     }
 }

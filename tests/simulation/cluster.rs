@@ -11,6 +11,7 @@ use sundown::wire::routing::Routing;
 use crate::brokers::Brokers;
 use crate::group::{Group, GroupMetadata};
 use crate::log::{Log, Record, Txn};
+use crate::upstream::Upstream;
 
 /// How long the coordinator waits for a silent producer.
 const TRANSACTION_TIMEOUT: i64 = 10_000;
@@ -25,6 +26,8 @@ pub(crate) enum Place {
     Dead,
     Watermarks,
     Offsets,
+    /// Of the topic that ingest reads.
+    UpstreamOffsets,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ pub(crate) struct Cluster {
     pub(crate) dead: Log,
     pub(crate) watermarks: Log,
     pub(crate) group: Group,
+    pub(crate) upstream: Upstream,
     pub(crate) brokers: Brokers,
     /// How far the clocks that stamp the records of source partitions are ahead.
     pub(crate) skews: Vec<i64>,
@@ -95,6 +99,7 @@ impl Cluster {
             dead: Log::default(),
             watermarks: Log::default(),
             group: Group::new(partitions),
+            upstream: Upstream::new(partitions),
             brokers: Brokers::new(partitions),
             skews: vec![0; partitions],
             recreated: (0, 0),
@@ -113,7 +118,7 @@ impl Cluster {
             Place::Expiring => &self.expiring,
             Place::Dead => &self.dead,
             Place::Watermarks => &self.watermarks,
-            Place::Ended | Place::Offsets => &self.ended,
+            Place::Ended | Place::Offsets | Place::UpstreamOffsets => &self.ended,
         }
     }
 
@@ -124,7 +129,7 @@ impl Cluster {
             Place::Expiring => &mut self.expiring,
             Place::Dead => &mut self.dead,
             Place::Watermarks => &mut self.watermarks,
-            Place::Ended | Place::Offsets => &mut self.ended,
+            Place::Ended | Place::Offsets | Place::UpstreamOffsets => &mut self.ended,
         }
     }
 
@@ -225,19 +230,6 @@ impl Cluster {
         stated.collect()
     }
 
-    /// Cuts the leader of a source partition off from the other brokers.
-    pub(crate) fn isolate_leader(&mut self, partition: i32) {
-        let logs = self.source.iter();
-        let offsets: Vec<_> = logs.map(|log| (log.stable_end(), log.end)).collect();
-        self.brokers.isolate(index(partition), &offsets);
-    }
-
-    /// The end of a source partition as `broker` states it, if it does.
-    pub(crate) fn end_by(&self, partition: i32, broker: i32) -> Option<i64> {
-        let end = self.log(Place::Source(partition)).end;
-        self.brokers.end_by(partition, broker, end)
-    }
-
     /// The topics, as a metadata request shows them.
     pub(crate) fn identity(&self) -> LogIdentity {
         LogIdentity {
@@ -306,6 +298,10 @@ impl Cluster {
         if transaction.places.is_empty() {
             transaction.state = State::Done { committed: commit };
         }
+        if place == Place::UpstreamOffsets {
+            self.upstream.mark(txn, commit);
+            return;
+        }
         if place != Place::Offsets {
             self.log_mut(place).mark(txn, commit, now);
             return;
@@ -339,6 +335,7 @@ impl Cluster {
             }
         }
         self.group.expire(now);
+        self.upstream.tick(now);
     }
 
     /// The committed offset, unless a transaction is pending on it.
@@ -356,7 +353,8 @@ impl Cluster {
         committed.map_or(0, |committed| committed.offset)
     }
 
-    fn participate(&mut self, txn: Txn, place: Place) -> Result<(), Refused> {
+    /// Adds a place to a transaction.
+    pub(crate) fn participate(&mut self, txn: Txn, place: Place) -> Result<(), Refused> {
         let transaction = self.transactions.get_mut(&txn).ok_or(Refused("unknown"))?;
         if transaction.state != State::Ongoing {
             return Err(Refused("the transaction has timed out: fenced"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use sundown::clock::Reading;
-use sundown::kafka::leaders::LeaderResponse;
+use sundown::kafka::leaders::{Asker, LeaderResponse};
 use sundown::kafka::proven_ends::{EndOffsetClient, EndOffsets, ProvenEnds};
 use sundown::kafka::topic_ids::TopicId;
 use sundown::wire::routing::Routing;
@@ -21,7 +21,7 @@ pub(crate) struct EndOffsetLister {
     watermarks: (WatermarkStore, i64),
     routing: Routing,
     process: Vec<u8>,
-    /// The leaders as the last response with metadata named them.
+    /// The leaders as the last response to the client itself named them.
     leaders: Vec<i32>,
     listing: Option<Listing>,
 }
@@ -38,7 +38,7 @@ struct Listing {
 enum Response {
     Upstream(Upstream),
     Ends(BTreeMap<i32, i64>),
-    Metadata(LeaderResponse),
+    Metadata(Option<LeaderResponse>),
     TopicId(Option<TopicId>),
 }
 
@@ -196,11 +196,13 @@ impl EndOffsetClient for Requests<'_> {
         }
     }
 
-    fn metadata(&mut self) -> Result<LeaderResponse, Halt> {
+    fn metadata(&mut self, asker: Asker) -> Result<Option<LeaderResponse>, Halt> {
         let response = self.ask(|this| {
-            let response = this.cluster.brokers.metadata(this.rng);
-            let leaders = response.leaders.iter();
-            this.lister.leaders = leaders.map(|(_, leader)| leader.unwrap_or(-1)).collect();
+            let response = this.cluster.brokers.metadata(asker, this.rng);
+            if let (Asker::Requester, Some(response)) = (asker, &response) {
+                let leaders = response.leaders.iter();
+                this.lister.leaders = leaders.map(|(_, leader)| leader.unwrap_or(-1)).collect();
+            }
             Ok(Response::Metadata(response))
         })?;
         match response {

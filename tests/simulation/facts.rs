@@ -15,6 +15,8 @@ pub(crate) struct Fact {
     pub(crate) origin: SourceOffset,
     /// Its offset on the partition that it belongs on, once it can be read there.
     pub(crate) offset: Option<i64>,
+    /// Where it was written for ingest, if it was; then `origin` is where ingest has written it.
+    pub(crate) upstream: Option<SourceOffset>,
     /// By the brokers' clock.
     pub(crate) appended: i64,
     /// `None` where it is about every session of the user.
@@ -47,6 +49,11 @@ impl Fact {
     /// Whether it was written to another partition than the one it belongs on.
     pub(crate) fn is_misrouted(&self) -> bool {
         self.origin.partition != self.partition
+    }
+
+    /// Whether trackers or ingest have to forward it to where it belongs.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.is_misrouted() || self.upstream.is_some()
     }
 
     /// Whether it ends sessions.

@@ -107,6 +107,11 @@ impl Log {
         self.decided.get(&txn) == Some(&false)
     }
 
+    /// Whether a transaction is known to be committed in this partition.
+    pub(crate) fn committed(&self, txn: Txn) -> bool {
+        self.decided.get(&txn) == Some(&true)
+    }
+
     /// The first record from `from` on that a reader of committed records gets.
     pub(crate) fn next(&self, from: i64) -> Option<&Record> {
         let first = self.records.partition_point(|record| record.offset < from);

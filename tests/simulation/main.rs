@@ -1,5 +1,5 @@
 //! The code of the tracker on a simulated Kafka, in simulated time, under all faults at once. One
-//! seed determines a run; `docs/testing.md` describes how to replay one.
+//! seed determines a run; `docs/explanation/testing.md` describes how to replay one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +14,7 @@ mod consumer;
 mod end_offsets;
 mod facts;
 mod group;
+mod ingest;
 mod io;
 mod log;
 #[allow(dead_code, reason = "applications write no events by attributes")]
@@ -27,6 +28,7 @@ mod rules;
 mod schedule;
 mod shrink;
 mod state;
+mod upstream;
 mod users;
 mod world;
 
@@ -34,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use schedule::Plan;
+use schedule::{INGEST_SEEDS, Plan};
 use world::{Report, run};
 
 /// How many seeds are tried unless `SUNDOWN_SIM_SEEDS` says otherwise.
@@ -46,7 +48,22 @@ fn under_faults_every_session_ends_once_and_no_active_session_does() {
         return replay(seed);
     }
     let count = number("SUNDOWN_SIM_SEEDS").unwrap_or(SEEDS);
-    if let Some(seed) = first_failure(count) {
+    all_is_well(0, count);
+}
+
+#[test]
+fn with_ingest_before_the_trackers_no_active_session_ends_either() {
+    if number("SUNDOWN_SIM_SEED").is_some() {
+        // The other test replays it.
+        return;
+    }
+    let count = number("SUNDOWN_SIM_SEEDS").unwrap_or(SEEDS).div_ceil(4);
+    all_is_well(INGEST_SEEDS, count);
+}
+
+/// Tries `count` seeds from `first` on.
+fn all_is_well(first: u64, count: u64) {
+    if let Some(seed) = first_failure(first, count) {
         replay(seed);
         panic!("seed {seed} failed, and then it did not: something is not determined by the seed");
     }
@@ -54,7 +71,7 @@ fn under_faults_every_session_ends_once_and_no_active_session_does() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 0..20 {
+    for seed in (0..20).chain(INGEST_SEEDS..INGEST_SEEDS + 10) {
         let plan = Plan::new(seed);
         let (one, other) = (simulate(&plan, true), simulate(&plan, true));
         assert!(!one.trace.is_empty());
@@ -63,13 +80,13 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 /// The smallest failing seed found; all processors look.
-fn first_failure(count: u64) -> Option<u64> {
-    let next = AtomicU64::new(0);
+fn first_failure(first: u64, count: u64) -> Option<u64> {
+    let next = AtomicU64::new(first);
     let failed = AtomicU64::new(u64::MAX);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= count || failed.load(Ordering::Relaxed) < u64::MAX {
+            if seed >= first + count || failed.load(Ordering::Relaxed) < u64::MAX {
                 return;
             }
             if simulate(&Plan::new(seed), false).violation.is_some() {

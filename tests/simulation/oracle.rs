@@ -4,6 +4,7 @@
 mod accidents;
 mod completeness;
 mod ending;
+mod ingest;
 mod limit;
 mod order;
 
@@ -53,6 +54,8 @@ pub(crate) struct Oracle {
     /// The facts that have not been forwarded: by where they are written, and the partition that they
     /// belong on.
     misrouted: BTreeMap<(i32, i64, i32), usize>,
+    /// The facts that ingest has not brought yet, by where applications wrote them.
+    upstream: BTreeMap<(i32, i64), usize>,
     /// Where the copies of events are that were forwarded again.
     repeated: BTreeSet<String>,
     /// When the sessions of a partition were last taken as active.
@@ -80,6 +83,7 @@ impl Oracle {
             grown_at: None,
             read_source: vec![0; partitions],
             misrouted: BTreeMap::new(),
+            upstream: BTreeMap::new(),
             repeated: BTreeSet::new(),
             assumed: vec![i64::MIN; partitions],
             deleted: vec![false; partitions],
@@ -89,6 +93,10 @@ impl Oracle {
     /// Something has been written to the source topic.
     pub(crate) fn learn(&mut self, facts: Vec<Fact>) {
         for fact in facts {
+            if let Some(place) = fact.upstream {
+                self.upstream
+                    .insert((place.partition, place.offset), self.facts.len());
+            }
             if fact.is_misrouted() {
                 let place = (fact.origin.partition, fact.origin.offset, fact.partition);
                 self.misrouted.insert(place, self.facts.len());
@@ -148,6 +156,7 @@ impl Oracle {
         if let Some(violation) = cluster.violation.take() {
             return Err(violation);
         }
+        self.observe_ingest(cluster)?;
         self.observe_forwards(cluster)?;
         while let Some(record) = cluster.ended.next(self.read[0]) {
             self.read[0] = record.offset + 1;
@@ -215,7 +224,24 @@ impl Oracle {
     /// Whether a misrouted event may count as late (`docs/decisions/forwarding.md`): it was forwarded after
     /// an event of its session that is an idle timeout behind it, or after a later logout.
     fn is_forwarded_late(&self, fact: &Fact, rules: &Rules) -> bool {
-        if !fact.is_misrouted() || !self.is_awaited(fact) {
+        let session = fact.session.as_deref().unwrap_or_default();
+        self.is_late_for(fact, session, rules)
+    }
+
+    /// The sessions for which a misrouted event may count as late: that of the event, or any if it is about
+    /// all sessions of a user.
+    fn forwarded_late<'a>(&'a self, fact: &'a Fact, rules: &Rules) -> BTreeSet<&'a str> {
+        let of_user = fact.session.is_none() && fact.is_forwarded();
+        let here = |other: &&Fact| of_user && other.partition == fact.partition;
+        let others = self.facts.iter().filter(here);
+        let sessions = others.chain([fact]);
+        let sessions: BTreeSet<_> = sessions.filter_map(|it| it.session.as_deref()).collect();
+        let late = |session: &&str| self.is_late_for(fact, session, rules);
+        sessions.into_iter().filter(late).collect()
+    }
+
+    fn is_late_for(&self, fact: &Fact, session: &str, rules: &Rules) -> bool {
+        if !fact.is_forwarded() || !self.is_awaited(fact) {
             return fact.is_misrouted();
         }
         let lateness = self.settings.allowed_lateness;
@@ -226,7 +252,6 @@ impl Oracle {
             let is_late = behind >= rules.shortest() || ends && behind > lateness;
             other.offset.is_some() && read_before && is_late
         };
-        let session = fact.session.as_deref().unwrap_or_default();
         self.concerning(fact.partition, session).any(precludes)
     }
 

@@ -1,14 +1,20 @@
 //! The schedule of a simulation, drawn from one seed.
 
+mod ingest;
+
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sundown::kafka::transaction::delivery::Delivery;
 
 use crate::users::USERS;
+pub(crate) use ingest::IngestFault;
 
 /// More sessions than a partition has ids for.
 pub(crate) const UNLIMITED: usize = 1_000;
+
+/// From this seed on, ingest is between applications and trackers.
+pub(crate) const INGEST_SEEDS: u64 = 1_000_000;
 
 /// A simulation from beginning to end.
 #[derive(Clone, Debug)]
@@ -40,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) clocks_differ: bool,
     /// Whether applications write under any key to any partition.
     pub(crate) misrouted: bool,
+    /// How many ingest processes bring events of applications; 0 if applications write session events only.
+    pub(crate) ingest: usize,
     /// How many sessions a user may have, if events are routed by user id.
     pub(crate) user_sessions: Option<u32>,
     /// The most live sessions of a partition.
@@ -117,6 +125,8 @@ pub(crate) enum What {
     Accident,
     /// Everything is in order for a while.
     Calm,
+    /// Something happens to ingest.
+    Ingest(IngestFault),
 }
 
 /// How often each of them happens.
@@ -163,6 +173,7 @@ impl Plan {
             keyed: seed.is_multiple_of(2),
             clocks_differ: false,
             misrouted: false,
+            ingest: 0,
             user_sessions: None,
             max_sessions: UNLIMITED,
             delivery: Delivery::ExactlyOnce,
@@ -186,12 +197,14 @@ impl Plan {
             keep_order(&mut settings, &mut steps);
         }
         route_anywhere(&mut settings, seed);
-        if seed % 21 == 19 {
+        if seed >= INGEST_SEEDS {
+            ingest::bring_events(&mut settings, &mut steps, seed);
+        } else if seed % 9 == 7 {
             limit_sessions(&mut settings, seed);
         } else if !settings.orderly && seed % 7 == 3 {
             limit_table(&mut settings, seed);
         }
-        if seed % 5 == 3 && settings.user_sessions.is_none() {
+        if seed % 5 == 3 && settings.user_sessions.is_none() && settings.ingest == 0 {
             repeat_outputs(&mut settings, &mut steps);
         }
         Self {
@@ -237,7 +250,7 @@ fn keep_order(settings: &mut Settings, steps: &mut [Step]) {
 /// Without drawing anything, for the same reason, and only where events keep their order.
 fn limit_sessions(settings: &mut Settings, seed: u64) {
     let limits = [1, 2];
-    settings.user_sessions = Some(limits[usize::from(seed / 42 % 2 == 1)]);
+    settings.user_sessions = Some(limits[usize::from(seed / 18 % 2 == 1)]);
     settings.misrouted = false;
     settings.ids = 3 * USERS;
 }

@@ -3,6 +3,7 @@
 mod accidents;
 mod calm;
 mod faults;
+mod ingest;
 mod tracker;
 
 use std::cell::RefCell;
@@ -21,6 +22,8 @@ use sundown::wire::routing::{Routing, RoutingKey};
 
 use crate::applications::Applications;
 use crate::cluster::Cluster;
+use crate::ingest::Ingest;
+use crate::log::Txn;
 use crate::oracle::Oracle;
 use crate::rules::Rules;
 use crate::schedule::{Plan, Settings, Step, What};
@@ -31,6 +34,9 @@ const BEGINNING: i64 = 1_764_000_000_000;
 /// How far the clocks of trackers and brokers may be apart.
 const MAX_CLOCK_SKEW: i64 = 5_000;
 
+/// Of how many transactions one has markers that are long on their way.
+const SLOW_MARKERS: Txn = 3;
+
 /// How far the clocks of brokers may be off.
 const BROKER_SKEW: i64 = 4_000;
 
@@ -39,6 +45,7 @@ pub(crate) struct World {
     settings: Settings,
     cluster: Rc<RefCell<Cluster>>,
     trackers: Vec<Option<Tracker>>,
+    ingests: Vec<Option<Ingest>>,
     applications: Applications,
     rules: Rules,
     /// The paused partitions.
@@ -96,6 +103,7 @@ impl World {
             settings,
             cluster: Rc::new(RefCell::new(cluster)),
             trackers: (0..settings.trackers).map(|_| None).collect(),
+            ingests: (0..settings.ingest).map(|_| None).collect(),
             applications: Applications::new(settings),
             rules: if settings.orderly {
                 Rules::of_tenants(&mut rng, settings.user_sessions)
@@ -113,6 +121,10 @@ impl World {
     }
 
     fn live(&mut self, plan: &Plan) -> Result<(), String> {
+        if plan.settings.ingest > 0 {
+            // Until ingest has stated something about a topic, nothing waits for it.
+            self.calm_down(&mut ChaCha8Rng::seed_from_u64(plan.seed))?;
+        }
         for (number, step) in plan.steps.iter().enumerate() {
             self.note(|| format!("step {number}: {step:?}"));
             let mut rng = ChaCha8Rng::seed_from_u64(step.salt);
@@ -163,6 +175,7 @@ impl World {
             }
             What::Calm => self.calm_down(rng)?,
             What::Accident => self.accident(rng)?,
+            What::Ingest(fault) => self.ingest_fault(fault, rng),
             fault => self.fault(fault, step.salt, rng),
         }
         Ok(())
@@ -214,11 +227,14 @@ impl World {
             let mut cluster = self.cluster.borrow_mut();
             cluster.tick();
             for txn in cluster.ending() {
-                if rng.random_ratio(2, 3) && cluster.up {
+                let is_slow = txn.is_multiple_of(SLOW_MARKERS);
+                let pace = if is_slow { 10 } else { 66 };
+                if rng.random_ratio(pace, 100) && cluster.up {
                     cluster.mark(txn, rng.random_range(0..16));
                 }
             }
         }
+        self.run_ingest();
         let first = rng.random_range(0..self.trackers.len());
         for number in 0..self.trackers.len() {
             let number = (first + number) % self.trackers.len();

@@ -135,7 +135,7 @@ impl Oracle {
                 let before = |other: &Fact| other.offset.is_some() && other.offset < fact.offset;
                 others.any(|other| before(other) && other.latest >= in_time)
             };
-            if ignored && (fact.is_misrouted() || !proved()) {
+            if ignored && (fact.is_forwarded() || !proved()) {
                 return Err(format!(
                     "ended an active session: {ending:?} in spite of {fact:?}"
                 ));

@@ -30,11 +30,9 @@ impl Oracle {
         };
         let (grace, lateness) = (self.grace(), self.settings.allowed_lateness);
         for (partition, log) in logs {
-            let late = self
-                .facts
-                .iter()
-                .filter(|fact| self.is_forwarded_late(fact, rules));
-            let unclear: BTreeSet<&str> = late.filter_map(|fact| fact.session.as_deref()).collect();
+            let facts = self.facts.iter();
+            let late = facts.flat_map(|fact| self.forwarded_late(fact, rules));
+            let unclear: BTreeSet<&str> = late.collect();
             let mut expected = model::endings(&log, std::slice::from_ref(&edit), grace, lateness);
             expected.retain(|one| !unclear.contains(&*one.session));
             let here = self.endings.iter().filter(|one| one.partition == partition);

@@ -22,6 +22,7 @@ impl World {
         cluster.borrow_mut().up = true;
         cluster.borrow_mut().brokers.heal();
         self.grow_both();
+        self.calm_ingest();
         self.paused.clear();
         self.send_pauses();
         self.applications.end_all(&mut cluster.borrow_mut(), rng);
@@ -39,7 +40,7 @@ impl World {
         while well < 5 {
             self.moment()?;
             let open = cluster.borrow().has_open_since(begin);
-            well = if self.caught_up() && !open {
+            well = if self.caught_up() && self.ingest_caught_up() && !open {
                 well + 1
             } else {
                 0
@@ -89,6 +90,7 @@ impl World {
                 }
             }
         }
+        self.run_ingest_well();
         for number in 0..self.trackers.len() {
             if let Some(tracker) = &mut self.trackers[number] {
                 tracker.go_on_well()?;
@@ -108,6 +110,8 @@ impl World {
 
     fn at_rest(&self) -> bool {
         let mut trackers = self.trackers.iter().flatten();
-        self.caught_up() && trackers.all(|one| one.sessions() == 0 && !one.committing())
+        self.caught_up()
+            && self.ingest_caught_up()
+            && trackers.all(|one| one.sessions() == 0 && !one.committing())
     }
 }
