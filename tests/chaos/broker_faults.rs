@@ -6,9 +6,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::BROKERS;
 use crate::deployment::Deployment;
-use crate::schedule::{BrokerFault, Lane, Step};
+use crate::schedule::{BrokerFault, Lane, Outage, Step};
 use crate::support::installation::SOON;
 use crate::support::kafka::Kafka;
+use crate::support::network::LinkState;
 use crate::support::wait::eventually;
 
 /// The asked broker may be down.
@@ -27,26 +28,58 @@ pub fn fail(deployment: &Deployment<'_>, mut lane: Lane) {
 }
 
 fn inject(deployment: &Deployment<'_>, step: Step<BrokerFault>) {
-    let BrokerFault { broker, kill } = step.fault;
-    let (kind, what) = if kill {
-        ("brokers killed", "killed, away")
-    } else {
-        ("brokers frozen", "frozen")
+    let BrokerFault {
+        broker,
+        outage,
+        is_needed,
+    } = step.fault;
+    let kind = match (outage, is_needed) {
+        (Outage::Killed, false) => "brokers killed",
+        (Outage::Killed, true) => "needed brokers killed",
+        (Outage::Frozen, false) => "brokers frozen",
+        (Outage::Frozen, true) => "needed brokers frozen",
+        (Outage::CutOff(_), false) => "brokers cut off",
+        (Outage::CutOff(_), true) => "needed brokers cut off",
     };
-    let description = format!("broker {broker}: {what} for {:?}", step.lasts);
+    let need = if is_needed { " although needed" } else { "" };
+    let description = format!("broker {broker}: {outage:?}{need} for {:?}", step.lasts);
     if !deployment.journal.fault(kind, &description) {
         return;
     }
-    if kill {
-        deployment.kafka.kill(broker);
-        deployment.journal.pace(step.lasts);
-        deployment.kafka.start(broker);
-    } else {
-        deployment.kafka.stop(broker);
-        deployment.journal.pace(step.lasts);
-        deployment.kafka.cont(broker);
+    if is_needed {
+        set_min_insync_replicas(deployment, BROKERS);
+    }
+    match outage {
+        Outage::Killed => {
+            deployment.kafka.kill(broker);
+            deployment.journal.pace(step.lasts);
+            deployment.kafka.start(broker);
+        }
+        Outage::Frozen => {
+            deployment.kafka.stop(broker);
+            deployment.journal.pace(step.lasts);
+            deployment.kafka.cont(broker);
+        }
+        Outage::CutOff(state) => {
+            deployment.networks.peers.set(broker, state);
+            deployment.journal.pace(step.lasts);
+            deployment.networks.peers.set(broker, LinkState::Clear);
+        }
     }
     deployment.journal.note(&format!("broker {broker}: back"));
+    if is_needed {
+        wait_for_in_sync_replicas(deployment.kafka);
+        set_min_insync_replicas(deployment, BROKERS - 1);
+    }
+}
+
+/// Sets how many replicas terminal events have to be on.
+fn set_min_insync_replicas(deployment: &Deployment<'_>, replicas: u8) {
+    let topic = deployment.installation.topic("expired_sessions");
+    let replicas = replicas.to_string();
+    deployment
+        .kafka
+        .alter_topic(&topic, "min.insync.replicas", &replicas);
 }
 
 /// Waits until every partition has a leader and all replicas are in sync.

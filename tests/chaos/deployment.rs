@@ -3,15 +3,15 @@
 use std::thread;
 
 use crate::journal::Journal;
-use crate::network::Network;
+use crate::networks::Networks;
 use crate::settings::Settings;
 use crate::support::installation::Installation;
 use crate::support::kafka::OwnKafka;
 
-/// The brokers, network and installation of one run.
+/// The brokers, networks and installation of one run.
 pub struct Deployment<'a> {
     pub kafka: &'a OwnKafka,
-    pub network: &'a Network,
+    pub networks: &'a Networks,
     pub installation: Installation<'a>,
     pub settings: &'a Settings,
     /// Group protocol of the trackers.

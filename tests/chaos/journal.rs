@@ -116,6 +116,11 @@ impl Journal {
         self.state().over
     }
 
+    /// Whether this share of the faults has been injected.
+    pub fn is_past(&self, part: usize, of: usize) -> bool {
+        self.state().count() * of >= self.limit * part
+    }
+
     /// The wanted number of trackers.
     pub fn trackers(&self) -> usize {
         schedule::trackers(self.state().count(), self.limit)

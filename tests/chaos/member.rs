@@ -131,7 +131,10 @@ impl<'a> Member<'a> {
                 .env("FAKETIME_CACHE_DURATION", "1"),
             None => launch,
         };
-        let bootstrap = format!("bootstrap.servers={}", deployment.network.bootstrap());
+        let bootstrap = format!(
+            "bootstrap.servers={}",
+            deployment.networks.trackers.bootstrap()
+        );
         let client = format!("client.id={name}");
         let mut flags = vec!["--group-protocol", deployment.protocol];
         // An open transaction of a killed tracker blocks all read-committed readers: keep it short.

@@ -9,9 +9,11 @@ use std::time::Duration;
 use crate::broker_faults;
 use crate::deployment::Deployment;
 use crate::journal::Journal;
+use crate::lost_state;
 use crate::member::Member;
-use crate::network::Network;
 use crate::network_faults;
+use crate::networks::Networks;
+use crate::producers::{add_partitions, distribute};
 use crate::schedule::{Lane, MEMBERS};
 use crate::settings::Settings;
 use crate::support::installation::Installation;
@@ -20,17 +22,17 @@ use crate::support::model::{Ending, Expected, Limits};
 use crate::support::population::Population;
 
 /// Timeouts longer than any broker outage delays user events, so that the log determines the endings.
-const LIMITS: Limits = Limits {
+pub const LIMITS: Limits = Limits {
     idle: 8_000,
     absolute: Some(20_000),
     lateness: 5_000,
 };
 /// At least one for each tracker.
-const PARTITIONS: i32 = 6;
+pub const PARTITIONS: i32 = 6;
 /// Upper bound of concurrent sessions.
-const USERS: usize = 120;
-/// How often the users check whether the schedule is over.
-const ACTIVITY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+pub const USERS: usize = 120;
+/// How often users' events are written.
+const BEAT: Duration = Duration::from_millis(50);
 /// Concurrent lanes of network faults.
 const NETWORK_LANES: u64 = 2;
 /// Duration of total silence, once in a long run.
@@ -44,11 +46,11 @@ const RESTART_INTERVAL: Duration = Duration::from_millis(200);
 ///
 /// # Panics
 /// If an ending is missing, early or doubled, after printing the history of the run.
-pub fn run(kafka: &OwnKafka, network: &Network, settings: &Settings, protocol: &'static str) {
+pub fn run(kafka: &OwnKafka, networks: &Networks, settings: &Settings, protocol: &'static str) {
     let name = format!("chaos-{}-{}-{protocol}", settings.seed, std::process::id());
     let deployment = Deployment {
         kafka,
-        network,
+        networks,
         installation: Installation::with_partitions(kafka, LIMITS, PARTITIONS),
         settings,
         protocol,
@@ -56,8 +58,9 @@ pub fn run(kafka: &OwnKafka, network: &Network, settings: &Settings, protocol: &
     };
     eprintln!("{protocol}: {}", deployment.journal.folder().display());
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let members = inject_faults(&deployment);
-        verify(&deployment, members);
+        let mut members = inject_faults(&deployment);
+        verify(&deployment, &mut members);
+        lost_state::lose_and_reset(&deployment, &mut members);
     }));
     let summary = deployment.journal.summary();
     match outcome {
@@ -80,6 +83,7 @@ fn inject_faults<'a>(deployment: &'a Deployment<'a>) -> Vec<Member<'a>> {
     thread::scope(|scope| {
         scope.spawn(|| deployment.guarded(|| act(deployment, lane(0))));
         scope.spawn(|| deployment.guarded(|| broker_faults::fail(deployment, lane(1))));
+        scope.spawn(|| deployment.guarded(|| add_partitions(deployment)));
         for network_lane in 0..NETWORK_LANES {
             scope.spawn(move || {
                 deployment.guarded(|| network_faults::fail(deployment, lane(2 + network_lane)));
@@ -109,8 +113,10 @@ fn act(deployment: &Deployment<'_>, mut lane: Lane) {
     while !deployment.journal.is_over() {
         let (mut left, silence) = lane.users();
         while !deployment.journal.is_over() && !left.is_zero() {
-            users.act(ACTIVITY_CHECK_INTERVAL.min(left), &writer, &topic);
-            left = left.saturating_sub(ACTIVITY_CHECK_INTERVAL);
+            writer.write(&topic, distribute(users.events()));
+            let beat = BEAT.min(left);
+            thread::sleep(beat);
+            left = left.saturating_sub(beat);
         }
         if let Some(silence) = silence.map(|scheduled| lull.take().unwrap_or(scheduled)) {
             deployment
@@ -128,7 +134,7 @@ fn act(deployment: &Deployment<'_>, mut lane: Lane) {
 }
 
 /// Waits until every session has ended and compares the endings with the model's.
-fn verify(deployment: &Deployment<'_>, mut members: Vec<Member<'_>>) {
+fn verify(deployment: &Deployment<'_>, members: &mut [Member<'_>]) {
     deployment.journal.note("no more faults");
     let verified = AtomicBool::new(false);
     let expected = thread::scope(|scope| {

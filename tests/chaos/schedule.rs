@@ -10,6 +10,8 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::support::network::LinkState;
+
 /// Upper bound of concurrent trackers.
 pub const MEMBERS: usize = 5;
 
@@ -56,28 +58,25 @@ pub struct NetworkFault {
     pub state: LinkState,
 }
 
-/// The state of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LinkState {
-    #[default]
-    Clear,
-    /// Each buffer is delayed.
-    Slow(Duration),
-    /// Nothing passes until the fault ends.
-    Silent,
-    /// Requests pass; responses are held until the fault ends.
-    Unanswered,
-    /// Connections are closed and refused.
-    Cut,
-}
-
 /// A fault of a broker.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerFault {
     /// Counted from 1.
     pub broker: u8,
-    /// SIGKILL if true, SIGSTOP otherwise.
-    pub kill: bool,
+    pub outage: Outage,
+    /// Whether terminal events need all replicas meanwhile.
+    pub is_needed: bool,
+}
+
+/// How a broker is out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// SIGKILL, then a new process.
+    Killed,
+    /// SIGSTOP, then SIGCONT.
+    Frozen,
+    /// The state of the connections to the other brokers and controllers. Its clients reach it.
+    CutOff(LinkState),
 }
 
 /// The faults of one lane.
@@ -145,7 +144,13 @@ impl Lane {
             after: self.millis(2_000..7_000),
             fault: BrokerFault {
                 broker: self.0.random_range(1..=brokers),
-                kill: self.0.random(),
+                outage: match self.0.random_range(0..4) {
+                    0 => Outage::Killed,
+                    1 => Outage::CutOff(LinkState::Silent),
+                    2 => Outage::Frozen,
+                    _ => Outage::CutOff(LinkState::Cut),
+                },
+                is_needed: self.0.random_ratio(1, 3),
             },
             // New leaders are elected after 3 s. Longer outages would delay user events past the end
             // of their sessions.
@@ -174,19 +179,6 @@ impl TrackerFault {
             Self::Freeze => "trackers frozen",
             Self::FreezeAndKill => "trackers frozen, then killed",
             Self::Clock(_) => "clocks of trackers set",
-        }
-    }
-}
-
-impl LinkState {
-    /// The label under which it is counted.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Clear => "networks left alone",
-            Self::Slow(_) => "networks slow",
-            Self::Silent => "networks silent",
-            Self::Unanswered => "networks silent one way",
-            Self::Cut => "networks cut",
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use futures_executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
@@ -18,6 +21,16 @@ pub struct Committed {
 }
 
 impl Kafka {
+    /// Deletes a group as soon as it has no members.
+    pub fn delete_group(&self, group: &str) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().expect("admin client");
+        eventually(BROKER_TIMEOUT, "a group without members", || {
+            let deleted = block_on(admin.delete_groups(&[group], &AdminOptions::new()));
+            deleted.ok()?.remove(0).ok().map(drop)
+        });
+    }
+
     /// The committed position of each partition that has one. Waits for pending transactions.
     pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, Committed> {
         let consumer = self.group_reader(group);

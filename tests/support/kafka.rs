@@ -65,7 +65,11 @@ impl Kafka {
 
     /// Like [`Kafka::own_of`], with further options of the script.
     pub fn own_with(nodes: u8, owner: u32, options: &[String]) -> OwnKafka {
-        let dir = new_dir();
+        Self::own_in(new_dir(), nodes, owner, options)
+    }
+
+    /// Like [`Kafka::own_with`], in a folder from [`new_dir`].
+    pub fn own_in(dir: PathBuf, nodes: u8, owner: u32, options: &[String]) -> OwnKafka {
         match up(&dir, nodes, owner, options) {
             Ok(kafka) => OwnKafka { kafka, dir },
             Err(reason) => panic!("{reason}"),
@@ -167,7 +171,8 @@ pub fn unique_prefix(name: &str) -> String {
     format!("{name}-{}-", &id[..8])
 }
 
-fn new_dir() -> PathBuf {
+/// The folder of a cluster that has not been started yet.
+pub fn new_dir() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{number}", process::id()))

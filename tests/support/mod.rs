@@ -5,6 +5,7 @@
 //! | [`wait`] | waiting for a condition, with a time limit |
 //! | [`process`] | running programs: output, signals, exit status |
 //! | [`kafka`], [`topic`], [`writer`], [`group`] | brokers, topics, records, consumer groups |
+//! | [`network`], [`peers`] | faulty connections to brokers, and between them |
 //! | [`role`] | a running role: its log, its admin port |
 //! | [`installation`] | topics under a prefix, and processes that use them |
 //! | [`model`], [`population`] | the reference model of terminal events; active users |
@@ -20,6 +21,8 @@ pub mod group;
 pub mod installation;
 pub mod kafka;
 pub mod model;
+pub mod network;
+pub mod peers;
 pub mod population;
 pub mod process;
 pub mod role;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::installation::SOON;
 use super::process::{Launch, Line, Process, Stream};
-use super::wait::eventually;
+use super::wait::{eventually, within};
 
 pub struct RoleProcess {
     pub process: Process,
@@ -27,10 +27,15 @@ impl RoleProcess {
 
     /// Waits until it has its partitions, restored, and may end sessions.
     pub fn await_ready(&self) {
-        eventually(SOON, "a tracker that is ready", || {
+        let is_ready = || {
             let readiness = self.readiness();
             readiness["ok"].as_bool().filter(|ok| *ok)
-        });
+        };
+        assert!(
+            within(SOON, is_ready).is_some(),
+            "not ready within {SOON:?}: {}",
+            self.readiness()
+        );
     }
 
     /// What `/readyz` says: `{"ok": …, "reasons": {what: why}}`.

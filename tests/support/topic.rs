@@ -66,6 +66,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether a tracker wrote this copy of a session's event, which was on another partition.
+    pub fn is_forwarded_event_of_session(&self) -> bool {
+        let is_forwarded = self.key.as_ref().is_some_and(|key| key.first() == Some(&0));
+        is_forwarded && self.json()["session_id"].is_string()
+    }
+
     /// Partition, offset, timestamp and value, for messages.
     pub fn line(&self) -> String {
         let value = String::from_utf8_lossy(self.value.as_deref().unwrap_or_default());
@@ -133,6 +139,21 @@ impl Kafka {
             let mut topics = metadata.topics().iter();
             let found = topics.find(|topic| topic.name() == name)?;
             (found.partitions().len() == usize::try_from(partitions).ok()?).then_some(())
+        });
+    }
+
+    /// Deletes a topic, and waits until brokers no longer know it.
+    pub fn delete_topic(&self, name: &str) {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().expect("admin client");
+        let deleted = admin.delete_topics(&[name], &AdminOptions::new());
+        let mut results = futures_executor::block_on(deleted)
+            .unwrap_or_else(|error| panic!("topic {name} cannot be deleted: {error}"));
+        results.remove(0).expect("the topic is deleted");
+        eventually(BROKER_TIMEOUT, &format!("the end of topic {name}"), || {
+            let metadata = admin.inner().fetch_metadata(None, BROKER_TIMEOUT).ok()?;
+            let mut topics = metadata.topics().iter();
+            topics.all(|topic| topic.name() != name).then_some(())
         });
     }
 

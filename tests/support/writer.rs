@@ -53,6 +53,8 @@ impl Writer {
         config
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "0")
+            // Notices added partitions.
+            .set("topic.metadata.refresh.interval.ms", "5000")
             // The broker enforces the size limit.
             .set("message.max.bytes", "100000000");
         let producer = config.create_with_context(Deliveries::default());

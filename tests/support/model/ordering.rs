@@ -1,4 +1,5 @@
-//! What the order of reading changes: the model does not know it across partitions.
+//! What the order of reading changes: the model does not know it across partitions, unless records were
+//! appended long after one another.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +7,45 @@ use serde_json::Value;
 
 use super::{Event, Limits};
 
-/// The events of a session, and those of many sessions: of their copies on all partitions, the first that
-/// lies beside the session's.
+/// How much later a partition may be read than another one, in milliseconds: longer than a tracker takes to
+/// take over.
+const MAX_DELAY: i64 = 20_000;
+
+/// In which order the tracker has read the events that concern a session.
+struct ReadingOrder {
+    is_misrouted: bool,
+}
+
+impl ReadingOrder {
+    fn surely_precedes(&self, one: &Event, other: &Event) -> bool {
+        let of_same_kind = one.session.is_some() == other.session.is_some();
+        if one.partition == other.partition && (of_same_kind || !self.is_misrouted) {
+            return one.place < other.place;
+        }
+        let appended = one.appended.zip(other.appended);
+        appended.is_some_and(|(one, other)| one + MAX_DELAY < other)
+    }
+
+    fn may_precede(&self, one: &Event, other: &Event) -> bool {
+        !self.surely_precedes(other, one)
+    }
+}
+
+/// The events of a session, and those of many sessions that may mean it: of their copies on all partitions,
+/// the first that lies beside the session's.
 pub(super) fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Event> {
     let is_own = |event: &&Event| event.session.as_deref() == Some(session);
     let partition = events.iter().find(is_own).map(|event| event.partition);
+    let own = || events.iter().filter(is_own).map(|event| &event.json);
+    let users: Vec<&Value> = own().map(|event| &event["user_id"]).collect();
+    let attributes = own().map(|event| &event["attributes"]);
+    let attributes: Vec<&Value> = attributes.chain([&Value::Null]).collect();
+    let may_mean = |event: &Event| {
+        users.iter().any(|user| {
+            let mut attributes = attributes.iter();
+            attributes.any(|attributes| is_one_of_many(&event.json, session, user, attributes))
+        })
+    };
     let mut concerning = Vec::<&Event>::new();
     for event in events {
         let copy = concerning
@@ -19,7 +54,7 @@ pub(super) fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Even
         match (&event.session, copy) {
             (None, Some(copy)) if Some(copy.partition) == partition => {}
             (None, Some(copy)) if Some(event.partition) == partition => *copy = event,
-            (None, None) => concerning.push(event),
+            (None, None) if may_mean(event) => concerning.push(event),
             (Some(id), _) if id == session => concerning.push(event),
             _ => {}
         }
@@ -34,7 +69,8 @@ pub(super) fn concerning<'a>(events: &'a [Event], session: &str) -> Vec<&'a Even
 /// Attributes that are read last count. Of what was read before an earlier logout, only the latest login
 /// and the latest attributes are known, and neither may be of the session that goes on. An event from
 /// before the session's start that is read after its logout does not count.
-pub(super) fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
+pub(super) fn depends_on_order(events: &[&Event], limits: Limits, is_misrouted: bool) -> bool {
+    let order = ReadingOrder { is_misrouted };
     let own = || events.iter().filter(|event| event.session.is_some());
     let active = || own().filter(|event| event.reason.is_none());
     let given: BTreeSet<_> = own()
@@ -46,7 +82,8 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
     let may_be_lost = given.len() > 1 || (given.len() == 1 && active().any(is_bare));
     let is_split = |end: &Event| {
         let after = end.at..=end.at + limits.lateness;
-        let later = || active().filter(|one| one.place < end.place && after.contains(&one.at));
+        let later =
+            || active().filter(|one| order.may_precede(one, end) && after.contains(&one.at));
         let logins = later().filter(|event| event.json["event"] == "login");
         logins.count() > 1 || (later().count() > 0 && may_be_lost)
     };
@@ -54,15 +91,20 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits) -> bool {
         let before = || active().filter(|event| event.at <= end.at);
         let is_known = |late: &Event| {
             let since = late.at - limits.idle..=late.at;
-            before().any(|one| one.place < end.place && since.contains(&one.at))
+            before().any(|one| order.surely_precedes(one, end) && since.contains(&one.at))
         };
-        before().any(|late| late.place > end.place && !is_known(late))
+        before().any(|late| order.may_precede(end, late) && !is_known(late))
     };
     let ends = || events.iter().filter(|event| event.reason.is_some());
     // Of two logouts, the first that is read counts.
+    let overtakes_within = if is_misrouted {
+        MAX_DELAY
+    } else {
+        limits.lateness
+    };
     let is_overtaken = |end: &Event| {
-        let after = end.at + 1..=end.at + limits.lateness;
-        ends().any(|other| other.place < end.place && after.contains(&other.at))
+        let after = end.at + 1..=end.at + overtakes_within;
+        ends().any(|other| order.may_precede(other, end) && after.contains(&other.at))
     };
     varied || ends().any(|end| is_split(end) || has_early(end) || is_overtaken(end))
 }
