@@ -1,5 +1,15 @@
 //! `sundown ingest` on a real Kafka.
 
+mod beacon;
+mod http;
+mod https;
+mod patterns;
+mod port;
+mod recreated;
+mod registry;
+mod ssf;
+mod two_sources;
+
 use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
@@ -23,7 +33,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// A topic of access-log lines without keys, and its source.
-struct AccessLog<'a> {
+pub struct AccessLog<'a> {
     installation: &'a Installation<'a>,
     topic: String,
     source: NamedTempFile,
@@ -31,8 +41,12 @@ struct AccessLog<'a> {
 
 impl<'a> AccessLog<'a> {
     fn new(installation: &'a Installation<'a>) -> Self {
+        Self::with_partitions(installation, 3)
+    }
+
+    pub fn with_partitions(installation: &'a Installation<'a>, partitions: i32) -> Self {
         let topic = installation.topic("nginx-access");
-        installation.kafka.create_topic(&topic, 3, &[]);
+        installation.kafka.create_topic(&topic, partitions, &[]);
         let recipe = include_str!("../../manifests/sources/nginx.yaml");
         let recipe = recipe.replace("topics: [nginx-access]", &format!("topics: [{topic}]"));
         let mut source = NamedTempFile::with_suffix(".yaml").expect("a file");
@@ -44,7 +58,7 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.source.path().to_str().expect("a path in UTF-8")
     }
 
@@ -53,7 +67,7 @@ impl<'a> AccessLog<'a> {
     }
 
     /// A request in each of these sessions now.
-    fn write(&self, sessions: &[&str]) {
+    pub fn write(&self, sessions: &[&str]) {
         let now = Clock::default().wall().as_millis();
         let time = DateTime::from_timestamp_millis(now).expect("a time");
         let time = time.format("%d/%b/%Y:%H:%M:%S +0000");
