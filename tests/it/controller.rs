@@ -9,6 +9,7 @@
 pub mod cluster;
 mod deployment;
 
+mod brake;
 mod definition;
 mod lag;
 mod leaders;
@@ -61,6 +62,7 @@ cluster_tests! {
     Shared: publishing::a_topic_that_is_made_again_gets_each_policy_once,
     Shared: rights::without_its_lease_a_controller_is_not_ready,
     Shared: rights::a_namespace_that_is_gone_holds_up_no_other,
+    Shared: brake::a_change_that_ends_most_sessions_waits_for_a_confirmation,
     Shared: limits::a_limit_reaches_trackers_that_route_by_user,
     Shared: limits::a_controller_without_routing_by_user_rejects_a_limit,
     Shared: lag::lag_is_that_of_real_records,

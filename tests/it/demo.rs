@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::console::client::Client;
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::process::{Launch, Line, Process, Stream};
+use crate::support::wait::eventually;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -34,6 +36,26 @@ fn wait_for_endings(demo: &Process) {
     }
 }
 
+/// Waits until the console shows events and skipped lines of the website's access log, and no
+/// others.
+fn wait_for_access_log(demo: &Process) {
+    let line = demo.wait_for_line(TIMEOUT, has("Console at http://")).text;
+    let (_, address) = line.split_once("http://").expect("an address");
+    let address = address.split('/').next().unwrap_or_default();
+    let port = address
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
+    let console = Client::new(port.expect("a port"));
+    let topic = eventually(TIMEOUT, "the access log in the console", || {
+        let sources = console.json("/api/v1/sources");
+        let topic = &sources["sources"][0]["topics"][0];
+        let is_read = |field: &str| topic[field].as_u64() > Some(0);
+        (is_read("events") && is_read("skipped")).then(|| topic.clone())
+    });
+    assert_eq!(topic["dead_letters"], 0, "{topic}");
+}
+
 /// Stops the demo and returns its summary.
 fn stop(mut demo: Process) -> String {
     demo.sigterm();
@@ -48,6 +70,7 @@ fn the_demo_runs_without_kafka_and_another_tracker_can_join() {
     demo.wait_for_line(TIMEOUT, has("without transactions"));
     demo.wait_for_line(TIMEOUT, has("has partitions"));
     wait_for_endings(&demo);
+    wait_for_access_log(&demo);
     // The handler's log action.
     let logged = |line: &Line| line.stream == Stream::Stderr && line.text.contains("session ended");
     demo.wait_for_line(TIMEOUT, logged);
@@ -79,6 +102,7 @@ fn the_demo_on_an_existing_kafka_uses_transactions() {
     let demo = demo(&["-b", kafka.bootstrap(), "--topic-prefix", &prefix]);
     demo.wait_for_line(TIMEOUT, has("delivery is exactly-once"));
     wait_for_endings(&demo);
+    wait_for_access_log(&demo);
     stop(demo);
 }
 

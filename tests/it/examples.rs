@@ -7,13 +7,20 @@ use std::time::Duration;
 
 use sundown::wire::partitioner::murmur2_partition;
 
-use crate::support::installation::{Installation, SHORT};
+use crate::support::installation::Installation;
 use crate::support::kafka::Kafka;
+use crate::support::model::Limits;
 use crate::support::process::{Launch, SUNDOWN, Stream};
 use crate::third_party::{self, prepare};
 
 /// For a client to be compiled and to write, on a busy machine.
 const RUN_LIMIT: Duration = Duration::from_secs(240);
+/// The producers write the time of each of their events, and a busy machine may stop them in between.
+const LIMITS: Limits = Limits {
+    idle: 1_800_000,
+    absolute: None,
+    lateness: 1_000,
+};
 /// Enough that a producer with another partitioner does not pass by chance.
 const SESSIONS: usize = 8;
 const PARTITIONS: i32 = 7;
@@ -114,7 +121,7 @@ fn kafka_jars() -> Option<PathBuf> {
 
 #[test]
 fn sessions_of_the_producers_end_where_they_were_written() {
-    let installation = Installation::with_partitions(Kafka::shared(), SHORT, PARTITIONS);
+    let installation = Installation::with_partitions(Kafka::shared(), LIMITS, PARTITIONS);
     let tracker = installation.tracker(&[]);
     let folder = tempfile::tempdir().expect("a folder");
     for (language, launch) in producers(folder.path()) {
@@ -160,7 +167,7 @@ fn sessions_of_the_producers_end_where_they_were_written() {
 fn policies_and_sources_are_valid() {
     for (command, folder, least) in [
         ("policy", "examples/policies", 3),
-        ("source", "manifests/sources", 7),
+        ("source", "manifests/sources", 8),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let entries = std::fs::read_dir(folder).expect("a folder");

@@ -27,6 +27,8 @@ pub struct MailServer {
 
 struct Shared {
     tls: Option<Arc<ServerConfig>>,
+    /// What to say to a connection.
+    greet: Box<dyn Fn() -> &'static str + Send + Sync>,
     /// What to answer to a recipient.
     answer: Box<dyn Fn(&str) -> &'static str + Send + Sync>,
     mails: Mutex<Vec<Mail>>,
@@ -38,10 +40,24 @@ impl MailServer {
         tls: Option<Arc<ServerConfig>>,
         answer: impl Fn(&str) -> &'static str + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(tls, || "220 sink", answer)
+    }
+
+    /// Responds to connections as configured.
+    pub fn start_greeting(greet: impl Fn() -> &'static str + Send + Sync + 'static) -> Self {
+        Self::listen(None, greet, |_| "250 ok")
+    }
+
+    fn listen(
+        tls: Option<Arc<ServerConfig>>,
+        greet: impl Fn() -> &'static str + Send + Sync + 'static,
+        answer: impl Fn(&str) -> &'static str + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             tls,
+            greet: Box::new(greet),
             answer: Box::new(answer),
             mails: Mutex::default(),
         });
@@ -73,7 +89,11 @@ impl MailServer {
 impl Shared {
     /// Clients hang up whenever they like.
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
-        stream.write_all(b"220 sink\r\n").ok()?;
+        let greeting = (self.greet)();
+        write!(stream, "{greeting}\r\n").ok()?;
+        if !greeting.starts_with("220") {
+            return None;
+        }
         if self.talk(&mut stream, false)? {
             let connection = ServerConnection::new(self.tls.clone()?).ok()?;
             self.talk(&mut StreamOwned::new(connection, stream), true)?;

@@ -4,7 +4,7 @@
 //! Every alert fires by the fault that it is for, and not before. It waits for seconds
 //! instead of minutes then; how long alerts really wait, [`rules`] tests in made-up time.
 
-mod apiserver;
+pub mod apiserver;
 mod broker;
 mod expressions;
 mod prometheus;

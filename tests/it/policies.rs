@@ -2,6 +2,7 @@
 
 mod actions;
 mod command;
+mod limits;
 mod simulation;
 mod trackers;
 

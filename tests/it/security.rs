@@ -12,3 +12,4 @@ mod connections;
 mod operator;
 pub mod permissions;
 mod scenes;
+mod tokens;

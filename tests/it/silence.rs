@@ -11,8 +11,11 @@ use serde_json::json;
 use sundown::clock::Clock;
 
 use crate::console::Console;
+use crate::ingest::AccessLog;
+use crate::monitoring::apiserver::ApiServer;
 use crate::support::installation::{Installation, SHORT};
-use crate::support::kafka::Kafka;
+use crate::support::kafka::{Kafka, OwnKafka};
+use crate::support::process::Launch;
 use crate::support::role::RoleProcess;
 use crate::support::topic::NewRecord;
 use crate::support::wait::eventually;
@@ -81,10 +84,13 @@ fn forward(mut from: TcpStream, mut to: TcpStream, open: &dyn Fn() -> bool) {
 }
 
 fn start(installation: &Installation<'_>, role: &str) -> RoleProcess {
+    start_launch(installation.sundown(&[role]))
+}
+
+fn start_launch(launch: Launch) -> RoleProcess {
     // A socket timeout may not be longer than that of transactions.
     let transactions = ["-X", "transaction.timeout.ms=300000"];
-    let launch = installation.sundown(&[role]).args(PATIENT);
-    let role = RoleProcess::start(launch.args(transactions));
+    let role = RoleProcess::start(launch.args(PATIENT).args(transactions));
     role.await_ready();
     role
 }
@@ -100,14 +106,19 @@ fn end_session(installation: &Installation<'_>) -> String {
     session
 }
 
-#[test]
-fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
-    let proxy = Proxy::new();
+/// A broker of the test's own, and the way to it through the proxy.
+fn behind(proxy: &Proxy) -> (OwnKafka, Kafka) {
     let detour = ["--detour".to_owned(), proxy.address().port().to_string()];
     let kafka = Kafka::own_with(1, std::process::id(), &detour);
     let broker = std::fs::read_to_string(kafka.dir().join("detours")).expect("an address");
     proxy.forward_to(broker.trim().parse().expect("an address"));
-    let proxied = Kafka::at(proxy.address().to_string());
+    (kafka, Kafka::at(proxy.address().to_string()))
+}
+
+#[test]
+fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
+    let proxy = Proxy::new();
+    let (_kafka, proxied) = behind(&proxy);
     let installation = Installation::with_partitions(&proxied, SHORT, 1);
     let roles = ["tracker", "handler"].map(|role| start(&installation, role));
     let console = Console::start(&installation, &PATIENT);
@@ -129,6 +140,39 @@ fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
     let trackers = roles[0].log();
     assert!(!trackers.contains(SILENT), "{trackers}");
     for role in roles {
+        role.stop();
+    }
+}
+
+#[test]
+fn ingest_and_the_controller_replace_clients_in_their_processes() {
+    let proxy = Proxy::new();
+    let (_kafka, proxied) = behind(&proxy);
+    let installation = Installation::with_partitions(&proxied, SHORT, 1);
+    let log = AccessLog::with_partitions(&installation, 1);
+    let ingest = start_launch(installation.sundown(&["ingest", "--sources", log.path()]));
+    let api = ApiServer::start("silence");
+    let controller = installation.sundown(&["controller"]);
+    let controller = start_launch(controller.env("KUBECONFIG", api.kubeconfig()));
+    let await_both = |session: &str, policy: &str| {
+        log.write(&[session]);
+        api.apply(policy, &json!({"idleTimeout": "1h"}));
+        let is_there = |topic: &str, text: &str| {
+            let values = installation.read(topic).into_iter();
+            let mut values = values.filter_map(|record| record.value);
+            values.any(|value| String::from_utf8_lossy(&value).contains(text))
+        };
+        eventually(LONG, "the event and the policy", || {
+            (is_there("session_logs", session) && is_there("sundown.policies", policy))
+                .then_some(())
+        });
+    };
+    await_both("session-before", "policy-before");
+
+    proxy.silence();
+    await_both("session-after", "policy-after");
+    for role in [ingest, controller] {
+        role.await_ready();
         role.stop();
     }
 }

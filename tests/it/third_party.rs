@@ -84,6 +84,21 @@ pub fn mail_server(variables: &[(&str, &OsStr)]) -> Server {
     Server::start(set(launch, variables))
 }
 
+/// Starts the receiver of Shared Signals of `tests/third-party/signals`.
+pub fn signals(variables: &[(&str, &OsStr)]) -> Server {
+    let install = [
+        "cargo",
+        "build",
+        "--quiet",
+        "--locked",
+        "--target-dir=target",
+    ];
+    let folder = prepare("tests/third-party/signals", &install).expect("its packages");
+    let program = folder.join("target/debug/signals-receiver");
+    let program = program.to_str().expect("a path in UTF-8");
+    Server::start(set(Launch::program(program), variables))
+}
+
 impl Server {
     fn start(launch: Launch) -> Self {
         let process = launch.start();

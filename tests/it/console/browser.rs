@@ -384,7 +384,11 @@ fn charts_have_tooltips_and_a_text_alternative() {
         "{last}"
     );
     let summary = chromium.eval("document.querySelector('#chart-sessions desc').textContent");
-    assert!(summary.as_str().expect("text").contains("live: 1 sessions"));
+    let summary = summary.as_str().expect("text");
+    assert!(
+        summary.starts_with("The last 3 min. ") && summary.contains("live: 1 sessions"),
+        "{summary}"
+    );
     let time = chromium.eval("fetch('/consumers').then(one => one.text()).then(html => new DOMParser().parseFromString(html, 'text/html').querySelector('time').title)");
     assert!(time.as_str().expect("text").ends_with('Z'), "{time}");
 }

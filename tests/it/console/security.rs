@@ -1,5 +1,7 @@
 //! Authentication, authorization and redaction.
 
+use sundown::console::security::attempts::MAX_WRONG_TOKENS;
+
 use super::{Console, SOON, TOKEN, activity};
 use crate::support::installation::{Installation, SHORT};
 use crate::support::kafka::Kafka;
@@ -82,6 +84,41 @@ fn revocations_require_the_token_and_are_audited() {
     assert_eq!((count("login", "done"), count("login", "refused")), (1, 1));
     assert_eq!(count("revoke", "done"), 2);
     assert!(count("revoke", "refused") >= 3);
+}
+
+/// With a login that was there before, its browsers go on.
+#[test]
+fn an_address_that_sends_many_wrong_tokens_is_refused_for_a_while() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let console = Console::with_token(&installation, &["--trusted-proxy", "127.0.0.1"]);
+    let (cookie, csrf) = console.log_in();
+    let revoke = |from: &str, headers: &[(&str, &str)]| {
+        let own = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", from),
+        ];
+        let headers = [&own, headers].concat();
+        let body = r#"{"session_id": "s"}"#;
+        let client = &console.client;
+        let answer = client.send("POST", "/api/v1/revocations", &headers, body);
+        answer.status
+    };
+    let (attacker, other) = ("192.0.2.1", "192.0.2.2");
+    let right = format!("Bearer {TOKEN}");
+    assert_eq!(revoke(attacker, &[("authorization", &right)]), 202);
+    for _ in 0..MAX_WRONG_TOKENS {
+        let wrong = [("authorization", "Bearer not the token at all")];
+        assert_eq!(revoke(attacker, &wrong), 401);
+    }
+    assert_eq!(revoke(attacker, &[("authorization", &right)]), 429);
+    let token = format!("token={}", TOKEN.replace(' ', "+"));
+    let from = |address| [("x-forwarded-for", address)];
+    let client = &console.client;
+    assert_eq!(client.post("/login", &from(attacker), &token).status, 429);
+    assert_eq!(revoke(other, &[("authorization", &right)]), 202);
+    assert_eq!(client.post("/login", &from(other), &token).status, 303);
+    let login = [("cookie", cookie.as_str()), ("x-csrf-token", &csrf)];
+    assert_eq!(revoke(attacker, &login), 202);
 }
 
 #[test]

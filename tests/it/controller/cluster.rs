@@ -213,6 +213,15 @@ impl TestNamespace<'_> {
             .unwrap_or_else(|error| panic!("policy {name}: {error}"));
     }
 
+    /// Sets an annotation of a policy.
+    pub fn annotate(&self, name: &str, annotation: &str, value: &str) {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: value}}}));
+        let (api, params) = (self.api(), PatchParams::default());
+        self.cluster
+            .wait(api.patch(name, &params, &patch))
+            .unwrap_or_else(|error| panic!("policy {name}: {error}"));
+    }
+
     pub fn delete(&self, name: &str) {
         let deleted = self
             .cluster

@@ -87,6 +87,7 @@ fn receivers_accept_calls_of_the_handler_once_and_reject_others() {
         assert_eq!(post(url, "a", SECRET, -600), 401, "{language}");
         assert_eq!(processed(&receiver, "by hand"), 0, "{language}");
         assert_eq!(post(url, "a", SECRET, 0), 204, "{language}");
+        receiver.wait_for_line(SOON, |line| line.text.starts_with("ended by hand: "));
         assert_eq!(post(url, "a", SECRET, 0), 204, "{language}");
         assert_eq!(processed(&receiver, "by hand"), 1, "{language}");
     }

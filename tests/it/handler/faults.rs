@@ -1,4 +1,4 @@
-//! Whose fault a failure is: the table in docs/actions.md, against targets that misbehave that
+//! Whose fault a failure is: the table in docs/reference/actions.md, against targets that misbehave that
 //! way.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,8 @@
 //! Mails to users.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use super::{Ending, Installation, SOON, stop};
 use crate::mail::MailServer;
 use crate::tls::Identity;
@@ -89,5 +92,55 @@ fn an_address_that_the_server_cannot_take_costs_its_own_event_alone() {
     installation.wait_until_drained();
     assert_eq!(server.mails().len(), others.len());
     assert_eq!(installation.dead_letters().len(), 1);
+    stop(handler);
+}
+
+#[test]
+fn a_server_that_refuses_connections_is_waited_for() {
+    let installation = Installation::new(1);
+    let refuses = Arc::new(AtomicBool::new(true));
+    let server = MailServer::start_greeting({
+        let refuses = Arc::clone(&refuses);
+        move || {
+            if refuses.load(SeqCst) {
+                "554 no service for this host"
+            } else {
+                "220 sink"
+            }
+        }
+    });
+    installation.write(&[Ending::of("known")]);
+    let retry = "attempts: 1, initialBackoff: 10ms, maxBackoff: 50ms";
+    let handler = installation.start(&smtp(&server, "tls: none"), retry);
+    handler.wait_for_line(SOON, |line| {
+        line.text.contains("circuit open") && line.text.contains("no service for this host")
+    });
+    assert_eq!(installation.dead_letters(), []);
+    refuses.store(false, SeqCst);
+    server.wait_for(SOON, 1);
+    installation.wait_until_drained();
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+}
+
+#[test]
+fn unknown_hosts_and_untrusted_certificates_open_the_circuit_at_once() {
+    let installation = Installation::new(1);
+    let identity = Identity::new();
+    let server = MailServer::start(Some(identity.server()), |_| "250 ok");
+    let untrusted = smtp(&server, "tls: starttls");
+    let place = format!("server: localhost:{}", server.port());
+    let unknown = untrusted
+        .replace("name: mail", "name: unknown")
+        .replace(&place, "server: nowhere.invalid:25");
+    installation.write(&[Ending::of("known")]);
+    let handler = installation.start(&(untrusted + &unknown), "attempts: 1");
+    for action in [r#""mail""#, r#""unknown""#] {
+        handler.wait_for_line(SOON, |line| {
+            line.text.contains("circuit open") && line.text.contains(action)
+        });
+    }
+    assert_eq!(installation.dead_letters(), []);
+    assert!(server.mails().is_empty());
     stop(handler);
 }

@@ -4,4 +4,5 @@
 mod idle_session;
 mod mail_server;
 mod openid;
+mod signals;
 mod stores;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 
 use josekit::jwk::{JwkSet, KeyPair, alg::ec::EcCurve, alg::ec::EcKeyPair};
 use josekit::jws::ES256;
@@ -10,6 +11,7 @@ use josekit::jwt::{self, JwtPayload};
 use super::{Ending, Installation, SOON, stop};
 use crate::receiver::{Receiver, Response};
 use crate::support::process::Process;
+use crate::tls::Identity;
 
 /// What the handler's listener for keys answers.
 fn get(handler: &Process, path: &str) -> String {
@@ -29,6 +31,34 @@ fn verified(token: &str, keys: &JwkSet) -> JwtPayload {
     let verifier = ES256.verifier_from_jwk(keys.first().expect("the key is served"));
     let (claims, _) = jwt::decode_with_verifier(token, &verifier.unwrap()).unwrap();
     claims
+}
+
+#[test]
+fn keys_are_served_over_https() {
+    let installation = Installation::new(1);
+    let identity = Identity::new();
+    let handler = installation
+        .launch("  - {name: log, type: log}\n", "")
+        .args(["--jwks-listen", "127.0.0.1:0", "--jwks-tls-cert"])
+        .arg(identity.certificate())
+        .arg("--jwks-tls-key")
+        .arg(identity.key())
+        .start();
+    let line = handler.wait_for_line(SOON, |line| line.text.contains("\"jwks\""));
+    let line: serde_json::Value = serde_json::from_str(&line.text).unwrap();
+    let address = line["jwks"].as_str().unwrap();
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--cacert"])
+        .arg(identity.certificate())
+        .arg(format!("https://{address}/.well-known/jwks.json"))
+        .output();
+    let output = output.expect("curl is installed");
+    assert_eq!(
+        str::from_utf8(&output.stdout),
+        Ok(r#"{"keys":[]}"#),
+        "{output:?}"
+    );
+    stop(handler);
 }
 
 #[test]

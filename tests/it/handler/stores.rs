@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::SeqCst};
 use std::thread;
 
+use redis::Commands;
+
 use super::{Ending, Installation, SOON, stop};
 use crate::redis::{RedisServer, Sentinel};
 use crate::tls::Identity;
@@ -71,6 +73,52 @@ fn a_store_that_refuses_connections_is_waited_for() {
                 password: {valueFrom: {env: WEBHOOK_SECRET}}";
     let handler = installation.start(&redis(&server.url(), more), "attempts: 1");
     handler.wait_for_line(SOON, |line| line.text.contains("circuit open"));
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+}
+
+#[test]
+fn a_store_with_too_many_clients_is_waited_for() {
+    let installation = Installation::new(1);
+    let server = RedisServer::start(&["--maxclients", "1"]);
+    let ending = Ending::of("user");
+    let mut only = server.connection();
+    let key = format!("sess:{}", ending.session);
+    let () = only.set(&key, "value").unwrap();
+    installation.write(std::slice::from_ref(&ending));
+    let keys = "keys: ['sess:{{ session_id }}']";
+    let retry = "initialBackoff: 10ms, maxBackoff: 50ms";
+    let handler = installation.start(&redis(&server.url(), keys), retry);
+    handler.wait_for_line(SOON, |line| line.text.contains("circuit open"));
+    assert_eq!(installation.dead_letters(), []);
+    drop(only);
+    installation.wait_until_drained();
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+    server.wait_for_keys(&[]);
+}
+
+#[test]
+fn a_cluster_that_is_not_declared_as_one_costs_no_event() {
+    let installation = Installation::new(1);
+    let [first, second] = [(); 2].map(|()| RedisServer::start(&["--cluster-enabled", "yes"]));
+    first.make_cluster();
+    second.join_cluster(&first);
+    let ending = Ending::of("user");
+    first.set(format!("sess:{}", ending.session));
+    installation.write(std::slice::from_ref(&ending));
+    let keys = "keys: ['sess:{{ session_id }}']";
+    let handler = installation.start(&redis(&second.url(), keys), "attempts: 1");
+    handler.wait_for_line(SOON, |line| {
+        line.text.contains("circuit open") && line.text.contains("cluster: true")
+    });
+    assert_eq!(installation.dead_letters(), []);
+    stop(handler);
+
+    let declared = format!("cluster: true, {keys}");
+    let handler = installation.start(&redis(&second.url(), &declared), "");
+    first.wait_for_keys(&[]);
+    installation.wait_until_drained();
     assert_eq!(installation.dead_letters(), []);
     stop(handler);
 }

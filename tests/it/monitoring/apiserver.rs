@@ -1,4 +1,4 @@
-//! A stand-in for the Kubernetes API server, just sufficient for the metrics of a controller.
+//! A stand-in for the Kubernetes API server, just sufficient for a controller's metrics and its outages.
 //! `controller/` tests the controller on a real one.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,15 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
+
+const COLLECTIONS: [&str; 6] = [
+    "leases",
+    "sessionpolicies",
+    "sessionsources",
+    "events",
+    "kafkausers",
+    "kafkatopics",
+];
 
 /// It ends when dropped.
 pub struct ApiServer {
@@ -81,6 +90,18 @@ impl ApiServer {
         self.apply_kind("SessionSource", "sessionsources", name, spec);
     }
 
+    /// The condition of a policy: its status, reason and message.
+    pub fn condition(&self, name: &str, kind: &str) -> Option<[String; 3]> {
+        let namespace = &self.namespace;
+        let path =
+            format!("/apis/sundown.dev/v1alpha1/namespaces/{namespace}/sessionpolicies/{name}");
+        let policy = self.shared.get(&path)?;
+        let mut conditions = policy["status"]["conditions"].as_array()?.iter();
+        let condition = conditions.find(|condition| condition["type"] == kind)?;
+        let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+        Some(["status", "reason", "message"].map(text))
+    }
+
     fn apply_kind(&self, kind: &str, plural: &str, name: &str, spec: &Value) {
         let path = format!(
             "/apis/sundown.dev/v1alpha1/namespaces/{}/{plural}/{name}",
@@ -108,6 +129,19 @@ impl ApiServer {
             },
             "spec": spec,
             "status": before["status"],
+        });
+        self.shared.store(&path, object);
+    }
+
+    /// Creates or replaces a resource of Strimzi with this status.
+    pub fn set_strimzi(&self, kind: &str, plural: &str, name: &str, status: &Value) {
+        let namespace = &self.namespace;
+        let path = format!("/apis/kafka.strimzi.io/v1/namespaces/{namespace}/{plural}/{name}");
+        let object = json!({
+            "apiVersion": "kafka.strimzi.io/v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "status": status,
         });
         self.shared.store(&path, object);
     }
@@ -159,9 +193,7 @@ async fn answer(
 ) -> Response {
     let path = uri.path();
     let sent: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let is_collection = ["leases", "sessionpolicies", "sessionsources", "events"]
-        .iter()
-        .any(|plural| path.ends_with(plural));
+    let is_collection = COLLECTIONS.iter().any(|plural| path.ends_with(plural));
     match method.as_str() {
         "GET" if is_collection => {
             if uri.query().unwrap_or_default().contains("watch=true") {

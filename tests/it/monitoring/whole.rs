@@ -259,7 +259,9 @@ fn ruled_wrongly(scene: &mut Scene<'_>, whole: &Whole<'_>) {
 }
 
 fn ingested_no_more(scene: &mut Scene<'_>, whole: &mut Whole<'_>) {
-    scene.provoke(["SundownIngestFailing"], |_| {
+    // What a deleted topic may have contained holds endings.
+    let alerts = ["SundownIngestFailing", "SundownSourceHoldsEndings"];
+    scene.provoke(alerts, |_| {
         let topic = whole.installation.topic(SOURCES[1]);
         let admin: AdminClient<DefaultClientContext> = whole
             .installation

@@ -1,13 +1,14 @@
 //! The log, its checkpoint and the committed offset belong together, or nothing ends.
 
-use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
+use std::thread;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sundown::clock::Clock;
 use sundown::kafka::topic_ids::TopicIds;
+use sundown::wire::partitioner::murmur2_partition;
 
-use crate::support::installation::{Installation, SOON};
+use crate::support::installation::{Installation, PARTITIONS, SOON};
 use crate::support::kafka::{Kafka, unique_prefix};
 use crate::support::model::Limits;
 use crate::support::process::Stream;
@@ -20,30 +21,6 @@ const LONG: Limits = Limits {
     absolute: None,
     lateness: 1_000,
 };
-
-fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
-    kafka.client().create().expect("admin client")
-}
-
-fn delete_topic(kafka: &Kafka, topic: &str) {
-    let deleted = admin(kafka);
-    let deleted = block_on(deleted.delete_topics(&[topic], &AdminOptions::new()));
-    deleted.expect("a response").remove(0).expect("deleted");
-    eventually(SOON, "the end of the topic", || {
-        let metadata = admin(kafka).inner().fetch_metadata(None, BROKER_TIMEOUT);
-        let metadata = metadata.ok()?;
-        let gone = metadata.topics().iter().all(|found| found.name() != topic);
-        gone.then_some(())
-    });
-}
-
-fn delete_group(kafka: &Kafka, group: &str) {
-    eventually(SOON, "a group without members", || {
-        let admin = admin(kafka);
-        let deleted = block_on(admin.delete_groups(&[group], &AdminOptions::new()));
-        deleted.ok()?.remove(0).ok().map(drop)
-    });
-}
 
 fn send(installation: &Installation<'_>, fields: &Value) {
     let mut event =
@@ -143,7 +120,7 @@ fn a_deleted_group_is_held() {
         "no committed offset",
         "now",
         |installation| {
-            delete_group(installation.kafka, &installation.group());
+            installation.kafka.delete_group(&installation.group());
         },
     );
 }
@@ -165,10 +142,8 @@ fn a_checkpoint_topic_that_was_created_again_is_held() {
         "deleted and created again",
         "beginning",
         |installation| {
-            delete_topic(
-                installation.kafka,
-                &installation.topic("sundown.checkpoint"),
-            );
+            let checkpoint = installation.topic("sundown.checkpoint");
+            installation.kafka.delete_topic(&checkpoint);
             installation.create_topics();
         },
     );
@@ -182,7 +157,9 @@ fn a_source_topic_that_was_created_again_is_held() {
         "no committed offset",
         "now",
         |installation| {
-            delete_topic(installation.kafka, &installation.session_logs());
+            installation
+                .kafka
+                .delete_topic(&installation.session_logs());
             installation.create_topics();
         },
     );
@@ -240,7 +217,7 @@ fn a_topic_that_is_created_again_has_another_id() {
         "{first:?} {second:?}"
     );
     assert_eq!(fetch(), [first, second]);
-    delete_topic(kafka, &topic);
+    kafka.delete_topic(&topic);
     kafka.create_topic(&topic, 1, &[]);
     eventually(SOON, "another id", || {
         let [renewed, unchanged] = fetch();
@@ -276,5 +253,59 @@ fn a_topic_with_fewer_partitions_than_sessions_are_on_is_held() {
     reset(&installation, "beginning");
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
+    tracker.stop();
+}
+
+#[test]
+fn sessions_stay_on_their_partitions_after_partitions_were_added_and_the_group_was_deleted() {
+    // Longer than it takes to decide, during which nothing is written.
+    let idle = 20_000;
+    let installation = Installation::new(Kafka::shared(), Limits { idle, ..LONG });
+    let sessions: Vec<String> = (0..12)
+        .map(|one| installation.key_on(one % PARTITIONS))
+        .collect();
+    let act = |partitions: i32| {
+        let now = Clock::default().wall().as_millis();
+        let records = sessions.iter().map(|session| {
+            let event = json!({"session_id": session, "user_id": "e", "activity_timestamp": now});
+            NewRecord {
+                partition: murmur2_partition(Some(session.as_bytes()), partitions),
+                ..NewRecord::new(session.as_str(), event.to_string())
+            }
+        });
+        installation
+            .kafka
+            .produce(&installation.session_logs(), records);
+    };
+    let tracker = installation.tracker(&[]);
+    act(PARTITIONS);
+    sessions
+        .iter()
+        .for_each(|one| installation.await_checkpoint(one));
+    let grown = 2 * PARTITIONS;
+    installation.run(&["topics", "grow", "--partitions", &grown.to_string()]);
+    tracker.await_message("partitions were added");
+    tracker.stop();
+    installation.kafka.delete_group(&installation.group());
+
+    let tracker = installation.tracker(&[]);
+    tracker.await_unready("state", "no committed offset");
+    installation.run(&["state", "reset", "--to", "now", "--held", "--yes"]);
+    tracker.await_ready();
+    for _ in 0..idle / 1_000 + 10 {
+        act(grown);
+        thread::sleep(Duration::from_secs(1));
+    }
+    await_endings(&installation, sessions.len());
+    installation.await_nothing_left();
+    let mut ended: Vec<String> = installation
+        .endings()
+        .into_iter()
+        .map(|ending| ending.session)
+        .collect();
+    let mut expected = sessions.clone();
+    ended.sort();
+    expected.sort();
+    assert_eq!(ended, expected, "each ended once");
     tracker.stop();
 }

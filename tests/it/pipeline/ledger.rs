@@ -32,6 +32,7 @@ fn every_session_ended_exactly_once() {
         topic: TOPIC.to_owned(),
         append_time: true,
         records: events,
+        misrouted: BTreeSet::new(),
     };
     let limits = Limits {
         idle: idle * 1000,

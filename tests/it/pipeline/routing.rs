@@ -210,6 +210,44 @@ fn partitions_can_be_added_while_sessions_live() {
 }
 
 #[test]
+fn one_revocation_of_a_user_is_forwarded_to_added_partitions() {
+    let idle = 600_000;
+    let installation = Installation::new(Kafka::shared(), Limits { idle, ..LIMITS });
+    let trackers = started(&installation, 1, &[]);
+    let logs = installation.session_logs();
+    let revoke = |user: &str| {
+        let now = Clock::default().wall().as_millis();
+        let event = json!({"user_id": user, "activity_timestamp": now, "event": "revoke"});
+        let record = NewRecord::new(user, event.to_string());
+        installation.kafka.produce(&logs, [record]);
+    };
+    // From now on, the tracker's producer knows the topic.
+    revoke("bob");
+    trackers[0].await_metric(FORWARDED, "single_partition", 1);
+    let grown = 2 * PARTITIONS;
+    installation.run(&["topics", "grow", "--partitions", &grown.to_string()]);
+    trackers[0].await_message("partitions were added");
+
+    let session = installation.key_on(0);
+    let login = NewRecord {
+        partition: Some(0),
+        ..NewRecord::new(session.as_str(), event(&session, "ann", "login"))
+    };
+    installation.kafka.produce(&logs, [login]);
+    installation.await_checkpoint(&session);
+    revoke("ann");
+    let endings = eventually(SOON, "the session's end", || {
+        let endings = installation.endings();
+        (!endings.is_empty()).then_some(endings)
+    });
+    assert_eq!(endings[0].reason, "revoked");
+    assert_eq!(endings.len(), 1);
+    let log = trackers[0].log();
+    assert!(!log.contains("UnknownPartition"), "{log}");
+    trackers.into_iter().for_each(RoleProcess::stop);
+}
+
+#[test]
 fn one_revocation_of_a_user_reaches_sessions_on_all_partitions() {
     let idle = 15_000;
     let installation = Installation::new(Kafka::shared(), Limits { idle, ..LIMITS });

@@ -179,6 +179,51 @@ fn validate_needs_no_kafka_and_reports_every_problem() {
 }
 
 #[test]
+fn presets_are_listed_and_state_the_source_of_each_timeout() {
+    let preset = |args: &[&str]| {
+        Output::of(Launch::sundown().args(["policy", "preset"]).args(args)).succeeded()
+    };
+    let list = preset(&[]);
+    assert_eq!(
+        list,
+        "\
+NAME              IDLE  ABSOLUTE  SOURCE
+nist-aal1         720h  720h      NIST SP 800-63B-4, section 2.1.3
+nist-aal2         1h    24h       NIST SP 800-63B-4, section 2.2.3
+nist-aal3         15m   12h       NIST SP 800-63B-4, section 2.3.3
+owasp-high-value  5m    4h        OWASP Session Management Cheat Sheet, Session Expiration
+owasp-low-risk    30m   8h        OWASP Session Management Cheat Sheet, Session Expiration
+pci-dss           15m   8h        PCI DSS 4.0.1, requirement 8.2.8; absolute: OWASP Session Management Cheat Sheet, Session Expiration
+"
+    );
+    assert_eq!(
+        preset(&["pci-dss"]),
+        "\
+apiVersion: sundown.dev/v1alpha1
+kind: SessionPolicy
+metadata: {name: pci-dss}
+spec:
+  # PCI DSS 4.0.1, requirement 8.2.8: no more than 15 minutes
+  idleTimeout: 15m
+  # OWASP Session Management Cheat Sheet, Session Expiration: 4 to 8 hours for a day of work; none in PCI DSS
+  absoluteTimeout: 8h
+"
+    );
+    // Each name of the list is one that is printed, and `apply` takes what is printed.
+    let names = list.lines().skip(1);
+    let names: Vec<_> = names.filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names.len(), 6);
+    for name in names {
+        let policies = file(&preset(&[name]));
+        let launch = Launch::sundown().args(["policy", "validate", "-f"]);
+        assert_eq!(
+            Output::of(launch.arg(policies.path())).succeeded(),
+            format!("sessionpolicy.sundown.dev/{name} valid\n")
+        );
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_a_usage_error() {
     for args in [
         &["apply"][..],

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::broker::{Authentication, SecureKafka, user};
 use super::scenes::Scene;
 use crate::support::installation::SOON;
-use crate::support::process::Launch;
+use crate::support::process::{Launch, SUNDOWN, Stream};
 use crate::support::role::RoleProcess;
 use crate::support::wait::eventually;
 
@@ -81,6 +81,75 @@ fn an_authority_beside_another_in_a_folder() {
     is_let_in(connect());
 }
 
+/// The bundle of Debian, on which the image is built.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Whether processes can have mount namespaces here, and there is a bundle; otherwise prints that.
+fn can_replace_the_bundle() -> bool {
+    let probe = Launch::program("unshare").args(["--mount", "--map-root-user", "true"]);
+    let possible = probe.start().wait(SOON).success() && Path::new(BUNDLE).exists();
+    if !possible {
+        eprintln!("SKIPPED: no mount namespaces or no bundle here, so the system's stays as it is");
+    }
+    possible
+}
+
+/// A shell script, with `authority` in the place of the system's bundle for this process alone.
+fn with_bundle(authority: &Path, script: &str) -> Launch {
+    let script = format!("mount --bind \"$1\" {BUNDLE} && shift && {script}");
+    Launch::program("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", &script, "sh"])
+        .arg(authority)
+}
+
+/// The files of the image, made by the commands of the Dockerfile on a base with this authority.
+fn image_on(authority: &Path) -> tempfile::TempDir {
+    let image = tempfile::TempDir::new().expect("a folder");
+    let root = image.path().to_str().expect("a path in UTF-8");
+    for folder in ["usr/bin", "etc/ssl/certs", "tmp"] {
+        fs::create_dir_all(image.path().join(folder)).expect("a folder");
+    }
+    fs::copy(SUNDOWN, image.path().join("usr/bin/sundown")).expect("copied");
+    let dockerfile = concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile");
+    let dockerfile = fs::read_to_string(dockerfile).expect("a Dockerfile");
+    let dockerfile = dockerfile.replace("\\\n", "");
+    let mut commands = dockerfile.lines();
+    let commands = commands.find_map(|line| line.strip_prefix("RUN ldd "));
+    let commands = format!("ldd {}", commands.expect("the libraries"));
+    let built = with_bundle(authority, &commands.replace("/image", root));
+    let mut built = built.start();
+    let status = built.wait(SOON);
+    assert!(status.success(), "{}", built.text(Stream::Stderr));
+    image
+}
+
+#[test]
+fn an_authority_of_the_image() {
+    if !can_replace_the_bundle() {
+        return;
+    }
+    let secure = SecureKafka::shared();
+    let (certificate, key) = secure.certificate(&user("tracker"), "clients-ca");
+    let tracker_of = |authority: &str| {
+        let image = image_on(&secure.file(authority));
+        for (file, name) in [(&certificate, "tls.crt"), (&key, "tls.key")] {
+            fs::copy(file, image.path().join("tmp").join(name)).expect("copied");
+        }
+        let launch = Launch::program("unshare")
+            .args(["--map-root-user", "chroot"])
+            .arg(image.path())
+            .args(["/usr/bin/sundown", "tracker"])
+            .args(["-b", &secure.kafka.address("tls")])
+            .args(["--tls-cert-file", "/tmp/tls.crt"])
+            .args(["--tls-key-file", "/tmp/tls.key"]);
+        (image, launch)
+    };
+    let (_image, launch) = tracker_of("cluster-ca.pem");
+    is_let_in(launch);
+    let (_image, launch) = tracker_of("another-ca.pem");
+    assert_reported(launch, &["certificate verify failed"]);
+}
+
 /// In the image and in a shell without settings, OpenSSL's own folder does not exist.
 #[test]
 fn an_authority_of_the_system() {
@@ -94,21 +163,21 @@ fn an_authority_of_the_system() {
             .arg("--tls-key-file")
             .arg(&key)
     };
-    // The system's bundle, with the cluster's authority in its place, for this process alone.
-    let script = "mount --bind \"$1\" /etc/ssl/certs/ca-certificates.crt && shift && exec \"$@\"";
-    let isolated = Launch::program("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c", script, "sh"])
-        .arg(secure.file("cluster-ca.pem"))
-        .args([env!("CARGO_BIN_EXE_sundown"), "tracker"]);
-    let probe = Launch::program("unshare").args(["--mount", "--map-root-user", "true"]);
-    if probe.start().wait(SOON).success()
-        && Path::new("/etc/ssl/certs/ca-certificates.crt").exists()
-    {
-        is_let_in(flags(isolated));
-    } else {
-        eprintln!("SKIPPED: no mount namespaces or no bundle here, so the system's stays as it is");
+    if can_replace_the_bundle() {
+        let isolated = with_bundle(&secure.file("cluster-ca.pem"), "exec \"$@\"");
+        is_let_in(flags(isolated.args([SUNDOWN, "tracker"])));
     }
     is_let_in(flags(tracker()).env("SSL_CERT_FILE", secure.file("cluster-ca.pem")));
+    let folder = tempfile::TempDir::new().expect("a folder");
+    fs::copy(
+        secure.file("cluster-ca.pem"),
+        folder.path().join("cluster.crt"),
+    )
+    .expect("copied");
+    let both = flags(tracker())
+        .env("SSL_CERT_FILE", secure.file("another-ca.pem"))
+        .env("SSL_CERT_DIR", folder.path());
+    is_let_in(both);
     assert_reported(flags(tracker()), &["certificate verify failed"]);
 }
 
