@@ -1,7 +1,7 @@
 //! CPU cost of an event in the tracker, beside idle sessions and by number of events.
 //!
 //!     cargo bench --bench cost                                up to 4 M idle sessions
-//!     cargo bench --bench cost -- --svg docs/costs.svg        draws them, too
+//!     cargo bench --bench cost -- --svg docs/images/costs.svg        draws them, too
 //!
 //! CPU time of the whole process from before the events are written until everything is
 //! committed and three seconds have passed. No session is stored again for its activity

@@ -3,6 +3,7 @@
 //!     cargo bench --bench endings                       100,000 endings, 64 at once
 //!     cargo bench --bench endings -- --endings 20000 --concurrency 16
 //!     cargo bench --bench endings -- --dead --rounds 3  alone, then beside an action whose target is down
+//!     cargo bench --bench endings -- --dead --endings 12000000 --alone-endings 1000000  beside it for longer
 //!     cargo bench --bench endings -- --kill-seconds 5   the handler is killed as often
 //!
 //! Brings up its own Kafka (`tests/kafka/kafka`), or uses SUNDOWN_TEST_BOOTSTRAP. The
@@ -73,10 +74,12 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|");
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let alone_endings = flag("--alone-endings", bench.endings).min(bench.endings);
     for round in 0..flag("--rounds", 1) {
-        alone.push(bench.measure("alone", round, &[]));
+        alone.push(bench.measure("alone", round, alone_endings, &[]));
         if has_flag("--dead") {
-            beside.push(bench.measure("beside a dead one", round, &[closed_address()]));
+            let dead = [closed_address()];
+            beside.push(bench.measure("beside a dead one", round, bench.endings, &dead));
         }
     }
     if !beside.is_empty() {
@@ -114,21 +117,21 @@ impl Bench<'_> {
         launch.arg("--actions").arg(&actions).start()
     }
 
-    /// Handles all endings, and returns how many a second.
-    fn measure(&self, name: &str, round: u64, dead: &[SocketAddr]) -> f64 {
+    /// Handles so many endings, and returns how many a second.
+    fn measure(&self, name: &str, round: u64, endings: u64, dead: &[SocketAddr]) -> f64 {
         self.sink.clear();
         let group = format!("{}-{round}", name.replace(' ', "-"));
         let handler = self.launch(&group, dead);
         let id = handler.id();
         self.await_calls(1);
         let (begun, cpu) = (Instant::now(), cpu_seconds(id));
-        self.await_calls(self.endings / 10);
+        self.await_calls(endings / 10);
         let early = memory_mib(id, "VmHWM");
-        self.await_calls(self.endings);
-        let rate = self.endings as f64 / begun.elapsed().as_secs_f64();
+        self.await_calls(endings);
+        let rate = endings as f64 / begun.elapsed().as_secs_f64();
         let peak = memory_mib(id, "VmHWM");
-        let cpu = 1e6 * (cpu_seconds(id) - cpu) / self.endings as f64;
-        let (endings, concurrency) = (self.endings, self.concurrency);
+        let cpu = 1e6 * (cpu_seconds(id) - cpu) / endings as f64;
+        let concurrency = self.concurrency;
         println!(
             "| {name} | {endings} | {concurrency} | {rate:.0} | {cpu:.0} | {early:.0} | {peak:.0} |"
         );

@@ -32,7 +32,7 @@ mod support;
 mod measure;
 
 use measure::drained::Watch;
-use measure::endings::{Endings, quantile};
+use measure::endings::{Endings, quantile_ms};
 use measure::flags::flag;
 use measure::load::{Flood, Load};
 use measure::usage::cpu_seconds;
@@ -131,7 +131,7 @@ impl Lateness {
     fn print(self, load: &str) {
         for (partition, mut late) in [("the hot one", self.hot), ("the others", self.others)] {
             late.sort_unstable();
-            let of = |share| quantile(&late, share).as_millis();
+            let of = |share| quantile_ms(&late, share);
             println!(
                 "| {load} | {partition} | {} | {} | {} | {} |",
                 late.len(),

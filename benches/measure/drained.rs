@@ -10,7 +10,7 @@ use crate::support::installation::Installation;
 /// Without progress for so long, the tracker has stopped.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Compares a group's committed offsets with the ends of `session_logs`.
+/// Compares a group's committed offsets with the ends of a topic.
 pub struct Watch {
     consumer: BaseConsumer,
     question: TopicPartitionList,
@@ -18,15 +18,24 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The ends are those of now.
+    /// Of `session_logs`; the ends are those of now.
     pub fn new(installation: &Installation<'_>, group: &str, partitions: u64) -> Self {
+        Self::of_topic(installation, group, ("session_logs", partitions))
+    }
+
+    /// The same of any topic.
+    pub fn of_topic(
+        installation: &Installation<'_>,
+        group: &str,
+        (topic, partitions): (&str, u64),
+    ) -> Self {
         let consumer: BaseConsumer = installation
             .kafka
             .client()
             .set("group.id", installation.topic(group))
             .create()
             .unwrap();
-        let topic = installation.topic("session_logs");
+        let topic = installation.topic(topic);
         let mut question = TopicPartitionList::new();
         let mut ends = Vec::new();
         for partition in 0..partitions {

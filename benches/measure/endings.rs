@@ -115,8 +115,8 @@ impl Count {
     }
 }
 
-/// The value that a share of the others does not exceed.
-pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
+/// The value that a share of the others does not exceed, in milliseconds; `-` without any values.
+pub fn quantile_ms(sorted: &[Duration], share: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -124,5 +124,6 @@ pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
         reason = "an index into the list"
     )]
     let index = (sorted.len() as f64 * share) as usize;
-    sorted[index.min(sorted.len() - 1)]
+    let value = sorted.get(index).or(sorted.last());
+    value.map_or("-".to_owned(), |value| value.as_millis().to_string())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::endings::quantile;
+use super::endings::quantile_ms;
 use crate::support::installation::Installation;
 
 /// A session is logged out so often.
@@ -56,7 +56,7 @@ impl Logouts {
         }
         let mut waits = std::mem::take(&mut *self.seen.waits.lock().unwrap());
         waits.sort_unstable();
-        let of = |share| quantile(&waits, share).as_millis();
+        let of = |share| quantile_ms(&waits, share);
         format!(
             "{} / {} / {} ms ({} logouts)",
             of(0.5),

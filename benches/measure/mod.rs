@@ -1,5 +1,6 @@
 //! Helpers of the benchmarks. Brokers, installations and processes come from `tests/support`.
 
+pub mod bare;
 pub mod drained;
 pub mod endings;
 pub mod flags;

@@ -1,6 +1,6 @@
 //! The compared programs behind one interface.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -132,7 +132,7 @@ impl<'a> Competitor<'a> {
             "/benches/kafka-streams"
         ));
         let jar = build.join("target/kafka-streams-sessions-1.jar");
-        if !jar.exists() {
+        if !is_built(&jar, &build) {
             let mut maven = Command::new("mvn");
             let status = maven
                 .args(["-B", "-q", "package"])
@@ -152,4 +152,21 @@ impl<'a> Competitor<'a> {
             .args(timeouts.milliseconds())
             .start()
     }
+}
+
+/// Whether the jar is newer than its sources.
+fn is_built(jar: &Path, build: &Path) -> bool {
+    let Ok(built_at) = jar.metadata().and_then(|jar| jar.modified()) else {
+        return false;
+    };
+    let mut paths = vec![build.join("pom.xml"), build.join("src")];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            paths.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.metadata().unwrap().modified().unwrap() > built_at {
+            return false;
+        }
+    }
+    true
 }

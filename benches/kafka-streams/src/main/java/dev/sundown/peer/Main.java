@@ -17,6 +17,7 @@ import org.apache.kafka.streams.state.Stores;
  * Reads session events, writes terminal events. Arguments: bootstrap servers, application id, source
  * topic, target topic, folder for the state, kind of store (rocksdb or memory), idle timeout, absolute
  * timeout and lateness in milliseconds. Says RUNNING whenever everything it owns is restored.
+ * After SIGTERM it leaves the group and exits with status 0.
  */
 public final class Main {
     private static final int THREADS = 2;
@@ -47,7 +48,12 @@ public final class Main {
         // Otherwise the group would wait for a member that is gone until its session times out.
         CloseOptions leave = CloseOptions.groupMembershipOperation(GroupMembershipOperation.LEAVE_GROUP)
                 .withTimeout(Duration.ofSeconds(10));
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(leave)));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            boolean failed = streams.state() == KafkaStreams.State.ERROR;
+            boolean closed = streams.close(leave);
+            // Otherwise the status after SIGTERM would be 143, and 0 after a failure.
+            Runtime.getRuntime().halt(closed && !failed ? 0 : 1);
+        }));
         streams.start();
         ended.await();
     }
