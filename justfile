@@ -25,7 +25,7 @@ format:
 check:
     cargo fmt --all --check
     cargo clippy --locked --workspace --all-targets -- -D warnings
-    cargo test --locked --test language --test architecture
+    cargo test --locked --test language --test architecture --test docs
 
 # Everything that a pull request has to pass.
 ci:
@@ -38,6 +38,14 @@ demo *FLAGS:
 # Starts a Kafka and prints its address; `just kafka down` stops it.
 kafka COMMAND="up":
     tests/kafka/kafka {{ COMMAND }}
+
+# Serves the docs as a site (https://rust-lang.github.io/mdBook, jq).
+docs:
+    mdbook serve
+
+# Writes the generated page of commands and flags.
+cli-page:
+    UPDATE=1 cargo test --test cli_page
 
 # Accepts changed snapshots of the chart; look at the diff afterwards.
 snapshots:
