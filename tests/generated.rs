@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 use sundown::policy::yaml::parse;
 
-const POLICIES: &str = include_str!("../docs/policies.md");
+const POLICIES: &str = include_str!("../docs/reference/policies.md");
 /// The chart reads it with `.Files.Get`.
 const CHART_COPY: &str = "charts/sundown/files/crds.yaml";
 
@@ -32,7 +32,8 @@ fn the_page_of_policies_describes_every_field() {
     let spec = definition.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
     let mut fields = BTreeMap::new();
     describe(spec.unwrap(), "spec", &mut fields);
-    let rows = POLICIES.lines().filter_map(|line| {
+    let section = POLICIES.split("\n## ").nth(1).unwrap();
+    let rows = section.lines().filter_map(|line| {
         let (field, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
         let (_, description) = rest.strip_suffix(" |")?.split_once(" | ")?;
         Some((field.to_owned(), description.to_owned()))

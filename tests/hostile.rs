@@ -250,7 +250,7 @@ fn checkpoint() -> Vec<u8> {
         session: Packed::new("s"),
         live: Some(live),
         ended: None,
-        unmatched: None,
+        unmatched: Vec::new(),
     });
     let mut value = Vec::new();
     record.encode(&mut value);

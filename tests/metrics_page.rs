@@ -1,6 +1,7 @@
-//! `docs/metrics.md` lists every metric of every role.
+//! `docs/reference/metrics.md` lists every metric of every role.
 #![allow(clippy::unwrap_used, reason = "tests panic on unexpected values")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -12,15 +13,17 @@ use sundown::controller::metrics::{ControllerMetrics, PartitionLag, PolicyGauges
 use sundown::handler::event::Trigger;
 use sundown::handler::metrics::HandlerMetrics;
 use sundown::health::Health;
+use sundown::ingest::http::metrics::HttpMetrics;
 use sundown::ingest::metrics::IngestMetrics;
 use sundown::kafka::ConnectionArgs;
 use sundown::metrics::{certificates, registry};
 use sundown::processes::{ActivePolicy, Assignment};
 use sundown::session::{Span, Timestamp};
 use sundown::tracker::metrics::{AssignedPartition, LivePartition, TrackerMetrics};
+use sundown::wire::watermark::Upstream;
 use tempfile::NamedTempFile;
 
-const PAGE: &str = "docs/metrics.md";
+const PAGE: &str = "docs/reference/metrics.md";
 /// A self-signed test certificate.
 const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----
@@ -119,6 +122,10 @@ fn tracker() -> Registry {
     let metrics = TrackerMetrics::new(&registry).unwrap();
     metrics.assignment([live(0)].into_iter());
     metrics.clock_skew(Some(Span::ZERO));
+    metrics.upstream(&Upstream {
+        source_topics: BTreeMap::from([("clicks".to_owned(), Timestamp::from_millis(1))]),
+        ..Upstream::default()
+    });
     metrics.policies(&[ActivePolicy {
         name: "default/p".to_owned(),
         generation: 1,
@@ -209,6 +216,9 @@ fn ingest() -> Registry {
         paused: false,
     };
     metrics.show("clicks", &[assignment]);
+    let http = HttpMetrics::new(&registry).unwrap();
+    http.answered(202);
+    http.written("shop", 1);
     registry
 }
 

@@ -1,4 +1,4 @@
-//! `docs/events.md`, the JSON Schemas and the code describe the same wire formats.
+//! `docs/reference/events.md`, the JSON Schemas and the code describe the same wire formats.
 #![allow(clippy::unwrap_used, reason = "tests panic on unexpected values")]
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use sundown::wire::dead_letter::{self, Cause, Origin};
 use sundown::wire::event::{DecodeError, DecodeLimits, Decoded};
 use sundown::wire::terminal::{SessionEnded, SessionExpiring, SourcePartition};
 
-const PAGE: &str = include_str!("../docs/events.md");
+const PAGE: &str = include_str!("../docs/reference/events.md");
 
 /// The source of the first example of the page.
 const SOURCE: SourcePartition<'_> = SourcePartition {
@@ -361,7 +361,10 @@ fn table(warn_before: Option<Span>) -> SessionTable {
 fn assert_on_page(language: &str, format: SchemaFormat, event: &impl serde::Serialize) {
     let actual = serde_json::to_value(event).unwrap();
     let shown: Value = serde_json::from_str(blocks(&format!("json {language}"))[0]).unwrap();
-    assert_eq!(shown, actual, "docs/events.md should show {actual:#}");
+    assert_eq!(
+        shown, actual,
+        "docs/reference/events.md should show {actual:#}"
+    );
     assert!(validator(format).is_valid(&actual), "{actual}");
 }
 

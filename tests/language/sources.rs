@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 13] = [
     ".ci",
     ".devcontainer",
     ".github",
@@ -12,6 +12,7 @@ const FOLDERS: [&str; 12] = [
     "crates",
     "docs",
     "examples",
+    "fuzz",
     "manifests",
     "src",
     "templates",
@@ -19,9 +20,11 @@ const FOLDERS: [&str; 12] = [
 ];
 
 /// Not prose of the project, or the list itself.
-const SKIPPED: [&str; 6] = [
+const SKIPPED: [&str; 8] = [
     "Cargo.lock",
     "LICENSE",
+    "artifacts",
+    "corpus",
     "language",
     "node_modules",
     "package-lock.json",
