@@ -10,6 +10,7 @@
 //! | revocation of sessions | `revocation.rs` |
 //! | redrives and discards of dead letters | `dead_letters.rs` |
 //! | audit records | `audit.rs` |
+//! | audit records of looks at personal data | `looks.rs` |
 //!
 //! Templates are checked at compile time. Open pages receive updates as server-sent events.
 
@@ -21,6 +22,7 @@ pub mod dead_letters;
 pub mod explorer;
 pub mod format;
 pub mod live;
+pub mod looks;
 pub mod pages;
 pub mod problem;
 pub mod proxy;
@@ -52,6 +54,7 @@ use crate::processes::Identity;
 use crate::processes::reports::Reports;
 use crate::session_lookup::search::Searcher;
 use args::ConsoleArgs;
+use audit::AuditLog;
 use dead_letters::DeadLetterProcessor;
 use explorer::Explorer;
 use live::{Live, MAX_DEAD_LETTERS, connection, lag, tail};
@@ -173,6 +176,11 @@ impl Console {
         let app = Arc::new(AppState {
             live,
             security: self.security,
+            audit: Arc::new(AuditLog::new(
+                global.connection.producer_config()?,
+                topics.audit.clone(),
+                clock,
+            )?),
             redactor: Redactor::new(args.redact),
             explorer: Explorer::new(&global.connection.client_config()?)?,
             revoker: Revoker::new(

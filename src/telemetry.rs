@@ -19,7 +19,8 @@ pub use recent::{RecentError, recent_errors};
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
     /// Log filter: a level, or directives such as `info,sundown::tracker=debug`. Defaults
-    /// to info, and to warn in the demo. Session and user ids appear at debug level only.
+    /// to info, and to warn in the demo. Session and user ids appear at debug level only, and in
+    /// audit records, which are always logged.
     #[arg(long, env = "SUNDOWN_LOG", value_name = "FILTER", global = true)]
     pub log: Option<String>,
 
@@ -46,7 +47,8 @@ pub const DEFAULT_LOG: &str = "info";
 /// If the filter cannot be parsed.
 pub fn init(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let log = args.log.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(log).map_err(|error| {
+    // Audit records stay, whatever level is asked for.
+    let filter = EnvFilter::try_new(format!("audit=info,{log}")).map_err(|error| {
         anyhow::anyhow!(
             "invalid --log '{log}': {error}; use a filter such as info or info,sundown=debug"
         )

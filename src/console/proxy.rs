@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -12,7 +13,6 @@ use axum::http::uri::{PathAndQuery, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
-use tracing::Instrument;
 
 use crate::http::server::PeerAddr;
 
@@ -28,7 +28,7 @@ const USER_HEADERS: [&str; 4] = [
     "x-forwarded-user",
     "x-auth-request-user",
 ];
-/// Limit on a user's name in the log, in characters.
+/// Limit on a user's name in audit records, in characters.
 const MAX_USER_CHARS: usize = 200;
 
 /// The path under which a proxy serves the console; empty for the root.
@@ -79,6 +79,10 @@ impl BasePath {
     }
 }
 
+/// The user of a request, as a trusted proxy names it.
+#[derive(Clone, Debug)]
+pub struct ForwardedUser(pub Arc<str>);
+
 /// What the console knows of the proxies in front of it.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
@@ -99,27 +103,23 @@ async fn translate(State(proxies): State<Proxies>, mut request: Request, next: N
     if let Some(uri) = base.strip(request.uri()) {
         *request.uri_mut() = uri;
     }
-    let mut user = None;
     let peer = request.extensions().get::<PeerAddr>().copied();
     if let Some(PeerAddr(peer)) = peer.filter(|peer| proxies.trusts(peer.0.ip())) {
         let headers = request.headers();
         let client = proxies.client(headers).unwrap_or(peer.ip());
-        user = forwarded_user(headers);
+        let user = forwarded_user(headers);
         // The host and the origin that the browser knows.
         let host = headers.get("x-forwarded-host").cloned();
         let address = PeerAddr(SocketAddr::new(client, peer.port()));
         request.extensions_mut().insert(address);
+        if let Some(user) = user {
+            request.extensions_mut().insert(ForwardedUser(user.into()));
+        }
         if let Some(host) = host {
             request.headers_mut().insert(header::HOST, host);
         }
     }
-    let response = match user {
-        Some(user) => {
-            let span = tracing::info_span!(target: "audit", "request", user);
-            next.run(request).instrument(span).await
-        }
-        None => next.run(request).await,
-    };
+    let response = next.run(request).await;
     if base.0.is_empty() {
         response
     } else {

@@ -8,6 +8,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use super::assets;
+use super::looks::record_looks;
 use super::pages::dashboard::DashboardPage;
 use super::pages::dead_letters::{DeadLettersPage, disposition};
 use super::pages::errors::ErrorsPage;
@@ -27,29 +28,42 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Routes requests to the pages and the JSON API, behind the [`guard`].
 pub fn router(app: Arc<AppState>) -> Router {
-    pages()
-        .nest("/api/v1", api_v1())
+    let looks = middleware::from_fn_with_state(Arc::clone(&app), record_looks);
+    let (pages, api) = (personal_pages(), personal_api_v1());
+    let pages = Router::new()
+        .merge(pages.route_layer(looks.clone()))
+        .merge(other_pages());
+    let api = Router::new()
+        .merge(api.route_layer(looks))
+        .merge(other_api_v1());
+    pages
+        .nest("/api/v1", api)
         .fallback(|| async { Problem::NotFound("page not found".to_owned()) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
         .with_state(app)
 }
 
-fn pages() -> Router<Arc<AppState>> {
+/// Pages that show personal data.
+fn personal_pages() -> Router<Arc<AppState>> {
+    Router::new()
+        .route(menu::SESSIONS.path, get(sessions::html))
+        .route(menu::TERMINAL_EVENTS.path, get(html::<TerminalEventsPage>))
+        .route("/topics/{topic}/{partition}", get(topics::records_html))
+        .route(menu::DEAD_LETTERS.path, get(html::<DeadLettersPage>))
+}
+
+fn other_pages() -> Router<Arc<AppState>> {
     Router::new()
         .route("/", get(|| async { Redirect::to(menu::DASHBOARD.path) }))
         .route(menu::DASHBOARD.path, get(html::<DashboardPage>))
         .route(menu::PROCESSES.path, get(html::<ProcessesPage>))
         .route(menu::HEALTH.path, get(html::<HealthPage>))
         .route("/health/pauses", post(pauses::html))
-        .route(menu::SESSIONS.path, get(sessions::html))
         .route("/sessions/end", post(revoke::html))
         .route(menu::POLICIES.path, get(html::<PoliciesPage>))
         .route(menu::SOURCES.path, get(html::<SourcesPage>))
-        .route(menu::TERMINAL_EVENTS.path, get(html::<TerminalEventsPage>))
         .route(menu::TOPICS.path, get(topics::list_html))
-        .route("/topics/{topic}/{partition}", get(topics::records_html))
-        .route(menu::DEAD_LETTERS.path, get(html::<DeadLettersPage>))
         .route("/dead-letters/process", post(disposition::html))
         .route(menu::ERRORS.path, get(html::<ErrorsPage>))
         .route(menu::LOGIN.path, get(login::html).post(login::log_in))
@@ -58,7 +72,16 @@ fn pages() -> Router<Arc<AppState>> {
         .route("/assets/{name}", get(assets::serve))
 }
 
-fn api_v1() -> Router<Arc<AppState>> {
+/// What of the API shows personal data.
+fn personal_api_v1() -> Router<Arc<AppState>> {
+    Router::new()
+        .route(menu::SESSIONS.path, get(sessions::json))
+        .route(menu::TERMINAL_EVENTS.path, get(json::<TerminalEventsPage>))
+        .route("/topics/{topic}/{partition}", get(topics::records_json))
+        .route(menu::DEAD_LETTERS.path, get(json::<DeadLettersPage>))
+}
+
+fn other_api_v1() -> Router<Arc<AppState>> {
     Router::new()
         .route(menu::DASHBOARD.path, get(json::<DashboardPage>))
         .route(menu::PROCESSES.path, get(json::<ProcessesPage>))
@@ -69,14 +92,10 @@ fn api_v1() -> Router<Arc<AppState>> {
                 .post(pauses::pause_json)
                 .delete(pauses::resume_json),
         )
-        .route(menu::SESSIONS.path, get(sessions::json))
         .route("/revocations", post(revoke::json))
         .route(menu::POLICIES.path, get(json::<PoliciesPage>))
         .route(menu::SOURCES.path, get(json::<SourcesPage>))
-        .route(menu::TERMINAL_EVENTS.path, get(json::<TerminalEventsPage>))
         .route(menu::TOPICS.path, get(topics::list_json))
-        .route("/topics/{topic}/{partition}", get(topics::records_json))
-        .route(menu::DEAD_LETTERS.path, get(json::<DeadLettersPage>))
         .route("/dead-letters/{operation}", post(disposition::json))
         .route(menu::ERRORS.path, get(json::<ErrorsPage>))
 }

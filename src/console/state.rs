@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::audit::AuditLog;
 use super::dead_letters::DeadLetterProcessor;
 use super::explorer::Explorer;
 use super::live::Live;
@@ -21,6 +22,7 @@ pub struct AppState {
     /// The current state of the installation.
     pub live: Live,
     pub security: Security,
+    pub audit: Arc<AuditLog>,
     pub redactor: Redactor,
     pub topics: Topics,
     /// Where a proxy serves the pages.

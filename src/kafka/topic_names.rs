@@ -87,6 +87,17 @@ pub struct TopicArgs {
         global = true
     )]
     pub watermarks_topic: String,
+
+    /// Topic of audit records: who did what by the console.
+    #[arg(
+        long,
+        env = "SUNDOWN_AUDIT_TOPIC",
+        default_value = "sundown.audit",
+        value_name = "TOPIC",
+        hide_short_help = true,
+        global = true
+    )]
+    pub audit_topic: String,
 }
 
 /// The full names of the topics, prefix included.
@@ -110,12 +121,14 @@ pub struct Topics {
     pub processes: String,
     /// Up to when processes have read and forwarded events.
     pub watermarks: String,
+    /// Who did what by the console.
+    pub audit: String,
 }
 
 impl Topics {
     /// All topics, `session_logs` first.
     #[must_use]
-    pub fn all(&self) -> [&str; 9] {
+    pub fn all(&self) -> [&str; 10] {
         [
             &self.session_logs,
             &self.session_logs_dlq,
@@ -126,6 +139,7 @@ impl Topics {
             &self.policies,
             &self.processes,
             &self.watermarks,
+            &self.audit,
         ]
     }
 }
@@ -145,6 +159,7 @@ impl TopicArgs {
             policies: name(&self.policies_topic),
             processes: name(&self.processes_topic),
             watermarks: name(&self.watermarks_topic),
+            audit: name(&self.audit_topic),
         }
     }
 

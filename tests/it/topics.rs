@@ -64,6 +64,7 @@ fn what_is_planned_is_created_once_and_can_be_used() {
         ("sundown.policies", 1),
         ("sundown.processes", 1),
         ("sundown.watermarks", 1),
+        ("sundown.audit", 1),
     ];
     let described = json(kafka, &prefix, &["describe"]);
     let partitions: Vec<_> = described

@@ -353,5 +353,6 @@ pub(crate) fn topics() -> Topics {
         policies: name("sundown.policies"),
         processes: name("sundown.processes"),
         watermarks: name("sundown.watermarks"),
+        audit: name("sundown.audit"),
     }
 }

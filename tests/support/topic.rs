@@ -16,7 +16,7 @@ use super::kafka::Kafka;
 use super::wait::{Deadline, eventually};
 
 /// All topics of an installation, without its prefix.
-pub const TOPICS: [&str; 9] = [
+pub const TOPICS: [&str; 10] = [
     "session_logs",
     "session_logs.dlq",
     "expired_sessions",
@@ -26,6 +26,7 @@ pub const TOPICS: [&str; 9] = [
     "sundown.policies",
     "sundown.processes",
     "sundown.watermarks",
+    "sundown.audit",
 ];
 
 /// For anything the broker is asked: it may be restarting, or the machine busy.

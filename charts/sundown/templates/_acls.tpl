@@ -56,6 +56,7 @@ operations; removing any single one makes the role fail.
     (dict "name" "sundown.policies" "operations" $console)
     (dict "name" "sundown.processes" "operations" (list "Read" "Write"))
     (dict "name" "sundown.watermarks" "operations" (list "Read"))
+    (dict "name" "sundown.audit" "operations" (list "Read" "Write"))
   )
   "check" (list
     (dict "name" "session_logs" "operations" (list "Write"))

@@ -13,12 +13,12 @@ use serde::Deserialize;
 
 use super::menu::{DASHBOARD, LOGIN};
 use super::{RequestContext, layout, render};
+use crate::console::audit::{Actor, Deed};
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
 use crate::console::security::guard::{LOGIN_COOKIE, cookie};
 use crate::console::security::logins::{LOGIN_LIFETIME, TokenCheck};
 use crate::console::state::AppState;
-use crate::http::server::PeerAddr;
 
 /// Delay of the response to a wrong token, which slows guessing down.
 const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
@@ -62,19 +62,24 @@ pub async fn html(
 /// `POST /login`
 pub async fn log_in(
     State(app): State<Arc<AppState>>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     Form(form): Form<LoginForm>,
 ) -> Response {
     let Some(logins) = &app.security.logins else {
         return Problem::ReadOnly.into_response();
     };
-    let from = peer.0.ip();
-    let check = logins.check_token(from, form.token.trim().as_bytes());
+    let check = logins.check_token(actor.from, form.token.trim().as_bytes());
     let outcome = match check {
-        TokenCheck::Accepted => "done",
-        TokenCheck::Wrong | TokenCheck::TooMany => "refused",
+        TokenCheck::Accepted => Ok(()),
+        TokenCheck::Wrong => Err("wrong token"),
+        TokenCheck::TooMany => Err("too many wrong tokens"),
     };
-    tracing::info!(target: "audit", action = "login", %from, outcome, "login requested");
+    let deed = Deed {
+        action: "login",
+        subject: "console",
+        note: None,
+    };
+    app.audit.change(&actor, deed, &outcome).await;
     match check {
         TokenCheck::Accepted => {}
         TokenCheck::Wrong => {

@@ -10,12 +10,11 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::menu::HEALTH;
-use crate::console::audit::AuditRecord;
+use crate::console::audit::{Actor, Deed};
 use crate::console::live::pauses::{PauseRow, pause_rows};
 use crate::console::problem::Problem;
 use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
-use crate::http::server::PeerAddr;
 use crate::policy::pause_writer::PauseError;
 use crate::policy::pauses::{PausableRole, Pause, RolePartition};
 
@@ -54,7 +53,7 @@ struct PausesResponse {
 pub async fn html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     Form(form): Form<PauseForm>,
 ) -> Response {
     let place = RolePartition {
@@ -69,7 +68,7 @@ pub async fn html(
             return Problem::Invalid(text).into_response();
         }
     };
-    match write(&app, (&caller, peer, &form.csrf), place, reason).await {
+    match write(&app, (&caller, &actor, &form.csrf), place, reason).await {
         Ok(()) => {
             // After a timeout, the open page shows the change once it is read.
             let visible = wait_until_visible(&app, place, reason.is_some());
@@ -91,11 +90,11 @@ pub async fn list_json(State(app): State<Arc<AppState>>) -> Response {
 pub async fn pause_json(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     Json(request): Json<PauseRequest>,
 ) -> Response {
-    let sender = (&caller, peer, csrf_header(&headers));
+    let sender = (&caller, &actor, csrf_header(&headers));
     let written = write(&app, sender, request.place(), Some(&request.reason)).await;
     accepted_or_problem(written)
 }
@@ -104,11 +103,11 @@ pub async fn pause_json(
 pub async fn resume_json(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     Json(request): Json<PauseRequest>,
 ) -> Response {
-    let sender = (&caller, peer, csrf_header(&headers));
+    let sender = (&caller, &actor, csrf_header(&headers));
     accepted_or_problem(write(&app, sender, request.place(), None).await)
 }
 
@@ -132,7 +131,7 @@ impl PauseRequest {
 /// Writes an audit record in any case.
 async fn write(
     app: &AppState,
-    (caller, peer, csrf): (&Caller, PeerAddr, &str),
+    (caller, actor, csrf): (&Caller, &Actor, &str),
     place: RolePartition,
     reason: Option<&str>,
 ) -> Result<(), Problem> {
@@ -145,8 +144,12 @@ async fn write(
             .map_err(Problem::from),
         Err(problem) => Err(problem),
     };
-    let action = if pause.is_some() { "pause" } else { "resume" };
-    AuditRecord::new(action, caller, peer).log(&outcome, &place.to_string());
+    let deed = Deed {
+        action: if pause.is_some() { "pause" } else { "resume" },
+        subject: &place.to_string(),
+        note: reason.filter(|reason| !reason.is_empty()),
+    };
+    app.audit.change(actor, deed, &outcome).await;
     outcome
 }
 

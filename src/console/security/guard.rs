@@ -1,6 +1,6 @@
 //! Middleware: authentication and origin checks of requests, security headers of responses.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::logins::TokenCheck;
 use super::{Caller, Security};
+use crate::console::audit::Actor;
 use crate::console::problem::Problem;
+use crate::console::proxy::ForwardedUser;
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
 
@@ -42,11 +44,14 @@ const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
     ),
 ];
 
-/// Passes allowed requests on, with the [`Caller`] as an extension.
+/// Passes allowed requests on, with the [`Caller`] and the [`Actor`] as extensions.
 pub async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let response = match admit(&app.security, &request) {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
+            let actor = actor(&request, &caller);
+            let extensions = request.extensions_mut();
+            extensions.insert(caller);
+            extensions.insert(actor);
             next.run(request).await
         }
         Err(Problem::Unauthorized) if !request.uri().path().starts_with("/api/") => {
@@ -104,13 +109,25 @@ fn authenticate(
     let Some(token) = bearer.filter(|_| needs_token) else {
         return Ok(Caller::Anonymous);
     };
-    let peer = request.extensions().get::<PeerAddr>();
-    let from = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
-    match logins.check_token(from, token) {
+    match logins.check_token(peer(request), token) {
         TokenCheck::Accepted => Ok(Caller::Program),
         TokenCheck::Wrong => Ok(Caller::Anonymous),
         TokenCheck::TooMany => Err(Problem::TooManyAttempts),
     }
+}
+
+fn actor(request: &Request, caller: &Caller) -> Actor {
+    let user = request.extensions().get::<ForwardedUser>();
+    Actor {
+        by: caller.kind(),
+        user: user.map(|user| Arc::clone(&user.0)),
+        from: peer(request),
+    }
+}
+
+fn peer(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<PeerAddr>();
+    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0.ip())
 }
 
 /// Checks that a request is for an allowed host and, unless it only reads, that no page of

@@ -110,6 +110,7 @@ pub fn catalogue(topics: &Topics, layout: Layout) -> Vec<TopicSpec> {
         topic(&topics.policies, 1, vec![COMPACTED]),
         topic(&topics.processes, 1, processes()),
         topic(&topics.watermarks, 1, watermarks()),
+        topic(&topics.audit, 1, audit()),
     ]
 }
 
@@ -164,6 +165,13 @@ fn watermarks() -> Vec<ConfigSpec> {
         default("segment.ms", "600000"),
         default("min.cleanable.dirty.ratio", "0.1"),
         default("delete.retention.ms", "600000"),
+    ]
+}
+
+fn audit() -> Vec<ConfigSpec> {
+    vec![
+        exactly("cleanup.policy", "delete"),
+        at_least("retention.ms", 90 * DAY, DAY),
     ]
 }
 

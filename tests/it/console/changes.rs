@@ -139,6 +139,22 @@ fn a_revocation_by_attributes_shows_the_number_before_it_is_confirmed() {
 }
 
 #[test]
+fn a_revocation_by_attributes_needs_a_reason() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let console = Console::with_token(&installation, &[]);
+    for note in [json!(null), json!(" ")] {
+        let request = json!({"match": {}, "confirm": true, "note": note});
+        let refused = console.api("POST", "/api/v1/revocations", &request);
+        assert_eq!(refused.status, 400);
+        assert!(
+            refused.body.contains("a reason is required"),
+            "{}",
+            refused.body
+        );
+    }
+}
+
+#[test]
 fn redacted_lookups_show_only_the_requested_id() {
     let installation = Installation::new(Kafka::shared(), SHORT);
     let tracker = installation.tracker(LONG);

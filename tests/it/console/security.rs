@@ -1,11 +1,14 @@
 //! Authentication, authorization and redaction.
 
+use serde_json::{Value, json};
 use sundown::console::security::attempts::MAX_WRONG_TOKENS;
 
 use super::{Console, SOON, TOKEN, activity};
 use crate::support::installation::{Installation, SHORT};
 use crate::support::kafka::Kafka;
 use crate::support::process::{Launch, Stream};
+use crate::support::topic::Record;
+use crate::support::wait::eventually;
 
 const END: &str = "/sessions/end";
 
@@ -227,9 +230,74 @@ fn behind_a_proxy_links_carry_the_path_and_the_audit_names_the_user() {
     assert_eq!(answer.header("location"), Some("/sundown/dashboard"));
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.contains("; Path=/sundown;"), "{cookie}");
+    // Whatever the log filter is.
     console.process.wait_for_line(SOON, |line| {
-        line.text.contains("login requested")
+        line.text.contains("\"login\"")
             && line.text.contains("192.0.2.7")
             && line.text.contains("ann@example.org")
     });
+}
+
+#[test]
+fn changes_and_looks_at_personal_data_are_in_the_audit_topic() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let flags = [
+        "--trusted-proxy",
+        "127.0.0.1",
+        "--log",
+        "error,sundown::console=info",
+    ];
+    let console = Console::with_token(&installation, &flags);
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", bearer.as_str()),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-email", "ann@example.org"),
+    ];
+    let revocation = json!({"session_id": "s", "note": "stolen phone"}).to_string();
+    let path = "/api/v1/revocations";
+    let revoke = |headers| console.client.send("POST", path, headers, &revocation);
+    assert_eq!(revoke(&headers[..1]).status, 401);
+    assert_eq!(revoke(&headers).status, 202);
+    for page in [
+        "/dashboard",
+        "/sessions",
+        "/sessions?user=ann",
+        "/terminal-events",
+    ] {
+        assert_eq!(console.client.send("GET", page, &headers, "").status, 200);
+    }
+    let records = eventually(SOON, "the audit records", || {
+        let records = installation.read("sundown.audit");
+        (records.len() >= 4).then_some(records)
+    });
+    let records: Vec<_> = records.iter().map(Record::json).collect();
+    let fields = |record: &Value| {
+        ["action", "by", "user", "subject", "note", "outcome"]
+            .map(|name| record[name].as_str().unwrap_or("-").to_owned())
+    };
+    let ann = "ann@example.org";
+    let mut seen: Vec<_> = records.iter().map(fields).collect();
+    seen.sort_unstable();
+    // A reader needs no token here, so none is looked at.
+    let mut expected = [
+        [
+            "revoke",
+            "anonymous",
+            "-",
+            "session s",
+            "stolen phone",
+            "refused",
+        ],
+        ["revoke", "token", ann, "session s", "stolen phone", "done"],
+        ["look", "anonymous", ann, "/sessions?user=ann", "-", "done"],
+        ["look", "anonymous", ann, "/terminal-events", "-", "done"],
+    ];
+    expected.sort_unstable();
+    assert_eq!(seen, expected.map(|one| one.map(str::to_owned)));
+    let revoked = records.iter().find(|one| one["by"] == "token").unwrap();
+    assert_eq!(revoked["from"], "192.0.2.7");
+    let log = console.process.text(Stream::Stderr);
+    assert!(log.contains("change requested"), "{log}");
 }

@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::console::audit::AuditRecord;
+use crate::console::audit::{Actor, Deed};
 use crate::console::dead_letters::MAX_PROCESSED;
 use crate::console::format;
 use crate::console::pages::menu::DEAD_LETTERS;
@@ -24,7 +24,6 @@ use crate::dead_letters::kind::DeadLetterKind;
 use crate::dead_letters::letter::DeadLetterSummary;
 use crate::dead_letters::process::ProcessSummary;
 use crate::dead_letters::selection::SelectionArgs;
-use crate::http::server::PeerAddr;
 use crate::wire::duration;
 
 /// Limit on the dead letters that a confirmation lists.
@@ -104,7 +103,7 @@ struct DispositionConfirmation<'a> {
 pub async fn html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     uri: Uri,
     headers: HeaderMap,
     Form(form): Form<DispositionForm>,
@@ -113,7 +112,7 @@ pub async fn html(
     let response = async {
         let disposition = parse_disposition(&form.operation)?;
         let selection = form.selection(&app)?;
-        let sender = (&caller, peer, form.csrf.as_str());
+        let sender = (&caller, &actor, form.csrf.as_str());
         process(&app, sender, disposition, selection).await
     };
     match response.await {
@@ -145,12 +144,12 @@ pub async fn html(
 pub async fn json(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     Path(operation): Path<String>,
     headers: HeaderMap,
     Json(request): Json<DispositionRequest>,
 ) -> Response {
-    let sender = (&caller, peer, csrf_header(&headers));
+    let sender = (&caller, &actor, csrf_header(&headers));
     let response = async {
         let disposition = parse_disposition(&operation)?;
         process(&app, sender, disposition, request.selection()?).await
@@ -161,7 +160,7 @@ pub async fn json(
 /// Processes dead letters if the caller is allowed to, and writes an audit record in any case.
 async fn process(
     app: &AppState,
-    (caller, peer, csrf): (&Caller, PeerAddr, &str),
+    (caller, actor, csrf): (&Caller, &Actor, &str),
     disposition: Disposition,
     selection: SelectionArgs,
 ) -> Result<DispositionResponse, Problem> {
@@ -174,7 +173,12 @@ async fn process(
     if !dry_run || summary.is_err() {
         let processed = summary.as_ref().map_or(0, |summary| summary.processed);
         let subject = format!("{subject}: {processed} dead letters");
-        AuditRecord::new(action, caller, peer).log(&summary, &subject);
+        let deed = Deed {
+            action,
+            subject: &subject,
+            note: None,
+        };
+        app.audit.change(actor, deed, &summary).await;
     }
     Ok(DispositionResponse::new(summary?, app))
 }

@@ -11,13 +11,12 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::{count_matching, parse_attributes};
-use crate::console::audit::AuditRecord;
+use crate::console::audit::{Actor, Deed};
 use crate::console::pages::menu::SESSIONS;
 use crate::console::problem::Problem;
 use crate::console::revocation::RevocationTarget;
 use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
-use crate::http::server::PeerAddr;
 use crate::session::{EndReason, Initiator};
 
 /// How long the response to a form waits until the page shows the terminal event.
@@ -34,7 +33,7 @@ pub struct RevocationForm {
     id: String,
     /// Whether a user id is a string even if it looks like a number.
     string: bool,
-    /// Why the sessions end; may be empty.
+    /// Why the sessions end; may be empty unless they are selected by attributes.
     note: String,
 }
 
@@ -51,7 +50,7 @@ pub struct RevocationRequest {
     matches: Option<MatchRequest>,
     /// Who ends the sessions.
     by: Option<String>,
-    /// Why.
+    /// Why; required for a `match`.
     note: Option<String>,
     /// Has to be true for a `match`. Otherwise the response has the number of sessions that
     /// would end.
@@ -70,7 +69,7 @@ struct MatchRequest {
 pub async fn html(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     Form(form): Form<RevocationForm>,
 ) -> Response {
     let (parameter, target) = match form.target.as_str() {
@@ -90,7 +89,7 @@ pub async fn html(
     };
     let note = Some(form.note.trim()).filter(|note| !note.is_empty());
     let initiator = initiator(None, note);
-    match revoke(&app, &caller, peer, &form.csrf, &target, &initiator).await {
+    match revoke(&app, (&caller, &actor, &form.csrf), &target, &initiator).await {
         Ok(()) => {
             if let RevocationTarget::Session(id) = &target {
                 // After a timeout, the page links to the terminal events.
@@ -114,7 +113,7 @@ pub async fn html(
 pub async fn json(
     State(app): State<Arc<AppState>>,
     Extension(caller): Extension<Caller>,
-    Extension(peer): Extension<PeerAddr>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     Json(request): Json<RevocationRequest>,
 ) -> Response {
@@ -125,7 +124,7 @@ pub async fn json(
         }
         Ok(target) => {
             let initiator = initiator(request.by.as_deref(), request.note.as_deref());
-            revoke(&app, &caller, peer, csrf, &target, &initiator).await
+            revoke(&app, (&caller, &actor, csrf), &target, &initiator).await
         }
         Err(problem) => Err(problem),
     };
@@ -191,13 +190,12 @@ async fn require_confirmation(
 /// Writes the revocation if the caller is allowed to, and an audit record in any case.
 async fn revoke(
     app: &AppState,
-    caller: &Caller,
-    peer: PeerAddr,
-    csrf: &str,
+    (caller, actor, csrf): (&Caller, &Actor, &str),
     target: &RevocationTarget,
     initiator: &Initiator,
 ) -> Result<(), Problem> {
-    let outcome = match app.security.authorize(caller, csrf) {
+    let allowed = app.security.authorize(caller, csrf);
+    let outcome = match allowed.and_then(|()| require_note(target, initiator)) {
         Ok(()) => app.revoker.revoke(target, initiator).await,
         Err(problem) => Err(problem),
     };
@@ -213,8 +211,26 @@ async fn revoke(
             format!("sessions with {}", pairs.join(", "))
         }
     };
-    AuditRecord::new("revoke", caller, peer).log(&outcome, &subject);
+    let deed = Deed {
+        action: "revoke",
+        subject: &subject,
+        note: initiator.note.as_deref(),
+    };
+    app.audit.change(actor, deed, &outcome).await;
     outcome
+}
+
+/// Checks that there is a reason to end the sessions of many users.
+fn require_note(target: &RevocationTarget, initiator: &Initiator) -> Result<(), Problem> {
+    let is_blank = |note: &str| note.trim().is_empty();
+    match target {
+        RevocationTarget::Matching(_) if initiator.note.as_deref().is_none_or(is_blank) => {
+            Err(Problem::Invalid(
+                "the sessions of many users end, so a reason is required: fill in the field Reason, or pass it as \"note\"".to_owned(),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits until the live state has the terminal event of a revoked session.
