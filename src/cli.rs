@@ -71,7 +71,7 @@ pub enum Command {
     /// `sundown source test`.
     Ingest(Box<IngestArgs>),
     /// Serve the web console.
-    Console(ConsoleArgs),
+    Console(Box<ConsoleArgs>),
     /// Check an installation end to end: log a session in and out, and wait for its
     /// terminal event.
     Check(CheckArgs),

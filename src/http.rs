@@ -3,6 +3,7 @@
 pub mod authorities;
 pub mod client;
 pub mod server;
+pub mod signing_keys;
 pub mod tls;
 pub mod token;
 mod waiting;

@@ -7,6 +7,7 @@ use clap::Args;
 use ipnet::IpNet;
 
 use super::proxy::BasePath;
+use super::security::oidc_args::OidcArgs;
 use crate::admin::AdminArgs;
 use crate::kafka::args::TrackerGroupArgs;
 use crate::session_lookup::AdminTokenArgs;
@@ -70,6 +71,9 @@ pub struct ConsoleArgs {
     /// until the console restarts.
     #[arg(long, env = "SUNDOWN_REDACT")]
     pub redact: bool,
+
+    #[command(flatten)]
+    pub oidc: OidcArgs,
 
     #[command(flatten)]
     pub trackers: TrackerGroupArgs,

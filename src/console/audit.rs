@@ -1,4 +1,4 @@
-//! Audit records: who did what to whom, and what came of it.
+//! Audit records: who did what to whom, and the outcome.
 //!
 //! Changes and logins are in the audit topic and, whatever the log filter, in the log, with the target
 //! `audit`. Looks at personal data are in the topic alone.

@@ -7,6 +7,7 @@ pub mod errors;
 pub mod health;
 pub mod login;
 pub mod menu;
+pub mod oidc;
 pub mod pauses;
 pub mod policies;
 pub mod processes;
@@ -31,7 +32,8 @@ use serde::{Deserialize, Serialize};
 use super::live::LiveState;
 use super::problem::Problem;
 use super::security::Caller;
-use super::security::guard::cookie;
+use super::security::guard::{LOGIN_COOKIE, cookie};
+use super::security::role::UserRole;
 use super::state::AppState;
 use crate::session::Timestamp;
 use menu::{DASHBOARD, MENU, PageInfo};
@@ -86,11 +88,10 @@ impl RequestContext {
         }
     }
 
-    /// The CSRF token of the caller's forms; `None` if the caller is not allowed to make
-    /// changes.
+    /// The CSRF token for forms that take this role; `None` if the caller has no use for them.
     #[must_use]
-    pub fn csrf(&self) -> Option<&str> {
-        self.caller.csrf()
+    pub fn csrf(&self, role: UserRole) -> Option<&str> {
+        self.caller.csrf(role)
     }
 }
 
@@ -105,8 +106,11 @@ pub async fn html<P: Page>(
 ) -> Response {
     let accept = headers.get(header::ACCEPT);
     if accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream") {
+        let login = cookie(&headers, LOGIN_COOKIE);
         return stream::updates(&app, move |app: &AppState| {
-            app.base_path.prefix_links(body::<P>(app, &params, &caller))
+            // What the login allowed to see ends with it.
+            let logged_in = app.security.is_logged_in(&caller, login.as_deref());
+            logged_in.then(|| app.base_path.prefix_links(body::<P>(app, &params, &caller)))
         });
     }
     let body = body::<P>(&app, &params, &caller);
@@ -127,7 +131,7 @@ pub async fn json<P: Page>(
 fn body<P: Page>(app: &AppState, params: &P::Params, caller: &Caller) -> String {
     let now = app.live.now();
     let page = P::build(app, &app.live.state(), now, params);
-    render(&page.with_forms(caller.csrf()))
+    render(&page.with_forms(caller.csrf(UserRole::Operator)))
 }
 
 /// Responds with `body` in the layout of all pages. A `live` page updates itself.

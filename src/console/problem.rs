@@ -6,6 +6,8 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
+use super::security::role::UserRole;
+
 /// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -27,8 +29,16 @@ pub enum Problem {
     /// The CSRF token is missing, outdated or of another browser.
     #[error("the form belongs to another login; reload the page and submit it again")]
     StaleForm,
-    #[error("the console is read-only; start it with --auth-token-file to allow changes")]
+    #[error(
+        "the console is read-only; start it with --auth-token-file or --oidc-issuer to allow changes"
+    )]
     ReadOnly,
+    /// The user's role is not enough.
+    #[error("this takes the role {}, and yours is {}: ask for it at the OpenID provider", needed.as_str(), role.as_str())]
+    NotPermitted { role: UserRole, needed: UserRole },
+    /// A login at the OpenID provider failed.
+    #[error("{0}")]
+    LoginFailed(String),
     #[error("{0}")]
     NotFound(String),
     /// The parameters or the body are invalid.
@@ -51,7 +61,11 @@ impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::ForeignOrigin | Self::StaleForm | Self::ReadOnly => StatusCode::FORBIDDEN,
+            Self::ForeignOrigin
+            | Self::StaleForm
+            | Self::ReadOnly
+            | Self::NotPermitted { .. }
+            | Self::LoginFailed(_) => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound(_) => StatusCode::NOT_FOUND,

@@ -51,6 +51,12 @@ impl FromStr for BasePath {
 }
 
 impl BasePath {
+    /// Puts the base path before a path.
+    #[must_use]
+    pub fn prefix(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
     /// Puts the base path before the links of a page.
     #[must_use]
     pub fn prefix_links(&self, page: String) -> String {

@@ -18,9 +18,10 @@ use super::pages::processes::ProcessesPage;
 use super::pages::sessions::revoke;
 use super::pages::sources::SourcesPage;
 use super::pages::terminal_events::TerminalEventsPage;
-use super::pages::{html, json, login, menu, pauses, sessions, theme, topics};
+use super::pages::{html, json, login, menu, oidc, pauses, sessions, theme, topics};
 use super::problem::Problem;
 use super::security::guard::guard;
+use super::security::oidc::CALLBACK_PATH;
 use super::state::AppState;
 
 /// Limit on the body of a request, in bytes.
@@ -67,6 +68,8 @@ fn other_pages() -> Router<Arc<AppState>> {
         .route("/dead-letters/process", post(disposition::html))
         .route(menu::ERRORS.path, get(html::<ErrorsPage>))
         .route(menu::LOGIN.path, get(login::html).post(login::log_in))
+        .route("/login/oidc", get(oidc::begin))
+        .route(CALLBACK_PATH, get(oidc::callback))
         .route("/logout", post(login::log_out))
         .route("/theme", post(theme::set))
         .route("/assets/{name}", get(assets::serve))

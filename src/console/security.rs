@@ -3,12 +3,19 @@
 //! | part | file |
 //! |---|---|
 //! | browsers that have logged in | `logins.rs` |
+//! | cookies under a seal | `seal.rs` |
+//! | logins at an OpenID provider | `oidc.rs` |
+//! | what a caller may do | `role.rs` |
 //! | a bound on wrong tokens | `attempts.rs` |
 //! | checks on every request, security headers on every response | `guard.rs` |
 
 pub mod attempts;
 pub mod guard;
 pub mod logins;
+pub mod oidc;
+pub mod oidc_args;
+pub mod role;
+pub mod seal;
 
 use std::net::SocketAddr;
 
@@ -17,15 +24,19 @@ use axum::http::HeaderMap;
 use super::args::ConsoleArgs;
 use super::problem::Problem;
 use crate::http::token::{Token, TokenError, constant_time_eq};
-use logins::Logins;
+use logins::{LoggedIn, Logins};
+use oidc::OidcClient;
+use role::UserRole;
 
 /// The security configuration of a console.
 #[derive(Debug)]
 pub struct Security {
-    /// The logins with the token; `None` without a token, which makes the console read-only.
+    /// The logins; `None` without a token and a provider, which makes the console read-only.
     pub logins: Option<Logins>,
-    /// Whether reading requires the token as well.
-    pub token_to_read: bool,
+    /// The OpenID provider at which users log in.
+    pub oidc: Option<OidcClient>,
+    /// Whether reading requires a login or the token as well.
+    pub login_to_read: bool,
     /// The allowed values of the `Host` header; `None` if all are allowed.
     pub allowed_hosts: Option<Vec<String>>,
 }
@@ -34,11 +45,14 @@ pub struct Security {
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
     #[error(
-        "--listen {0} is reachable from other machines but no token is set; pass --auth-token-file, or listen on 127.0.0.1"
+        "--listen {0} is reachable from other machines but no login is required; pass --auth-token-file or --oidc-issuer, or listen on 127.0.0.1"
     )]
     NoToken(SocketAddr),
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The flags of the OpenID provider.
+    #[error("{0:#}")]
+    Provider(anyhow::Error),
 }
 
 /// The sender of a request.
@@ -46,10 +60,7 @@ pub enum SecurityError {
 pub enum Caller {
     Anonymous,
     /// A browser that is logged in.
-    Browser {
-        /// Required in its forms, against cross-site request forgery.
-        csrf: String,
-    },
+    Browser(LoggedIn),
     /// A program that sends the token with the request.
     Program,
 }
@@ -73,7 +84,8 @@ impl Security {
         let token = file.map(|path| Token::read(path, "--auth-token-file"));
         let token = token.transpose()?;
         let loopback = address.ip().is_loopback();
-        if !loopback && token.is_none() {
+        let oidc = OidcClient::new(&args.oidc).map_err(SecurityError::Provider)?;
+        if !loopback && token.is_none() && oidc.is_none() {
             return Err(SecurityError::NoToken(address));
         }
         let mut hosts = args.allowed_host.clone();
@@ -82,22 +94,49 @@ impl Security {
             hosts.push(address.ip().to_string());
         }
         Ok(Self {
-            token_to_read: token.is_some() && !loopback && !args.anonymous_read,
-            logins: token.map(Logins::new),
+            login_to_read: (oidc.is_some() || token.is_some() && !loopback) && !args.anonymous_read,
+            logins: match (token, &oidc) {
+                (Some(token), _) => Some(Logins::new(token)),
+                (None, Some(oidc)) => Some(Logins::at_provider(oidc.secret().as_bytes())),
+                (None, None) => None,
+            },
+            oidc,
             allowed_hosts: (!hosts.is_empty()).then_some(hosts),
         })
     }
 
-    /// Checks that `caller` is allowed to make changes, having sent `csrf`.
+    /// Whether browsers reach the console by TLS, according to the flags.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.oidc.as_ref().is_some_and(OidcClient::is_secure)
+    }
+
+    /// Whether a browser that was logged in with this cookie still is. Other callers log in with each
+    /// request.
+    #[must_use]
+    pub fn is_logged_in(&self, caller: &Caller, cookie: Option<&str>) -> bool {
+        match (caller, &self.logins, cookie) {
+            (Caller::Browser(_), Some(logins), Some(cookie)) => logins.find(cookie).is_some(),
+            (Caller::Browser(_), _, _) => false,
+            (Caller::Anonymous | Caller::Program, _, _) => true,
+        }
+    }
+
+    /// Checks that `caller` has this role, having sent `csrf`.
     ///
     /// # Errors
-    /// [`Problem::ReadOnly`], [`Problem::Unauthorized`] or [`Problem::StaleForm`]
-    pub fn authorize(&self, caller: &Caller, csrf: &str) -> Result<(), Problem> {
+    /// [`Problem::ReadOnly`], [`Problem::Unauthorized`], [`Problem::StaleForm`] or
+    /// [`Problem::NotPermitted`]
+    pub fn authorize(&self, caller: &Caller, csrf: &str, role: UserRole) -> Result<(), Problem> {
         match caller {
             _ if self.logins.is_none() => Err(Problem::ReadOnly),
             Caller::Anonymous => Err(Problem::Unauthorized),
             _ if !caller.is_authorized(csrf) => Err(Problem::StaleForm),
-            Caller::Browser { .. } | Caller::Program => Ok(()),
+            Caller::Browser(login) if login.role < role => Err(Problem::NotPermitted {
+                role: login.role,
+                needed: role,
+            }),
+            Caller::Browser(_) | Caller::Program => Ok(()),
         }
     }
 }
@@ -109,18 +148,16 @@ impl Caller {
         match self {
             Self::Anonymous => false,
             Self::Program => true,
-            Self::Browser { csrf: expected } => {
-                constant_time_eq(expected.as_bytes(), csrf.as_bytes())
-            }
+            Self::Browser(login) => constant_time_eq(login.csrf.as_bytes(), csrf.as_bytes()),
         }
     }
 
-    /// The CSRF token for the caller's forms; `None` if forms are of no use to it.
+    /// The CSRF token for forms that take this role; `None` if they are of no use to the caller.
     #[must_use]
-    pub fn csrf(&self) -> Option<&str> {
+    pub fn csrf(&self, role: UserRole) -> Option<&str> {
         match self {
-            Self::Browser { csrf } => Some(csrf),
-            Self::Anonymous | Self::Program => None,
+            Self::Browser(login) if login.role >= role => Some(&login.csrf),
+            Self::Browser(_) | Self::Anonymous | Self::Program => None,
         }
     }
 
@@ -129,7 +166,7 @@ impl Caller {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "anonymous",
-            Self::Browser { .. } => "browser",
+            Self::Browser(_) => "browser",
             Self::Program => "token",
         }
     }

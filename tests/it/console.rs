@@ -3,6 +3,7 @@
 pub mod browser;
 mod changes;
 pub mod client;
+mod oidc;
 mod pages;
 mod security;
 mod sources;
@@ -49,8 +50,17 @@ impl Console {
     }
 
     fn launch(installation: &Installation<'_>, flags: &[&str], token: NamedTempFile) -> Self {
-        let launch = installation.sundown(&["console", "--listen", "127.0.0.1:0"]);
-        let process = launch.args(flags).start();
+        let flags = [&["--listen", "127.0.0.1:0"], flags].concat();
+        Self::launch_at(installation, &flags, token)
+    }
+
+    /// Starts a console on the address of its flags.
+    fn start_at(installation: &Installation<'_>, flags: &[&str]) -> Self {
+        Self::launch_at(installation, flags, NamedTempFile::new().expect("a file"))
+    }
+
+    fn launch_at(installation: &Installation<'_>, flags: &[&str], token: NamedTempFile) -> Self {
+        let process = installation.sundown(&["console"]).args(flags).start();
         let line = process.wait_for_line(SOON, |line| line.text.contains("serving the console"));
         let entry: Value = serde_json::from_str(&line.text).expect("JSON");
         let url = entry["url"].as_str().expect("an address");

@@ -13,8 +13,8 @@ operations; removing any single one makes the role fail.
 */}}
 {{- define "sundown.acls" -}}
 {{- $prefix := .root.Values.kafka.topicPrefix -}}
-{{- /* With a token, the console ends sessions, deals with dead letters and pauses partitions. */ -}}
-{{- $console := ternary (list "Read" "Write") (list "Read") (not (empty .root.Values.console.authTokenSecret)) -}}
+{{- /* With logins, the console ends sessions, deals with dead letters and pauses partitions. */ -}}
+{{- $console := ternary (list "Read" "Write") (list "Read") (not (empty (include "sundown.consoleLogin" .root))) -}}
 {{- $topics := dict
   "tracker" (list
     (dict "name" "session_logs" "operations" (list "Read" "Write" "DescribeConfigs"))
@@ -100,7 +100,7 @@ operations; removing any single one makes the role fail.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-tracker-" $prefix | quote }}, patternType: prefix}
   operations: [Write]
 {{- end }}
-{{- if and (eq .role "console") .root.Values.console.authTokenSecret }}
+{{- if and (eq .role "console") (include "sundown.consoleLogin" .root) }}
 # A dead letter and its marker are committed together.
 - resource: {type: transactionalId, name: {{ printf "%ssundown-dlq" $prefix | quote }}, patternType: literal}
   operations: [Write]

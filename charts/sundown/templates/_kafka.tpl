@@ -72,9 +72,7 @@ true
 {{/* Port of the token endpoint; empty without one. Takes root. */}}
 {{- define "sundown.tokenPort" -}}
 {{- if include "sundown.usesOAuth" . -}}
-{{- $url := urlParse .Values.kafka.sasl.oauth.tokenUrl -}}
-{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
-{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
+{{- include "sundown.urlPort" .Values.kafka.sasl.oauth.tokenUrl -}}
 {{- end -}}
 {{- end -}}
 

@@ -101,3 +101,19 @@ imagePullSecrets:
 {{- end -}}
 {{- dict "roles" $roles | toJson -}}
 {{- end -}}
+
+{{/* Non-empty if users can log in to the console. Takes root. */}}
+{{- define "sundown.consoleLogin" -}}
+{{- with .Values.console -}}
+{{- if or .authTokenSecret (dig "issuer" "" (default dict .oidc)) -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Port of a URL. */}}
+{{- define "sundown.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
+{{- end -}}

@@ -53,9 +53,17 @@
 {{- if and .Values.console.anonymousRead (not .Values.console.authTokenSecret) -}}
 {{- fail "console.anonymousRead requires console.authTokenSecret, because a console without a token listens on its pod's loopback only; name a Secret with a token" -}}
 {{- end -}}
+{{- with default dict .Values.console.oidc -}}
+{{- if and .issuer (not (and .clientId .clientSecret .publicUrl)) -}}
+{{- fail "console.oidc.issuer requires console.oidc.clientId, clientSecret and publicUrl; set all of them" -}}
+{{- end -}}
+{{- if and .issuer (not (or .viewers .operators .admins)) -}}
+{{- fail "no user could log in to the console: give roles with console.oidc.viewers, operators and admins" -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.console -}}
-{{- if and .enabled (not .authTokenSecret) (or (dig "enabled" false (default dict .ingress)) (dig "enabled" false (default dict .httpRoute))) -}}
-{{- fail "console.ingress and console.httpRoute require console.authTokenSecret, because a console without a token listens on its pod's loopback only; name a Secret with a token" -}}
+{{- if and .enabled (not (include "sundown.consoleLogin" $)) (or (dig "enabled" false (default dict .ingress)) (dig "enabled" false (default dict .httpRoute))) -}}
+{{- fail "console.ingress and console.httpRoute require console.authTokenSecret or console.oidc, because a console without logins listens on its pod's loopback only; name a Secret with a token" -}}
 {{- end -}}
 {{- if and (dig "enabled" false (default dict .httpRoute)) (not .httpRoute.parentRefs) -}}
 {{- fail "console.httpRoute.enabled requires console.httpRoute.parentRefs; name your Gateway" -}}

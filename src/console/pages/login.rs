@@ -1,5 +1,6 @@
 //! Login and logout with the console's token.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::console::audit::{Actor, Deed};
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
 use crate::console::security::guard::{LOGIN_COOKIE, cookie};
-use crate::console::security::logins::{LOGIN_LIFETIME, TokenCheck};
+use crate::console::security::logins::{LOGIN_LIFETIME, Logins, TokenCheck};
+use crate::console::security::role::UserRole;
 use crate::console::state::AppState;
 
 /// Delay of the response to a wrong token, which slows guessing down.
@@ -27,7 +29,10 @@ const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
 #[template(path = "console/login.html")]
 struct LoginPage {
     wrong: bool,
-    readonly: bool,
+    /// Whether users log in with a token.
+    token: bool,
+    /// Whether users log in at an OpenID provider.
+    oidc: bool,
 }
 
 /// The body of `POST /login`.
@@ -54,7 +59,8 @@ pub async fn html(
     let context = RequestContext::new(caller, &headers, &uri);
     let page = LoginPage {
         wrong: uri.query() == Some("wrong"),
-        readonly: app.security.logins.is_none(),
+        token: app.security.logins.as_ref().is_some_and(Logins::has_token),
+        oidc: app.security.oidc.is_some(),
     };
     layout(&app, &context, LOGIN, &render(&page), false)
 }
@@ -74,12 +80,7 @@ pub async fn log_in(
         TokenCheck::Wrong => Err("wrong token"),
         TokenCheck::TooMany => Err("too many wrong tokens"),
     };
-    let deed = Deed {
-        action: "login",
-        subject: "console",
-        note: None,
-    };
-    app.audit.change(&actor, deed, &outcome).await;
+    audit_login(&app, &actor, &outcome).await;
     match check {
         TokenCheck::Accepted => {}
         TokenCheck::Wrong => {
@@ -88,10 +89,30 @@ pub async fn log_in(
         }
         TokenCheck::TooMany => return Problem::TooManyAttempts.into_response(),
     }
-    let (value, max_age) = (logins.log_in(), LOGIN_LIFETIME.as_secs());
-    let cookie =
-        format!("{LOGIN_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict");
+    let value = logins.log_in(UserRole::Admin, None);
+    let cookie = login_cookie(&value, app.security.is_secure());
     with_cookie(Redirect::to(DASHBOARD.path), &cookie)
+}
+
+/// Records a login.
+pub(super) async fn audit_login<T, E: Display>(
+    app: &AppState,
+    actor: &Actor,
+    outcome: &Result<T, E>,
+) {
+    let deed = Deed {
+        action: "login",
+        subject: "console",
+        note: None,
+    };
+    app.audit.change(actor, deed, outcome).await;
+}
+
+/// The cookie of a login. `secure` if browsers reach the console by TLS.
+pub(super) fn login_cookie(value: &str, secure: bool) -> String {
+    let max_age = LOGIN_LIFETIME.as_secs();
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{LOGIN_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// `POST /logout`
@@ -116,7 +137,7 @@ pub(super) fn with_cookie(response: impl IntoResponse, cookie: &str) -> Response
     let mut response = response.into_response();
     // Cookies consist of hexadecimal digits and constants, so they are valid header values.
     if let Ok(value) = HeaderValue::from_str(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
+        response.headers_mut().append(header::SET_COOKIE, value);
     }
     response
 }

@@ -13,6 +13,7 @@ use super::menu::HEALTH;
 use crate::console::audit::{Actor, Deed};
 use crate::console::live::pauses::{PauseRow, pause_rows};
 use crate::console::problem::Problem;
+use crate::console::security::role::UserRole;
 use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
 use crate::policy::pause_writer::PauseError;
@@ -136,7 +137,7 @@ async fn write(
     reason: Option<&str>,
 ) -> Result<(), Problem> {
     let pause = reason.map(|reason| Pause::new(app.live.now(), "console", reason));
-    let outcome = match app.security.authorize(caller, csrf) {
+    let outcome = match app.security.authorize(caller, csrf, UserRole::Operator) {
         Ok(()) => app
             .pauses
             .write(place, pause.as_ref())

@@ -20,6 +20,7 @@ use crate::console::format::{self, Moment};
 use crate::console::problem::Problem;
 use crate::console::redact::Redactor;
 use crate::console::security::Caller;
+use crate::console::security::role::UserRole;
 use crate::console::state::AppState;
 use crate::session::{EndReason, Timestamp};
 use crate::session_lookup::owners::{self, TrackerEndpoint};
@@ -120,7 +121,7 @@ pub async fn html(
         Err(problem) => return problem.into_response(),
     };
     let page = SessionsPage {
-        csrf: context.csrf(),
+        csrf: context.csrf(UserRole::Admin),
         can_log_in: app.security.logins.is_some(),
         params: &params,
         found,

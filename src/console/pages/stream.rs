@@ -18,10 +18,11 @@ const COALESCE_INTERVAL: Duration = Duration::from_millis(300);
 /// a change of the state.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Responds with a stream of the bodies that `render` produces, until the client disconnects.
+/// Responds with a stream of the bodies that `render` produces, until the client disconnects or `render`
+/// produces none.
 pub fn updates(
     app: &Arc<AppState>,
-    render: impl Fn(&AppState) -> String + Send + Sync + 'static,
+    render: impl Fn(&AppState) -> Option<String> + Send + Sync + 'static,
 ) -> Response {
     let Ok(permit) = Arc::clone(&app.streams).try_acquire_owned() else {
         return Problem::Busy.into_response();
@@ -50,9 +51,9 @@ struct PageUpdates<R> {
     _permit: OwnedSemaphorePermit,
 }
 
-impl<R: Fn(&AppState) -> String> PageUpdates<R> {
-    /// Waits for a body that differs from the last one; `None` once the state no longer
-    /// changes.
+impl<R: Fn(&AppState) -> Option<String>> PageUpdates<R> {
+    /// Waits for a body that differs from the last one; `None` once there is none, or the state no
+    /// longer changes.
     async fn next(&mut self) -> Option<String> {
         loop {
             tokio::time::sleep(COALESCE_INTERVAL).await;
@@ -60,7 +61,7 @@ impl<R: Fn(&AppState) -> String> PageUpdates<R> {
                 changed = self.changes.changed() => changed.ok()?,
                 () = tokio::time::sleep(REFRESH_INTERVAL) => {}
             }
-            let body = (self.render)(&self.app);
+            let body = (self.render)(&self.app)?;
             if body != self.last {
                 self.last.clone_from(&body);
                 return Some(body);

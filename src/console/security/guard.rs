@@ -69,11 +69,11 @@ fn admit(security: &Security, request: &Request) -> Result<Caller, Problem> {
     check_origin(security, request.method(), headers)?;
     let path = request.uri().path();
     let is_public = is_public(path);
-    let token_to_read = security.token_to_read && !is_public;
+    let login_to_read = security.login_to_read && !is_public;
     // Elsewhere a token would make no difference. A proxy may send one of its own with every request.
-    let needs_token = token_to_read || !is_public && !is_read(request.method());
+    let needs_token = login_to_read || !is_public && !is_read(request.method());
     let caller = authenticate(security, request, needs_token)?;
-    if token_to_read && caller == Caller::Anonymous {
+    if login_to_read && caller == Caller::Anonymous {
         return Err(Problem::Unauthorized);
     }
     Ok(caller)
@@ -100,9 +100,9 @@ fn authenticate(
         return Ok(Caller::Anonymous);
     };
     let headers = request.headers();
-    let csrf = cookie(headers, LOGIN_COOKIE).and_then(|cookie| logins.csrf(&cookie));
-    if let Some(csrf) = csrf {
-        return Ok(Caller::Browser { csrf });
+    let login = cookie(headers, LOGIN_COOKIE).and_then(|cookie| logins.find(&cookie));
+    if let Some(login) = login {
+        return Ok(Caller::Browser(login));
     }
     let bearer = headers.get(header::AUTHORIZATION);
     let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
@@ -117,10 +117,17 @@ fn authenticate(
 }
 
 fn actor(request: &Request, caller: &Caller) -> Actor {
-    let user = request.extensions().get::<ForwardedUser>();
+    let logged_in = match caller {
+        Caller::Browser(login) => login.user.as_deref().map(Arc::from),
+        Caller::Anonymous | Caller::Program => None,
+    };
+    let forwarded = || {
+        let user = request.extensions().get::<ForwardedUser>();
+        user.map(|user| Arc::clone(&user.0))
+    };
     Actor {
         by: caller.kind(),
-        user: user.map(|user| Arc::clone(&user.0)),
+        user: logged_in.or_else(forwarded),
         from: peer(request),
     }
 }
@@ -173,7 +180,10 @@ fn is_read(method: &Method) -> bool {
 
 /// Whether a path is needed before the login.
 fn is_public(path: &str) -> bool {
-    path == "/login" || path == "/theme" || path.starts_with("/assets/")
+    path == "/login"
+        || path.starts_with("/login/")
+        || path == "/theme"
+        || path.starts_with("/assets/")
 }
 
 fn with_security_headers(mut response: Response) -> Response {

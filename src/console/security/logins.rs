@@ -1,35 +1,61 @@
-//! Browsers that have logged in with the token.
+//! Browsers that have logged in: with the console's token, or at an OpenID provider.
 //!
-//! A login is sealed in its cookie, under a key that is derived from the token: every replica of the
-//! console accepts it, a restart does not end it, and a new token ends all of them.
+//! A login is sealed in its cookie, under a key that is derived from the token, or from the client secret
+//! at the provider: every replica of the console accepts it, a restart does not end it, and a new secret
+//! ends all of them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hmac::Mac;
+use serde::{Deserialize, Serialize};
 
 use super::attempts::WrongTokens;
+use super::role::UserRole;
+use super::seal::Seal;
 use crate::clock::Clock;
-use crate::http::token::{Token, constant_time_eq, hmac_sha256};
+use crate::http::token::Token;
 
 /// Lifetime of a login.
 pub const LOGIN_LIFETIME: Duration = Duration::from_hours(12);
 /// Limit on remembered logouts; beyond it, the one that would be needed for the shortest time is
 /// forgotten.
 const MAX_LOGOUTS: usize = 10_000;
+/// What the seal of a login is for.
+const LOGIN: &str = "login";
 
 /// Seals and opens logins.
 #[derive(Debug)]
 pub struct Logins {
-    token: Token,
+    /// `None` if users log in at a provider alone.
+    token: Option<Token>,
     /// Seals cookies, and derives CSRF tokens from them.
-    key: [u8; 32],
+    seal: Seal,
     clock: Clock,
     /// The end of each login that was logged out here, in seconds since 1970, by its id.
     logouts: Mutex<BTreeMap<Vec<u8>, i64>>,
     wrong_tokens: WrongTokens,
+}
+
+/// The content of a login's cookie.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SealedLogin {
+    id: String,
+    /// In seconds since 1970.
+    end: i64,
+    role: UserRole,
+    user: Option<String>,
+}
+
+/// A browser that is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// Required in its forms, against cross-site request forgery.
+    pub csrf: String,
+    pub role: UserRole,
+    /// The user, as the provider names them; `None` after a login with the token.
+    pub user: Option<String>,
 }
 
 /// What a token is worth.
@@ -42,18 +68,39 @@ pub enum TokenCheck {
 }
 
 impl Logins {
+    /// Creates logins with a token, whose cookies are sealed with its secret.
     #[must_use]
     pub fn new(token: Token) -> Self {
-        let mut mac = hmac_sha256(token.secret().as_bytes());
-        mac.update(b"sundown console logins");
-        let key = mac.finalize().into_bytes().into();
+        let seal = Seal::new(token.secret().as_bytes());
+        Self::with_seal(Some(token), seal)
+    }
+
+    /// Creates logins without a token, at a provider alone.
+    #[must_use]
+    pub fn at_provider(secret: &[u8]) -> Self {
+        Self::with_seal(None, Seal::new(secret))
+    }
+
+    fn with_seal(token: Option<Token>, seal: Seal) -> Self {
         Self {
             token,
-            key,
+            seal,
             clock: Clock::default(),
             logouts: Mutex::default(),
             wrong_tokens: WrongTokens::default(),
         }
+    }
+
+    /// Whether there is a token to log in with.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Seals values in other cookies.
+    #[must_use]
+    pub fn seal(&self) -> &Seal {
+        &self.seal
     }
 
     /// Checks a token that a client at this address has sent, and counts it if it is wrong.
@@ -63,7 +110,11 @@ impl Logins {
         if self.wrong_tokens.has_too_many(from, now) {
             return TokenCheck::TooMany;
         }
-        if self.token.matches(candidate) {
+        if self
+            .token
+            .as_ref()
+            .is_some_and(|token| token.matches(candidate))
+        {
             return TokenCheck::Accepted;
         }
         self.wrong_tokens.add(from, now);
@@ -73,30 +124,38 @@ impl Logins {
         TokenCheck::Wrong
     }
 
-    /// Logs a browser in; returns the value of its cookie: a random id, the end of the login in
-    /// seconds since 1970, and the seal of both.
+    /// Logs a browser in; returns the value of its cookie.
     #[must_use]
-    pub fn log_in(&self) -> String {
-        let id = hex::encode(rand::random::<[u8; 16]>());
+    pub fn log_in(&self, role: UserRole, user: Option<String>) -> String {
         let lifetime = i64::try_from(LOGIN_LIFETIME.as_secs()).unwrap_or(i64::MAX);
-        let content = format!("{id}.{}", self.now().saturating_add(lifetime));
-        let seal = hex::encode(self.derive("login", &content));
-        format!("{content}.{seal}")
+        let login = SealedLogin {
+            id: hex::encode(rand::random::<[u8; 16]>()),
+            end: self.now().saturating_add(lifetime),
+            role,
+            user,
+        };
+        self.seal.close(LOGIN, &login)
     }
 
-    /// The CSRF token of the browser with this cookie; `None` if it is not logged in.
+    /// Returns the login of the browser with this cookie; `None` if it is not logged in.
     #[must_use]
-    pub fn csrf(&self, cookie: &str) -> Option<String> {
-        let end = self.open(cookie)?;
-        let logged_out = self.logouts().contains_key(&self.derive("logout", cookie));
-        let valid = end > self.now() && !logged_out;
-        valid.then(|| hex::encode(self.derive("form", cookie)))
+    pub fn find(&self, cookie: &str) -> Option<LoggedIn> {
+        let login: SealedLogin = self.seal.open(LOGIN, cookie)?;
+        let logged_out = self
+            .logouts()
+            .contains_key(&self.seal.derive("logout", cookie));
+        let valid = login.end > self.now() && !logged_out;
+        valid.then(|| LoggedIn {
+            csrf: hex::encode(self.seal.derive("form", cookie)),
+            role: login.role,
+            user: login.user,
+        })
     }
 
     /// Logs out the browser with this cookie. Other replicas do not know: the browser forgets the
     /// cookie.
     pub fn log_out(&self, cookie: &str) {
-        let Some(end) = self.open(cookie) else {
+        let Some(SealedLogin { end, .. }) = self.seal.open(LOGIN, cookie) else {
             return;
         };
         let now = self.now();
@@ -108,25 +167,7 @@ impl Logins {
                 logouts.remove(&id);
             }
         }
-        logouts.insert(self.derive("logout", cookie), end);
-    }
-
-    /// The end of the login in a cookie, if the seal is genuine.
-    fn open(&self, cookie: &str) -> Option<i64> {
-        let (content, seal) = cookie.rsplit_once('.')?;
-        let seal = hex::decode(seal).ok()?;
-        if !constant_time_eq(&seal, &self.derive("login", content)) {
-            return None;
-        }
-        content.rsplit_once('.')?.1.parse().ok()
-    }
-
-    fn derive(&self, purpose: &str, text: &str) -> Vec<u8> {
-        let mut mac = hmac_sha256(&self.key);
-        mac.update(purpose.as_bytes());
-        mac.update(&[0]);
-        mac.update(text.as_bytes());
-        mac.finalize().into_bytes().to_vec()
+        logouts.insert(self.seal.derive("logout", cookie), end);
     }
 
     /// Seconds since 1970.
@@ -157,41 +198,45 @@ mod tests {
         for wrong in [&b"0123456789abcdeg"[..], b""] {
             assert_eq!(check(wrong), TokenCheck::Wrong);
         }
-        let cookie = logins.log_in();
-        let csrf = logins.csrf(&cookie).unwrap();
-        assert_ne!(csrf, cookie);
+        let cookie = logins.log_in(UserRole::Operator, Some("ann".to_owned()));
+        let login = logins.find(&cookie).unwrap();
+        assert_ne!(login.csrf, cookie);
+        assert_eq!(
+            (login.role, login.user.as_deref()),
+            (UserRole::Operator, Some("ann"))
+        );
         logins.log_out(&cookie);
-        assert_eq!(logins.csrf(&cookie), None);
+        assert_eq!(logins.find(&cookie), None);
     }
 
     #[test]
-    fn a_login_holds_on_every_replica_with_the_same_token() {
+    fn a_login_holds_on_every_replica_with_the_same_secret() {
         let [one, other] = [(); 2].map(|()| logins("0123456789abcdef"));
-        let cookie = one.log_in();
-        assert_eq!(one.csrf(&cookie), other.csrf(&cookie));
-        assert!(other.csrf(&cookie).is_some());
-        assert_eq!(logins("fedcba9876543210").csrf(&cookie), None);
+        let cookie = one.log_in(UserRole::Admin, None);
+        assert_eq!(one.find(&cookie), other.find(&cookie));
+        assert!(other.find(&cookie).is_some());
+        assert_eq!(logins("fedcba9876543210").find(&cookie), None);
+        let [one, other] = [(); 2].map(|()| Logins::at_provider(b"secret of the client"));
+        let cookie = one.log_in(UserRole::Viewer, None);
+        assert!(other.find(&cookie).is_some());
     }
 
     #[test]
-    fn a_cookie_that_was_changed_is_no_login() {
+    fn without_a_token_none_is_accepted() {
+        let logins = Logins::at_provider(b"secret of the client");
+        let from = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(logins.check_token(from, b""), TokenCheck::Wrong);
+    }
+
+    #[test]
+    fn a_login_that_is_over_does_not_count() {
         let logins = logins("0123456789abcdef");
-        let cookie = logins.log_in();
-        let (content, seal) = cookie.rsplit_once('.').unwrap();
-        let (id, end) = content.split_once('.').unwrap();
-        let later = end.parse::<i64>().unwrap() + 1;
-        for forged in [
-            format!("{id}.{later}.{seal}"),
-            format!("{content}."),
-            format!("{content}.{}", &seal[2..]),
-            "made up".to_owned(),
-            String::new(),
-        ] {
-            assert_eq!(logins.csrf(&forged), None, "{forged}");
-        }
-        // One that has ended, with a genuine seal.
-        let ended = format!("{id}.{}", logins.now());
-        let seal = hex::encode(logins.derive("login", &ended));
-        assert_eq!(logins.csrf(&format!("{ended}.{seal}")), None);
+        let over = SealedLogin {
+            id: "id".to_owned(),
+            end: logins.now(),
+            role: UserRole::Admin,
+            user: None,
+        };
+        assert_eq!(logins.find(&logins.seal.close(LOGIN, &over)), None);
     }
 }

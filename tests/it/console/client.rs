@@ -77,8 +77,17 @@ impl Client {
 
     /// The lines of the event stream of a page, without end.
     pub fn event_stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        self.event_stream_with(path, &[])
+    }
+
+    /// The same for a request with these headers, until the console ends it.
+    pub fn event_stream_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> impl Iterator<Item = String> + use<> {
         let accept = [("accept", "text/event-stream")];
-        let stream = self.open("GET", path, &accept, "");
+        let stream = self.open("GET", path, &[&accept, headers].concat(), "");
         BufReader::new(stream)
             .lines()
             .map(|line| line.expect("a line"))

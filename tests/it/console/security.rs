@@ -8,7 +8,7 @@ use crate::support::installation::{Installation, SHORT};
 use crate::support::kafka::Kafka;
 use crate::support::process::{Launch, Stream};
 use crate::support::topic::Record;
-use crate::support::wait::eventually;
+use crate::support::wait::{Deadline, eventually};
 
 const END: &str = "/sessions/end";
 
@@ -300,4 +300,20 @@ fn changes_and_looks_at_personal_data_are_in_the_audit_topic() {
     assert_eq!(revoked["from"], "192.0.2.7");
     let log = console.process.text(Stream::Stderr);
     assert!(log.contains("change requested"), "{log}");
+}
+
+#[test]
+fn an_open_page_is_updated_until_its_login_ends() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let console = Console::with_token(&installation, &[]);
+    let (cookie, csrf) = console.log_in();
+    let login = [("cookie", cookie.as_str())];
+    let mut lines = console.client.event_stream_with("/dashboard", &login);
+    assert!(lines.any(|line| line.starts_with("data:")));
+    let logout = console
+        .client
+        .post("/logout", &login, &format!("csrf={csrf}"));
+    assert_eq!(logout.status, 303);
+    let deadline = Deadline::after(SOON);
+    assert!(lines.all(|_| deadline.left().is_some()), "it goes on");
 }

@@ -111,7 +111,7 @@ impl<'a> Applications<'a> {
         }
     }
 
-    /// Checks that nobody has ended more often than they may have been idle by a time.
+    /// Checks that no user has ended more often than they may have been idle by a time.
     fn check(&self, endings: &BTreeMap<String, usize>, until: i64) {
         for (session, endings) in endings {
             let breaks = self.breaks(session, until);

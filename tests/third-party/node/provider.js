@@ -7,6 +7,8 @@
 // Tokens of the client `kafka` are JWTs for the audience `kafka` that live for TOKEN_SECONDS;
 // GET /test/issued/CLIENT counts the tokens that a client has requested. With TLS_PORT, it also listens
 // there with the certificate and the key in the files TLS_CERTIFICATE and TLS_KEY.
+//
+// Users of the client `console`, whose address is CONSOLE, are in the groups of GROUPS, a JSON object.
 
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -17,6 +19,7 @@ import Provider from 'oidc-provider';
 
 const { KEY, KEY_ID, APPLICATION = 'http://localhost:1', REDIRECT_PATH = '/callback' } = process.env;
 const { TOKEN_SECONDS = '600', TLS_PORT, TLS_CERTIFICATE, TLS_KEY } = process.env;
+const { CONSOLE = 'http://localhost:2', GROUPS = '{}' } = process.env;
 const key = createPrivateKey(readFileSync(KEY));
 const algorithm = key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256';
 const jwk = { ...key.export({ format: 'jwk' }), kid: KEY_ID, alg: algorithm, use: 'sig' };
@@ -36,6 +39,12 @@ const clients = [
     id_token_signed_response_alg: algorithm,
     backchannel_logout_uri: APPLICATION + '/backchannel-logout',
     backchannel_logout_session_required: true,
+  },
+  {
+    client_id: 'console',
+    client_secret: 'secret of the console',
+    redirect_uris: [CONSOLE + '/login/oidc/callback'],
+    id_token_signed_response_alg: algorithm,
   },
   { ...service, client_id: 'service', client_secret: 'secret of the service' },
   { ...service, client_id: 'kafka', client_secret: 'secret of kafka', scope: 'kafka' },
@@ -73,7 +82,12 @@ server.listen(0, '127.0.0.1', () => {
       revocation: { enabled: true },
     },
     pkce: { required: () => false },
-    scopes: ['openid', 'offline_access', 'kafka'],
+    scopes: ['openid', 'offline_access', 'kafka', 'groups'],
+    claims: { openid: ['sub'], groups: ['groups'] },
+    findAccount: (context, accountId) => ({
+      accountId,
+      claims: () => ({ sub: accountId, groups: JSON.parse(GROUPS)[accountId] }),
+    }),
     // Users consent to everything.
     async loadExistingGrant(context) {
       const { client, session } = context.oidc;
@@ -81,7 +95,7 @@ server.listen(0, '127.0.0.1', () => {
         clientId: client.clientId,
         accountId: session.accountId,
       });
-      grant.addOIDCScope('openid');
+      grant.addOIDCScope('openid groups');
       await grant.save();
       return grant;
     },

@@ -16,6 +16,7 @@ use crate::console::format;
 use crate::console::pages::menu::DEAD_LETTERS;
 use crate::console::pages::{RequestContext, json_or_problem, page_or_problem};
 use crate::console::problem::Problem;
+use crate::console::security::role::UserRole;
 use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
 use crate::dead_letters::Disposition;
@@ -166,7 +167,7 @@ async fn process(
 ) -> Result<DispositionResponse, Problem> {
     let (action, dry_run) = (name(disposition), selection.dry_run);
     let subject = describe(&selection, app);
-    let summary = match app.security.authorize(caller, csrf) {
+    let summary = match app.security.authorize(caller, csrf, UserRole::Operator) {
         Ok(()) => app.dead_letters.process(disposition, selection).await,
         Err(problem) => Err(problem),
     };

@@ -15,6 +15,7 @@ use crate::console::audit::{Actor, Deed};
 use crate::console::pages::menu::SESSIONS;
 use crate::console::problem::Problem;
 use crate::console::revocation::RevocationTarget;
+use crate::console::security::role::UserRole;
 use crate::console::security::{Caller, csrf_header};
 use crate::console::state::AppState;
 use crate::session::{EndReason, Initiator};
@@ -174,7 +175,7 @@ async fn require_confirmation(
     csrf: &str,
     attributes: &BTreeMap<String, String>,
 ) -> Result<(), Problem> {
-    app.security.authorize(caller, csrf)?;
+    app.security.authorize(caller, csrf, UserRole::Admin)?;
     let count = count_matching(app, attributes).await?;
     let at_least = if count.gaps.is_empty() {
         ""
@@ -194,7 +195,7 @@ async fn revoke(
     target: &RevocationTarget,
     initiator: &Initiator,
 ) -> Result<(), Problem> {
-    let allowed = app.security.authorize(caller, csrf);
+    let allowed = app.security.authorize(caller, csrf, UserRole::Admin);
     let outcome = match allowed.and_then(|()| require_note(target, initiator)) {
         Ok(()) => app.revoker.revoke(target, initiator).await,
         Err(problem) => Err(problem),

@@ -3,27 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
 
 use super::events::SecurityEventClaims;
 use super::transmitters::{SigningKeyError, Transmitter};
+use crate::http::signing_keys::ALGORITHMS;
 
 /// The `typ` of tokens, which distinguishes them from others that the issuer signs (RFC 8417, section 2.3).
 const TYPE: &str = "secevent+jwt";
-/// Signatures with public keys. The others would make the published key a shared secret.
-const ALGORITHMS: [Algorithm; 9] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-
 /// Why a token is refused, by the codes of RFC 8935, section 2.4.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenProblem {

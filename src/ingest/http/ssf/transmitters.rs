@@ -14,12 +14,11 @@ use tokio::sync::Mutex;
 use super::events::OpaqueSubject;
 use crate::bounded::{self, MAX_DOCUMENT_BYTES};
 use crate::clock::Clock;
-use crate::http::client::{client, describe};
+use crate::http::client::client;
+use crate::http::signing_keys::{fetch_keys, select};
 
 /// Bounds a request for keys.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Limit on a set of keys, in bytes.
-const MAX_KEYS_BYTES: usize = 1 << 20;
 /// How often keys are fetched at most: any client can send a token with an unknown key.
 const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long fetched keys are used: a transmitter withdraws a key by no longer publishing it.
@@ -142,7 +141,7 @@ impl TransmitterKeys {
         let asked = state.asked.as_ref().map(|(at, _)| *at);
         let may_ask = asked.is_none_or(|at| now.saturating_sub(at) >= FETCH_INTERVAL);
         if may_ask {
-            let fetched = self.fetch().await;
+            let fetched = fetch_keys(&self.client, &self.uri).await;
             state.asked = Some((now, fetched.as_ref().err().cloned()));
             if let Ok(keys) = fetched {
                 (state.keys, state.at) = (Some(keys), now);
@@ -156,32 +155,4 @@ impl TransmitterKeys {
             _ => Err(SigningKeyError::Unknown(id.unwrap_or_default().to_owned())),
         }
     }
-
-    async fn fetch(&self) -> Result<JwkSet, String> {
-        let response = self.client.get(self.uri.clone()).send().await;
-        let mut response = response.map_err(describe)?;
-        if !response.status().is_success() {
-            return Err(format!("{} answered {}", self.uri, response.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(describe)? {
-            if body.len() + chunk.len() > MAX_KEYS_BYTES {
-                return Err(format!("{} answered too much", self.uri));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("{} answered no JWK set: {error}", self.uri))
-    }
-}
-
-fn select(keys: &JwkSet, id: Option<&str>) -> Option<Arc<DecodingKey>> {
-    let key = match id {
-        Some(id) => keys.find(id),
-        None => match keys.keys.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        },
-    };
-    DecodingKey::from_jwk(key?).ok().map(Arc::new)
 }
