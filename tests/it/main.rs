@@ -17,6 +17,7 @@
 mod support;
 
 mod mail;
+mod proxy;
 mod raw_records;
 mod receiver;
 mod redis;
@@ -33,6 +34,7 @@ mod front_page;
 mod handler;
 mod hostile;
 mod ingest;
+mod ipv6;
 mod liveness;
 mod logs;
 mod memory;

@@ -1,10 +1,6 @@
 //! Connections on which nothing arrives any more, while brokers answer new ones.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,8 +9,8 @@ use sundown::clock::Clock;
 use crate::console::Console;
 use crate::ingest::AccessLog;
 use crate::monitoring::apiserver::ApiServer;
+use crate::proxy::Proxy;
 use crate::support::installation::{Installation, SHORT};
-use crate::support::kafka::{Kafka, OwnKafka};
 use crate::support::process::Launch;
 use crate::support::role::RoleProcess;
 use crate::support::topic::NewRecord;
@@ -26,62 +22,6 @@ const LONG: Duration = Duration::from_secs(150);
 const PATIENT: [&str; 2] = ["-X", "socket.timeout.ms=300000"];
 /// The end of a group member that is to be replaced with its process.
 const SILENT: &str = "no broker has answered the consumer";
-
-/// A proxy in front of a broker that can stop forwarding on all connections that it has.
-struct Proxy {
-    listener: TcpListener,
-    /// Counts the times; connections of earlier ones are silent.
-    era: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn new() -> Self {
-        Self {
-            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"),
-            era: Arc::default(),
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().expect("an address")
-    }
-
-    fn forward_to(&self, broker: SocketAddr) {
-        let listener = self.listener.try_clone().expect("a listener");
-        let era = Arc::clone(&self.era);
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let client = client.expect("a connection");
-                // The broker ends before the proxy.
-                let Ok(server) = TcpStream::connect(broker) else {
-                    return;
-                };
-                let own = era.load(Ordering::SeqCst);
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    let era = Arc::clone(&era);
-                    thread::spawn(move || forward(from, to, &|| era.load(Ordering::SeqCst) == own));
-                }
-            }
-        });
-    }
-
-    /// From now on, nothing passes on the present connections, which stay open.
-    fn silence(&self) {
-        self.era.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// Forwards until either end closes; drops what arrives while not `open`.
-fn forward(mut from: TcpStream, mut to: TcpStream, open: &dyn Fn() -> bool) {
-    let mut buffer = [0; 64 << 10];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if open() && to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _either_may_be_closed = to.shutdown(Shutdown::Both);
-}
 
 fn start(installation: &Installation<'_>, role: &str) -> RoleProcess {
     start_launch(installation.sundown(&[role]))
@@ -106,19 +46,10 @@ fn end_session(installation: &Installation<'_>) -> String {
     session
 }
 
-/// A broker of the test's own, and the way to it through the proxy.
-fn behind(proxy: &Proxy) -> (OwnKafka, Kafka) {
-    let detour = ["--detour".to_owned(), proxy.address().port().to_string()];
-    let kafka = Kafka::own_with(1, std::process::id(), &detour);
-    let broker = std::fs::read_to_string(kafka.dir().join("detours")).expect("an address");
-    proxy.forward_to(broker.trim().parse().expect("an address"));
-    (kafka, Kafka::at(proxy.address().to_string()))
-}
-
 #[test]
 fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
-    let proxy = Proxy::new();
-    let (_kafka, proxied) = behind(&proxy);
+    let proxy = Proxy::new(Ipv4Addr::LOCALHOST);
+    let (_kafka, proxied) = proxy.broker();
     let installation = Installation::with_partitions(&proxied, SHORT, 1);
     let roles = ["tracker", "handler"].map(|role| start(&installation, role));
     let console = Console::start(&installation, &PATIENT);
@@ -146,8 +77,8 @@ fn clients_without_an_answer_are_replaced_while_brokers_answer_others() {
 
 #[test]
 fn ingest_and_the_controller_replace_clients_in_their_processes() {
-    let proxy = Proxy::new();
-    let (_kafka, proxied) = behind(&proxy);
+    let proxy = Proxy::new(Ipv4Addr::LOCALHOST);
+    let (_kafka, proxied) = proxy.broker();
     let installation = Installation::with_partitions(&proxied, SHORT, 1);
     let log = AccessLog::with_partitions(&installation, 1);
     let ingest = start_launch(installation.sundown(&["ingest", "--sources", log.path()]));
