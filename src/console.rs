@@ -52,17 +52,20 @@ use crate::metrics::certificates;
 use crate::policy::pause_writer::PauseWriter;
 use crate::processes::Identity;
 use crate::processes::reports::Reports;
+use crate::session::Span;
 use crate::session_lookup::search::Searcher;
 use args::ConsoleArgs;
 use audit::AuditLog;
 use dead_letters::DeadLetterProcessor;
 use explorer::Explorer;
+use live::tail::TailStart;
 use live::{Live, MAX_DEAD_LETTERS, connection, lag, tail};
+use pages::logout;
 use proxy::Proxies;
 use redact::Redactor;
 use revocation::Revoker;
 use security::Security;
-use security::logins::Logins;
+use security::logins::{LOGIN_LIFETIME, Logins};
 use state::AppState;
 
 /// Limit on pages with live updates; further ones do not update.
@@ -130,10 +133,10 @@ impl Console {
         Err(error)
     }
 
-    /// Allows changes with `token`.
+    /// Allows changes with `token`; a login ends after `idle_timeout` without requests.
     #[must_use]
-    pub fn with_token(mut self, token: Token) -> Self {
-        self.security.logins = Some(Logins::new(token));
+    pub fn with_token(mut self, token: Token, idle_timeout: Span) -> Self {
+        self.security.logins = Some(Logins::new(token, idle_timeout));
         self
     }
 
@@ -171,7 +174,7 @@ impl Console {
         let admin_address = args.admin.advertised(admin.address());
         let identity = Identity::new("console", admin_address, clock.wall());
         let producer = global.connection.producer_config()?;
-        let reports = Reports::new(identity, health, producer, &topics.processes, clock)?;
+        let reports = Reports::new(identity, health.clone(), producer, &topics.processes, clock)?;
         let report_task = tokio::spawn(reports.run(stop.clone()));
         let app = Arc::new(AppState {
             live,
@@ -197,6 +200,11 @@ impl Console {
         });
         if app.security.logins.is_some() {
             tokio::spawn(connect_revoker(Arc::clone(&app)));
+            // Logouts that other consoles received, or this one before it was started again.
+            let logouts = (TailStart::Since(LOGIN_LIFETIME), clock);
+            let audit = vec![app.topics.audit.clone()];
+            let records = tail::start(&config, audit, logouts, &health, stop.clone())?;
+            tokio::spawn(logout::apply(Arc::clone(&app), records));
         }
         let limits = ConnectionLimits::LONG_LIVED;
         let proxies = Proxies {
@@ -236,8 +244,8 @@ fn spawn_readers(
         topics.expired_sessions_dlq.clone(),
     ];
     let records = {
-        let limit = (MAX_DEAD_LETTERS, Clock::default());
-        tail::start(&reader_config, tail_topics, limit, health, stop.clone())?
+        let newest = (TailStart::Last(MAX_DEAD_LETTERS), Clock::default());
+        tail::start(&reader_config, tail_topics, newest, health, stop.clone())?
     };
     let groups = vec![
         (tracker_group, topics.session_logs.clone()),

@@ -114,7 +114,7 @@ async fn run_demo(args: &DemoArgs, global: &GlobalArgs) -> anyhow::Result<()> {
         "To end sessions from the console, log in with the token {}",
         token.secret()
     ));
-    let console = console.with_token(token);
+    let console = console.with_token(token, console_args.login_idle_timeout);
     let cluster = DemoCluster::start(global, Layout::new(Some(args.partitions))).await?;
     apply_source(&cluster).await?;
     let flags = tracker_flags(args, &cluster);

@@ -6,4 +6,5 @@ pub mod server;
 pub mod signing_keys;
 pub mod tls;
 pub mod token;
+pub mod token_files;
 mod waiting;

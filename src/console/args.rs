@@ -10,7 +10,9 @@ use super::proxy::BasePath;
 use super::security::oidc_args::OidcArgs;
 use crate::admin::AdminArgs;
 use crate::kafka::args::TrackerGroupArgs;
+use crate::session::Span;
 use crate::session_lookup::AdminTokenArgs;
+use crate::wire::duration;
 
 /// Flags of `sundown console`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +31,30 @@ pub struct ConsoleArgs {
     /// Without it, the console is read-only.
     #[arg(long, env = "SUNDOWN_AUTH_TOKEN_FILE", value_name = "FILE")]
     pub auth_token_file: Option<PathBuf>,
+
+    /// The time without requests after which a login ends. Pages that update themselves make
+    /// none.
+    #[arg(
+        long,
+        env = "SUNDOWN_LOGIN_IDLE_TIMEOUT",
+        default_value = "1h",
+        value_name = "DURATION",
+        value_parser = duration::parse
+    )]
+    pub login_idle_timeout: Span,
+
+    /// Folder of bearer tokens of programs that may look at pages; each file is a token, whose
+    /// name audit records contain.
+    #[arg(long, env = "SUNDOWN_VIEWER_TOKENS", value_name = "FOLDER")]
+    pub viewer_tokens: Option<PathBuf>,
+
+    /// The same of programs that may also pause partitions and process dead letters.
+    #[arg(long, env = "SUNDOWN_OPERATOR_TOKENS", value_name = "FOLDER")]
+    pub operator_tokens: Option<PathBuf>,
+
+    /// The same of programs that may also end sessions.
+    #[arg(long, env = "SUNDOWN_ADMIN_TOKENS", value_name = "FOLDER")]
+    pub admin_tokens: Option<PathBuf>,
 
     /// Allow reading without the token from other machines as well. Session ids are then
     /// visible to every client that can reach the port.

@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod errors;
 pub mod health;
 pub mod login;
+pub mod logout;
 pub mod menu;
 pub mod oidc;
 pub mod pauses;

@@ -34,7 +34,7 @@ pub enum Problem {
     )]
     ReadOnly,
     /// The user's role is not enough.
-    #[error("this takes the role {}, and yours is {}: ask for it at the OpenID provider", needed.as_str(), role.as_str())]
+    #[error("this takes the role {}, and this login or token has the role {}: ask an administrator of the console", needed.as_str(), role.as_str())]
     NotPermitted { role: UserRole, needed: UserRole },
     /// A login at the OpenID provider failed.
     #[error("{0}")]

@@ -18,10 +18,10 @@ use super::pages::processes::ProcessesPage;
 use super::pages::sessions::revoke;
 use super::pages::sources::SourcesPage;
 use super::pages::terminal_events::TerminalEventsPage;
-use super::pages::{html, json, login, menu, oidc, pauses, sessions, theme, topics};
+use super::pages::{html, json, login, logout, menu, oidc, pauses, sessions, theme, topics};
 use super::problem::Problem;
 use super::security::guard::guard;
-use super::security::oidc::CALLBACK_PATH;
+use super::security::oidc::{BACK_CHANNEL_LOGOUT_PATH, CALLBACK_PATH};
 use super::state::AppState;
 
 /// Limit on the body of a request, in bytes.
@@ -70,7 +70,8 @@ fn other_pages() -> Router<Arc<AppState>> {
         .route(menu::LOGIN.path, get(login::html).post(login::log_in))
         .route("/login/oidc", get(oidc::begin))
         .route(CALLBACK_PATH, get(oidc::callback))
-        .route("/logout", post(login::log_out))
+        .route(BACK_CHANNEL_LOGOUT_PATH, post(logout::back_channel))
+        .route("/logout", post(logout::html))
         .route("/theme", post(theme::set))
         .route("/assets/{name}", get(assets::serve))
 }

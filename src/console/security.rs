@@ -18,12 +18,14 @@ pub mod role;
 pub mod seal;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 
 use super::args::ConsoleArgs;
 use super::problem::Problem;
 use crate::http::token::{Token, TokenError, constant_time_eq};
+use crate::http::token_files::{TokenFiles, TokenFolder};
 use logins::{LoggedIn, Logins};
 use oidc::OidcClient;
 use role::UserRole;
@@ -33,6 +35,8 @@ use role::UserRole;
 pub struct Security {
     /// The logins; `None` without a token and a provider, which makes the console read-only.
     pub logins: Option<Logins>,
+    /// The tokens of programs, besides that of `--auth-token-file`.
+    pub api_tokens: Option<TokenFiles<UserRole>>,
     /// The OpenID provider at which users log in.
     pub oidc: Option<OidcClient>,
     /// Whether reading requires a login or the token as well.
@@ -50,9 +54,14 @@ pub enum SecurityError {
     NoToken(SocketAddr),
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The flags of the OpenID provider.
+    /// Tokens of programs alone.
+    #[error(
+        "--viewer-tokens, --operator-tokens and --admin-tokens need --auth-token-file or --oidc-issuer: pass one of them"
+    )]
+    ApiTokensAlone,
+    /// A file or a flag.
     #[error("{0:#}")]
-    Provider(anyhow::Error),
+    Invalid(anyhow::Error),
 }
 
 /// The sender of a request.
@@ -61,8 +70,12 @@ pub enum Caller {
     Anonymous,
     /// A browser that is logged in.
     Browser(LoggedIn),
-    /// A program that sends the token with the request.
-    Program,
+    /// A program that sends a token with the request.
+    Program {
+        /// The name of the token; `None` for that of `--auth-token-file`.
+        name: Option<Arc<str>>,
+        role: UserRole,
+    },
 }
 
 /// The CSRF token in the request header; empty without one.
@@ -84,10 +97,15 @@ impl Security {
         let token = file.map(|path| Token::read(path, "--auth-token-file"));
         let token = token.transpose()?;
         let loopback = address.ip().is_loopback();
-        let oidc = OidcClient::new(&args.oidc).map_err(SecurityError::Provider)?;
+        let oidc = OidcClient::new(&args.oidc).map_err(SecurityError::Invalid)?;
         if !loopback && token.is_none() && oidc.is_none() {
             return Err(SecurityError::NoToken(address));
         }
+        let api_tokens = api_tokens(args).map_err(SecurityError::Invalid)?;
+        if api_tokens.is_some() && token.is_none() && oidc.is_none() {
+            return Err(SecurityError::ApiTokensAlone);
+        }
+        let idle_timeout = args.login_idle_timeout;
         let mut hosts = args.allowed_host.clone();
         if loopback {
             hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
@@ -96,10 +114,14 @@ impl Security {
         Ok(Self {
             login_to_read: (oidc.is_some() || token.is_some() && !loopback) && !args.anonymous_read,
             logins: match (token, &oidc) {
-                (Some(token), _) => Some(Logins::new(token)),
-                (None, Some(oidc)) => Some(Logins::at_provider(oidc.secret().as_bytes())),
+                (Some(token), _) => Some(Logins::new(token, idle_timeout)),
+                (None, Some(oidc)) => {
+                    let secret = oidc.secret().as_bytes();
+                    Some(Logins::at_provider(secret, idle_timeout))
+                }
                 (None, None) => None,
             },
+            api_tokens,
             oidc,
             allowed_hosts: (!hosts.is_empty()).then_some(hosts),
         })
@@ -118,7 +140,7 @@ impl Security {
         match (caller, &self.logins, cookie) {
             (Caller::Browser(_), Some(logins), Some(cookie)) => logins.find(cookie).is_some(),
             (Caller::Browser(_), _, _) => false,
-            (Caller::Anonymous | Caller::Program, _, _) => true,
+            (Caller::Anonymous | Caller::Program { .. }, _, _) => true,
         }
     }
 
@@ -136,9 +158,35 @@ impl Security {
                 role: login.role,
                 needed: role,
             }),
-            Caller::Browser(_) | Caller::Program => Ok(()),
+            Caller::Program { role: own, .. } if *own < role => Err(Problem::NotPermitted {
+                role: *own,
+                needed: role,
+            }),
+            Caller::Browser(_) | Caller::Program { .. } => Ok(()),
         }
     }
+}
+
+/// Reads the tokens of programs.
+fn api_tokens(args: &ConsoleArgs) -> anyhow::Result<Option<TokenFiles<UserRole>>> {
+    let folders = [
+        (&args.viewer_tokens, "--viewer-tokens", UserRole::Viewer),
+        (
+            &args.operator_tokens,
+            "--operator-tokens",
+            UserRole::Operator,
+        ),
+        (&args.admin_tokens, "--admin-tokens", UserRole::Admin),
+    ];
+    let folders = folders.into_iter().filter_map(|(path, flag, kind)| {
+        let path = path.clone()?;
+        Some(TokenFolder { path, flag, kind })
+    });
+    let folders: Vec<_> = folders.collect();
+    if folders.is_empty() {
+        return Ok(None);
+    }
+    TokenFiles::new(folders).map(Some)
 }
 
 impl Caller {
@@ -147,7 +195,7 @@ impl Caller {
     pub fn is_authorized(&self, csrf: &str) -> bool {
         match self {
             Self::Anonymous => false,
-            Self::Program => true,
+            Self::Program { .. } => true,
             Self::Browser(login) => constant_time_eq(login.csrf.as_bytes(), csrf.as_bytes()),
         }
     }
@@ -157,7 +205,7 @@ impl Caller {
     pub fn csrf(&self, role: UserRole) -> Option<&str> {
         match self {
             Self::Browser(login) if login.role >= role => Some(&login.csrf),
-            Self::Browser(_) | Self::Anonymous | Self::Program => None,
+            Self::Browser(_) | Self::Anonymous | Self::Program { .. } => None,
         }
     }
 
@@ -167,7 +215,7 @@ impl Caller {
         match self {
             Self::Anonymous => "anonymous",
             Self::Browser(_) => "browser",
-            Self::Program => "token",
+            Self::Program { .. } => "token",
         }
     }
 }

@@ -45,7 +45,7 @@ use limits::Limits;
 use metrics::HttpMetrics;
 use openapi::Served;
 use ssf::Receiver;
-use tokens::TokenFiles;
+use tokens::SenderTokens;
 use writer::HttpWriter;
 
 /// How long requests that are being answered may take once the process stops.
@@ -90,7 +90,7 @@ pub async fn start(
     let mut router = Router::new().route("/v1/openapi.json", description);
     if args.http_tokens.is_some() {
         let api = EventApi {
-            tokens: TokenFiles::new(args)?,
+            tokens: SenderTokens::new(args)?,
             limits: Arc::clone(&limits),
             origins: args.http_allowed_origins.clone(),
             writer: Arc::clone(&writer),

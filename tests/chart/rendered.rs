@@ -43,6 +43,7 @@ fn renders_what_it_has_always_rendered() {
                 "console.authTokenSecret=console",
                 "console.oidc.issuer=https://idp.example:8443/realms/staff",
                 "console.oidc.clientId=sundown",
+                "console.apiTokens.operatorSecret=programs",
                 "console.oidc.clientSecret=console-client",
                 "console.oidc.publicUrl=https://sundown.example",
                 "console.oidc.scopes={groups}",

@@ -53,6 +53,11 @@
 {{- if and .Values.console.anonymousRead (not .Values.console.authTokenSecret) -}}
 {{- fail "console.anonymousRead requires console.authTokenSecret, because a console without a token listens on its pod's loopback only; name a Secret with a token" -}}
 {{- end -}}
+{{- with default dict .Values.console.apiTokens -}}
+{{- if and (or .viewerSecret .operatorSecret .adminSecret) (not (include "sundown.consoleLogin" $)) -}}
+{{- fail "console.apiTokens require console.authTokenSecret or console.oidc, because a console without logins listens on its pod's loopback only; set one of them" -}}
+{{- end -}}
+{{- end -}}
 {{- with default dict .Values.console.oidc -}}
 {{- if and .issuer (not (and .clientId .clientSecret .publicUrl)) -}}
 {{- fail "console.oidc.issuer requires console.oidc.clientId, clientSecret and publicUrl; set all of them" -}}

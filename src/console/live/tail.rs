@@ -18,7 +18,7 @@ use crate::kafka::errors::WithHint;
 use crate::kafka::headers::{self, ReadableHeaders};
 use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_reader::{Polled, ReaderOptions, TopicReader};
-use crate::session::Timestamp;
+use crate::session::{Span, Timestamp};
 use crate::wire::record::{RecordHeader, SourceRecord};
 
 /// Capacity of the channel, in records; reading pauses while it is full.
@@ -83,7 +83,16 @@ impl From<&BorrowedMessage<'_>> for TailRecord {
     }
 }
 
-/// Reads about the last `limit` committed records of each topic, then those appended later,
+/// The oldest records that are read.
+#[derive(Clone, Copy, Debug)]
+pub enum TailStart {
+    /// About so many of the newest records of each topic.
+    Last(usize),
+    /// Those of the last hours.
+    Since(Duration),
+}
+
+/// Reads the newest committed records of each topic from `from` on, then those appended later,
 /// until `stop` is cancelled. Partitions that are added later are not read.
 ///
 /// # Errors
@@ -91,7 +100,7 @@ impl From<&BorrowedMessage<'_>> for TailRecord {
 pub fn start(
     config: &ClientConfig,
     topics: Vec<String>,
-    (limit, clock): (usize, Clock),
+    (from, clock): (TailStart, Clock),
     health: &Health,
     stop: CancellationToken,
 ) -> anyhow::Result<Receiver<TailRecord>> {
@@ -110,7 +119,8 @@ pub fn start(
         reader: RecreatingClient::new(clock, create)?,
         positions: BTreeMap::new(),
         topics,
-        limit: i64::try_from(limit).unwrap_or(i64::MAX),
+        from,
+        clock,
         sender,
         stop,
         last_error: None,
@@ -125,7 +135,8 @@ struct Tail {
     /// The next offset of each partition that records of have been sent.
     positions: BTreeMap<(String, i32), i64>,
     topics: Vec<String>,
-    limit: i64,
+    from: TailStart,
+    clock: Clock,
     sender: Sender<TailRecord>,
     stop: CancellationToken,
     /// The last failure to start that was logged.
@@ -172,14 +183,28 @@ impl Tail {
 
     /// Assigns each partition from its share of the newest records on.
     fn assign(&mut self) -> KafkaResult<()> {
-        let (topics, limit, known) = (&self.topics, self.limit, &self.positions);
+        let (topics, known) = (&self.topics, &self.positions);
+        let (from, now) = (self.from, self.clock.wall());
         self.reader.ask(|reader| {
             let mut positions = Vec::new();
             for topic in topics {
                 let partitions = reader.partitions(topic)?;
-                let share = limit / i64::try_from(partitions.len()).unwrap_or(i64::MAX) + 1;
                 for (partition, offsets) in reader.offsets(topic, &partitions)? {
-                    let newest = offsets.first.max(offsets.end - share);
+                    let newest = match from {
+                        TailStart::Last(limit) => {
+                            let share = limit / partitions.len().max(1) + 1;
+                            let share = i64::try_from(share).unwrap_or(i64::MAX);
+                            offsets.first.max(offsets.end.saturating_sub(share))
+                        }
+                        TailStart::Since(age) => {
+                            let time = now
+                                - Span::from_millis(
+                                    i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
+                                );
+                            let start = reader.offset_for_time(topic, partition, time)?;
+                            start.unwrap_or(offsets.end)
+                        }
+                    };
                     let next = known.get(&(topic.clone(), partition)).copied();
                     // Of a topic that has been created again, the newest records.
                     let next = next.filter(|next| *next <= offsets.end);

@@ -1,4 +1,4 @@
-//! Login and logout with the console's token.
+//! Login with the console's token.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use super::{RequestContext, layout, render};
 use crate::console::audit::{Actor, Deed};
 use crate::console::problem::Problem;
 use crate::console::security::Caller;
-use crate::console::security::guard::{LOGIN_COOKIE, cookie};
-use crate::console::security::logins::{LOGIN_LIFETIME, Logins, TokenCheck};
+use crate::console::security::guard::login_cookie;
+use crate::console::security::logins::{Logins, TokenCheck};
 use crate::console::security::role::UserRole;
 use crate::console::state::AppState;
 
@@ -40,13 +40,6 @@ struct LoginPage {
 pub struct LoginForm {
     #[serde(default)]
     token: String,
-}
-
-/// The body of `POST /logout`.
-#[derive(Debug, Deserialize)]
-pub struct LogoutForm {
-    #[serde(default)]
-    csrf: String,
 }
 
 /// `GET /login`
@@ -106,30 +99,6 @@ pub(super) async fn audit_login<T, E: Display>(
         note: None,
     };
     app.audit.change(actor, deed, outcome).await;
-}
-
-/// The cookie of a login. `secure` if browsers reach the console by TLS.
-pub(super) fn login_cookie(value: &str, secure: bool) -> String {
-    let max_age = LOGIN_LIFETIME.as_secs();
-    let secure = if secure { "; Secure" } else { "" };
-    format!("{LOGIN_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
-}
-
-/// `POST /logout`
-pub async fn log_out(
-    State(app): State<Arc<AppState>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Form(form): Form<LogoutForm>,
-) -> Response {
-    if !caller.is_authorized(&form.csrf) {
-        return Problem::StaleForm.into_response();
-    }
-    if let (Some(logins), Some(cookie)) = (&app.security.logins, cookie(&headers, LOGIN_COOKIE)) {
-        logins.log_out(&cookie);
-    }
-    let cookie = format!("{LOGIN_COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
-    with_cookie(Redirect::to(DASHBOARD.path), &cookie)
 }
 
 /// Adds a `Set-Cookie` header to a response.

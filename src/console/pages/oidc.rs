@@ -8,14 +8,15 @@ use axum::extract::{Query, State};
 use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
-use super::login::{audit_login, login_cookie, with_cookie};
+use super::login::{audit_login, with_cookie};
 use super::menu::DASHBOARD;
 use crate::clock::Clock;
 use crate::console::audit::Actor;
 use crate::console::problem::Problem;
-use crate::console::security::guard::cookie;
-use crate::console::security::logins::Logins;
-use crate::console::security::oidc::{Callback, Flow, OidcClient, OidcError, OidcUser};
+use crate::console::security::guard::{cookie, login_cookie};
+use crate::console::security::logins::{Logins, ProviderUser};
+use crate::console::security::oidc::{Callback, Flow, OidcClient, OidcError};
+use crate::console::security::role::UserRole;
 use crate::console::state::AppState;
 
 /// The cookie of a browser whose user is at the provider.
@@ -59,13 +60,16 @@ pub async fn callback(
     };
     let user = finish(oidc, logins, &headers, &callback).await;
     let actor = Actor {
-        user: user.as_ref().ok().map(|user| user.name.as_str().into()),
+        user: user
+            .as_ref()
+            .ok()
+            .map(|(user, _)| user.name.as_str().into()),
         ..actor
     };
     audit_login(&app, &actor, &user).await;
     match user {
-        Ok(OidcUser { name, role }) => {
-            let value = logins.log_in(role, Some(name));
+        Ok((user, role)) => {
+            let value = logins.log_in(role, Some(user));
             let flow = flow_cookie("", Duration::ZERO, oidc.is_secure());
             let response = with_cookie(to_dashboard(&app), &flow);
             with_cookie(response, &login_cookie(&value, oidc.is_secure()))
@@ -79,7 +83,7 @@ async fn finish(
     logins: &Logins,
     headers: &HeaderMap,
     callback: &Callback,
-) -> Result<OidcUser, OidcError> {
+) -> Result<(ProviderUser, UserRole), OidcError> {
     let flow = cookie(headers, FLOW_COOKIE);
     let flow = flow.and_then(|text| logins.seal().open::<Flow>(FLOW, &text));
     let flow = flow.filter(|flow| flow.end > now());

@@ -9,7 +9,8 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::logins::TokenCheck;
+use super::logins::{LOGIN_LIFETIME, TokenCheck};
+use super::role::UserRole;
 use super::{Caller, Security};
 use crate::console::audit::Actor;
 use crate::console::problem::Problem;
@@ -49,10 +50,12 @@ pub async fn guard(State(app): State<Arc<AppState>>, mut request: Request, next:
     let response = match admit(&app.security, &request) {
         Ok(caller) => {
             let actor = actor(&request, &caller);
+            let renewed = renewed(&request, &caller);
             let extensions = request.extensions_mut();
             extensions.insert(caller);
             extensions.insert(actor);
-            next.run(request).await
+            let response = next.run(request).await;
+            renew(response, renewed, app.security.is_secure())
         }
         Err(Problem::Unauthorized) if !request.uri().path().starts_with("/api/") => {
             Redirect::to("/login").into_response()
@@ -109,17 +112,60 @@ fn authenticate(
     let Some(token) = bearer.filter(|_| needs_token) else {
         return Ok(Caller::Anonymous);
     };
-    match logins.check_token(peer(request), token) {
-        TokenCheck::Accepted => Ok(Caller::Program),
+    let from = peer(request);
+    if logins.is_blocked(from) {
+        return Err(Problem::TooManyAttempts);
+    }
+    let named = security.api_tokens.as_ref();
+    if let Some((name, role)) = named.and_then(|all| all.find(|_, one| one.matches(token))) {
+        let name = Some(name);
+        return Ok(Caller::Program { name, role });
+    }
+    match logins.check_token(from, token) {
+        TokenCheck::Accepted => Ok(Caller::Program {
+            name: None,
+            role: UserRole::Admin,
+        }),
         TokenCheck::Wrong => Ok(Caller::Anonymous),
         TokenCheck::TooMany => Err(Problem::TooManyAttempts),
     }
 }
 
+/// The new value of the login's cookie. Updates of an open page are no sign of a user.
+fn renewed(request: &Request, caller: &Caller) -> Option<String> {
+    let accept = request.headers().get(header::ACCEPT);
+    let is_update = accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
+    match caller {
+        Caller::Browser(login) if !is_update => login.renewed.clone(),
+        Caller::Browser(_) | Caller::Program { .. } | Caller::Anonymous => None,
+    }
+}
+
+fn renew(mut response: Response, renewed: Option<String>, secure: bool) -> Response {
+    let headers = response.headers_mut();
+    // A logout removes the cookie.
+    if let Some(value) = renewed
+        && !headers.contains_key(header::SET_COOKIE)
+        && let Ok(cookie) = HeaderValue::from_str(&login_cookie(&value, secure))
+    {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The cookie of a login. `secure` if browsers reach the console by TLS.
+#[must_use]
+pub fn login_cookie(value: &str, secure: bool) -> String {
+    let max_age = LOGIN_LIFETIME.as_secs();
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{LOGIN_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
+}
+
 fn actor(request: &Request, caller: &Caller) -> Actor {
     let logged_in = match caller {
         Caller::Browser(login) => login.user.as_deref().map(Arc::from),
-        Caller::Anonymous | Caller::Program => None,
+        Caller::Program { name, .. } => name.clone(),
+        Caller::Anonymous => None,
     };
     let forwarded = || {
         let user = request.extensions().get::<ForwardedUser>();

@@ -16,11 +16,13 @@ use super::role::UserRole;
 use super::seal::Seal;
 use crate::clock::Clock;
 use crate::http::token::Token;
+use crate::session::Span;
 
 /// Lifetime of a login.
 pub const LOGIN_LIFETIME: Duration = Duration::from_hours(12);
-/// Limit on remembered logouts; beyond it, the one that would be needed for the shortest time is
-/// forgotten.
+/// The part of the idle timeout after which a request renews the cookie.
+const RENEW_AFTER: i64 = 10;
+/// Limit on remembered logouts; beyond it, the one that matters for the shortest time is forgotten.
 const MAX_LOGOUTS: usize = 10_000;
 /// What the seal of a login is for.
 const LOGIN: &str = "login";
@@ -32,9 +34,11 @@ pub struct Logins {
     token: Option<Token>,
     /// Seals cookies, and derives CSRF tokens from them.
     seal: Seal,
+    /// In seconds.
+    idle_timeout: i64,
     clock: Clock,
-    /// The end of each login that was logged out here, in seconds since 1970, by its id.
-    logouts: Mutex<BTreeMap<Vec<u8>, i64>>,
+    /// What has been logged out, and until when that matters, in seconds since 1970.
+    logouts: Mutex<BTreeMap<Logout, Ended>>,
     wrong_tokens: WrongTokens,
 }
 
@@ -43,9 +47,41 @@ pub struct Logins {
 struct SealedLogin {
     id: String,
     /// In seconds since 1970.
+    begin: i64,
     end: i64,
+    /// The latest request that renewed the cookie.
+    seen: i64,
     role: UserRole,
-    user: Option<String>,
+    user: Option<ProviderUser>,
+}
+
+/// A user, as the OpenID provider knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderUser {
+    pub name: String,
+    pub subject: String,
+    /// The user's session at the provider, if its token names one.
+    pub session: Option<String>,
+}
+
+/// Which logins a logout ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Logout {
+    /// The one with this digest.
+    Login(String),
+    /// Those of a session at the provider.
+    ProviderSession(String),
+    /// Those of a user of the provider.
+    ProviderSubject(String),
+}
+
+/// A logout that is remembered.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    /// Logins that began later go on.
+    at: i64,
+    forget_at: i64,
 }
 
 /// A browser that is logged in.
@@ -56,6 +92,10 @@ pub struct LoggedIn {
     pub role: UserRole,
     /// The user, as the provider names them; `None` after a login with the token.
     pub user: Option<String>,
+    /// What a logout of this login alone ends.
+    pub logout: Logout,
+    /// The cookie's new value, if it is time to renew it.
+    pub renewed: Option<String>,
 }
 
 /// What a token is worth.
@@ -70,21 +110,22 @@ pub enum TokenCheck {
 impl Logins {
     /// Creates logins with a token, whose cookies are sealed with its secret.
     #[must_use]
-    pub fn new(token: Token) -> Self {
+    pub fn new(token: Token, idle_timeout: Span) -> Self {
         let seal = Seal::new(token.secret().as_bytes());
-        Self::with_seal(Some(token), seal)
+        Self::with_seal(Some(token), seal, idle_timeout)
     }
 
     /// Creates logins without a token, at a provider alone.
     #[must_use]
-    pub fn at_provider(secret: &[u8]) -> Self {
-        Self::with_seal(None, Seal::new(secret))
+    pub fn at_provider(secret: &[u8], idle_timeout: Span) -> Self {
+        Self::with_seal(None, Seal::new(secret), idle_timeout)
     }
 
-    fn with_seal(token: Option<Token>, seal: Seal) -> Self {
+    fn with_seal(token: Option<Token>, seal: Seal, idle_timeout: Span) -> Self {
         Self {
             token,
             seal,
+            idle_timeout: idle_timeout.as_millis() / 1_000,
             clock: Clock::default(),
             logouts: Mutex::default(),
             wrong_tokens: WrongTokens::default(),
@@ -103,11 +144,16 @@ impl Logins {
         &self.seal
     }
 
+    /// Whether this address has sent too many wrong tokens.
+    #[must_use]
+    pub fn is_blocked(&self, from: IpAddr) -> bool {
+        self.wrong_tokens.has_too_many(from, self.clock.elapsed())
+    }
+
     /// Checks a token that a client at this address has sent, and counts it if it is wrong.
     #[must_use]
     pub fn check_token(&self, from: IpAddr, candidate: &[u8]) -> TokenCheck {
-        let now = self.clock.elapsed();
-        if self.wrong_tokens.has_too_many(from, now) {
+        if self.is_blocked(from) {
             return TokenCheck::TooMany;
         }
         if self
@@ -117,8 +163,8 @@ impl Logins {
         {
             return TokenCheck::Accepted;
         }
-        self.wrong_tokens.add(from, now);
-        if self.wrong_tokens.has_too_many(from, now) {
+        self.wrong_tokens.add(from, self.clock.elapsed());
+        if self.is_blocked(from) {
             tracing::warn!(target: "audit", %from, "too many wrong tokens; ignoring tokens from this address for a minute");
         }
         TokenCheck::Wrong
@@ -126,11 +172,13 @@ impl Logins {
 
     /// Logs a browser in; returns the value of its cookie.
     #[must_use]
-    pub fn log_in(&self, role: UserRole, user: Option<String>) -> String {
+    pub fn log_in(&self, role: UserRole, user: Option<ProviderUser>) -> String {
         let lifetime = i64::try_from(LOGIN_LIFETIME.as_secs()).unwrap_or(i64::MAX);
         let login = SealedLogin {
             id: hex::encode(rand::random::<[u8; 16]>()),
+            begin: self.now(),
             end: self.now().saturating_add(lifetime),
+            seen: self.now(),
             role,
             user,
         };
@@ -141,41 +189,69 @@ impl Logins {
     #[must_use]
     pub fn find(&self, cookie: &str) -> Option<LoggedIn> {
         let login: SealedLogin = self.seal.open(LOGIN, cookie)?;
-        let logged_out = self
-            .logouts()
-            .contains_key(&self.seal.derive("logout", cookie));
-        let valid = login.end > self.now() && !logged_out;
+        let digest = hex::encode(&self.seal.derive("logout", &login.id)[..16]);
+        let own = Logout::Login(digest);
+        if self.has_ended(&login, &own) {
+            return None;
+        }
+        let now = self.now();
+        let idle = now.saturating_sub(login.seen);
+        let valid = login.end > now && idle < self.idle_timeout;
         valid.then(|| LoggedIn {
-            csrf: hex::encode(self.seal.derive("form", cookie)),
+            csrf: hex::encode(self.seal.derive("form", &login.id)),
             role: login.role,
-            user: login.user,
+            user: login.user.as_ref().map(|user| user.name.clone()),
+            logout: own,
+            renewed: (idle > self.idle_timeout / RENEW_AFTER)
+                .then(|| self.seal.close(LOGIN, &SealedLogin { seen: now, ..login })),
         })
     }
 
-    /// Logs out the browser with this cookie. Other replicas do not know: the browser forgets the
-    /// cookie.
-    pub fn log_out(&self, cookie: &str) {
-        let Some(SealedLogin { end, .. }) = self.seal.open(LOGIN, cookie) else {
-            return;
-        };
+    /// Whether a logout has ended the login: its `own`, or one at the provider.
+    fn has_ended(&self, login: &SealedLogin, own: &Logout) -> bool {
+        let user = login.user.as_ref();
+        let subject = user.map(|user| Logout::ProviderSubject(user.subject.clone()));
+        let session = user.and_then(|user| user.session.clone());
+        let session = session.map(Logout::ProviderSession);
+        let logouts = self.logouts();
+        let mut all = [Some(own), subject.as_ref(), session.as_ref()]
+            .into_iter()
+            .flatten();
+        all.any(|logout| {
+            let ended = logouts.get(logout);
+            ended.is_some_and(|ended| login.begin <= ended.at)
+        })
+    }
+
+    /// Ends the logins of a logout that began by `at`, in seconds since 1970.
+    pub fn log_out(&self, logout: Logout, at: i64) {
+        let lifetime = i64::try_from(LOGIN_LIFETIME.as_secs()).unwrap_or(i64::MAX);
         let now = self.now();
         let mut logouts = self.logouts();
-        logouts.retain(|_, end| *end > now);
+        logouts.retain(|_, ended| ended.forget_at > now);
         if logouts.len() >= MAX_LOGOUTS {
-            let next = logouts.iter().min_by_key(|(_, end)| **end);
-            if let Some(id) = next.map(|(id, _)| id.clone()) {
-                logouts.remove(&id);
+            let next = logouts.iter().min_by_key(|(_, ended)| ended.forget_at);
+            if let Some(logout) = next.map(|(logout, _)| logout.clone()) {
+                logouts.remove(&logout);
             }
         }
-        logouts.insert(self.seal.derive("logout", cookie), end);
+        let ended = Ended {
+            at,
+            forget_at: at.saturating_add(lifetime),
+        };
+        let known = logouts.entry(logout).or_insert(ended);
+        if known.at < at {
+            *known = ended;
+        }
     }
 
     /// Seconds since 1970.
-    fn now(&self) -> i64 {
+    #[must_use]
+    pub fn now(&self) -> i64 {
         self.clock.wall().as_millis() / 1_000
     }
 
-    fn logouts(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, i64>> {
+    fn logouts(&self) -> MutexGuard<'_, BTreeMap<Logout, Ended>> {
         self.logouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,10 +260,21 @@ impl Logins {
 mod tests {
     use super::*;
 
+    const HOUR: Span = Span::from_secs(3_600);
+
     fn logins(token: &str) -> Logins {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), token).unwrap();
-        Logins::new(Token::read(file.path(), "--auth-token-file").unwrap())
+        let token = Token::read(file.path(), "--auth-token-file");
+        Logins::new(token.unwrap(), HOUR)
+    }
+
+    fn ann() -> ProviderUser {
+        ProviderUser {
+            name: "ann".to_owned(),
+            subject: "7".to_owned(),
+            session: Some("s".to_owned()),
+        }
     }
 
     #[test]
@@ -198,15 +285,34 @@ mod tests {
         for wrong in [&b"0123456789abcdeg"[..], b""] {
             assert_eq!(check(wrong), TokenCheck::Wrong);
         }
-        let cookie = logins.log_in(UserRole::Operator, Some("ann".to_owned()));
+        let cookie = logins.log_in(UserRole::Operator, Some(ann()));
         let login = logins.find(&cookie).unwrap();
         assert_ne!(login.csrf, cookie);
         assert_eq!(
             (login.role, login.user.as_deref()),
             (UserRole::Operator, Some("ann"))
         );
-        logins.log_out(&cookie);
+        let other = logins.log_in(UserRole::Operator, Some(ann()));
+        logins.log_out(login.logout, logins.now());
         assert_eq!(logins.find(&cookie), None);
+        assert!(logins.find(&other).is_some());
+    }
+
+    #[test]
+    fn a_logout_at_the_provider_ends_the_logins_before_it() {
+        for logout in [
+            Logout::ProviderSubject("7".to_owned()),
+            Logout::ProviderSession("s".to_owned()),
+        ] {
+            let logins = logins("0123456789abcdef");
+            let [hers, token] =
+                [Some(ann()), None].map(|user| logins.log_in(UserRole::Admin, user));
+            logins.log_out(logout.clone(), logins.now() - 1);
+            assert!(logins.find(&hers).is_some(), "she has logged in again");
+            logins.log_out(logout, logins.now());
+            assert_eq!(logins.find(&hers), None);
+            assert!(logins.find(&token).is_some());
+        }
     }
 
     #[test]
@@ -216,14 +322,14 @@ mod tests {
         assert_eq!(one.find(&cookie), other.find(&cookie));
         assert!(other.find(&cookie).is_some());
         assert_eq!(logins("fedcba9876543210").find(&cookie), None);
-        let [one, other] = [(); 2].map(|()| Logins::at_provider(b"secret of the client"));
+        let [one, other] = [(); 2].map(|()| Logins::at_provider(b"secret of the client", HOUR));
         let cookie = one.log_in(UserRole::Viewer, None);
         assert!(other.find(&cookie).is_some());
     }
 
     #[test]
     fn without_a_token_none_is_accepted() {
-        let logins = Logins::at_provider(b"secret of the client");
+        let logins = Logins::at_provider(b"secret of the client", HOUR);
         let from = IpAddr::from([192, 0, 2, 1]);
         assert_eq!(logins.check_token(from, b""), TokenCheck::Wrong);
     }
@@ -233,10 +339,35 @@ mod tests {
         let logins = logins("0123456789abcdef");
         let over = SealedLogin {
             id: "id".to_owned(),
+            begin: 0,
+            seen: logins.now(),
             end: logins.now(),
             role: UserRole::Admin,
             user: None,
         };
         assert_eq!(logins.find(&logins.seal.close(LOGIN, &over)), None);
+    }
+
+    #[test]
+    fn a_login_is_renewed_by_requests_and_ends_without_them() {
+        let logins = logins("0123456789abcdef");
+        let now = logins.now();
+        let seen = |ago: i64| {
+            let login = SealedLogin {
+                id: "id".to_owned(),
+                begin: now - 7_200,
+                end: now + 600,
+                seen: now - ago,
+                role: UserRole::Admin,
+                user: None,
+            };
+            logins.seal.close(LOGIN, &login)
+        };
+        assert_eq!(logins.find(&seen(10)).unwrap().renewed, None);
+        let (before, csrf) = (seen(3_000), logins.find(&seen(10)).unwrap().csrf);
+        let renewed = logins.find(&before).unwrap().renewed.unwrap();
+        let login = logins.find(&renewed).unwrap();
+        assert_eq!((login.renewed, login.csrf), (None, csrf));
+        assert_eq!(logins.find(&seen(3_600)), None);
     }
 }

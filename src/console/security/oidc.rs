@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::logins::{Logout, ProviderUser};
 use super::oidc_args::OidcArgs;
 use super::role::{RoleRules, UserRole};
 use crate::bounded::{self, MAX_SECRET_BYTES};
@@ -23,6 +24,10 @@ use crate::http::token::constant_time_eq;
 
 /// The path of the redirect URI.
 pub const CALLBACK_PATH: &str = "/login/oidc/callback";
+/// The path of the back-channel logout URI.
+pub const BACK_CHANNEL_LOGOUT_PATH: &str = "/login/oidc/backchannel-logout";
+/// What a logout token is (OpenID Connect Back-Channel Logout 1.0, section 2.4).
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Bounds each request to the provider.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit on a response of the provider, in bytes.
@@ -61,13 +66,6 @@ pub struct Callback {
     state: String,
     code: String,
     error: String,
-}
-
-/// A user who has logged in at the provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OidcUser {
-    pub name: String,
-    pub role: UserRole,
 }
 
 /// Why a login failed.
@@ -198,7 +196,11 @@ impl OidcClient {
     ///
     /// # Errors
     /// [`OidcError`]
-    pub async fn finish(&self, flow: &Flow, callback: &Callback) -> Result<OidcUser, OidcError> {
+    pub async fn finish(
+        &self,
+        flow: &Flow,
+        callback: &Callback,
+    ) -> Result<(ProviderUser, UserRole), OidcError> {
         if !constant_time_eq(flow.state.as_bytes(), callback.state.as_bytes()) {
             return Err(OidcError::NoFlow);
         }
@@ -208,23 +210,42 @@ impl OidcClient {
         }
         let metadata = self.metadata().await.map_err(OidcError::Provider)?;
         let tokens = self.exchange(&metadata, flow, &callback.code).await?;
-        let mut claims = self.verify(&metadata, flow, &tokens.id_token).await?;
+        let mut claims = self.verify_login(&metadata, flow, &tokens.id_token).await?;
         if !self.rules.applies(&claims)
             && let Some(url) = &metadata.userinfo_endpoint
         {
             self.add_user_info(&endpoint(url)?, &tokens.access_token, &mut claims)
                 .await?;
         }
-        let name = NAMES.iter().find_map(|name| claims.get(name)?.as_str());
-        let name: String = name
-            .unwrap_or_default()
-            .chars()
-            .take(MAX_NAME_CHARS)
-            .collect();
+        let text = |name: &str| claims.get(name)?.as_str();
+        let name = NAMES.into_iter().find_map(text).unwrap_or_default();
+        let user = ProviderUser {
+            name: name.chars().take(MAX_NAME_CHARS).collect(),
+            subject: text("sub").unwrap_or_default().to_owned(),
+            session: text("sid").map(str::to_owned),
+        };
         match self.rules.role(&claims) {
-            Some(role) => Ok(OidcUser { name, role }),
-            None => Err(OidcError::NoRole(name)),
+            Some(role) => Ok((user, role)),
+            None => Err(OidcError::NoRole(user.name)),
         }
+    }
+
+    /// Verifies a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.6), and returns what it
+    /// ends.
+    ///
+    /// # Errors
+    /// [`OidcError`]
+    pub async fn verify_logout(&self, token: &str) -> Result<Logout, OidcError> {
+        let metadata = self.metadata().await.map_err(OidcError::Provider)?;
+        let claims = self.verify(&metadata, token, &["iss", "aud"]).await?;
+        let event = claims.get("events").and_then(|all| all.get(LOGOUT_EVENT));
+        if event.is_none() || claims.get("nonce").is_some() {
+            return Err(OidcError::Token("it is no logout token".to_owned()));
+        }
+        let text = |name: &str| Some(claims.get(name)?.as_str()?.to_owned());
+        let session = text("sid").map(Logout::ProviderSession);
+        let logout = session.or_else(|| text("sub").map(Logout::ProviderSubject));
+        logout.ok_or_else(|| OidcError::Token("it names no session and no user".to_owned()))
     }
 
     async fn metadata(&self) -> Result<ProviderMetadata, String> {
@@ -294,11 +315,32 @@ impl OidcClient {
     }
 
     /// Verifies an ID token (OpenID Connect Core 1.0, section 3.1.3.7), and returns its claims.
-    async fn verify(
+    async fn verify_login(
         &self,
         metadata: &ProviderMetadata,
         flow: &Flow,
         token: &str,
+    ) -> Result<Value, OidcError> {
+        let required = ["iss", "aud", "exp", "sub"];
+        let claims = self.verify(metadata, token, &required).await?;
+        let invalid = |error: &str| OidcError::Token(error.to_owned());
+        let text = |name| claims.get(name).and_then(Value::as_str);
+        let nonce = text("nonce").unwrap_or_default();
+        if !constant_time_eq(nonce.as_bytes(), flow.nonce.as_bytes()) {
+            return Err(invalid("it belongs to another login"));
+        }
+        if text("azp").is_some_and(|azp| azp != self.client_id) {
+            return Err(invalid("it was issued to another client"));
+        }
+        Ok(claims)
+    }
+
+    /// Verifies the signature, the issuer and the audience of a token, and returns its claims.
+    async fn verify(
+        &self,
+        metadata: &ProviderMetadata,
+        token: &str,
+        required: &[&str],
     ) -> Result<Value, OidcError> {
         let invalid = |error: &dyn std::fmt::Display| OidcError::Token(error.to_string());
         let header = decode_header(token).map_err(|error| invalid(&error))?;
@@ -314,18 +356,11 @@ impl OidcClient {
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.client_id]);
-        validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+        validation.set_required_spec_claims(required);
         let claims = decode::<Value>(token, &key, &validation);
-        let claims = claims.map_err(|error| invalid(&error))?.claims;
-        let text = |name| claims.get(name).and_then(Value::as_str);
-        let nonce = text("nonce").unwrap_or_default();
-        if !constant_time_eq(nonce.as_bytes(), flow.nonce.as_bytes()) {
-            return Err(invalid(&"it belongs to another login"));
-        }
-        if text("azp").is_some_and(|azp| azp != self.client_id) {
-            return Err(invalid(&"it was issued to another client"));
-        }
-        Ok(claims)
+        claims
+            .map(|verified| verified.claims)
+            .map_err(|error| invalid(&error))
     }
 
     /// Adds the claims of the userinfo endpoint (section 5.3), which many providers keep out of ID tokens.

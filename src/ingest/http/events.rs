@@ -14,12 +14,12 @@ use super::cors;
 use super::limits::Limits;
 use super::metrics::HttpMetrics;
 use super::problem::ApiProblem;
-use super::tokens::{Sender, TokenFiles};
+use super::tokens::{Sender, SenderTokens};
 use super::writer::HttpWriter;
 
 /// What requests are answered with.
 pub struct EventApi {
-    pub tokens: TokenFiles,
+    pub tokens: SenderTokens,
     pub limits: Arc<Limits>,
     /// Origins whose pages may send events.
     pub origins: Vec<String>,

@@ -317,3 +317,45 @@ fn an_open_page_is_updated_until_its_login_ends() {
     let deadline = Deadline::after(SOON);
     assert!(lines.all(|_| deadline.left().is_some()), "it goes on");
 }
+
+#[test]
+fn a_named_token_may_do_what_its_folder_allows() {
+    let installation = Installation::new(Kafka::shared(), SHORT);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("deploy-bot"), "token of a program").expect("a file");
+    let path = folder.path().to_str().expect("UTF-8");
+    let console = Console::with_token(&installation, &["--operator-tokens", path]);
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer token of a program"),
+    ];
+    let send = |path, body: Value| {
+        console
+            .client
+            .send("POST", path, &headers, &body.to_string())
+    };
+    let pause = json!({"role": "tracker", "partition": 0, "reason": "deployment"});
+    assert_eq!(send("/api/v1/pauses", pause).status, 202);
+    let refused = send("/api/v1/revocations", json!({"session_id": "s"}));
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused.body.contains("takes the role admin"),
+        "{}",
+        refused.body
+    );
+    let records = eventually(SOON, "the audit records", || {
+        let records = installation.read("sundown.audit");
+        (records.len() == 2).then_some(records)
+    });
+    for (record, (action, outcome)) in records
+        .iter()
+        .zip([("pause", "done"), ("revoke", "refused")])
+    {
+        let record = record.json();
+        assert_eq!(record["user"], "deploy-bot", "{record}");
+        assert_eq!(
+            (&record["action"], &record["outcome"]),
+            (&json!(action), &json!(outcome))
+        );
+    }
+}

@@ -45,6 +45,8 @@ const clients = [
     client_secret: 'secret of the console',
     redirect_uris: [CONSOLE + '/login/oidc/callback'],
     id_token_signed_response_alg: algorithm,
+    backchannel_logout_uri: CONSOLE + '/login/oidc/backchannel-logout',
+    backchannel_logout_session_required: true,
   },
   { ...service, client_id: 'service', client_secret: 'secret of the service' },
   { ...service, client_id: 'kafka', client_secret: 'secret of kafka', scope: 'kafka' },
@@ -88,6 +90,8 @@ server.listen(0, '127.0.0.1', () => {
       accountId,
       claims: () => ({ sub: accountId, groups: JSON.parse(GROUPS)[accountId] }),
     }),
+    // The relying parties of tests are on this machine, which it would not call.
+    fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
     // Users consent to everything.
     async loadExistingGrant(context) {
       const { client, session } = context.oidc;

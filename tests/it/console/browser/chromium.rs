@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// Timeout of a response and of a page load.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Environment variable that makes a missing browser a failure.
-const REQUIRED: &str = "SUNDOWN_TEST_REQUIRE_BROWSER";
+pub const REQUIRED: &str = "SUNDOWN_TEST_REQUIRE_BROWSER";
 
 /// A browser with one page.
 pub struct Chromium {
