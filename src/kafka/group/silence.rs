@@ -17,7 +17,7 @@ use crate::kafka::recreating_producer::is_silence;
 
 /// How long brokers may answer others alone. librdkafka itself replaces a dead connection first: by default it
 /// waits 30 s for a response, then up to 2 s, and up to 10 s for the next connection.
-const MAX_SILENCE: Duration = Duration::from_secs(60);
+const MAX_SILENCE: Duration = Duration::from_secs(45);
 /// How often the member's client asks.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the thread looks whether the member is there.
