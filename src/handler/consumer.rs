@@ -30,6 +30,9 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// records.
 const PAUSE_DELAY: Duration = Duration::from_millis(500);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+/// How often offsets are committed although they have not advanced: a commit that librdkafka sends again
+/// after a rebalance may arrive after a later one.
+const RECOMMIT_INTERVAL: Duration = Duration::from_secs(15);
 /// The time that attempts under way have to finish when their partition is revoked.
 const REVOKE_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that attempts under way have to finish when the process stops.
@@ -86,6 +89,7 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
 
     fn poll_until_stopped(&mut self, heartbeat: &Heartbeat) -> anyhow::Result<()> {
         let mut committed_at = self.clock.elapsed();
+        let mut recommitted_at = committed_at;
         while !self.stop.is_cancelled() {
             heartbeat.beat();
             self.wait_for_capacity();
@@ -93,6 +97,10 @@ impl<D: Fn(InFlight)> EventConsumer<D> {
             let now = self.clock.elapsed();
             if now.saturating_sub(committed_at) >= COMMIT_INTERVAL {
                 committed_at = now;
+                if now.saturating_sub(recommitted_at) >= RECOMMIT_INTERVAL {
+                    recommitted_at = now;
+                    self.partitions.forget_commits();
+                }
                 self.commit(&self.partitions.owned(), CommitMode::Async);
                 self.report_progress();
             }

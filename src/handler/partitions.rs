@@ -224,8 +224,7 @@ impl Partitions {
         offsets
     }
 
-    /// Makes the next call of [`Partitions::offsets_to_commit`] return all offsets again, after
-    /// a failed commit.
+    /// Makes the next call of [`Partitions::offsets_to_commit`] return all offsets again.
     pub fn forget_commits(&mut self) {
         for owned in self.owned.values_mut() {
             owned.committed = None;
