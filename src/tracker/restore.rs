@@ -162,7 +162,9 @@ pub fn restore<L: RestoreLog>(
     })
 }
 
-/// Checks that the topics are those of the committed offset, and that no partition is gone.
+/// Checks that the topics are those of the committed offset, that no partition is gone, and that sessions
+/// were distributed as they are now: otherwise their events would go to another partition, and they would
+/// end although their users are active.
 fn check_identity(
     metadata: Option<&OffsetMetadata>,
     actual: &LogIdentity,
@@ -170,6 +172,14 @@ fn check_identity(
 ) -> Result<(), StateHold> {
     if let Some(metadata) = metadata {
         metadata.identity.check(actual)?;
+        if let Some(committed) = metadata.routing
+            && committed.partitions != routing.partitions
+        {
+            return Err(StateHold::LayoutDiffers {
+                committed: committed.partitions,
+                own: routing.partitions,
+            });
+        }
     }
     match actual.partitions {
         // Also without an offset: events would be forwarded to partitions that are gone.

@@ -51,11 +51,16 @@ pub enum StateHold {
         "sessions are distributed over {committed} partitions and the topic of session events has {actual}, so it was deleted and created again; reset all partitions to the beginning and restart the trackers"
     )]
     PartitionsRemoved { committed: i32, actual: i32 },
+    /// Another tracker has distributed the partition's sessions in another way.
+    #[error(
+        "sessions are distributed over {committed} partitions on this partition, and over {own} by this tracker: partitions were added before the first commit; restart the trackers"
+    )]
+    LayoutDiffers { committed: i32, own: i32 },
 }
 
 impl StateHold {
     /// Every [`reason`](Self::reason), for metrics.
-    pub const REASONS: [&str; 8] = [
+    pub const REASONS: [&str; 9] = [
         "topic_recreated",
         "checkpoint_recreated",
         "checkpoint_incomplete",
@@ -64,6 +69,7 @@ impl StateHold {
         "offset_foreign",
         "log_truncated",
         "partitions_removed",
+        "layout_differs",
     ];
 
     /// Returns one of [`REASONS`](Self::REASONS).
@@ -78,6 +84,7 @@ impl StateHold {
             Self::OffsetForeign => "offset_foreign",
             Self::LogTruncated { .. } => "log_truncated",
             Self::PartitionsRemoved { .. } => "partitions_removed",
+            Self::LayoutDiffers { .. } => "layout_differs",
         }
     }
 }

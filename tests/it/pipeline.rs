@@ -14,6 +14,7 @@ mod crashes;
 mod displaced;
 mod field_inputs;
 mod identity;
+mod layouts;
 mod ledger;
 pub mod limits;
 mod many_sessions;

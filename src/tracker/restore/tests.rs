@@ -44,6 +44,8 @@ impl SourceRecord for Written {
 /// A log with one session in the checkpoint; its activity from offset 3 on has been deleted.
 struct Deleted {
     now: Timestamp,
+    /// By which its offset was committed.
+    routing: Option<Routing>,
 }
 
 impl RestoreLog for Deleted {
@@ -62,7 +64,7 @@ impl RestoreLog for Deleted {
             watermark: Some(WATERMARK),
             replay_from: 3,
             identity: LogIdentity::default(),
-            routing: None,
+            routing: self.routing,
         };
         Ok(Some(CommittedOffset {
             offset: 9,
@@ -142,24 +144,30 @@ impl RestoreLog for Deleted {
     }
 }
 
+fn routing(partitions: i32) -> Routing {
+    let key = RoutingKey::SessionId;
+    Routing { partitions, key }
+}
+
+fn settings() -> RestoreSettings {
+    let policies = PolicySet::new(Vec::new(), Policy::built_in(IDLE, None)).unwrap();
+    RestoreSettings {
+        partition: 0,
+        routing: routing(1),
+        table: TableConfig::default(),
+        policies: Arc::new(policies),
+        decode_limits: DecodeLimits::default(),
+        clocks: Clocks::new(Span::ZERO),
+    }
+}
+
 /// Activity that was read before the offset was committed may have happened after the watermark
 /// in its metadata, so that watermark is too early.
 #[test]
 fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
     let now = WATERMARK + Span::from_secs(20);
-    let policies = PolicySet::new(Vec::new(), Policy::built_in(IDLE, None)).unwrap();
-    let settings = RestoreSettings {
-        partition: 0,
-        routing: Routing {
-            partitions: 1,
-            key: RoutingKey::SessionId,
-        },
-        table: TableConfig::default(),
-        policies: Arc::new(policies),
-        decode_limits: DecodeLimits::default(),
-        clocks: Clocks::new(Span::ZERO),
-    };
-    let mut partition = restore(&mut Deleted { now }, settings).unwrap().partition;
+    let mut log = Deleted { now, routing: None };
+    let mut partition = restore(&mut log, settings()).unwrap().partition;
     partition.on_end_offset(9, now + IDLE + Span::from_secs(600), Span::ZERO);
     partition.on_no_upstream();
     partition.advance(&mut 10);
@@ -169,4 +177,22 @@ fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
         _ => None,
     });
     assert_eq!(ended_at, Some(now + IDLE));
+}
+
+#[test]
+fn sessions_that_were_distributed_otherwise_are_held() {
+    let restored = |partitions| {
+        let mut log = Deleted {
+            now: WATERMARK,
+            routing: Some(routing(partitions)),
+        };
+        restore(&mut log, settings())
+    };
+    assert!(restored(1).is_ok());
+    let hold = restored(2).unwrap_err().downcast::<StateHold>().unwrap();
+    let expected = StateHold::LayoutDiffers {
+        committed: 2,
+        own: 1,
+    };
+    assert_eq!(hold, expected);
 }
