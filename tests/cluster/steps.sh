@@ -46,11 +46,17 @@ describe() {
   done
 }
 
+# No container may be started again, unless MAY_END_THEMSELVES: a client of librdkafka that has metadata
+# without brokers from a broker that starts never connects again (confluentinc/librdkafka#5301), and a
+# member of a group ends with its process then.
 check_restarts() {
-  local restarts
+  local restarts pod
   restarts=$(k get pods --selector app.kubernetes.io/instance=sundown \
     --output jsonpath='{range .items[*]}{.metadata.name}{range .status.containerStatuses[*]} {.restartCount}{end}{"\n"}{end}')
-  ! grep ' [1-9]' <<<"$restarts" || fail "a container was started again"
+  while read -r pod _; do
+    [[ -n ${MAY_END_THEMSELVES-} ]] && k logs --previous --tail=1 "$pod" | grep 'no broker has answered' ||
+      fail "a container of $pod was started again"
+  done < <(grep ' [1-9]' <<<"$restarts")
 }
 
 await_rollout() { k rollout status "deployment/sundown-$1" --timeout="$WAIT_TIMEOUT"; }

@@ -16,7 +16,8 @@ use crate::kafka::connection_health::ConnectionHealth;
 use crate::kafka::recreating_producer::is_silence;
 
 /// How long brokers may answer others alone. librdkafka itself replaces a dead connection first: by default it
-/// waits 30 s for a response, then up to 2 s, and up to 10 s for the next connection.
+/// waits 30 s for a response, then up to 2 s, and up to 10 s for the next connection. After metadata without
+/// brokers, which a broker that starts may return, it never connects again (confluentinc/librdkafka#5301).
 const MAX_SILENCE: Duration = Duration::from_secs(45);
 /// How often the member's client asks.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
