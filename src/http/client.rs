@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Response, redirect};
 
 use super::authorities;
 
@@ -58,4 +58,28 @@ pub fn install_crypto_provider() {
 pub fn describe(error: reqwest::Error) -> String {
     let error = anyhow::Error::new(error.without_url());
     format!("{error:#}")
+}
+
+/// Why the body of a response was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("it has more than {0} bytes")]
+    TooLong(usize),
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+}
+
+/// Reads the body of a response, of at most `max` bytes.
+///
+/// # Errors
+/// [`BodyError`]
+pub async fn read_body(response: &mut Response, max: usize) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max {
+            return Err(BodyError::TooLong(max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }

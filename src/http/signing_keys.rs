@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::{Client, Url};
 
-use super::client::describe;
+use super::client::{BodyError, describe, read_body};
 
 /// Limit on a set of keys, in bytes.
 const MAX_KEYS_BYTES: usize = 1 << 20;
@@ -44,14 +44,11 @@ pub async fn read(
     if !response.status().is_success() {
         return Err(format!("{url} answered {}", response.status()));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(describe)? {
-        if body.len() + chunk.len() > max {
-            return Err(format!("{url} answered too much"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    let body = read_body(&mut response, max).await;
+    body.map_err(|error| match error {
+        BodyError::TooLong(_) => format!("{url} answered too much"),
+        BodyError::Broken(error) => describe(error),
+    })
 }
 
 /// Fetches a set of keys.

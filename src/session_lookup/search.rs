@@ -12,7 +12,7 @@ use super::owners::TrackerEndpoint;
 use super::{
     ENDINGS_PATH, EndedSession, FoundSession, LookupQuery, LookupResponse, PATH, PolicyChanges,
 };
-use crate::http::client;
+use crate::http::client::{self, BodyError};
 use crate::http::token::Token;
 use crate::wire::partitioner::murmur2_partition;
 
@@ -234,13 +234,11 @@ impl Searcher {
             reason,
         };
         let mut response = request.send().await.map_err(unreachable)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                return Err(failed("the response is too long".to_owned()));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = client::read_body(&mut response, MAX_RESPONSE_BYTES).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLong(_) => failed("the response is too long".to_owned()),
+            BodyError::Broken(error) => unreachable(error),
+        })?;
         if !response.status().is_success() {
             return Err(failed(error_message(response.status().as_u16(), &body)));
         }

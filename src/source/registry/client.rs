@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::credentials::{CredentialsError, RegistryCredentials, RegistryCredentialsArgs};
 use super::definition::{SchemaDefinition, SchemaType};
-use crate::http::client::{client, describe};
+use crate::http::client::{BodyError, client, describe, read_body};
 use crate::source::spec::SchemaRegistry;
 
 /// Bounds a request.
@@ -147,7 +147,7 @@ impl RegistryClient {
         let answer =
             answer.map_err(|error| unavailable(format!("does not answer: {}", describe(error))))?;
         let status = answer.status();
-        let body = read_body(answer).await.map_err(unavailable)?;
+        let body = read_answer(answer).await.map_err(unavailable)?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 let path = url.path();
@@ -174,16 +174,12 @@ impl RegistryClient {
     }
 }
 
-async fn read_body(mut answer: Response) -> Result<Vec<u8>, String> {
-    let broken = |error| format!("does not answer: {}", describe(error));
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(format!("answered more than {MAX_ANSWER_BYTES} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn read_answer(mut answer: Response) -> Result<Vec<u8>, String> {
+    let body = read_body(&mut answer, MAX_ANSWER_BYTES).await;
+    body.map_err(|error| match error {
+        BodyError::TooLong(max) => format!("answered more than {max} bytes"),
+        BodyError::Broken(error) => format!("does not answer: {}", describe(error)),
+    })
 }
 
 #[cfg(test)]
