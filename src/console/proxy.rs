@@ -21,6 +21,8 @@ const MAX_PAGE_BYTES: usize = 64 << 20;
 /// The attributes of the pages that hold links. Values are escaped, so that quotes only delimit
 /// attributes.
 const LINKS: [&str; 3] = [" href=\"/", " action=\"/", " src=\"/"];
+/// What stands before the path in a `Refresh` header of the console.
+pub const REFRESH_TO: &str = "0; url=";
 /// Headers with the user of a proxy that authenticates, such as oauth2-proxy.
 const USER_HEADERS: [&str; 4] = [
     "x-forwarded-email",
@@ -51,12 +53,6 @@ impl FromStr for BasePath {
 }
 
 impl BasePath {
-    /// Puts the base path before a path.
-    #[must_use]
-    pub fn prefix(&self, path: &str) -> String {
-        format!("{}{path}", self.0)
-    }
-
     /// Puts the base path before the links of a page.
     #[must_use]
     pub fn prefix_links(&self, page: String) -> String {
@@ -134,15 +130,17 @@ async fn translate(State(proxies): State<Proxies>, mut request: Request, next: N
 }
 
 impl BasePath {
-    /// Puts the base path before the links, the redirection and the cookies' paths of a response.
+    /// Puts the base path before the links, the redirections and the cookies' paths of a response.
     async fn translate(&self, mut response: Response) -> Response {
         let headers = response.headers_mut();
-        let location = headers.get(header::LOCATION);
-        let location = location.and_then(|location| location.to_str().ok());
-        if let Some(path) = location.filter(|path| path.starts_with('/')) {
-            // The base path and the location are valid header values.
-            if let Ok(location) = HeaderValue::from_str(&format!("{}{path}", self.0)) {
-                headers.insert(header::LOCATION, location);
+        for (name, before) in [(header::LOCATION, ""), (header::REFRESH, REFRESH_TO)] {
+            let target = headers.get(&name).and_then(|target| target.to_str().ok());
+            let path = target.and_then(|target| target.strip_prefix(before));
+            if let Some(path) = path.filter(|path| path.starts_with('/')) {
+                // The base path and the target are valid header values.
+                if let Ok(target) = HeaderValue::from_str(&format!("{before}{}{path}", self.0)) {
+                    headers.insert(name, target);
+                }
             }
         }
         let cookies: Vec<_> = headers

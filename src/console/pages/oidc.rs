@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Query, State};
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderMap};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::login::{audit_login, with_cookie};
 use super::menu::DASHBOARD;
-use crate::clock::Clock;
 use crate::console::audit::Actor;
 use crate::console::problem::Problem;
+use crate::console::proxy::REFRESH_TO;
 use crate::console::security::guard::{cookie, login_cookie};
 use crate::console::security::logins::{Logins, ProviderUser};
 use crate::console::security::oidc::{Callback, Flow, OidcClient, OidcError};
@@ -34,7 +34,9 @@ pub async fn begin(State(app): State<Arc<AppState>>) -> Response {
     let Ok(_permit) = app.lookups.try_acquire() else {
         return Problem::Busy.into_response();
     };
-    let end = now().saturating_add(FLOW_LIFETIME.as_secs().cast_signed());
+    let end = logins
+        .now()
+        .saturating_add(FLOW_LIFETIME.as_secs().cast_signed());
     match oidc.begin(end).await {
         Ok((url, flow)) => {
             let value = logins.seal().close(FLOW, &flow);
@@ -71,7 +73,7 @@ pub async fn callback(
         Ok((user, role)) => {
             let value = logins.log_in(role, Some(user));
             let flow = flow_cookie("", Duration::ZERO, oidc.is_secure());
-            let response = with_cookie(to_dashboard(&app), &flow);
+            let response = with_cookie(to_dashboard(), &flow);
             with_cookie(response, &login_cookie(&value, oidc.is_secure()))
         }
         Err(error) => refused(&error),
@@ -86,7 +88,7 @@ async fn finish(
 ) -> Result<(ProviderUser, UserRole), OidcError> {
     let flow = cookie(headers, FLOW_COOKIE);
     let flow = flow.and_then(|text| logins.seal().open::<Flow>(FLOW, &text));
-    let flow = flow.filter(|flow| flow.end > now());
+    let flow = flow.filter(|flow| flow.end > logins.now());
     oidc.finish(&flow.ok_or(OidcError::NoFlow)?, callback).await
 }
 
@@ -105,17 +107,10 @@ fn refused(error: &OidcError) -> Response {
 
 /// A page that goes on to the dashboard by itself. After a redirection, which another site has begun, the
 /// browser would not send the cookie of the login.
-fn to_dashboard(app: &AppState) -> Response {
+fn to_dashboard() -> Response {
     let path = DASHBOARD.path;
-    let page = format!("<a href=\"{path}\">Dashboard</a>");
-    let page = app.base_path.prefix_links(page);
-    let mut response = Html(page).into_response();
-    let refresh = format!("0; url={}", app.base_path.prefix(path));
-    // The base path is a valid header value.
-    if let Ok(refresh) = HeaderValue::from_str(&refresh) {
-        response.headers_mut().insert(header::REFRESH, refresh);
-    }
-    response
+    let refresh = [(header::REFRESH, format!("{REFRESH_TO}{path}"))];
+    (refresh, Html(format!("<a href=\"{path}\">Dashboard</a>"))).into_response()
 }
 
 /// The cookie has to come back with a redirection of the provider, which `SameSite=Strict` would prevent.
@@ -125,9 +120,4 @@ fn flow_cookie(value: &str, lifetime: Duration, secure: bool) -> String {
         "{FLOW_COOKIE}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}",
         lifetime.as_secs()
     )
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    Clock::default().wall().as_millis() / 1_000
 }
