@@ -26,9 +26,9 @@ const MAX_IN_FLIGHT: u32 = 10_000;
 /// The sender of a request, as audit records name it.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `anonymous`, `browser` or `token`.
+    /// `anonymous`, `browser`, `token` or `provider`.
     pub by: &'static str,
-    /// The user that a trusted proxy has named.
+    /// The user who has logged in, the name of the token, or the user that a trusted proxy has named.
     pub user: Option<Arc<str>>,
     pub from: IpAddr,
 }

@@ -25,7 +25,7 @@ use askama::Template;
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use super::live::LiveState;
 use super::problem::Problem;
 use super::security::Caller;
-use super::security::guard::{LOGIN_COOKIE, cookie};
+use super::security::guard::{LOGIN_COOKIE, cookie, is_update};
 use super::security::role::UserRole;
 use super::state::AppState;
 use crate::session::Timestamp;
@@ -105,8 +105,7 @@ pub async fn html<P: Page>(
     headers: HeaderMap,
     Query(params): Query<P::Params>,
 ) -> Response {
-    let accept = headers.get(header::ACCEPT);
-    if accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream") {
+    if is_update(&headers) {
         let login = cookie(&headers, LOGIN_COOKIE);
         return stream::updates(&app, move |app: &AppState| {
             // What the login allowed to see ends with it.

@@ -89,7 +89,7 @@ pub enum TailStart {
     /// About so many of the newest records of each topic.
     Last(usize),
     /// Those of the last hours.
-    Since(Duration),
+    Since(Span),
 }
 
 /// Reads the newest committed records of each topic from `from` on, then those appended later,
@@ -197,11 +197,7 @@ impl Tail {
                             offsets.first.max(offsets.end.saturating_sub(share))
                         }
                         TailStart::Since(age) => {
-                            let time = now
-                                - Span::from_millis(
-                                    i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
-                                );
-                            let start = reader.offset_for_time(topic, partition, time)?;
+                            let start = reader.offset_for_time(topic, partition, now - age)?;
                             start.unwrap_or(offsets.end)
                         }
                     };

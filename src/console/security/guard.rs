@@ -82,6 +82,13 @@ fn admit(security: &Security, request: &Request) -> Result<Caller, Problem> {
     Ok(caller)
 }
 
+/// Whether an open page asks for its updates.
+#[must_use]
+pub fn is_update(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT);
+    accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream")
+}
+
 /// The value of a cookie.
 #[must_use]
 pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -133,10 +140,8 @@ fn authenticate(
 
 /// The new value of the login's cookie. Updates of an open page are no sign of a user.
 fn renewed(request: &Request, caller: &Caller) -> Option<String> {
-    let accept = request.headers().get(header::ACCEPT);
-    let is_update = accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
     match caller {
-        Caller::Browser(login) if !is_update => login.renewed.clone(),
+        Caller::Browser(login) if !is_update(request.headers()) => login.renewed.clone(),
         Caller::Browser(_) | Caller::Program { .. } | Caller::Anonymous => None,
     }
 }
@@ -156,7 +161,7 @@ fn renew(mut response: Response, renewed: Option<String>, secure: bool) -> Respo
 /// The cookie of a login. `secure` if browsers reach the console by TLS.
 #[must_use]
 pub fn login_cookie(value: &str, secure: bool) -> String {
-    let max_age = LOGIN_LIFETIME.as_secs();
+    let max_age = LOGIN_LIFETIME.as_millis() / 1_000;
     let secure = if secure { "; Secure" } else { "" };
     format!("{LOGIN_COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}")
 }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +18,7 @@ use crate::http::token::Token;
 use crate::session::Span;
 
 /// Lifetime of a login.
-pub const LOGIN_LIFETIME: Duration = Duration::from_hours(12);
+pub const LOGIN_LIFETIME: Span = Span::from_secs(12 * 3_600);
 /// The part of the idle timeout after which a request renews the cookie.
 const RENEW_AFTER: i64 = 10;
 /// Limit on remembered logouts; beyond it, the one that matters for the shortest time is forgotten.
@@ -125,7 +124,7 @@ impl Logins {
         Self {
             token,
             seal,
-            idle_timeout: idle_timeout.as_millis() / 1_000,
+            idle_timeout: seconds(idle_timeout),
             clock: Clock::default(),
             logouts: Mutex::default(),
             wrong_tokens: WrongTokens::default(),
@@ -173,12 +172,12 @@ impl Logins {
     /// Logs a browser in; returns the value of its cookie.
     #[must_use]
     pub fn log_in(&self, role: UserRole, user: Option<ProviderUser>) -> String {
-        let lifetime = i64::try_from(LOGIN_LIFETIME.as_secs()).unwrap_or(i64::MAX);
+        let now = self.now();
         let login = SealedLogin {
             id: hex::encode(rand::random::<[u8; 16]>()),
-            begin: self.now(),
-            end: self.now().saturating_add(lifetime),
-            seen: self.now(),
+            begin: now,
+            end: now.saturating_add(seconds(LOGIN_LIFETIME)),
+            seen: now,
             role,
             user,
         };
@@ -225,7 +224,6 @@ impl Logins {
 
     /// Ends the logins of a logout that began by `at`, in seconds since 1970.
     pub fn log_out(&self, logout: Logout, at: i64) {
-        let lifetime = i64::try_from(LOGIN_LIFETIME.as_secs()).unwrap_or(i64::MAX);
         let now = self.now();
         let mut logouts = self.logouts();
         logouts.retain(|_, ended| ended.forget_at > now);
@@ -237,7 +235,7 @@ impl Logins {
         }
         let ended = Ended {
             at,
-            forget_at: at.saturating_add(lifetime),
+            forget_at: at.saturating_add(seconds(LOGIN_LIFETIME)),
         };
         let known = logouts.entry(logout).or_insert(ended);
         if known.at < at {
@@ -254,6 +252,10 @@ impl Logins {
     fn logouts(&self) -> MutexGuard<'_, BTreeMap<Logout, Ended>> {
         self.logouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn seconds(span: Span) -> i64 {
+    span.as_millis() / 1_000
 }
 
 #[cfg(test)]

@@ -104,6 +104,16 @@ fn end_session(chromium: &mut Chromium, path: &str) -> Value {
     ))
 }
 
+/// Waits until the audit topic has at least `count` revocations.
+fn await_revocations(installation: &Installation<'_>, count: usize) -> Vec<Value> {
+    eventually(SOON, "the audit records", || {
+        let records = installation.read("sundown.audit");
+        let records = records.iter().map(Record::json);
+        let records: Vec<_> = records.filter(|one| one["action"] == "revoke").collect();
+        (records.len() >= count).then_some(records)
+    })
+}
+
 #[test]
 fn users_of_an_openid_provider_may_do_what_their_groups_allow() {
     let Some(provider) = Provider::start("") else {
@@ -134,12 +144,8 @@ fn users_of_an_openid_provider_may_do_what_their_groups_allow() {
     chromium.open(&console.client.url("/sessions?session=s"));
     assert!(chromium.html().contains("/sessions/end"));
     assert_eq!(end_session(&mut chromium, ""), 202);
-    let revocations = eventually(SOON, "the audit records", || {
-        let records = installation.read("sundown.audit");
-        let records = records.iter().map(Record::json);
-        let records: Vec<_> = records.filter(|one| one["action"] == "revoke").collect();
-        (records.len() == 2).then_some(records)
-    });
+    let revocations = await_revocations(&installation, 2);
+    assert_eq!(revocations.len(), 2);
     let of = |record: &Value| (record["user"].clone(), record["outcome"].clone());
     assert_eq!(of(&revocations[0]), (json!("bob"), json!("refused")));
     assert_eq!(of(&revocations[1]), (json!("ann"), json!("done")));
@@ -246,12 +252,7 @@ fn behind_nginx_logins_and_logouts_hold_on_both_consoles() {
             assert_eq!(end_session(&mut chromium, PATH), 202);
         }
     }
-    let records = eventually(SOON, "the audit records", || {
-        let records = installation.read("sundown.audit");
-        let records = records.iter().map(Record::json);
-        let records: Vec<_> = records.filter(|one| one["action"] == "revoke").collect();
-        (records.len() >= 4).then_some(records)
-    });
+    let records = await_revocations(&installation, 4);
     let is_ann = |one: &Value| one["user"] == "ann" && one["from"] == "127.0.0.1";
     assert!(records.iter().all(is_ann), "{records:?}");
     for console in &consoles {
