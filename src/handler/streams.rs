@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::action::shared_signals::poll_queue::Receipt;
 use super::action::shared_signals::stream::{DELIVERY_METHODS, SignalStream};
 use super::issuer::Issuer;
+use crate::http::token::bearer;
 
 /// Section 7.2.
 pub const CONFIGURATION_PATH: &str = "/.well-known/ssf-configuration";
@@ -219,8 +220,7 @@ impl FromRequestParts<Streams> for OwnStreams {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, streams: &Streams) -> Result<Self, Response> {
-        let token = parts.headers.get(header::AUTHORIZATION);
-        let token = token.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let token = bearer(&parts.headers);
         let own = streams.all.iter();
         let own = own.filter(|stream| token.is_some_and(|token| stream.authenticates(token)));
         let own: Vec<_> = own.cloned().collect();

@@ -17,6 +17,7 @@ use crate::console::problem::Problem;
 use crate::console::proxy::ForwardedUser;
 use crate::console::state::AppState;
 use crate::http::server::PeerAddr;
+use crate::http::token::bearer;
 
 /// The cookie of a login.
 pub const LOGIN_COOKIE: &str = "sundown_console";
@@ -114,9 +115,7 @@ fn authenticate(
     if let Some(login) = login {
         return Ok(Caller::Browser(login));
     }
-    let bearer = headers.get(header::AUTHORIZATION);
-    let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    let Some(token) = bearer.filter(|_| needs_token) else {
+    let Some(token) = bearer(headers).filter(|_| needs_token) else {
         return Ok(Caller::Anonymous);
     };
     let from = peer(request);

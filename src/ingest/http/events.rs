@@ -16,6 +16,7 @@ use super::metrics::HttpMetrics;
 use super::problem::ApiProblem;
 use super::tokens::{Sender, SenderTokens};
 use super::writer::HttpWriter;
+use crate::http::token::bearer;
 
 /// What requests are answered with.
 pub struct EventApi {
@@ -88,8 +89,7 @@ impl EventApi {
     }
 
     fn sender(&self, uri: &Uri, headers: &HeaderMap) -> Result<Sender, ApiProblem> {
-        let bearer = headers.get(header::AUTHORIZATION);
-        let bearer = bearer.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let bearer = bearer(headers);
         let query = uri.query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == "token")

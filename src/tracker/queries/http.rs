@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 
 use super::{Handle, Query, QueryError};
-use crate::http::token::Token;
+use crate::http::token::{Token, bearer};
 use crate::policy::record::{PolicyRecord, decode};
 use crate::session::{Attributes, CutOffScope, SessionId, UserId, UserRef};
 use crate::session_lookup::{ENDINGS_PATH, LookupQuery, LookupResponse, PATH, PolicyChanges};
@@ -78,9 +78,7 @@ impl Gate {
                 true => Err(RequestError::ForeignHost),
             };
         };
-        let given = headers.get(header::AUTHORIZATION);
-        let given = given.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        if given.is_some_and(|given| token.matches(given)) {
+        if bearer(headers).is_some_and(|given| token.matches(given)) {
             Ok(())
         } else {
             Err(RequestError::Token)
