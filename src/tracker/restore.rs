@@ -119,7 +119,7 @@ pub fn restore<L: RestoreLog>(
         .map_or(start, |committed| committed.offset)
         .max(start);
     let table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
-    let mut rebuild = Rebuild::new(table, position, committed.is_some());
+    let mut rebuild = Rebuild::new(table, position, committed.as_ref().map(|one| one.offset));
     read_checkpoint(log, &mut rebuild)?;
     rebuild.check(metadata.as_ref())?;
     let (mut table, records) = rebuild.finish();

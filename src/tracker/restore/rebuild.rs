@@ -31,28 +31,27 @@ const MAX_UNREADABLE: usize = 1_000;
 /// A table that is being rebuilt.
 pub(super) struct Rebuild {
     table: SessionTable,
-    /// The offset from which the source will be read.
+    /// The offset from which the source will be read: the committed one, or the first that is left.
     position: i64,
-    /// Whether that offset is committed, rather than the first one.
-    is_committed: bool,
+    committed: Option<i64>,
     records: u64,
     ahead: Vec<RecordKey>,
-    /// Records of batches that may have followed the commit at the same position: sessions end by
-    /// time, too.
-    at_position: u64,
+    /// Records that count although they may have been written after the commit: at its offset, since
+    /// sessions end by time, too, and after it if retention has deleted what they cover.
+    after_commit: u64,
     /// The errors of records that cannot be read and that no later record replaces, by key.
     unreadable: BTreeMap<Vec<u8>, CheckpointError>,
 }
 
 impl Rebuild {
-    pub(super) fn new(table: SessionTable, position: i64, is_committed: bool) -> Self {
+    pub(super) fn new(table: SessionTable, position: i64, committed: Option<i64>) -> Self {
         Self {
             table,
-            is_committed,
             position,
+            committed,
             records: 0,
             ahead: Vec::new(),
-            at_position: 0,
+            after_commit: 0,
             unreadable: BTreeMap::new(),
         }
     }
@@ -80,13 +79,12 @@ impl Rebuild {
             .value
             .map(|value| Record::decode(key.clone(), value))
             .transpose()?;
-        let at_position = record.position == Some(self.position);
-        let ahead = record
-            .position
-            .is_some_and(|position| position > self.position)
-            || at_position && !self.is_committed;
+        let ahead = record.position.is_some_and(|position| {
+            position > self.position || position == self.position && self.committed.is_none()
+        });
         if !ahead {
-            self.at_position += u64::from(at_position);
+            let is_after_commit = record.position.is_some() && record.position >= self.committed;
+            self.after_commit += u64::from(is_after_commit);
             match value {
                 Some(value) => self.table.restore(value),
                 None => self.table.discard(&key),
@@ -95,7 +93,7 @@ impl Rebuild {
         }
         // Compaction may have left no other record of the session. Without a commit, everything is
         // read again.
-        if self.is_committed
+        if self.committed.is_some()
             && let Some(Record::Session(session)) = value
             && session.live.is_some()
             && !self.table.contains(&session.session)
@@ -118,10 +116,10 @@ impl Rebuild {
         }
         let counted = self.records - self.ahead.len() as u64;
         match metadata {
-            Some(metadata) if self.ahead.is_empty() && self.at_position == 0 => {
+            Some(metadata) if self.ahead.is_empty() && self.after_commit == 0 => {
                 metadata.identity.check_sessions(self.table.len())
             }
-            None if counted > 0 && self.is_committed => Err(StateHold::OffsetForeign),
+            None if counted > 0 && self.committed.is_some() => Err(StateHold::OffsetForeign),
             None if counted > 0 => Err(StateHold::OffsetLost),
             _ => Ok(()),
         }

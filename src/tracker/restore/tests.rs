@@ -17,6 +17,7 @@ const WATERMARK: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 /// A checkpoint record.
 struct Written {
     value: Vec<u8>,
+    covers_to: Option<i64>,
 }
 
 impl SourceRecord for Written {
@@ -42,10 +43,17 @@ impl SourceRecord for Written {
 }
 
 /// A log with one session in the checkpoint; its activity from offset 3 on has been deleted.
+#[derive(Default)]
 struct Deleted {
     now: Timestamp,
     /// By which its offset was committed.
     routing: Option<Routing>,
+    /// How many sessions there were when it was committed.
+    sessions: Option<u64>,
+    /// What the checkpoint record states, if it was written outside a transaction.
+    covers_to: Option<i64>,
+    /// How much of the source has been deleted.
+    first: Option<i64>,
 }
 
 impl RestoreLog for Deleted {
@@ -63,7 +71,10 @@ impl RestoreLog for Deleted {
         let metadata = OffsetMetadata {
             watermark: Some(WATERMARK),
             replay_from: 3,
-            identity: LogIdentity::default(),
+            identity: LogIdentity {
+                sessions: self.sessions,
+                ..LogIdentity::default()
+            },
             routing: self.routing,
         };
         Ok(Some(CommittedOffset {
@@ -77,7 +88,8 @@ impl RestoreLog for Deleted {
     }
 
     fn source_offsets(&mut self) -> Result<OffsetRange, anyhow::Error> {
-        Ok(OffsetRange { first: 9, end: 9 })
+        let first = self.first.unwrap_or(9);
+        Ok(OffsetRange { first, end: first })
     }
 
     fn checkpoint_end(&mut self) -> Result<i64, anyhow::Error> {
@@ -127,7 +139,8 @@ impl RestoreLog for Deleted {
             unmatched: Vec::new(),
         });
         record.encode(&mut value);
-        visit(&Written { value })?;
+        let covers_to = self.covers_to;
+        visit(&Written { value, covers_to })?;
         Ok(ReadProgress::Record { next: 1 })
     }
 
@@ -139,8 +152,8 @@ impl RestoreLog for Deleted {
         Ok(())
     }
 
-    fn covered_position(_record: &Written) -> Option<i64> {
-        None
+    fn covered_position(record: &Written) -> Option<i64> {
+        record.covers_to
     }
 }
 
@@ -166,7 +179,10 @@ fn settings() -> RestoreSettings {
 #[test]
 fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
     let now = WATERMARK + Span::from_secs(20);
-    let mut log = Deleted { now, routing: None };
+    let mut log = Deleted {
+        now,
+        ..Deleted::default()
+    };
     let mut partition = restore(&mut log, settings()).unwrap().partition;
     partition.on_end_offset(9, now + IDLE + Span::from_secs(600), Span::ZERO);
     partition.on_no_upstream();
@@ -185,6 +201,7 @@ fn sessions_that_were_distributed_otherwise_are_held() {
         let mut log = Deleted {
             now: WATERMARK,
             routing: Some(routing(partitions)),
+            ..Deleted::default()
         };
         restore(&mut log, settings())
     };
@@ -195,4 +212,33 @@ fn sessions_that_were_distributed_otherwise_are_held() {
         own: 1,
     };
     assert_eq!(hold, expected);
+}
+
+/// Outside transactions, a tracker may end between a checkpoint record and the commit of its offset. If what
+/// the record covers is deleted before the next one starts, the record counts, although there was no session
+/// when the offset was committed.
+#[test]
+fn checkpoint_records_after_the_commit_count_if_what_they_cover_has_been_deleted() {
+    let degraded = |covers_to| {
+        let mut log = Deleted {
+            now: WATERMARK,
+            sessions: Some(0),
+            covers_to,
+            first: Some(12),
+            ..Deleted::default()
+        };
+        let restored = restore(&mut log, settings());
+        restored.map(|restored| restored.degraded)
+    };
+    let replay_deleted = Degraded::ReplayDeleted {
+        replay_from: 3,
+        start: 12,
+    };
+    assert_eq!(degraded(Some(11)).unwrap(), Some(replay_deleted));
+    let hold = degraded(Some(8)).unwrap_err().downcast::<StateHold>();
+    let incomplete = StateHold::CheckpointIncomplete {
+        committed: 0,
+        found: 1,
+    };
+    assert_eq!(hold.unwrap(), incomplete);
 }
