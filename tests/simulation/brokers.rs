@@ -1,5 +1,5 @@
-//! The brokers: which of them leads each partition of the source topic, and one that was deposed and does
-//! not know it.
+//! The brokers: which of them leads each partition of the source topic and of the checkpoint, and one that
+//! was deposed and does not know it.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ const NO_WITNESS: u32 = 100;
 /// The brokers of the cluster.
 #[derive(Debug)]
 pub(crate) struct Brokers {
-    /// The leader of each partition.
+    /// The leader of each partition, in both topics.
     pub(crate) leaders: Vec<i32>,
     isolated: Option<Isolated>,
 }
@@ -27,6 +27,8 @@ struct Isolated {
     leaders: Vec<i32>,
     /// The last stable offset and the end of the partitions that it led.
     ends: Vec<(i32, (i64, i64))>,
+    /// The ends of the checkpoint partitions that it led.
+    checkpoint_ends: Vec<(i32, i64)>,
 }
 
 impl Brokers {
@@ -50,17 +52,26 @@ impl Brokers {
     }
 
     /// Isolates the leader of a partition: others lead its partitions, whose last stable offsets and ends
-    /// are these.
-    pub(crate) fn isolate(&mut self, partition: usize, offsets: &[(i64, i64)]) {
+    /// are these, and the ends of the checkpoint.
+    pub(crate) fn isolate(
+        &mut self,
+        partition: usize,
+        offsets: &[(i64, i64)],
+        checkpoint_ends: &[i64],
+    ) {
         if self.isolated.is_some() {
             return;
         }
         let broker = self.leaders[partition];
-        let led = (0_i32..).zip(self.leaders.iter().zip(offsets));
-        let led = led.filter(|(_, (leader, _))| **leader == broker);
+        let is_led = |number: &i32| self.leaders.get(index(*number)) == Some(&broker);
+        let ends = (0..).zip(offsets.iter().copied());
+        let checkpoint_ends = (0..).zip(checkpoint_ends.iter().copied());
         self.isolated = Some(Isolated {
             broker,
-            ends: led.map(|(number, (_, ends))| (number, *ends)).collect(),
+            ends: ends.filter(|(number, _)| is_led(number)).collect(),
+            checkpoint_ends: checkpoint_ends
+                .filter(|(number, _)| is_led(number))
+                .collect(),
             leaders: self.leaders.clone(),
         });
         for leader in &mut self.leaders {
@@ -93,6 +104,18 @@ impl Brokers {
         (leader == Some(&broker)).then_some(end)
     }
 
+    /// The same for a checkpoint partition.
+    pub(crate) fn checkpoint_end_by(&self, partition: i32, broker: i32, end: i64) -> Option<i64> {
+        let isolated = self.isolated.as_ref();
+        if let Some(isolated) = isolated.filter(|isolated| isolated.broker == broker) {
+            let led = isolated.checkpoint_ends.iter();
+            let mut ends = led.filter(|(led, _)| *led == partition);
+            return ends.next().map(|(_, end)| *end);
+        }
+        let leader = self.leaders.get(index(partition));
+        (leader == Some(&broker)).then_some(end)
+    }
+
     /// The response of some broker, for a witness of another one than that in question, if there is one.
     pub(crate) fn metadata(&self, asker: Asker, rng: &mut ChaCha8Rng) -> Option<LeaderResponse> {
         let answered_by = match asker {
@@ -116,7 +139,9 @@ impl Cluster {
     pub(crate) fn isolate_leader(&mut self, partition: i32) {
         let logs = self.source.iter();
         let offsets: Vec<_> = logs.map(|log| (log.stable_end(), log.end)).collect();
-        self.brokers.isolate(index(partition), &offsets);
+        let checkpoint_ends: Vec<_> = self.checkpoint.iter().map(|log| log.end).collect();
+        self.brokers
+            .isolate(index(partition), &offsets, &checkpoint_ends);
     }
 
     /// The end of a source partition as `broker` states it, if it does.

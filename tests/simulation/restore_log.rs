@@ -5,17 +5,21 @@
 //! Anything that can happen between two requests therefore happens in some simulation.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use sundown::clock::Reading;
+use sundown::kafka::leaders::{Asker, LeaderResponse};
+use sundown::kafka::proven_ends::{EndOffsetClient, ProvenEnds};
+use sundown::kafka::topic_ids::TopicId;
 use sundown::kafka::topic_reader::CommittedOffset;
 use sundown::kafka::topics::OffsetRange;
 use sundown::tracker::offset_metadata::LogIdentity;
 use sundown::tracker::restore::{ReadProgress, RestoreLog, RestoreTopic};
 use sundown::tracker::state_hold::StateHold;
+use sundown::wire::watermark::Upstream;
 
 use crate::cluster::{Cluster, Place, index};
 use crate::log::{Log, Record};
@@ -51,6 +55,9 @@ enum Response {
     Waited,
     /// Records, and the next offset.
     Records(Vec<Record>, i64),
+    /// The end of the checkpoint, as the broker that was asked states it.
+    End(Option<i64>),
+    Metadata(Option<LeaderResponse>),
 }
 
 /// All responses so far, and the clocks at the response with the offsets of the source.
@@ -123,6 +130,68 @@ impl<'a> SimulatedLog<'a> {
     }
 }
 
+/// The requests for the end of the checkpoint, with its proof.
+struct CheckpointEnds<'log, 'a> {
+    log: &'log mut SimulatedLog<'a>,
+    /// The leaders as the last response to the client itself named them.
+    leaders: &'log mut BTreeMap<i32, i32>,
+}
+
+impl EndOffsetClient for CheckpointEnds<'_, '_> {
+    type Error = Halt;
+
+    fn reading(&mut self) -> Reading {
+        self.log.reading
+    }
+
+    fn upstream(&mut self) -> Result<Upstream, Halt> {
+        Ok(Upstream::default())
+    }
+
+    fn list_ends(&mut self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, Halt> {
+        let mut ends = BTreeMap::new();
+        for &partition in partitions {
+            let leader = self.leaders.get(&partition).copied();
+            let response = self.log.ask(|cluster| {
+                let end = checkpoint(cluster, partition)?.end;
+                let brokers = &cluster.brokers;
+                let end =
+                    leader.and_then(|leader| brokers.checkpoint_end_by(partition, leader, end));
+                Ok(Response::End(end))
+            })?;
+            let Response::End(end) = response else {
+                panic!("{response:?}");
+            };
+            ends.extend(end.map(|end| (partition, end)));
+        }
+        Ok(ends)
+    }
+
+    fn metadata(&mut self, asker: Asker) -> Result<Option<LeaderResponse>, Halt> {
+        let mut rng = self.log.rng.clone();
+        let response = self.log.ask(|cluster| {
+            Ok(Response::Metadata(
+                cluster.brokers.metadata(asker, &mut rng),
+            ))
+        })?;
+        *self.log.rng = rng;
+        let Response::Metadata(response) = response else {
+            panic!("{response:?}");
+        };
+        if let (Asker::Requester, Some(response)) = (asker, &response) {
+            let leaders = response.leaders.iter();
+            *self.leaders = leaders
+                .filter_map(|(partition, leader)| Some((*partition, (*leader)?)))
+                .collect();
+        }
+        Ok(response)
+    }
+
+    fn topic_id(&mut self) -> Result<Option<TopicId>, Halt> {
+        Ok(None)
+    }
+}
+
 fn checkpoint(cluster: &Cluster, partition: i32) -> Result<&Log, Halt> {
     let log = cluster.checkpoint.get(index(partition));
     log.ok_or(Halt::Failed("unknown partition"))
@@ -191,8 +260,18 @@ impl RestoreLog for SimulatedLog<'_> {
 
     fn checkpoint_end(&mut self) -> Result<i64, Halt> {
         let partition = self.partition;
-        let offsets = self.ask_offsets(|cluster| checkpoint(cluster, partition).map(range));
-        offsets.map(|offsets| offsets.end)
+        let mut proof = ProvenEnds::default();
+        let mut leaders = BTreeMap::new();
+        loop {
+            let mut requests = CheckpointEnds {
+                log: self,
+                leaders: &mut leaders,
+            };
+            let listed = proof.list(&mut requests, &[partition])?;
+            if let Some((_, end)) = listed.ends.first() {
+                return Ok(*end);
+            }
+        }
     }
 
     fn checkpoint_stable_offsets(&mut self) -> Result<OffsetRange, Halt> {

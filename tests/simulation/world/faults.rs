@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use sundown::kafka::transaction::delivery::Delivery;
 
 use super::World;
-use crate::cluster::Place;
+use crate::cluster::{Place, index};
 use crate::schedule::What;
 
 /// How many partitions the topics may come to have.
@@ -129,6 +130,12 @@ impl World {
 
     fn delete(&mut self, partition: i32, rng: &mut ChaCha8Rng) {
         let mut cluster = self.cluster.borrow_mut();
+        // Outside transactions, checkpoint records may precede the first committed offset. If what they cover
+        // is deleted before it, the state is held, rightly, and no partition catches up.
+        let is_first = cluster.offsets[index(partition)].is_none();
+        if self.settings.delivery == Delivery::AtLeastOnce && is_first {
+            return;
+        }
         let log = cluster.log(Place::Source(partition));
         // Nothing is deleted that a transaction has still to decide on.
         let to = rng.random_range(log.start..=log.stable_end());
