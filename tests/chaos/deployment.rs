@@ -7,14 +7,16 @@ use crate::networks::Networks;
 use crate::settings::Settings;
 use crate::support::installation::Installation;
 use crate::support::kafka::OwnKafka;
+use crate::website::Website;
 
 /// The brokers, networks and installation of one run.
 pub struct Deployment<'a> {
     pub kafka: &'a OwnKafka,
     pub networks: &'a Networks,
     pub installation: Installation<'a>,
+    pub website: Website,
     pub settings: &'a Settings,
-    /// Group protocol of the trackers.
+    /// Group protocol of all members.
     pub protocol: &'static str,
     pub journal: Journal,
 }

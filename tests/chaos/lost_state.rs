@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 use crate::member::Member;
-use crate::producers::{GROWN, distribute};
+use crate::producers::{GROWN, Producers};
 use crate::run::{LIMITS, USERS};
 use crate::support::installation::{SOON, difference};
 use crate::support::model;
@@ -26,11 +26,10 @@ const ACTIVITY: Duration = Duration::from_secs(6);
 pub fn lose_and_reset(deployment: &Deployment<'_>, members: &mut [Member<'_>]) {
     let (installation, journal) = (&deployment.installation, &deployment.journal);
     let mut users = Population::new(deployment.settings.seed + 1, USERS, GROWN, LIMITS);
-    let writer = deployment.kafka.writer();
+    let producers = Producers::new(deployment);
     let mut act = || {
         for _ in 0..ACTIVITY.as_secs() {
-            let topic = installation.session_logs();
-            writer.write(&topic, distribute(users.events()));
+            producers.write(users.events());
             thread::sleep(Duration::from_secs(1));
         }
     };
@@ -58,8 +57,10 @@ pub fn lose_and_reset(deployment: &Deployment<'_>, members: &mut [Member<'_>]) {
     journal.note("trackers: read all events again");
 
     act();
+    deployment.website.await_mapped(installation);
     installation.await_nothing_left();
-    let expected = model::expected(&installation.log(), LIMITS);
+    let log = deployment.website.log(installation);
+    let expected = model::expected(&log, LIMITS);
     let unknown = difference(&expected.certain(before.clone()), &expected.endings);
     assert_eq!(unknown, [], "endings before the loss");
     expected.compare(difference(&installation.endings(), &before));

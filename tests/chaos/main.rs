@@ -1,7 +1,7 @@
-//! Chaos test: trackers, clocks, brokers and the network fail on a real Kafka with real processes.
+//! Chaos test: trackers, ingest, clocks, brokers and the network fail on a real Kafka with real processes.
 //!
-//! Three brokers, up to five trackers and continuously active users. Trackers are killed, frozen,
-//! stopped and given wrong clocks; brokers are killed, frozen and cut off from each other; connections are
+//! Three brokers, up to five trackers, two ingest processes and continuously active users. Processes are
+//! killed, frozen, stopped and given wrong clocks; brokers are killed, frozen and cut off from each other; connections are
 //! cut, silenced and slowed. Faults overlap; their schedule derives from a seed. After the last fault the terminal
 //! events are compared with those of the reference model for the same log. See `docs/explanation/testing.md`.
 #![allow(
@@ -26,6 +26,7 @@ mod producers;
 mod run;
 mod schedule;
 mod settings;
+mod website;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! A member of the trackers' group: one process after another, and the faults injected into it.
+//! A member of the trackers' group or of ingest's: one process after another, and the faults injected into it.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,27 +10,30 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::deployment::Deployment;
-use crate::schedule::{Lane, Step, TrackerFault};
+use crate::schedule::{Lane, MemberFault, Role, Step};
 use crate::support::faketime;
 use crate::support::installation::SOON;
 use crate::support::process::{Launch, Process};
 use crate::support::wait::Deadline;
 
-/// Exit code of a tracker that asks to be restarted, as Kubernetes would.
+/// Exit code of a process that asks to be restarted, as Kubernetes would.
 const EXIT_TO_RESTART: i32 = 1;
-/// How long the next fault waits for a tracker's first restore.
-const RESTORE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The label under which such exits are counted.
+const RESTARTED: &str = "processes exited to be restarted";
+/// How long the next fault waits until a process has partitions.
+const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time from SIGTERM to SIGKILL, as in Kubernetes. Without faults a stop takes seconds; during
 /// faults, brokers may not answer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A member of the trackers' group; at most one process at a time.
+/// A member of a group; at most one process at a time.
 pub struct Member<'a> {
     deployment: &'a Deployment<'a>,
+    role: Role,
     number: usize,
     starts: usize,
-    tracker: Option<Process>,
+    process: Option<Process>,
     log: PathBuf,
     /// The clock offset for libfaketime; `None` if this member's clock cannot be set.
     clock: Option<PathBuf>,
@@ -38,14 +41,16 @@ pub struct Member<'a> {
 
 impl<'a> Member<'a> {
     /// A member without a process.
-    pub fn new(deployment: &'a Deployment<'a>, number: usize) -> Self {
+    pub fn new(deployment: &'a Deployment<'a>, role: Role, number: usize) -> Self {
         let settable = !number.is_multiple_of(2);
-        let file = deployment.journal.folder().join(format!("clock-{number}"));
+        let file = format!("clock-{}", role.name(number));
+        let file = deployment.journal.folder().join(file);
         let member = Self {
             deployment,
+            role,
             number,
             starts: 0,
-            tracker: None,
+            process: None,
             log: PathBuf::new(),
             clock: settable.then_some(file),
         };
@@ -57,16 +62,16 @@ impl<'a> Member<'a> {
     pub fn fail(mut self, mut lane: Lane) -> Self {
         let journal = &self.deployment.journal;
         while !journal.is_over() {
-            if self.number >= journal.trackers() {
+            if !self.is_wanted() {
                 self.stop();
                 journal.wait_for_change();
                 continue;
             }
             self.ensure_running();
             if !lane.early_fault() {
-                self.wait_until_restored();
+                self.wait_until_assigned();
             }
-            let step = lane.tracker(self.clock.is_some());
+            let step = lane.member(self.clock.is_some());
             journal.pace(step.after);
             self.inject(step);
         }
@@ -76,40 +81,51 @@ impl<'a> Member<'a> {
 
     /// Starts the process if the schedule wants one, stops it otherwise.
     pub fn ensure_running(&mut self) {
-        if self.number >= self.deployment.journal.trackers() {
+        if !self.is_wanted() {
             self.stop();
             return;
         }
         self.check_exit();
-        if self.tracker.is_none() {
+        if self.process.is_none() {
             self.start();
         }
+    }
+
+    fn is_wanted(&self) -> bool {
+        match self.role {
+            Role::Tracker => self.number < self.deployment.journal.trackers(),
+            Role::Ingest => true,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.role.name(self.number)
     }
 
     /// Stops the process, if any, by SIGTERM, then SIGKILL.
     pub fn stop(&mut self) {
         self.check_exit();
-        let Some(mut tracker) = self.tracker.take() else {
+        let Some(mut process) = self.process.take() else {
             return;
         };
-        send(&tracker, Signal::SIGTERM);
+        send(&process, Signal::SIGTERM);
         let deadline = Deadline::after(STOP_TIMEOUT);
-        while tracker.ended().is_none() && deadline.left().is_some() {
+        while process.ended().is_none() && deadline.left().is_some() {
             thread::sleep(POLL_INTERVAL);
         }
-        if tracker.ended().is_none() {
-            send(&tracker, Signal::SIGKILL);
+        if process.ended().is_none() {
+            send(&process, Signal::SIGKILL);
         }
-        let status = tracker.wait(SOON);
-        let description = format!("tracker {}: stopped, {status}", self.number);
+        let status = process.wait(SOON);
+        let description = format!("{}: stopped, {status}", self.name());
         let journal = &self.deployment.journal;
         match (status.code(), status.signal()) {
             (Some(0), _) => journal.note(&description),
             (Some(EXIT_TO_RESTART), _) => {
-                journal.remark("trackers exited to be restarted", &description);
+                journal.remark(RESTARTED, &description);
             }
             (_, Some(signal)) if signal == Signal::SIGKILL as i32 => {
-                journal.remark("trackers did not stop in time", &description);
+                journal.remark("processes did not stop in time", &description);
             }
             _ => journal.violation(&description),
         }
@@ -117,7 +133,7 @@ impl<'a> Member<'a> {
 
     fn start(&mut self) {
         self.starts += 1;
-        let (deployment, name) = (self.deployment, format!("tracker-{}", self.number));
+        let (deployment, name) = (self.deployment, self.name());
         let log = format!("{name}-{:03}.log", self.starts);
         self.log = deployment.journal.folder().join(&log);
         // The log goes to a file: long runs would fill the pipe's reader.
@@ -133,30 +149,40 @@ impl<'a> Member<'a> {
         };
         let bootstrap = format!(
             "bootstrap.servers={}",
-            deployment.networks.trackers.bootstrap()
+            deployment.networks.members.bootstrap()
         );
         let client = format!("client.id={name}");
         let mut flags = vec!["--group-protocol", deployment.protocol];
-        // An open transaction of a killed tracker blocks all read-committed readers: keep it short.
+        // An open transaction of a killed process blocks all read-committed readers: keep it short.
         let short = ["transaction.timeout.ms=4000", "message.timeout.ms=4000"];
         for property in [bootstrap.as_str(), &client].into_iter().chain(short) {
             flags.extend(["-X", property]);
         }
-        flags.extend(deployment.settings.flags.iter().map(String::as_str));
-        let tracker = deployment.installation.tracker_of(launch, &flags).process;
-        deployment.journal.note(&format!(
-            "tracker {}: started as process {}, {log}",
-            self.number,
-            tracker.id()
-        ));
-        self.tracker = Some(tracker);
+        let process = match self.role {
+            Role::Tracker => {
+                flags.extend(deployment.settings.flags.iter().map(String::as_str));
+                deployment.installation.tracker_of(launch, &flags).process
+            }
+            Role::Ingest => {
+                let installation = &deployment.installation;
+                deployment.website.ingest(installation, launch, &flags)
+            }
+        };
+        let id = process.id();
+        let started = format!("{name}: started as process {id}, {log}");
+        deployment.journal.note(&started);
+        self.process = Some(process);
     }
 
-    /// Waits until the tracker has restored a partition, or until [`RESTORE_TIMEOUT`].
-    fn wait_until_restored(&self) {
+    /// Waits until the process has a partition, restored if it is a tracker, or until [`ASSIGNMENT_TIMEOUT`].
+    fn wait_until_assigned(&self) {
         let journal = &self.deployment.journal;
-        let deadline = Deadline::after(RESTORE_TIMEOUT);
-        let works = || fs::read_to_string(&self.log).is_ok_and(|log| log.contains(r#""restored""#));
+        let deadline = Deadline::after(ASSIGNMENT_TIMEOUT);
+        let message = match self.role {
+            Role::Tracker => r#""restored""#,
+            Role::Ingest => r#""assigned""#,
+        };
+        let works = || fs::read_to_string(&self.log).is_ok_and(|log| log.contains(message));
         while deadline.left().is_some() && !journal.is_over() && !works() {
             journal.pace(POLL_INTERVAL);
         }
@@ -164,63 +190,62 @@ impl<'a> Member<'a> {
 
     /// Records an exit. Only an exit code other than [`EXIT_TO_RESTART`] is a violation.
     fn check_exit(&mut self) {
-        let ended = self.tracker.as_mut().and_then(Process::ended);
+        let ended = self.process.as_mut().and_then(Process::ended);
         if let Some(status) = ended {
-            let description = format!("tracker {}: exited unexpectedly, {status}", self.number);
+            let description = format!("{}: exited unexpectedly, {status}", self.name());
             if status.code() == Some(EXIT_TO_RESTART) {
-                self.deployment
-                    .journal
-                    .remark("trackers exited to be restarted", &description);
+                self.deployment.journal.remark(RESTARTED, &description);
             } else {
                 self.deployment.journal.violation(&description);
             }
-            self.tracker = None;
+            self.process = None;
         }
     }
 
-    fn inject(&mut self, step: Step<TrackerFault>) {
+    fn inject(&mut self, step: Step<MemberFault>) {
         self.check_exit();
         let (journal, lasts) = (&self.deployment.journal, step.lasts);
-        let description = format!("tracker {}: {} for {lasts:?}", self.number, step.fault);
-        if self.tracker.is_none() || !journal.fault(step.fault.kind(), &description) {
+        let name = self.name();
+        let description = format!("{name}: {} for {lasts:?}", step.fault);
+        if self.process.is_none() || !journal.fault(step.fault.kind(self.role), &description) {
             return;
         }
         match step.fault {
-            TrackerFault::Kill => {
+            MemberFault::Kill => {
                 self.kill();
                 journal.pace(lasts);
             }
-            TrackerFault::Leave => {
+            MemberFault::Leave => {
                 self.stop();
                 journal.pace(lasts);
             }
-            TrackerFault::Freeze => {
+            MemberFault::Freeze => {
                 self.freeze(lasts);
-                self.tracker.iter().for_each(|it| send(it, Signal::SIGCONT));
-                journal.note(&format!("tracker {}: resumed", self.number));
+                self.process.iter().for_each(|it| send(it, Signal::SIGCONT));
+                journal.note(&format!("{name}: resumed"));
             }
-            TrackerFault::FreezeAndKill => {
+            MemberFault::FreezeAndKill => {
                 self.freeze(lasts);
                 self.kill();
             }
-            TrackerFault::Clock(by) => {
+            MemberFault::Clock(by) => {
                 self.set_clock(by);
                 journal.pace(lasts);
                 self.set_clock(0);
-                journal.note(&format!("tracker {}: clock corrected", self.number));
+                journal.note(&format!("{name}: clock corrected"));
             }
         }
     }
 
     fn freeze(&self, lasts: Duration) {
-        self.tracker.iter().for_each(|it| send(it, Signal::SIGSTOP));
+        self.process.iter().for_each(|it| send(it, Signal::SIGSTOP));
         self.deployment.journal.pace(lasts);
     }
 
     fn kill(&mut self) {
-        if let Some(mut tracker) = self.tracker.take() {
-            send(&tracker, Signal::SIGKILL);
-            tracker.wait(SOON);
+        if let Some(mut process) = self.process.take() {
+            send(&process, Signal::SIGKILL);
+            process.wait(SOON);
         }
     }
 

@@ -1,8 +1,9 @@
-//! Faults of the network between trackers and brokers.
+//! Faults of the network between members and brokers.
 
 use crate::BROKERS;
 use crate::deployment::Deployment;
-use crate::schedule::{Lane, NetworkFault, Step};
+use crate::networks::link_number;
+use crate::schedule::{INGESTS, Lane, NetworkFault, Role, Step};
 use crate::support::network::LinkState;
 
 /// Injects network faults until the schedule is over.
@@ -16,22 +17,27 @@ pub fn fail(deployment: &Deployment<'_>, mut lane: Lane) {
 
 fn inject(deployment: &Deployment<'_>, step: Step<NetworkFault>) {
     let NetworkFault {
-        tracker,
+        member,
         broker,
         state,
     } = step.fault;
-    let tracker = tracker % deployment.journal.trackers();
-    let network = &deployment.networks.trackers;
-    let _turn = network.lock(tracker);
+    let trackers = deployment.journal.trackers();
+    let (role, number) = match member % (trackers + INGESTS) {
+        number if number < trackers => (Role::Tracker, number),
+        number => (Role::Ingest, number - trackers),
+    };
+    let (name, member) = (role.name(number), link_number(role, number));
+    let network = &deployment.networks.members;
+    let _turn = network.lock(member);
     let link = match broker {
-        Some(broker) => format!("network between tracker {tracker} and broker {broker}"),
-        None => format!("network between tracker {tracker} and all brokers"),
+        Some(broker) => format!("network between {name} and broker {broker}"),
+        None => format!("network between {name} and all brokers"),
     };
     let description = format!("{link}: {state:?} for {:?}", step.lasts);
     if deployment.journal.fault(state.kind(), &description) {
-        network.set(tracker, broker, state);
+        network.set(member, broker, state);
         deployment.journal.pace(step.lasts);
-        network.set(tracker, broker, LinkState::Clear);
+        network.set(member, broker, LinkState::Clear);
         deployment.journal.note(&format!("{link}: clear"));
     }
 }

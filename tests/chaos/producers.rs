@@ -1,6 +1,5 @@
 //! Producers that distribute sessions in different ways, and partitions that are added under them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::thread;
 use std::time::Duration;
 
@@ -12,34 +11,59 @@ use crate::support::installation::SOON;
 use crate::support::process::Stream;
 use crate::support::topic::NewRecord;
 use crate::support::wait::Deadline;
+use crate::support::writer::Writer;
+use crate::website::{Producer, click};
 
 /// How many partitions there are once some have been added.
 pub const GROWN: i32 = 2 * PARTITIONS;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Chooses the partition of each record that has none, except for those whose producer uses the partitions
-/// that it knows of. All events of a session are written by one producer, so that their order is known.
-pub fn distribute(mut records: Vec<NewRecord>) -> Vec<NewRecord> {
-    for record in &mut records {
-        if let (None, Some(key)) = (record.partition, &record.key) {
-            record.partition = partition(key);
+/// The applications, and the website with a topic of its own.
+pub struct Producers<'a> {
+    deployment: &'a Deployment<'a>,
+    writer: Writer,
+}
+
+impl<'a> Producers<'a> {
+    pub fn new(deployment: &'a Deployment<'a>) -> Self {
+        Self {
+            deployment,
+            writer: deployment.kafka.writer(),
         }
     }
-    records
+
+    /// Writes events, each by the producer of its session.
+    pub fn write(&self, events: Vec<NewRecord>) {
+        let of_website = |event: &NewRecord| {
+            let key = event.key.as_deref();
+            event.partition.is_none()
+                && key.is_some_and(|key| Producer::of(key) == Producer::Website)
+        };
+        let (clicks, events): (Vec<_>, Vec<_>) = events.into_iter().partition(of_website);
+        let website = &self.deployment.website;
+        self.writer.write(website.topic(), clicks.iter().map(click));
+        let session_logs = self.deployment.installation.session_logs();
+        self.writer
+            .write(&session_logs, events.into_iter().map(distribute));
+    }
+}
+
+/// Chooses the partition of an event that has none, unless its producer uses the partitions that it knows of.
+fn distribute(mut event: NewRecord) -> NewRecord {
+    if let (None, Some(key)) = (event.partition, &event.key) {
+        event.partition = partition(key);
+    }
+    event
 }
 
 fn partition(session: &[u8]) -> Option<i32> {
-    let mut hasher = DefaultHasher::new();
-    session.hash(&mut hasher);
-    match hasher.finish() % 3 {
-        // A serializer of JSON.
-        0 => {
+    match Producer::of(session) {
+        Producer::OfJsonKeys => {
             let quoted = [b"\"", session, b"\""].concat();
             murmur2_partition(Some(&quoted), PARTITIONS)
         }
-        // A producer that does not notice added partitions.
-        1 => murmur2_partition(Some(session), PARTITIONS),
-        _ => None,
+        Producer::Outdated => murmur2_partition(Some(session), PARTITIONS),
+        Producer::Website | Producer::Right => None,
     }
 }
 

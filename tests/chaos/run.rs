@@ -13,13 +13,14 @@ use crate::lost_state;
 use crate::member::Member;
 use crate::network_faults;
 use crate::networks::Networks;
-use crate::producers::{add_partitions, distribute};
-use crate::schedule::{Lane, MEMBERS};
+use crate::producers::{Producers, add_partitions};
+use crate::schedule::{INGESTS, Lane, Role, TRACKERS};
 use crate::settings::Settings;
 use crate::support::installation::Installation;
 use crate::support::kafka::OwnKafka;
 use crate::support::model::{Ending, Expected, Limits};
 use crate::support::population::Population;
+use crate::website::Website;
 
 /// Timeouts longer than any broker outage delays user events, so that the log determines the endings.
 pub const LIMITS: Limits = Limits {
@@ -39,7 +40,7 @@ const NETWORK_LANES: u64 = 2;
 const LULL: Duration = Duration::from_mins(3);
 /// Faults from which on a run is long enough for [`LULL`].
 const LONG_RUN: usize = 800;
-/// How often exited trackers are restarted after the last fault.
+/// How often exited processes are restarted after the last fault.
 const RESTART_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs half of the faults with one group protocol.
@@ -48,10 +49,12 @@ const RESTART_INTERVAL: Duration = Duration::from_millis(200);
 /// If an ending is missing, early or doubled, after printing the history of the run.
 pub fn run(kafka: &OwnKafka, networks: &Networks, settings: &Settings, protocol: &'static str) {
     let name = format!("chaos-{}-{}-{protocol}", settings.seed, std::process::id());
+    let installation = Installation::with_partitions(kafka, LIMITS, PARTITIONS);
     let deployment = Deployment {
         kafka,
         networks,
-        installation: Installation::with_partitions(kafka, LIMITS, PARTITIONS),
+        website: Website::new(&installation),
+        installation,
         settings,
         protocol,
         journal: Journal::new(&name, settings.faults / 2),
@@ -89,11 +92,14 @@ fn inject_faults<'a>(deployment: &'a Deployment<'a>) -> Vec<Member<'a>> {
                 deployment.guarded(|| network_faults::fail(deployment, lane(2 + network_lane)));
             });
         }
-        let lanes: Vec<_> = (0..MEMBERS)
-            .map(|number| {
-                let lane = lane(2 + NETWORK_LANES + number as u64);
+        let trackers = (0..TRACKERS).map(|number| (Role::Tracker, number));
+        let ingests = (0..INGESTS).map(|number| (Role::Ingest, number));
+        let lanes: Vec<_> = (2 + NETWORK_LANES..)
+            .zip(trackers.chain(ingests))
+            .map(|(number, (role, member))| {
+                let lane = lane(number);
                 scope.spawn(move || {
-                    deployment.guarded(|| Member::new(deployment, number).fail(lane))
+                    deployment.guarded(|| Member::new(deployment, role, member).fail(lane))
                 })
             })
             .collect();
@@ -107,13 +113,12 @@ fn inject_faults<'a>(deployment: &'a Deployment<'a>) -> Vec<Member<'a>> {
 /// Keeps users active, with pauses, until the schedule is over.
 fn act(deployment: &Deployment<'_>, mut lane: Lane) {
     let mut users = Population::new(deployment.settings.seed, USERS, PARTITIONS, LIMITS);
-    let writer = deployment.kafka.writer();
-    let topic = deployment.installation.session_logs();
+    let producers = Producers::new(deployment);
     let mut lull = (deployment.settings.faults >= LONG_RUN).then_some(LULL);
     while !deployment.journal.is_over() {
         let (mut left, silence) = lane.users();
         while !deployment.journal.is_over() && !left.is_zero() {
-            writer.write(&topic, distribute(users.events()));
+            producers.write(users.events());
             let beat = BEAT.min(left);
             thread::sleep(beat);
             left = left.saturating_sub(beat);
@@ -144,7 +149,12 @@ fn verify(deployment: &Deployment<'_>, members: &mut [Member<'_>]) {
                 thread::sleep(RESTART_INTERVAL);
             }
         });
-        let expected = catch_unwind(AssertUnwindSafe(|| deployment.installation.verify()));
+        let expected = catch_unwind(AssertUnwindSafe(|| {
+            let (installation, website) = (&deployment.installation, &deployment.website);
+            website.await_mapped(installation);
+            website.compare(installation);
+            installation.verify_with(|| website.log(installation))
+        }));
         verified.store(true, Ordering::Relaxed);
         expected.unwrap_or_else(|panic| resume_unwind(panic))
     });

@@ -13,13 +13,15 @@ use rand_chacha::ChaCha8Rng;
 use crate::support::network::LinkState;
 
 /// Upper bound of concurrent trackers.
-pub const MEMBERS: usize = 5;
+pub const TRACKERS: usize = 5;
+/// How many processes map the events of a website.
+pub const INGESTS: usize = 2;
 
 /// The wanted number of trackers after `done` of `all` faults.
 pub fn trackers(done: usize, all: usize) -> usize {
     match done * 100 / all.max(1) {
         0..10 => 1,
-        10..75 => MEMBERS,
+        10..75 => TRACKERS,
         _ => 2,
     }
 }
@@ -33,9 +35,16 @@ pub struct Step<F> {
     pub lasts: Duration,
 }
 
-/// A fault of a tracker.
+/// What a member of a group does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrackerFault {
+pub enum Role {
+    Tracker,
+    Ingest,
+}
+
+/// A fault of a tracker or an ingest process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberFault {
     /// SIGKILL, then a new process.
     Kill,
     /// SIGTERM, then a new process.
@@ -48,11 +57,11 @@ pub enum TrackerFault {
     Clock(i64),
 }
 
-/// A fault of the connections between a tracker and one broker or all.
+/// A fault of the connections between a member and one broker or all.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkFault {
-    /// Taken modulo the number of trackers.
-    pub tracker: usize,
+    /// Taken modulo the number of members.
+    pub member: usize,
     /// `None` for all brokers.
     pub broker: Option<u8>,
     pub state: LinkState,
@@ -90,27 +99,27 @@ impl Lane {
         Self(rng)
     }
 
-    /// Whether a tracker's next fault may precede its first restore.
+    /// Whether a member's next fault may precede its first assignment.
     pub fn early_fault(&mut self) -> bool {
         self.0.random_ratio(1, 4)
     }
 
-    /// The next fault of a tracker; `clock` is whether its clock can be set.
-    pub fn tracker(&mut self, clock: bool) -> Step<TrackerFault> {
+    /// The next fault of a member; `clock` is whether its clock can be set.
+    pub fn member(&mut self, clock: bool) -> Step<MemberFault> {
         let after = self.millis(500..4_000);
         let by = [-60, -20, -4, 4, 20, 60, 3_600][self.0.random_range(0..7)];
         let fault = match self.0.random_range(0..100) {
-            0..30 => TrackerFault::Kill,
-            30..45 => TrackerFault::Leave,
-            45..55 => TrackerFault::FreezeAndKill,
-            55..80 if clock => TrackerFault::Clock(by),
-            _ => TrackerFault::Freeze,
+            0..30 => MemberFault::Kill,
+            30..45 => MemberFault::Leave,
+            45..55 => MemberFault::FreezeAndKill,
+            55..80 if clock => MemberFault::Clock(by),
+            _ => MemberFault::Freeze,
         };
         let lasts = match fault {
-            TrackerFault::Kill | TrackerFault::Leave => self.millis(0..3_000),
+            MemberFault::Kill | MemberFault::Leave => self.millis(0..3_000),
             // The session timeout of the group is 3 s.
-            TrackerFault::Freeze | TrackerFault::FreezeAndKill => self.millis(50..7_000),
-            TrackerFault::Clock(_) => self.millis(1_000..6_000),
+            MemberFault::Freeze | MemberFault::FreezeAndKill => self.millis(50..7_000),
+            MemberFault::Clock(_) => self.millis(1_000..6_000),
         };
         Step {
             after,
@@ -131,7 +140,8 @@ impl Lane {
         Step {
             after: self.millis(200..2_000),
             fault: NetworkFault {
-                tracker: self.0.random_range(0..60),
+                // A multiple of all numbers of members.
+                member: self.0.random_range(0..84),
                 broker: self.0.random_ratio(2, 3).then_some(one),
                 state,
             },
@@ -170,20 +180,35 @@ impl Lane {
     }
 }
 
-impl TrackerFault {
-    /// The label under which it is counted.
-    pub fn kind(self) -> &'static str {
+impl Role {
+    /// The name of a member in logs, and its client id.
+    pub fn name(self, number: usize) -> String {
         match self {
-            Self::Kill => "trackers killed",
-            Self::Leave => "trackers stopped",
-            Self::Freeze => "trackers frozen",
-            Self::FreezeAndKill => "trackers frozen, then killed",
-            Self::Clock(_) => "clocks of trackers set",
+            Self::Tracker => format!("tracker-{number}"),
+            Self::Ingest => format!("ingest-{number}"),
         }
     }
 }
 
-impl fmt::Display for TrackerFault {
+impl MemberFault {
+    /// The label under which it is counted.
+    pub fn kind(self, role: Role) -> &'static str {
+        match (role, self) {
+            (Role::Tracker, Self::Kill) => "trackers killed",
+            (Role::Tracker, Self::Leave) => "trackers stopped",
+            (Role::Tracker, Self::Freeze) => "trackers frozen",
+            (Role::Tracker, Self::FreezeAndKill) => "trackers frozen, then killed",
+            (Role::Tracker, Self::Clock(_)) => "clocks of trackers set",
+            (Role::Ingest, Self::Kill) => "ingests killed",
+            (Role::Ingest, Self::Leave) => "ingests stopped",
+            (Role::Ingest, Self::Freeze) => "ingests frozen",
+            (Role::Ingest, Self::FreezeAndKill) => "ingests frozen, then killed",
+            (Role::Ingest, Self::Clock(_)) => "clocks of ingests set",
+        }
+    }
+}
+
+impl fmt::Display for MemberFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill => f.write_str("killed, away"),

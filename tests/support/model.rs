@@ -3,7 +3,7 @@
 
 mod ordering;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -64,6 +64,9 @@ pub struct Log {
     /// The sessions of which events were on the wrong partition, beside events of many sessions that do not
     /// reach the session there.
     pub misrouted: BTreeSet<String>,
+    /// When events that ingest has written reached its source, by partition and offset: no tracker may go
+    /// on past that time without them.
+    pub upstream: BTreeMap<(i32, i64), i64>,
 }
 
 /// Reads a whole log after which nothing more happens: sorts the events of each session by their times
@@ -71,7 +74,13 @@ pub struct Log {
 pub fn expected(log: &Log, limits: Limits) -> Expected {
     let mut events: Vec<Event> = Vec::new();
     for (place, record) in log.records.iter().enumerate() {
-        events.push(Event::new(place, record, log.append_time));
+        let upstream = log.upstream.get(&(record.partition, record.offset));
+        events.push(Event {
+            known: upstream
+                .copied()
+                .or(log.append_time.then_some(record.timestamp)),
+            ..Event::new(place, record, log.append_time)
+        });
     }
     events.sort_by_key(|event| (event.at, event.reason.is_some()));
     let sessions: BTreeSet<&str> = events
@@ -158,6 +167,8 @@ struct Event {
     at: i64,
     /// When the brokers appended it, if that is known.
     appended: Option<i64>,
+    /// When they appended it to the topic from which it came, if that is known.
+    known: Option<i64>,
     /// The reason of the endings that it causes.
     reason: Option<&'static str>,
     json: Value,
@@ -172,6 +183,7 @@ impl Event {
             session: json["session_id"].as_str().map(str::to_owned),
             at: time_of(&json),
             appended: append_time.then_some(record.timestamp),
+            known: append_time.then_some(record.timestamp),
             reason: match json["event"].as_str() {
                 Some("logout") => Some("logout"),
                 Some("revoke") => Some("revoked"),
@@ -286,7 +298,7 @@ impl Fold<'_> {
             }
         };
         let too_late = |appended| appended + ROUNDING >= deadline + self.limits.lateness;
-        if event.appended.is_some_and(too_late) {
+        if event.known.is_some_and(too_late) {
             self.expected.late.insert(self.session.to_owned());
         }
     }

@@ -33,6 +33,7 @@ fn every_session_ended_exactly_once() {
         append_time: true,
         records: events,
         misrouted: BTreeSet::new(),
+        upstream: BTreeMap::new(),
     };
     let limits = Limits {
         idle: idle * 1000,
