@@ -20,6 +20,10 @@ use crate::time::Timestamp;
 
 /// The number of slots checked in one go: a few milliseconds.
 const SLICE: usize = 1 << 16;
+/// The number of sessions that an event ends when it is applied. More of them end with the next slices,
+/// which have as much room as the caller gives them: otherwise one event could fill a transaction that takes
+/// seconds to write.
+const ENDINGS_AT_ONCE: usize = 1 << 12;
 
 impl SessionTable {
     /// Applies a logout or revocation of many sessions. Repeated, it changes nothing.
@@ -31,7 +35,7 @@ impl SessionTable {
         let place = self.cut_offs.insert(cut_off, false, self.watermark);
         self.cut_offs.changed.push(place);
         self.bound_cut_offs(out);
-        self.sweep(usize::MAX, out);
+        self.sweep(ENDINGS_AT_ONCE, out);
         Applied::Accepted
     }
 
@@ -237,6 +241,7 @@ mod tests {
     use alloc::string::{String, ToString};
 
     use super::*;
+    use crate::attributes::Attributes;
     use crate::event::{Event, Subject};
     use crate::id::UserRef;
     use crate::policy::{Policy, PolicySet};
@@ -269,27 +274,50 @@ mod tests {
         table.apply(event, 0, NOON, out);
     }
 
-    #[test]
-    fn a_revocation_is_forgotten_early_only_once_it_has_ended_its_sessions() {
-        let config = TableConfig {
-            max_cut_offs: 2,
-            ..TableConfig::default()
-        };
+    fn table_with(config: TableConfig, ids: &[String]) -> SessionTable {
         let hour = Policy::built_in(Span::from_secs(3_600), None);
         let policies = Arc::new(PolicySet::new(Vec::new(), hour).unwrap());
         let mut table = SessionTable::new(config, policies, Timestamp::MIN);
         let mut out = Vec::new();
-        // The sessions that are revoked lie in the last slice.
-        let ids: Vec<String> = (0..2 * SLICE + 8)
-            .map(|number| number.to_string())
-            .collect();
-        for id in &ids {
+        for id in ids {
             let subject = Subject::Session {
                 id,
                 user: Some(user(id)),
             };
             apply(&mut table, subject, EventKind::Activity, &mut out);
         }
+        table
+    }
+
+    fn ids(count: usize) -> Vec<String> {
+        (0..count).map(|number| number.to_string()).collect()
+    }
+
+    #[test]
+    fn a_revocation_of_many_sessions_ends_a_bounded_number_at_once() {
+        let ids = ids(3 * ENDINGS_AT_ONCE);
+        let mut table = table_with(TableConfig::default(), &ids);
+        let mut out = Vec::new();
+        let attributes = Attributes::default();
+        let everybody = Subject::Matching {
+            attributes: &attributes,
+        };
+        apply(&mut table, everybody, EventKind::Revoke, &mut out);
+        assert_eq!(out.len(), ENDINGS_AT_ONCE);
+        while !table.sweep(100, &mut out) {}
+        assert_eq!(out.len(), ids.len());
+    }
+
+    #[test]
+    fn a_revocation_is_forgotten_early_only_once_it_has_ended_its_sessions() {
+        let config = TableConfig {
+            max_cut_offs: 2,
+            ..TableConfig::default()
+        };
+        // The sessions that are revoked lie in the last slice.
+        let ids = ids(2 * SLICE + 8);
+        let mut table = table_with(config, &ids);
+        let mut out = Vec::new();
         let revoked = &ids[2 * SLICE..];
         for id in revoked {
             let subject = Subject::AllSessionsOf {
