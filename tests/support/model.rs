@@ -1,6 +1,7 @@
 //! The reference model: a slow and obvious computation of the expected endings from the log,
 //! independent of the tracker's code.
 
+pub mod comparison;
 mod ordering;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
 use super::topic::Record;
-use ordering::{concerning, depends_on_order, is_one_of_many};
+use ordering::{concerning, depends_on_order, is_displaced, is_one_of_many};
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.
 const EVENT_IDS: Uuid = uuid!("8f4e6f0c-7d0b-4b5e-9a57-3c2a61d8e4b2");
@@ -49,6 +50,9 @@ pub struct Expected {
     pub doubtful: BTreeSet<String>,
     /// Those whose events reached the log so late that it depends on the moment whether they still counted.
     pub late: BTreeSet<String>,
+    /// Those whose events are further out of order than the allowed lateness, with the times of their
+    /// activity. No such session may end early, either.
+    pub displaced: BTreeMap<String, Vec<i64>>,
     /// The log, for messages: partition, offset, timestamp, value.
     pub log: Vec<String>,
 }
@@ -97,6 +101,11 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         if depends_on_order(&events, limits, is_misrouted) {
             expected.doubtful.insert(session.to_owned());
         }
+        if is_displaced(&events, limits) {
+            let active = events.iter().filter(|event| event.reason.is_none());
+            let times = active.map(|event| event.at).collect();
+            expected.displaced.insert(session.to_owned(), times);
+        }
         let mut fold = Fold {
             session,
             limits,
@@ -108,6 +117,7 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         fold.time_out(i64::MAX);
     }
     expected.doubtful.extend(expected.late.iter().cloned());
+    expected.doubtful.extend(expected.displaced.keys().cloned());
     expected.endings.sort();
     expected
 }

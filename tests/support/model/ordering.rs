@@ -1,7 +1,7 @@
 //! What the order of reading changes: the model does not know it across partitions, unless records were
 //! appended long after one another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -107,6 +107,19 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits, is_misrouted: 
         ends().any(|other| order.may_precede(other, end) && after.contains(&other.at))
     };
     varied || ends().any(|end| is_split(end) || has_early(end) || is_overtaken(end))
+}
+
+/// Whether the session's events were written further out of order than the allowed lateness: a tracker may
+/// then take the first of them for those of an earlier session that is over.
+pub(super) fn is_displaced(events: &[&Event], limits: Limits) -> bool {
+    let mut own: Vec<_> = events.iter().filter(|one| one.session.is_some()).collect();
+    own.sort_by_key(|event| event.place);
+    let mut latest = BTreeMap::<i32, i64>::new();
+    own.iter().any(|event| {
+        let latest = latest.entry(event.partition).or_insert(event.at);
+        *latest = event.at.max(*latest);
+        event.at + limits.lateness < *latest
+    })
 }
 
 /// Whether a logout or revocation of many sessions concerns the session.

@@ -299,10 +299,10 @@ mod tests {
         let mut table = table_with(TableConfig::default(), &ids);
         let mut out = Vec::new();
         let attributes = Attributes::default();
-        let everybody = Subject::Matching {
+        let all_users = Subject::Matching {
             attributes: &attributes,
         };
-        apply(&mut table, everybody, EventKind::Revoke, &mut out);
+        apply(&mut table, all_users, EventKind::Revoke, &mut out);
         assert_eq!(out.len(), ENDINGS_AT_ONCE);
         while !table.sweep(100, &mut out) {}
         assert_eq!(out.len(), ids.len());
