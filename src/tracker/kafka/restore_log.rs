@@ -35,6 +35,8 @@ const PROOF_INTERVAL: Duration = Duration::from_millis(100);
 const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bounds the time without a record or the end of the partition.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Records after which clock and cancellation are checked again: both take as long as a record.
+const RECORDS_PER_CHECK: u32 = 256;
 /// How long topic ids and leaders are used again: for the other partitions of an assignment.
 const LOOKUP_LIFETIME: Duration = Duration::from_secs(1);
 /// Bounds a broker's wait for records before it returns an empty response, in milliseconds.
@@ -59,6 +61,10 @@ pub(crate) struct KafkaLog {
     /// The topic that is read, and since when it has returned no record.
     current: RestoreTopic,
     idle_since: Duration,
+    /// Whether it has returned one since the last poll without.
+    has_read: bool,
+    /// How many records are read before the next check.
+    unchecked: u32,
     /// Of the thread that restores.
     heartbeat: Option<Heartbeat>,
     clock: Clock,
@@ -92,6 +98,8 @@ impl KafkaLog {
             partition: -1,
             current: RestoreTopic::Source,
             idle_since: Duration::ZERO,
+            has_read: false,
+            unchecked: 0,
             heartbeat: None,
             clock,
             stop,
@@ -256,6 +264,7 @@ impl RestoreLog for KafkaLog {
     fn start_reading(&mut self, topic: RestoreTopic, from: i64) -> Result<(), RestoreError> {
         self.current = topic;
         self.idle_since = self.clock.elapsed();
+        self.has_read = false;
         let position = (self.name(topic), self.partition, Offset::Offset(from));
         let assigned = self.reader.assign([position]);
         assigned.map_err(|error| self.reading_failed(error))
@@ -265,14 +274,23 @@ impl RestoreLog for KafkaLog {
         &mut self,
         visit: &mut impl FnMut(&BorrowedMessage<'_>) -> Result<(), RestoreError>,
     ) -> Result<ReadProgress, RestoreError> {
-        self.check_stop()?;
+        if self.unchecked == 0 {
+            self.check_stop()?;
+            self.unchecked = RECORDS_PER_CHECK;
+        }
         let polled = self.reader.poll(POLL_INTERVAL);
-        let now = self.clock.elapsed();
         if matches!(polled, Ok(Some(Polled::Record(_)))) {
-            self.idle_since = now;
-        } else if now.saturating_sub(self.idle_since) > IDLE_TIMEOUT {
-            let timed_out = RDKafkaErrorCode::OperationTimedOut;
-            return Err(self.reading_failed(KafkaError::MessageConsumption(timed_out)));
+            self.unchecked -= 1;
+            self.has_read = true;
+        } else {
+            self.check_stop()?;
+            let now = self.clock.elapsed();
+            if std::mem::take(&mut self.has_read) {
+                self.idle_since = now;
+            } else if now.saturating_sub(self.idle_since) > IDLE_TIMEOUT {
+                let timed_out = RDKafkaErrorCode::OperationTimedOut;
+                return Err(self.reading_failed(KafkaError::MessageConsumption(timed_out)));
+            }
         }
         match polled {
             // Fetched for the previous assignment.

@@ -19,7 +19,7 @@ use crate::tracker::metrics::TrackerMetrics;
 use crate::tracker::restore::{RestoreSettings, Restored, restore};
 
 /// Partitions restored concurrently.
-const WORKERS: usize = 2;
+const WORKERS: usize = 3;
 
 /// Bounds a step of a restore: longer than the requests take that precede reading.
 const MAX_STEP: Duration = Duration::from_secs(120);
