@@ -4,6 +4,7 @@ use std::thread;
 
 use crate::journal::Journal;
 use crate::networks::Networks;
+use crate::schedule::INGESTS;
 use crate::settings::Settings;
 use crate::support::installation::Installation;
 use crate::support::kafka::OwnKafka;
@@ -14,7 +15,8 @@ pub struct Deployment<'a> {
     pub kafka: &'a OwnKafka,
     pub networks: &'a Networks,
     pub installation: Installation<'a>,
-    pub website: Website,
+    /// In long runs alone.
+    pub website: Option<Website>,
     pub settings: &'a Settings,
     /// Group protocol of all members.
     pub protocol: &'static str,
@@ -22,6 +24,11 @@ pub struct Deployment<'a> {
 }
 
 impl Deployment<'_> {
+    /// How many ingest processes there are.
+    pub fn ingests(&self) -> usize {
+        self.website.as_ref().map_or(0, |_| INGESTS)
+    }
+
     /// Runs a lane; if it panics, all lanes end.
     pub fn guarded<T>(&self, lane: impl FnOnce() -> T) -> T {
         struct EndOnPanic<'a>(&'a Journal);

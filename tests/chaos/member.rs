@@ -165,7 +165,8 @@ impl<'a> Member<'a> {
             }
             Role::Ingest => {
                 let installation = &deployment.installation;
-                deployment.website.ingest(installation, launch, &flags)
+                let website = deployment.website.as_ref().expect("ingest has a source");
+                website.ingest(installation, launch, &flags)
             }
         };
         let id = process.id();

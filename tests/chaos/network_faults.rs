@@ -3,7 +3,7 @@
 use crate::BROKERS;
 use crate::deployment::Deployment;
 use crate::networks::link_number;
-use crate::schedule::{INGESTS, Lane, NetworkFault, Role, Step};
+use crate::schedule::{Lane, NetworkFault, Role, Step};
 use crate::support::network::LinkState;
 
 /// Injects network faults until the schedule is over.
@@ -22,7 +22,7 @@ fn inject(deployment: &Deployment<'_>, step: Step<NetworkFault>) {
         state,
     } = step.fault;
     let trackers = deployment.journal.trackers();
-    let (role, number) = match member % (trackers + INGESTS) {
+    let (role, number) = match member % (trackers + deployment.ingests()) {
         number if number < trackers => (Role::Tracker, number),
         number => (Role::Ingest, number - trackers),
     };

@@ -39,9 +39,14 @@ impl<'a> Producers<'a> {
             event.partition.is_none()
                 && key.is_some_and(|key| Producer::of(key) == Producer::Website)
         };
-        let (clicks, events): (Vec<_>, Vec<_>) = events.into_iter().partition(of_website);
-        let website = &self.deployment.website;
-        self.writer.write(website.topic(), clicks.iter().map(click));
+        let events = match &self.deployment.website {
+            None => events,
+            Some(website) => {
+                let (clicks, events): (Vec<_>, Vec<_>) = events.into_iter().partition(of_website);
+                self.writer.write(website.topic(), clicks.iter().map(click));
+                events
+            }
+        };
         let session_logs = self.deployment.installation.session_logs();
         self.writer
             .write(&session_logs, events.into_iter().map(distribute));
