@@ -78,13 +78,7 @@ pub struct Log {
 pub fn expected(log: &Log, limits: Limits) -> Expected {
     let mut events: Vec<Event> = Vec::new();
     for (place, record) in log.records.iter().enumerate() {
-        let upstream = log.upstream.get(&(record.partition, record.offset));
-        events.push(Event {
-            known: upstream
-                .copied()
-                .or(log.append_time.then_some(record.timestamp)),
-            ..Event::new(place, record, log.append_time)
-        });
+        events.push(Event::new(place, record, log));
     }
     events.sort_by_key(|event| (event.at, event.reason.is_some()));
     let sessions: BTreeSet<&str> = events
@@ -185,15 +179,17 @@ struct Event {
 }
 
 impl Event {
-    fn new(place: usize, record: &Record, append_time: bool) -> Self {
+    fn new(place: usize, record: &Record, log: &Log) -> Self {
         let json = record.json();
+        let appended = log.append_time.then_some(record.timestamp);
+        let upstream = log.upstream.get(&(record.partition, record.offset));
         Self {
             partition: record.partition,
             place,
             session: json["session_id"].as_str().map(str::to_owned),
             at: time_of(&json),
-            appended: append_time.then_some(record.timestamp),
-            known: append_time.then_some(record.timestamp),
+            appended,
+            known: upstream.copied().or(appended),
             reason: match json["event"].as_str() {
                 Some("logout") => Some("logout"),
                 Some("revoke") => Some("revoked"),

@@ -109,10 +109,11 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits, is_misrouted: 
     varied || ends().any(|end| is_split(end) || has_early(end) || is_overtaken(end))
 }
 
-/// Whether the session's events were written further out of order than the allowed lateness: a tracker may
-/// then take the first of them for those of an earlier session that is over.
+/// Whether ingest has written the session's events further out of order than the allowed lateness: a tracker
+/// may then take the first of them for those of an earlier session that is over.
 pub(super) fn is_displaced(events: &[&Event], limits: Limits) -> bool {
-    let mut own: Vec<_> = events.iter().filter(|one| one.session.is_some()).collect();
+    let is_mapped = |event: &&&Event| event.session.is_some() && event.known != event.appended;
+    let mut own: Vec<_> = events.iter().filter(is_mapped).collect();
     own.sort_by_key(|event| event.place);
     let mut latest = BTreeMap::<i32, i64>::new();
     own.iter().any(|event| {
