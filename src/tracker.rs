@@ -87,7 +87,7 @@ use crate::wire::routing::Routing;
 use args::TrackerArgs;
 use engine::Engine;
 use kafka::io::{IoSettings, KafkaIo, Parts};
-use layout::read_layout;
+use layout::{LayoutAgreement, read_layout};
 use policies::{PolicyReceivers, RoutedPolicySource};
 use queries::Executor;
 use queries::http::Gate;
@@ -177,7 +177,13 @@ impl Role {
         let topic = args.routing(partitions);
         let upstream = upstream_settings(topics, topic, &self.identity);
         let mut upstream = UpstreamReader::new(&config, upstream, clock)?;
-        let routing = read_layout(&config, log, topic, &mut upstream, (health, stop))?;
+        let agreement = LayoutAgreement {
+            config: &config,
+            producer: &self.producer,
+            watermarks: &topics.watermarks,
+            log,
+        };
+        let routing = read_layout(&agreement, topic, &mut upstream, (health, stop))?;
         let Some(routing) = routing else {
             return Ok(());
         };

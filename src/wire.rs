@@ -7,6 +7,7 @@ pub mod duration;
 pub mod end_reason;
 pub mod event;
 pub mod forwarded;
+pub mod layout;
 pub mod partitioner;
 pub mod record;
 pub mod routing;

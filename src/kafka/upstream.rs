@@ -1,6 +1,7 @@
 //! Reads `sundown.watermarks`.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -81,6 +82,35 @@ impl UpstreamReader {
             return Err(error);
         }
         Ok(self.store.routings())
+    }
+
+    /// Returns the layout that trackers have agreed on for the topic of session events with this id, if any,
+    /// as the records up to and including the offset `written` state it. After an error, the next call has a
+    /// new client.
+    ///
+    /// # Errors
+    /// If the end cannot be listed or reached.
+    pub fn agreed_layout(
+        &mut self,
+        topic_id: Option<&str>,
+        written: Option<i64>,
+    ) -> KafkaResult<Option<Routing>> {
+        let start = self.clock.elapsed();
+        loop {
+            if let Err(error) = self.read_to_end() {
+                self.recreate()?;
+                return Err(error);
+            }
+            if self.position > written {
+                return Ok(self.store.agreed_layout(topic_id));
+            }
+            // A transaction is open before the record.
+            if self.clock.elapsed().saturating_sub(start) > REQUEST_TIMEOUT {
+                let timed_out = RDKafkaErrorCode::OperationTimedOut;
+                return Err(KafkaError::MessageConsumption(timed_out));
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
     }
 
     /// Replaces the client, which then reads the topic from its beginning.

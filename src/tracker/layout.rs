@@ -2,12 +2,14 @@
 //!
 //! Sessions stay where they are when partitions are added: the number of partitions by which they were
 //! distributed first is committed with every offset and goes on to count. Should all offsets be lost, the
-//! records of `sundown.watermarks` state it as well.
+//! records of `sundown.watermarks` state it as well. Trackers that find neither agree on it there: partitions
+//! may be added while they start.
+
+mod agreement;
 
 use std::time::Duration;
 
 use anyhow::Context;
-use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +21,8 @@ use crate::kafka::recreating_client::RecreatingClient;
 use crate::kafka::topic_reader::{ReaderOptions, TopicReader};
 use crate::kafka::upstream::UpstreamReader;
 use crate::wire::routing::{Routing, RoutingKey};
+
+pub(super) use agreement::LayoutAgreement;
 
 /// Bounds the request for the committed offsets.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,35 +71,39 @@ pub fn layout(
 }
 
 /// Reads from the offsets that the group has committed how its sessions are distributed over the
-/// partitions of `log`; if it has committed none, from `upstream`; if that states nothing either, it is
-/// `topic`. `config` has the `group.id`. Returns `None` if `stop` is cancelled before the brokers answer.
+/// partitions of the log; if it has committed none, from `upstream`; if that states nothing either, agrees on
+/// it with the other trackers, and proposes `topic`. The configuration has the `group.id`. Returns `None` if
+/// `stop` is cancelled before the brokers respond. Blocks outside async tasks.
 ///
 /// # Errors
 /// [`LayoutError`], and if librdkafka rejects the configuration.
 pub(super) fn read_layout(
-    config: &ClientConfig,
-    log: &str,
+    agreement: &LayoutAgreement<'_>,
     topic: Routing,
     upstream: &mut UpstreamReader,
     (health, stop): (&Health, &CancellationToken),
 ) -> anyhow::Result<Option<Routing>> {
+    let log = agreement.log;
     let options = ReaderOptions {
         name: "sundown-layout",
         request_timeout: REQUEST_TIMEOUT,
         properties: &[],
     };
     // Offsets that a transaction is about to commit state nothing new.
-    let config = config.clone();
+    let config = agreement.config.clone();
     let create = move || TopicReader::read_uncommitted(&config, &options);
     let mut reader = RecreatingClient::new(Clock::default(), create)?;
     while !stop.is_cancelled() {
         let committed = reader.ask(|reader| stated(reader, log, topic.partitions));
         let stated = committed.and_then(|committed| {
-            if committed.is_empty() {
-                stated_by_trackers(upstream, topic.partitions)
-            } else {
-                Ok(committed)
+            if !committed.is_empty() {
+                return Ok(committed);
             }
+            let stated = stated_by_trackers(upstream, topic.partitions)?;
+            if !stated.is_empty() {
+                return Ok(stated);
+            }
+            Ok(vec![agreement.agree(upstream, topic)?])
         });
         match stated {
             Ok(stated) => {

@@ -12,13 +12,14 @@
 //!
 //! Trackers write entries of the session event topic, with the routing that they apply, under the
 //! key `tracker-HOST-ID`. A process that brings events from elsewhere writes entries of its source
-//! topics, without a routing, under keys that begin with `ingest/`. Records with other keys are
-//! ignored.
+//! topics, without a routing, under keys that begin with `ingest/`. Keys that begin with `layout/` are
+//! those of [`LayoutRecord`]s. Records with other keys are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::{self, LayoutRecord};
 use super::routing::Routing;
 use crate::session::Timestamp;
 
@@ -28,6 +29,8 @@ const VERSION: u32 = 1;
 const MAX_ENTRIES: usize = 100_000;
 /// The most processes whose records can be used.
 const MAX_PROCESSES: usize = 10_000;
+/// The most layout records that are kept: only the first of a topic counts.
+const MAX_LAYOUTS: usize = 1_000;
 /// The most superseded records that are named at once.
 const MAX_SUPERSEDED: usize = 100;
 
@@ -95,6 +98,8 @@ enum Publisher {
     Tracker,
     /// How far it has forwarded source topics.
     Ingest,
+    /// How sessions are distributed.
+    Layout,
 }
 
 impl Publisher {
@@ -103,6 +108,8 @@ impl Publisher {
             Some(Self::Tracker)
         } else if key.starts_with(b"ingest/") {
             Some(Self::Ingest)
+        } else if key.starts_with(layout::KEY_PREFIX) {
+            Some(Self::Layout)
         } else {
             None
         }
@@ -158,6 +165,8 @@ impl WatermarkRecord {
 pub struct WatermarkStore {
     trackers: BTreeMap<Vec<u8>, WatermarkRecord>,
     sources: BTreeMap<Vec<u8>, Result<WatermarkRecord, WatermarkError>>,
+    /// In the order of the topic.
+    layouts: Vec<LayoutRecord>,
 }
 
 impl WatermarkStore {
@@ -167,19 +176,27 @@ impl WatermarkStore {
     /// [`WatermarkError`] if the record cannot be used.
     pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), WatermarkError> {
         let publisher = Publisher::of(key).ok_or(WatermarkError::UnknownKey)?;
-        let Some(value) = value else {
-            match publisher {
-                Publisher::Tracker => drop(self.trackers.remove(key)),
-                Publisher::Ingest => drop(self.sources.remove(key)),
+        match (publisher, value) {
+            (Publisher::Tracker, None) => drop(self.trackers.remove(key)),
+            (Publisher::Tracker, Some(value)) => {
+                let record = WatermarkRecord::decode(value)?;
+                self.trackers.insert(key.to_vec(), record);
             }
-            return Ok(());
-        };
-        let record = WatermarkRecord::decode(value);
-        match publisher {
-            Publisher::Tracker => drop(self.trackers.insert(key.to_vec(), record?)),
-            Publisher::Ingest => {
+            (Publisher::Ingest, None) => drop(self.sources.remove(key)),
+            (Publisher::Ingest, Some(value)) => {
+                let record = WatermarkRecord::decode(value);
                 self.sources.insert(key.to_vec(), record.clone());
                 record?;
+            }
+            // Trackers that have read the record follow it, so it counts for others too.
+            (Publisher::Layout, None) => {}
+            (Publisher::Layout, Some(value)) => {
+                let record = LayoutRecord::decode(value);
+                let record =
+                    record.map_err(|error| WatermarkError::Malformed(error.to_string()))?;
+                if self.layouts.len() < MAX_LAYOUTS {
+                    self.layouts.push(record);
+                }
             }
         }
         Ok(())
@@ -240,6 +257,14 @@ impl WatermarkStore {
     pub fn routings(&self) -> BTreeSet<Routing> {
         let routings = self.trackers.values().filter_map(|record| record.routing);
         routings.collect()
+    }
+
+    /// Returns the layout that trackers have agreed on for the topic with this id, if any.
+    #[must_use]
+    pub fn agreed_layout(&self, topic_id: Option<&str>) -> Option<Routing> {
+        let mut layouts = self.layouts.iter();
+        let first = layouts.find(|layout| layout.is_of(topic_id))?;
+        Some(first.routing)
     }
 
     /// Returns the keys of trackers' records other than `own` that state nothing that other

@@ -76,6 +76,8 @@ pub(crate) struct Cluster {
     pub(crate) skews: Vec<i64>,
     /// How often the source topic and the checkpoint topic have been created again.
     pub(crate) recreated: (u32, u32),
+    /// How trackers agreed to distribute sessions, and for which source topic.
+    pub(crate) agreed: Option<(Routing, u32)>,
     pub(crate) offsets: Vec<Option<CommittedOffset>>,
     pending: BTreeMap<Txn, Vec<(i32, CommittedOffset)>>,
     transactions: BTreeMap<Txn, Transaction>,
@@ -103,6 +105,7 @@ impl Cluster {
             brokers: Brokers::new(partitions),
             skews: vec![0; partitions],
             recreated: (0, 0),
+            agreed: None,
             offsets: vec![None; partitions],
             pending: BTreeMap::new(),
             transactions: BTreeMap::new(),
@@ -221,13 +224,6 @@ impl Cluster {
     pub(crate) fn grow_checkpoint(&mut self, count: usize) {
         let grown = self.checkpoint.len().max(count);
         self.checkpoint.resize_with(grown, Log::default);
-    }
-
-    /// How the committed offsets state that sessions are distributed.
-    pub(crate) fn stated_routings(&self) -> Vec<Routing> {
-        let committed = self.offsets.iter().flatten();
-        let stated = committed.filter_map(|one| OffsetMetadata::decode(&one.metadata)?.routing);
-        stated.collect()
     }
 
     /// The topics, as a metadata request shows them.

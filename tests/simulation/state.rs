@@ -7,6 +7,7 @@ use sundown::kafka::topic_reader::CommittedOffset;
 use sundown::session::{Record, RecordKey};
 use sundown::tracker::offset_metadata::{LogIdentity, OffsetMetadata};
 use sundown::tracker::restore::NOWHERE;
+use sundown::wire::routing::Routing;
 
 use crate::cluster::{Cluster, Place, index};
 use crate::log::Log;
@@ -53,6 +54,22 @@ impl Accident {
 impl Cluster {
     pub(crate) fn partitions(&self) -> std::ops::Range<i32> {
         0..i32::try_from(self.source.len()).expect("a few")
+    }
+
+    /// How the committed offsets state that sessions are distributed. If there are none, it is what trackers
+    /// agreed on, and otherwise what this one finds.
+    pub(crate) fn stated_routings(&mut self, found: Routing) -> Vec<Routing> {
+        let committed = self.offsets.iter().flatten();
+        let stated = committed.filter_map(|one| OffsetMetadata::decode(&one.metadata)?.routing);
+        let stated: Vec<_> = stated.collect();
+        if !stated.is_empty() {
+            return stated;
+        }
+        let agreed = self.agreed.filter(|(_, topic)| *topic == self.recreated.0);
+        let (agreed, _) = *self
+            .agreed
+            .insert(agreed.unwrap_or((found, self.recreated.0)));
+        vec![agreed]
     }
 
     /// Has an accident happen, which concerns `partition` if it concerns only one; `at` chooses an offset.

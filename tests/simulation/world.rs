@@ -262,10 +262,9 @@ impl World {
     }
 
     fn start(&mut self, number: usize, ahead: i64) {
-        let (topic, checkpoint, stated) = {
+        let (topic, checkpoint) = {
             let cluster = self.cluster.borrow();
-            let count = cluster.source.len();
-            (count, cluster.checkpoint.len(), cluster.stated_routings())
+            (cluster.source.len(), cluster.checkpoint.len())
         };
         if topic != checkpoint {
             // It waits for the topics.
@@ -278,6 +277,7 @@ impl World {
                 None => RoutingKey::SessionId,
             },
         };
+        let stated = self.cluster.borrow_mut().stated_routings(topic);
         let routing = match layout(stated, topic) {
             Ok(routing) => routing,
             Err(error) => {

@@ -158,3 +158,37 @@ proptest! {
         let _upstream = store.upstream("logs", ROUTING, b"own");
     }
 }
+
+#[test]
+fn the_first_layout_that_was_stated_for_a_topic_counts() {
+    let routing = |partitions| Routing {
+        partitions,
+        ..ROUTING
+    };
+    let mut store = WatermarkStore::default();
+    let mut apply = |partitions, topic_id: &str| {
+        let record = LayoutRecord {
+            routing: routing(partitions),
+            topic_id: Some(topic_id.to_owned()),
+        };
+        let value = record.encode();
+        store.apply(&LayoutRecord::new_key(), Some(&value)).unwrap();
+    };
+    apply(3, "deleted");
+    apply(6, "topic");
+    apply(12, "topic");
+    assert_eq!(store.agreed_layout(Some("topic")), Some(routing(6)));
+    assert_eq!(store.agreed_layout(Some("other")), None);
+    // On brokers that have no ids.
+    assert_eq!(store.agreed_layout(None), Some(routing(3)));
+    assert!(store.routings().is_empty(), "no tracker applies them yet");
+
+    for value in [
+        "{}",
+        r#"{"v":2}"#,
+        r#"{"v":1,"routing":{"partitions":0,"key":"user_id"}}"#,
+    ] {
+        let unusable = store.apply(b"layout/x", Some(value.as_bytes()));
+        assert_eq!(unusable.unwrap_err().reason(), "malformed", "{value}");
+    }
+}

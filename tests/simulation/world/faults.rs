@@ -58,10 +58,7 @@ impl World {
                 log.compact(rng.random_range(0..=log.end));
             }
             What::Delete => self.delete(partition, rng),
-            // Before, the number of partitions is not known to be that by which sessions are distributed.
-            What::GrowSource | What::GrowCheckpoint
-                if self.settings.user_sessions.is_some()
-                    || cluster.borrow().stated_routings().is_empty() => {}
+            What::GrowSource | What::GrowCheckpoint if self.settings.user_sessions.is_some() => {}
             What::GrowSource => {
                 let count = (partitions + rng.random_range(1..3)).min(MAX_PARTITIONS);
                 let now = cluster.borrow().now;
