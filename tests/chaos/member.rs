@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::deployment::Deployment;
 use crate::schedule::{Lane, MemberFault, Role, Step};
 use crate::support::faketime;
 use crate::support::installation::SOON;
 use crate::support::process::{Launch, Process};
+use crate::support::role;
 use crate::support::wait::Deadline;
 
 /// Exit code of a process that asks to be restarted, as Kubernetes would.
@@ -128,6 +130,23 @@ impl<'a> Member<'a> {
                 journal.remark("processes did not stop in time", &description);
             }
             _ => journal.violation(&description),
+        }
+    }
+
+    /// Saves the readiness and the metrics of the process, if any, beside its log.
+    pub fn save_state(&self) {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let mut entries = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        let address = entries.find_map(|entry: Value| Some(entry["admin"].as_str()?.to_owned()));
+        let (Some(_), Some(address)) = (&self.process, address) else {
+            return;
+        };
+        for page in ["readyz", "metrics"] {
+            let body = role::get(&address, &format!("/{page}"));
+            let body = body.unwrap_or_else(|| "no response".to_owned());
+            fs::write(self.log.with_extension(page), body).expect("written");
         }
     }
 

@@ -159,7 +159,11 @@ fn verify(deployment: &Deployment<'_>, members: &mut [Member<'_>]) {
             installation.verify_with(|| website.log(installation))
         }));
         verified.store(true, Ordering::Relaxed);
-        expected.unwrap_or_else(|panic| resume_unwind(panic))
+        expected
+    });
+    let expected = expected.unwrap_or_else(|panic| {
+        members.iter().for_each(Member::save_state);
+        resume_unwind(panic)
     });
     members.iter_mut().for_each(Member::stop);
     deployment.journal.note("verified");

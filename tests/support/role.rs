@@ -132,13 +132,19 @@ impl RoleProcess {
     }
 
     fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.admin()).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some(body.to_owned())
+        get(&self.admin(), path)
     }
+}
+
+/// The body of a response from an admin port.
+pub fn get(admin: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(admin).ok()?;
+    stream.set_read_timeout(Some(SOON)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    let (_, body) = response.split_once("\r\n\r\n")?;
+    Some(body.to_owned())
 }
 
 fn is_message(line: &Line, message: &str) -> bool {
