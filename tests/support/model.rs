@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
 use super::topic::Record;
-use ordering::{concerning, depends_on_order, is_displaced, is_one_of_many};
+use ordering::{concerning, depends_on_order, is_behind_many, is_displaced, is_one_of_many};
 
 /// Names the event ids of Sundown (UUIDv5); fixed for good.
 const EVENT_IDS: Uuid = uuid!("8f4e6f0c-7d0b-4b5e-9a57-3c2a61d8e4b2");
@@ -95,7 +95,9 @@ pub fn expected(log: &Log, limits: Limits) -> Expected {
         if depends_on_order(&events, limits, is_misrouted) {
             expected.doubtful.insert(session.to_owned());
         }
-        if is_displaced(&events, limits) {
+        if is_behind_many(&events, limits) {
+            expected.doubtful.insert(session.to_owned());
+        } else if is_displaced(&events, limits) {
             let active = events.iter().filter(|event| event.reason.is_none());
             let times = active.map(|event| event.at).collect();
             expected.displaced.insert(session.to_owned(), times);

@@ -14,9 +14,9 @@ impl Expected {
     /// # Panics
     /// Unless these are exactly the terminal events that were expected.
     pub fn compare(&self, found: Vec<Ending>) {
-        self.check_displaced(&found);
         let expected = self.certain(self.endings.clone());
-        let mut found = self.certain(found);
+        let all = found;
+        let mut found = self.certain(all.clone());
         found.sort();
         let missing: Vec<_> = difference(&expected, &found);
         let extra: Vec<_> = difference(&found, &expected);
@@ -26,6 +26,7 @@ impl Expected {
             expected.len(),
             self.history(missing.iter().chain(&extra))
         );
+        self.check_displaced(&all);
         assert!(
             expected.len() * 2 >= self.endings.len(),
             "the log determines only {} of {} endings",
@@ -50,7 +51,8 @@ impl Expected {
             let is_active = |at: &i64| last < *at && *at < ending.ended_at;
             assert!(
                 !times.iter().any(is_active),
-                "active: {ending:?}, {times:?}"
+                "active: {ending:?}, {times:?}\nlog: {:#?}",
+                self.history([ending].into_iter())
             );
         }
     }

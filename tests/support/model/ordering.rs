@@ -112,14 +112,32 @@ pub(super) fn depends_on_order(events: &[&Event], limits: Limits, is_misrouted: 
 /// Whether ingest has written the session's events further out of order than the allowed lateness: a tracker
 /// may then take the first of them for those of an earlier session that is over.
 pub(super) fn is_displaced(events: &[&Event], limits: Limits) -> bool {
-    let is_mapped = |event: &&&Event| event.session.is_some() && event.known != event.appended;
-    let mut own: Vec<_> = events.iter().filter(is_mapped).collect();
-    own.sort_by_key(|event| event.place);
+    is_late_after(events, limits, is_mapped)
+}
+
+/// Whether ingest has written an event of the session that much later than a logout of many sessions, which then
+/// ends it first.
+pub(super) fn is_behind_many(events: &[&Event], limits: Limits) -> bool {
+    is_late_after(events, limits, |event| event.session.is_none())
+}
+
+fn is_mapped(event: &Event) -> bool {
+    event.session.is_some() && event.known != event.appended
+}
+
+/// Whether an event that ingest has written is more than the allowed lateness older than one of the `others`
+/// before it on its partition.
+fn is_late_after(events: &[&Event], limits: Limits, others: impl Fn(&Event) -> bool) -> bool {
+    let mut in_order = events.to_vec();
+    in_order.sort_by_key(|event| event.place);
     let mut latest = BTreeMap::<i32, i64>::new();
-    own.iter().any(|event| {
-        let latest = latest.entry(event.partition).or_insert(event.at);
-        *latest = event.at.max(*latest);
-        event.at + limits.lateness < *latest
+    in_order.iter().any(|event| {
+        let latest = latest.entry(event.partition).or_insert(i64::MIN);
+        let is_late = is_mapped(event) && event.at + limits.lateness < *latest;
+        if others(event) {
+            *latest = event.at.max(*latest);
+        }
+        is_late
     })
 }
 
