@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::state_hold::StateHold;
 use crate::kafka::topic_ids::TopicId;
 use crate::session::Timestamp;
+use crate::wire::record::SourceRecord;
 use crate::wire::routing::Routing;
 
 /// The metadata of a committed offset.
@@ -39,6 +40,32 @@ pub struct LogIdentity {
     /// The live sessions in the checkpoint partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<u64>,
+    /// The last record that was read before the offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_record: Option<LastRecord>,
+}
+
+/// Identifies a record of the source partition. After an unclean leader election, the log may be cut and grow
+/// again, so that other records have the offsets of those that are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRecord {
+    pub offset: i64,
+    /// Its Kafka timestamp in epoch milliseconds.
+    pub timestamp: i64,
+}
+
+impl LastRecord {
+    /// Checks a record of the partition as it is now.
+    ///
+    /// # Errors
+    /// [`StateHold::LogReplaced`] if the record is another one at the same offset.
+    pub fn check(&self, record: &impl SourceRecord) -> Result<(), StateHold> {
+        let (offset, timestamp) = (record.offset(), record.timestamp().0.as_millis());
+        if offset == self.offset && timestamp != self.timestamp {
+            return Err(StateHold::LogReplaced { offset });
+        }
+        Ok(())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,7 +112,7 @@ impl OffsetMetadata {
 }
 
 impl LogIdentity {
-    /// Compares the identity at a commit with `actual`, except for the sessions.
+    /// Compares the topics at a commit with `actual`.
     ///
     /// # Errors
     /// The first difference.
@@ -150,6 +177,10 @@ mod tests {
                     identity: LogIdentity {
                         topic_id: id('a'),
                         sessions,
+                        last_record: sessions.map(|_| LastRecord {
+                            offset: 41,
+                            timestamp: 1_764_000_000_000,
+                        }),
                         ..LogIdentity::default()
                     },
                     routing,
@@ -167,7 +198,7 @@ mod tests {
             topic_id: id('a'),
             checkpoint_id: id('b'),
             partitions: Some(3),
-            sessions: None,
+            ..LogIdentity::default()
         };
         assert_eq!(metadata.identity.check(&actual), Ok(()));
         assert_eq!(metadata.identity.check_sessions(5), Ok(()));
@@ -193,6 +224,7 @@ mod tests {
             checkpoint_id: id('b'),
             partitions: Some(3),
             sessions: Some(2),
+            last_record: None,
         };
         let check = |actual: LogIdentity| committed.check(&actual).map_err(|hold| hold.reason());
         assert_eq!(check(committed), Ok(()));

@@ -86,15 +86,19 @@ pub const NOWHERE: i64 = -1;
 /// The error of `log`, or a [`StateHold`].
 pub fn restore<L: RestoreLog>(
     log: &mut L,
-    settings: RestoreSettings,
+    settings: &RestoreSettings,
 ) -> Result<Restored, L::Error> {
     let committed = log.committed()?;
     let metadata = committed
         .as_ref()
         .and_then(|committed| OffsetMetadata::decode(&committed.metadata));
     // Looked up after the offset: topics that are created later are empty.
-    let identity = log.identity()?;
-    check_identity(metadata.as_ref(), &identity, settings.routing)?;
+    let actual = log.identity()?;
+    check_identity(metadata.as_ref(), &actual, settings.routing)?;
+    let identity = LogIdentity {
+        last_record: metadata.and_then(|metadata| metadata.identity.last_record),
+        ..actual
+    };
     let OffsetRange { first: start, end } = log.source_offsets()?;
     if let Some(CommittedOffset { offset, .. }) = committed
         && offset > end
@@ -103,22 +107,16 @@ pub fn restore<L: RestoreLog>(
         return Err(StateHold::LogTruncated { committed, end }.into());
     }
     let watermark = metadata.and_then(|metadata| metadata.watermark);
-    let RestoreSettings {
-        partition,
-        routing,
-        table,
-        policies,
-        decode_limits,
-        clocks,
-    } = settings;
     // Now, not when the restore was requested: it may have waited for long, and records that
     // were written and deleted meanwhile are gone too.
-    let now = clocks.upper(log.reading());
+    let now = settings.clocks.upper(log.reading());
     let position = committed
         .as_ref()
         .map_or(start, |committed| committed.offset)
         .max(start);
-    let table = SessionTable::new(table, policies, watermark.unwrap_or(Timestamp::MIN));
+    let policies = Arc::clone(&settings.policies);
+    let watermark = watermark.unwrap_or(Timestamp::MIN);
+    let table = SessionTable::new(settings.table.clone(), policies, watermark);
     let mut rebuild = Rebuild::new(table, position, committed.as_ref().map(|one| one.offset));
     read_checkpoint(log, &mut rebuild)?;
     rebuild.check(metadata.as_ref())?;
@@ -126,11 +124,16 @@ pub fn restore<L: RestoreLog>(
     let mut replayed = 0;
     let degraded = match (&committed, metadata) {
         (Some(committed), Some(metadata)) if metadata.replay_from >= start => {
-            let range = (metadata.replay_from, committed.offset);
+            let last_record = identity.last_record.filter(|last| last.offset >= start);
+            // Read, too, if nothing is to be replayed.
+            let compared = last_record.map_or(i64::MAX, |last| last.offset);
+            let range = (metadata.replay_from.min(compared), committed.offset);
             read_to(log, RestoreTopic::Source, range, |record| {
-                replayed += 1;
-                let place = (partition, routing);
-                replay_record(&mut table, record, place, now, &decode_limits);
+                last_record.map_or(Ok(()), |last| last.check(record))?;
+                if record.offset() >= metadata.replay_from {
+                    replayed += 1;
+                    replay_record(&mut table, record, settings, now);
+                }
                 Ok(())
             })?;
             None
@@ -155,7 +158,8 @@ pub fn restore<L: RestoreLog>(
     // Without sessions, no session can end at the wrong time.
     let degraded = degraded.filter(|_| !table.is_empty());
     Ok(Restored {
-        partition: Partition::new(partition, routing, table, position).with_identity(identity),
+        partition: Partition::new(settings.partition, settings.routing, table, position)
+            .with_identity(identity),
         records,
         replayed,
         degraded,
@@ -240,19 +244,18 @@ pub fn checkpoint_keys<L: RestoreLog>(log: &mut L) -> Result<BTreeSet<Vec<u8>>, 
 fn replay_record(
     table: &mut SessionTable,
     record: &impl SourceRecord,
-    (partition, routing): (i32, Routing),
+    settings: &RestoreSettings,
     now: Timestamp,
-    limits: &DecodeLimits,
 ) {
     let mark = Forwarded::decode(record.key());
     let time = Forwarded::time(mark, record.timestamp().0, now);
     // Records that cannot be decoded were dead-lettered when they were first read.
-    let Ok(decoded) = decode(record.value(), time, limits) else {
+    let Ok(decoded) = decode(record.value(), time, &settings.decode_limits) else {
         return;
     };
     let event = decoded.event();
     // Others were forwarded.
-    if routing.route(event.subject) == Route::Partition(partition) {
+    if settings.routing.route(event.subject) == Route::Partition(settings.partition) {
         table.replay(&event, record.offset(), time.unwrap_or(now));
     }
 }

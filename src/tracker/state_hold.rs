@@ -46,6 +46,11 @@ pub enum StateHold {
         /// The partition's high watermark.
         end: i64,
     },
+    /// Another record has the offset of one that was read.
+    #[error(
+        "the record at offset {offset} is not the one that was read there before the offset was committed: records were lost, and others have taken their offsets"
+    )]
+    LogReplaced { offset: i64 },
     /// The source topic has fewer partitions than sessions are distributed over.
     #[error(
         "sessions are distributed over {committed} partitions and the topic of session events has {actual}, so it was deleted and created again; reset all partitions to the beginning and restart the trackers"
@@ -82,7 +87,7 @@ impl StateHold {
             Self::CheckpointUnreadable(_) => "checkpoint_unreadable",
             Self::OffsetLost => "offset_lost",
             Self::OffsetForeign => "offset_foreign",
-            Self::LogTruncated { .. } => "log_truncated",
+            Self::LogTruncated { .. } | Self::LogReplaced { .. } => "log_truncated",
             Self::PartitionsRemoved { .. } => "partitions_removed",
             Self::LayoutDiffers { .. } => "layout_differs",
         }

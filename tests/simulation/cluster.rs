@@ -1,6 +1,6 @@
 //! The simulated Kafka: partitions, the transaction coordinator, the group's offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sundown::kafka::topic_ids::TopicId;
 use sundown::kafka::topic_reader::CommittedOffset;
@@ -76,6 +76,8 @@ pub(crate) struct Cluster {
     pub(crate) skews: Vec<i64>,
     /// How often the source topic and the checkpoint topic have been created again.
     pub(crate) recreated: (u32, u32),
+    /// The partitions that have lost records before the committed offset.
+    pub(crate) replaced: BTreeSet<i32>,
     /// How trackers agreed to distribute sessions, and for which source topic.
     pub(crate) agreed: Option<(Routing, u32)>,
     pub(crate) offsets: Vec<Option<CommittedOffset>>,
@@ -105,6 +107,7 @@ impl Cluster {
             brokers: Brokers::new(partitions),
             skews: vec![0; partitions],
             recreated: (0, 0),
+            replaced: BTreeSet::new(),
             agreed: None,
             offsets: vec![None; partitions],
             pending: BTreeMap::new(),
@@ -232,7 +235,7 @@ impl Cluster {
             topic_id: topic_id('s', self.recreated.0),
             checkpoint_id: topic_id('c', self.recreated.1),
             partitions: i32::try_from(self.source.len()).ok(),
-            sessions: None,
+            ..LogIdentity::default()
         }
     }
 

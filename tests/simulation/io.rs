@@ -185,7 +185,7 @@ impl Simulated {
         let partition = job.settings.partition;
         let place = (partition, reading);
         let mut log = SimulatedLog::new(&self.cluster, place, &mut job.responses, &mut self.rng);
-        let outcome = match restore(&mut log, job.settings.clone()) {
+        let outcome = match restore(&mut log, &job.settings) {
             Err(Halt::NotYet) => return,
             Err(Halt::Failed(why)) => RestoreOutcome::Failed(anyhow::anyhow!(why)),
             Err(Halt::Held(hold)) => RestoreOutcome::Held(hold),
@@ -197,7 +197,9 @@ impl Simulated {
             partition,
             outcome,
         };
-        let asked_at = job.settings.clocks.upper(reading).as_millis();
+        // The clock may have been set since.
+        let asked_at = job.responses.asked_at().unwrap_or(reading);
+        let asked_at = job.settings.clocks.upper(asked_at).as_millis();
         self.restored.push_back((result, asked_at));
     }
 

@@ -64,6 +64,13 @@ enum Response {
 #[derive(Debug, Default)]
 pub(crate) struct Responses(Vec<Response>, Option<Reading>);
 
+impl Responses {
+    /// The clocks at the response with the offsets of the source.
+    pub(crate) fn asked_at(&self) -> Option<Reading> {
+        self.1
+    }
+}
+
 /// The logs of one partition, as a restore sees them.
 pub(crate) struct SimulatedLog<'a> {
     pub(crate) cluster: &'a Rc<RefCell<Cluster>>,

@@ -104,7 +104,12 @@ impl Cluster {
                 appended.expect("no transaction, no refusal");
             }
             Accident::SourceTruncated => {
-                let to = share(&self.source[number]);
+                let log = &self.source[number];
+                let to = share(log);
+                let committed = self.offsets[number].as_ref().map_or(0, |one| one.offset);
+                if log.next(to).is_some_and(|lost| lost.offset < committed) {
+                    self.replaced.insert(partition);
+                }
                 self.source[number].truncate(to);
             }
         }
@@ -133,7 +138,9 @@ impl Cluster {
                 return Some("checkpoint_recreated");
             }
         }
-        if committed.is_some_and(|one| one.offset > self.source[number].end) {
+        if committed.is_some_and(|one| one.offset > self.source[number].end)
+            || self.replaced.contains(&partition)
+        {
             return Some("log_truncated");
         }
         if !is_readable {
@@ -176,6 +183,7 @@ impl Cluster {
     /// `sundown state reset` of a partition: to its beginning, or to its end.
     pub(crate) fn reset(&mut self, partition: i32, to_beginning: bool) {
         let number = index(partition);
+        self.replaced.remove(&partition);
         let log = &self.source[number];
         let (offset, replay_from, sessions) = if to_beginning {
             (log.start, log.start, Some(0))

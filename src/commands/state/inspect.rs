@@ -110,7 +110,7 @@ impl Inspector {
             routing,
             ..settings(partition)?
         };
-        let restored = match restore(&mut self.log, settings) {
+        let restored = match restore(&mut self.log, &settings) {
             Ok(restored) => restored,
             Err(RestoreError::Held(hold)) => return Ok(Err(hold)),
             Err(error) => return Err(error).context("cannot read the state"),
@@ -179,7 +179,7 @@ impl Inspector {
             None => settings(partition)?,
         };
         self.log.begin(partition, None);
-        let (hold, sessions) = match restore(&mut self.log, settings) {
+        let (hold, sessions) = match restore(&mut self.log, &settings) {
             Ok(restored) => (None, Some(restored.partition.sessions())),
             Err(RestoreError::Held(hold)) => (Some(hold), None),
             Err(error) => return Err(error).context("cannot read the state"),

@@ -216,7 +216,7 @@ impl RestoreLog for KafkaLog {
             topic_id,
             checkpoint_id,
             partitions: i32::try_from(partitions.len()).ok(),
-            sessions: None,
+            ..LogIdentity::default()
         };
         self.identity = Some((identity, now));
         Ok(identity)

@@ -69,7 +69,7 @@ impl RestorePool {
                     let partition = job.settings.partition;
                     heartbeat.beat();
                     log.begin(partition, Some(heartbeat.clone()));
-                    let restored = restore(&mut log, job.settings);
+                    let restored = restore(&mut log, &job.settings);
                     heartbeat.beat();
                     let took = clock.elapsed().saturating_sub(job.submitted_at);
                     if !matches!(restored, Err(RestoreError::Held(_))) {

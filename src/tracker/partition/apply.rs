@@ -8,6 +8,7 @@ use crate::session::{Applied, LoggedEvent, Timestamp};
 use crate::tracker::forwarding::{
     Destination, FORWARDING_LOOP, ForwardCause, ForwardedRecord, MisroutedRecord,
 };
+use crate::tracker::offset_metadata::LastRecord;
 use crate::wire::dead_letter::Cause;
 use crate::wire::event::{DecodeError, DecodeLimits, Decoded, DroppedAttributes, decode};
 use crate::wire::forwarded::Forwarded;
@@ -147,6 +148,10 @@ impl Partition {
             return None;
         }
         self.position = offset + 1;
+        self.identity.last_record = Some(LastRecord {
+            offset,
+            timestamp: timestamp.as_millis(),
+        });
         self.events += 1;
         if kind == TimestampKind::LogAppendTime {
             self.append_time = self.append_time.max(Some(timestamp));

@@ -183,7 +183,7 @@ fn sessions_whose_activity_has_been_deleted_count_as_active_now() {
         now,
         ..Deleted::default()
     };
-    let mut partition = restore(&mut log, settings()).unwrap().partition;
+    let mut partition = restore(&mut log, &settings()).unwrap().partition;
     partition.on_end_offset(9, now + IDLE + Span::from_secs(600), Span::ZERO);
     partition.on_no_upstream();
     partition.advance(&mut 10);
@@ -203,7 +203,7 @@ fn sessions_that_were_distributed_otherwise_are_held() {
             routing: Some(routing(partitions)),
             ..Deleted::default()
         };
-        restore(&mut log, settings())
+        restore(&mut log, &settings())
     };
     assert!(restored(1).is_ok());
     let hold = restored(2).unwrap_err().downcast::<StateHold>().unwrap();
@@ -227,7 +227,7 @@ fn checkpoint_records_after_the_commit_count_if_what_they_cover_has_been_deleted
             first: Some(12),
             ..Deleted::default()
         };
-        let restored = restore(&mut log, settings());
+        let restored = restore(&mut log, &settings());
         restored.map(|restored| restored.degraded)
     };
     let replay_deleted = Degraded::ReplayDeleted {

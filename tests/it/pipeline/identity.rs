@@ -1,7 +1,7 @@
 //! The log, its checkpoint and the committed offset belong together, or nothing ends.
 
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use serde_json::{Value, json};
 use sundown::clock::Clock;
@@ -65,10 +65,19 @@ fn reset(installation: &Installation<'_>, to: &str) {
     assert!(reset.wait(SOON).success(), "{}", reset.text(Stream::Stderr));
 }
 
+fn holds(reason: &str, words: &str, to: &str, break_it: impl Fn(&Installation<'_>)) {
+    holds_on(Kafka::shared(), (reason, words), to, break_it);
+}
+
 /// Starts a session, stops the tracker, breaks something; then a tracker has to hold until the
 /// reset, and end the session by its logout afterwards.
-fn holds(reason: &str, words: &str, to: &str, break_it: impl Fn(&Installation<'_>)) {
-    let installation = Installation::with_partitions(Kafka::shared(), LONG, 1);
+fn holds_on(
+    kafka: &Kafka,
+    (reason, words): (&str, &str),
+    to: &str,
+    break_it: impl Fn(&Installation<'_>),
+) {
+    let installation = Installation::with_partitions(kafka, LONG, 1);
     let tracker = installation.tracker(&[]);
     tracker.await_ready();
     send(
@@ -132,6 +141,30 @@ fn an_offset_set_by_hand_is_held() {
         installation
             .kafka
             .commit(&installation.group(), &logs, &[(0, 1)]);
+    });
+}
+
+/// As after an unclean leader election: what was read is lost, and new events have its offsets.
+#[test]
+fn a_log_that_was_cut_and_has_grown_again_is_held() {
+    let kafka = Kafka::own(1);
+    let hold = ("log_truncated", "others have taken their offsets");
+    holds_on(&kafka, hold, "now", |installation| {
+        let logs = installation.session_logs();
+        let group = installation.group();
+        let committed = installation.kafka.committed(&group, &logs)[&0].offset;
+        kafka.kill(1);
+        let partition = kafka.dir().join("node-1/data").join(format!("{logs}-0"));
+        for file in fs::read_dir(partition).expect("the partition's folder") {
+            let file = file.expect("a file").path();
+            if file.extension().is_some_and(|kind| kind != "metadata") {
+                fs::remove_file(file).expect("removed");
+            }
+        }
+        kafka.start(1);
+        for _ in 0..=committed {
+            send(installation, &json!({"session_id": "e3", "event": "login"}));
+        }
     });
 }
 

@@ -13,6 +13,8 @@ impl Oracle {
         for partition in partitions {
             let log = cluster.log(Place::Source(*partition));
             self.give_up(*partition);
+            // A checkpoint that has lost nothing but endings is not noticed.
+            self.reset_at.insert(*partition, cluster.now);
             // Offsets are given again.
             let gone = |offset: i64| offset >= log.end;
             for fact in &mut self.facts {

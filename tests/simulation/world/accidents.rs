@@ -20,19 +20,7 @@ impl World {
     /// An accident, with or without trackers that run meanwhile, and its end.
     pub(super) fn accident(&mut self, rng: &mut ChaCha8Rng) -> Result<(), String> {
         self.calm_down(rng)?;
-        let mut accident = *Accident::ALL.choose(rng).expect("some");
-        // Once new events have reached the committed offset, a log that was truncated looks whole.
-        let partitions = self.cluster.borrow().partitions().end;
-        let has_grown = partitions > self.settings.partitions;
-        accident = match accident {
-            Accident::SourceTruncated if self.settings.misrouted || has_grown => {
-                Accident::CheckpointCut
-            }
-            // Without offsets, the number of partitions by which sessions are distributed is not known.
-            Accident::OffsetLost | Accident::OffsetSet if has_grown => Accident::CheckpointCut,
-            other => other,
-        };
-        let writes = accident != Accident::SourceTruncated;
+        let accident = *Accident::ALL.choose(rng).expect("some");
         // Kafka refuses to change or delete offsets of a group with members.
         let outage = accident != Accident::SourceRecreated || rng.random_ratio(1, 2);
         if outage {
@@ -50,7 +38,7 @@ impl World {
             .borrow_mut()
             .suffer(accident, partition, rng.random());
         self.oracle.disturb(&cluster.borrow(), &concerned);
-        for _ in 0..rng.random_range(0..4) * i32::from(writes) {
+        for _ in 0..rng.random_range(0..4) {
             self.write(|applications, cluster| applications.events(cluster, rng, false));
         }
         if outage {
@@ -60,7 +48,7 @@ impl World {
         self.oracle.hold(cluster.borrow().mismatches().into_keys());
         let until = cluster.borrow().now + HELD_FOR;
         while cluster.borrow().now < until {
-            if writes && rng.random_ratio(1, 20) {
+            if rng.random_ratio(1, 20) {
                 self.write(|applications, cluster| applications.events(cluster, rng, false));
             }
             self.moment()?;
