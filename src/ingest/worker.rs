@@ -216,6 +216,7 @@ impl IngestWorker {
                 tracing::info!(topic, partitions = ?ids, ?offsets, "assigned");
                 self.progress.assign(&starts);
                 self.member.consumer().assign_from(&offsets)?;
+                self.await_reset(ids)?;
                 self.settings
                     .common
                     .health
@@ -236,6 +237,23 @@ impl IngestWorker {
             .common
             .metrics
             .assigned(&self.settings.topic, self.progress.partitions().len());
+        Ok(())
+    }
+
+    /// Waits until librdkafka has no position in partitions from which nothing has been read since they were
+    /// assigned. If they were given back before, it resets the position on a thread of its own, and what was
+    /// read then but not committed would count as forwarded.
+    fn await_reset(&self, ids: &[i32]) -> anyhow::Result<()> {
+        let clock = self.settings.common.clock;
+        let start = clock.elapsed();
+        let is_known = |(partition, _): &(i32, i64)| ids.contains(partition);
+        while self.member.consumer().positions().iter().any(is_known) {
+            ensure!(
+                clock.elapsed().saturating_sub(start) < REQUEST_TIMEOUT,
+                "librdkafka keeps positions of partitions that were given back"
+            );
+            std::thread::sleep(IDLE_POLL);
+        }
         Ok(())
     }
 
