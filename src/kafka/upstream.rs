@@ -77,10 +77,7 @@ impl UpstreamReader {
     /// # Errors
     /// If the end cannot be listed or reached.
     pub fn routings(&mut self) -> KafkaResult<BTreeSet<Routing>> {
-        if let Err(error) = self.read_to_end() {
-            self.recreate()?;
-            return Err(error);
-        }
+        self.read_or_recreate()?;
         Ok(self.store.routings())
     }
 
@@ -97,10 +94,7 @@ impl UpstreamReader {
     ) -> KafkaResult<Option<Routing>> {
         let start = self.clock.elapsed();
         loop {
-            if let Err(error) = self.read_to_end() {
-                self.recreate()?;
-                return Err(error);
-            }
+            self.read_or_recreate()?;
             if self.position > written {
                 return Ok(self.store.agreed_layout(topic_id));
             }
@@ -111,6 +105,14 @@ impl UpstreamReader {
             }
             thread::sleep(POLL_INTERVAL);
         }
+    }
+
+    fn read_or_recreate(&mut self) -> KafkaResult<()> {
+        let Err(error) = self.read_to_end() else {
+            return Ok(());
+        };
+        self.recreate()?;
+        Err(error)
     }
 
     /// Replaces the client, which then reads the topic from its beginning.

@@ -58,7 +58,7 @@ pub enum StateHold {
     PartitionsRemoved { committed: i32, actual: i32 },
     /// Another tracker has distributed the partition's sessions in another way.
     #[error(
-        "sessions are distributed over {committed} partitions on this partition, and over {own} by this tracker: partitions were added before the first commit; restart the trackers"
+        "sessions are distributed over {committed} partitions on this partition, and over {own} by this tracker; restart the trackers"
     )]
     LayoutDiffers { committed: i32, own: i32 },
 }
